@@ -1,0 +1,240 @@
+//! Container engines: what a stack needs of one, and nothing more.
+//!
+//! [`Engine`] is the whole face: images, one pod, its containers. Every call is one or a few requests to the
+//! engine's API socket (design.md D6); nothing here waits for a program to become ready, that is
+//! [`crate::probe`]'s work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+pub mod discover;
+mod podman;
+mod service;
+mod transport;
+
+/// Label on pods, containers and images: the name of the stack they belong to.
+pub const LABEL_STACK: &str = "io.kestack.stack";
+/// Label: digest of the wanted state the thing was made from (see [`crate::digest`]).
+pub const LABEL_DIGEST: &str = "io.kestack.digest";
+/// Label on containers: `kes` or `minio`.
+pub const LABEL_ROLE: &str = "io.kestack.role";
+/// Label: version of kestack that made the thing.
+pub const LABEL_VERSION: &str = "io.kestack.version";
+
+/// Which engine answers, and how.
+#[derive(Debug, Clone)]
+pub struct EngineInfo {
+    /// `podman`, later `docker` and `process`.
+    pub kind: &'static str,
+    /// The engine's own version, for example `4.3.1`.
+    pub version: String,
+    /// True if the engine runs without root: files then stay the caller's (containers.md §5).
+    pub rootless: bool,
+    /// Where it was found, for example `unix:///run/podman/podman.sock`.
+    pub address: String,
+}
+
+/// A pod: a shared network namespace with published ports.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PodSpec {
+    /// Name of the pod, equal to the stack's.
+    pub name: String,
+    /// Labels, inherited by the infra container.
+    pub labels: BTreeMap<String, String>,
+    /// Ports published on the host.
+    pub ports: Vec<PortMapping>,
+}
+
+/// One published TCP port.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PortMapping {
+    /// Host address to bind, normally `127.0.0.1`.
+    pub host_ip: std::net::IpAddr,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Port inside the pod.
+    pub container_port: u16,
+}
+
+/// A container inside a pod. Always uid and gid 1000, read-only root, `no-new-privileges`, all capabilities
+/// dropped but those named (design.md D6c).
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ContainerSpec {
+    /// Name of the container.
+    pub name: String,
+    /// Name of the pod to join.
+    pub pod: String,
+    /// Image ID or reference; must be present.
+    pub image: String,
+    /// Arguments after the image's entry point.
+    pub command: Vec<String>,
+    /// Environment, never secrets.
+    pub env: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Bind mounts.
+    pub mounts: Vec<Mount>,
+    /// Capabilities to keep, for example `IPC_LOCK`.
+    pub capabilities: Vec<String>,
+    /// Seconds between SIGTERM and SIGKILL at a stop.
+    pub stop_timeout: u32,
+}
+
+/// A bind mount of a host file or folder.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Mount {
+    /// Absolute path on the host; must exist.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Mounted read-only.
+    pub read_only: bool,
+}
+
+/// What the engine says of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState {
+    /// Name of the pod.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// True if its network namespace is up: the infra container runs.
+    pub running: bool,
+    /// Published ports.
+    pub ports: Vec<PortMapping>,
+    /// Its members, without the infra container.
+    pub containers: Vec<ContainerState>,
+}
+
+/// What the engine says of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Name of the container.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The engine's word: `created`, `running`, `exited`, …
+    pub status: String,
+    /// True if its process runs.
+    pub running: bool,
+    /// Exit code of the last run, if it ended.
+    pub exit_code: Option<i64>,
+    /// Image ID it was made from.
+    pub image: String,
+}
+
+/// One line a container wrote.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    /// True if it came from standard error.
+    pub stderr: bool,
+    /// The line without its newline.
+    pub text: String,
+}
+
+/// A signal for the main process of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Reload the configuration.
+    Hup,
+    /// Die at once.
+    Kill,
+    /// Stop (freeze) the process.
+    Stop,
+    /// Continue a stopped process.
+    Cont,
+}
+
+/// An engine call that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No engine answers; the text lists each place tried with its error and what to do.
+    #[error("{0}")]
+    NotFound(String),
+    /// The engine refused a call.
+    #[error("{call}: {message}{}", hint.as_deref().map(|h| format!("\n  {h}")).unwrap_or_default())]
+    Refused {
+        /// The request, as something the user can repeat.
+        call: String,
+        /// HTTP status of the answer.
+        status: u16,
+        /// What the engine said.
+        message: String,
+        /// What to do about it, where known.
+        hint: Option<String>,
+    },
+    /// The connection failed or the call took too long.
+    #[error("{call}: {source}")]
+    Connection {
+        /// The request.
+        call: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine answered something unexpected.
+    #[error("{call}: unexpected answer: {detail}")]
+    Answer {
+        /// The request.
+        call: String,
+        /// What was wrong with the answer.
+        detail: String,
+    },
+}
+
+/// A container engine. Every method is idempotent: what is already so is success, what is absent is no error
+/// to remove.
+#[async_trait]
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// Which engine this is.
+    fn info(&self) -> &EngineInfo;
+
+    /// The ID of a present image (64 hex digits), `None` if it is not there.
+    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError>;
+
+    /// Loads an image from a docker-archive tar (containers.md §3).
+    async fn load_image(&self, archive: crate::image::Archive) -> Result<(), EngineError>;
+
+    /// Pulls an image from its registry and returns its ID.
+    async fn pull_image(&self, reference: &str) -> Result<String, EngineError>;
+
+    /// The pod of that name.
+    async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError>;
+
+    /// All pods that kestack made, of any stack.
+    async fn pods(&self) -> Result<Vec<PodState>, EngineError>;
+
+    /// Creates the pod and starts its infra container: afterwards its network and ports exist.
+    async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError>;
+
+    /// Stops and removes the pod with all members; a bounded loop that ends when nothing is left.
+    async fn remove_pod(&self, name: &str) -> Result<(), EngineError>;
+
+    /// Creates a container; does not start it.
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
+
+    /// Starts a created or stopped container.
+    async fn start_container(&self, name: &str) -> Result<(), EngineError>;
+
+    /// Stops a container gracefully within `timeout`, then kills it.
+    async fn stop_container(&self, name: &str, timeout: Duration) -> Result<(), EngineError>;
+
+    /// Removes a container, running or not.
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError>;
+
+    /// Sends a signal to the main process of a running container.
+    async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError>;
+
+    /// Lines of a container's log: the last `tail` (all if `None`), then, with `follow`, those to come.
+    async fn logs(
+        &self,
+        name: &str,
+        tail: Option<u32>,
+        follow: bool,
+    ) -> Result<mpsc::Receiver<LogLine>, EngineError>;
+}

@@ -1,0 +1,4 @@
+//! (in progress)
+/// (in progress)
+#[derive(Debug)]
+pub struct Archive;
