@@ -1,1 +1,3 @@
 //! kes
+
+pub mod client;

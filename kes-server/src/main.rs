@@ -1,1 +1,3 @@
-fn main(){}
+//! `kes`: the server and its command line.
+
+fn main() {}

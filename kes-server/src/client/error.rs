@@ -1,0 +1,222 @@
+//! What a call to a KES server can end in.
+
+use std::{error::Error as _, fmt, io, time::Duration};
+
+use reqwest::{Method, Url};
+
+/// The request that failed, as something the user can repeat.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub(super) method: Method,
+    pub(super) url: Box<Url>,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+/// Why a call to a KES server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server answered with an error status. `message` is exactly what clients compare (kes-api §1.7).
+    #[error("{message} ({call} answered {status})")]
+    Refused {
+        /// The request.
+        call: Call,
+        /// HTTP status.
+        status: u16,
+        /// The server's message, unchanged.
+        message: String,
+    },
+    /// No connection, or it broke.
+    #[error("kes: connection error: {}: {cause}", quoted(call))]
+    Connection {
+        /// The request.
+        call: Call,
+        /// What went wrong.
+        cause: String,
+    },
+    /// The caller's deadline passed.
+    #[error("kes: connection error: {}: no answer within {after:?}", quoted(call))]
+    TimedOut {
+        /// The request.
+        call: Call,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The answer is not one of a KES server.
+    #[error("{call}: cannot read the answer: {cause}")]
+    Answer {
+        /// The request.
+        call: Call,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// An endpoint is not a URL, or there is none.
+    #[error("invalid server address '{0}': use host:port or https://host:port")]
+    Endpoint(String),
+    /// The client certificate or its key cannot be used.
+    #[error("cannot use the client certificate: {0}")]
+    Credentials(String),
+    /// There is nothing to verify the server's certificate with.
+    #[error("{0}; set SSL_CERT_FILE to the certificate of the server's CA")]
+    Trust(String),
+}
+
+impl ClientError {
+    /// The HTTP status, if the server answered with one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The text the KES SDK would show: the bare message of the server, or the description of what else failed.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether a key could not be made because its name is taken.
+    pub fn is_key_exists(&self) -> bool {
+        self.is(400, "key already exists") || self.is(400, "key does already exist")
+    }
+
+    /// Whether the named key does not exist.
+    pub fn is_key_not_found(&self) -> bool {
+        self.is(404, "key does not exist")
+    }
+
+    /// Whether the policy of the caller's identity does not allow the call.
+    pub fn is_not_allowed(&self) -> bool {
+        self.is(403, "not authorized: insufficient permissions") || self.is(403, "prohibited by policy")
+    }
+
+    /// Whether the ciphertext belongs to another key or context, or is damaged.
+    pub fn is_not_authentic(&self) -> bool {
+        self.is(400, "decryption failed: ciphertext is not authentic")
+    }
+
+    /// Whether no answer came at all.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::TimedOut { .. })
+    }
+
+    fn is(&self, wanted: u16, text: &str) -> bool {
+        matches!(self, Self::Refused { status, message, .. } if *status == wanted && message == text)
+    }
+
+    pub(super) fn transport(call: Call, error: &reqwest::Error, deadline: Option<Duration>) -> Self {
+        match deadline {
+            Some(after) if error.is_timeout() => Self::TimedOut { call, after },
+            _ if error.is_decode() => Self::Answer { call, cause: innermost(error) },
+            _ => {
+                let cause = cause(&call.url, error);
+                Self::Connection { call, cause }
+            }
+        }
+    }
+
+    /// Whether another endpoint of the same service may still answer.
+    pub(super) fn tries_next_endpoint(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => *status >= 500 && *status != 501,
+            _ => self.is_connection(),
+        }
+    }
+}
+
+/// The form of Go's HTTP errors, which scripts know: `Get "https://..."`.
+fn quoted(call: &Call) -> String {
+    let method = call.method.as_str();
+    let (first, rest) = method.split_at_checked(1).unwrap_or((method, ""));
+    format!("{first}{} \"{}\"", rest.to_ascii_lowercase(), call.url)
+}
+
+fn cause(url: &Url, error: &reqwest::Error) -> String {
+    let mut source = error.source();
+    while let Some(current) = source {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                return format!("dial tcp {}: connect: connection refused", authority(url));
+            }
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return tls_cause(tls);
+            }
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return tls_cause(tls);
+        }
+        source = current.source();
+    }
+    if error.is_dns() {
+        return format!("dial tcp: lookup {}: {}", url.host_str().unwrap_or_default(), innermost(error));
+    }
+    innermost(error)
+}
+
+fn tls_cause(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => format!(
+            "tls: failed to verify certificate: {reason}; set SSL_CERT_FILE to the certificate of the server's CA, or skip the check with -k"
+        ),
+        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
+        other => format!("tls: {other}"),
+    }
+}
+
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+
+    use super::*;
+
+    fn refused(status: u16, message: &str) -> ClientError {
+        let url = Url::parse("https://127.0.0.1:7373/v1/key/create/a").unwrap();
+        ClientError::Refused {
+            call: Call { method: Method::POST, url: Box::new(url) },
+            status,
+            message: message.into(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_status_and_message() {
+        assert!(refused(400, "key already exists").is_key_exists());
+        assert!(!refused(409, "key already exists").is_key_exists());
+        assert!(!refused(400, "key already exists.").is_key_exists());
+        assert!(refused(403, "prohibited by policy").is_not_allowed());
+    }
+
+    #[test]
+    fn the_text_names_the_call_and_the_message_does_not() {
+        let error = refused(400, "key already exists");
+        assert_eq!(error.message(), "key already exists");
+        assert_eq!(error.to_string(), "key already exists (POST https://127.0.0.1:7373/v1/key/create/a answered 400)");
+    }
+
+    #[test]
+    fn another_endpoint_is_tried_for_server_failures_only() {
+        assert!(refused(503, "").tries_next_endpoint());
+        assert!(!refused(501, "").tries_next_endpoint());
+        assert!(!refused(404, "key does not exist").tries_next_endpoint());
+    }
+}
