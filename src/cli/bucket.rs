@@ -1,0 +1,137 @@
+//! `kestack bucket`
+
+use clap::{Args, Subcommand};
+use kes_server::auth::KeyName;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::Session;
+use crate::client::s3::Encryption;
+use crate::error::Error;
+use crate::plan::{Decision, decide};
+use crate::resource::{BucketResource, KeyResource, Resource as _};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Bucket {
+    /// Create a bucket with a default encryption; one that exists is brought to it
+    Create(Create),
+    /// List the buckets
+    List,
+    /// Set the default encryption of an existing bucket; objects already in it stay as they are
+    Encrypt(Create),
+    /// Show one bucket
+    Info {
+        /// Name of the bucket
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name of the bucket
+    name: String,
+    /// SSE-KMS with this key, which is created if it does not exist [default: the stack's default key]
+    #[arg(short, long, conflicts_with = "sse_s3")]
+    key: Option<KeyName>,
+    /// SSE-S3 instead of SSE-KMS
+    #[arg(long)]
+    sse_s3: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    encryption: String,
+    key: Option<String>,
+    versioning: bool,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    buckets: Vec<Entry>,
+}
+
+impl Bucket {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let session = Session::running(globals).await?;
+        match self {
+            Self::Create(wish) => wish.settle(&session, output).await,
+            Self::List => list(&session, output).await,
+            Self::Encrypt(wish) => {
+                // says NoSuchBucket before anything is changed
+                session.context.s3.bucket_encryption(&wish.name).await?;
+                wish.settle(&session, output).await
+            }
+            Self::Info { name } => {
+                output.result(&entry(&session, name).await?, |bucket| {
+                    format!(
+                        "name        {}\nencryption  {}\nkey         {}\nversioning  {}",
+                        bucket.name,
+                        bucket.encryption,
+                        bucket.key.as_deref().unwrap_or("-"),
+                        bucket.versioning
+                    )
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    async fn settle(&self, session: &Session, output: &Output) -> Result<(), Error> {
+        let context = &session.context;
+        let encryption = if self.sse_s3 {
+            Encryption::SseS3
+        } else {
+            let key = self.key.clone().unwrap_or_else(|| session.stack.manifest.default_key().clone());
+            KeyResource { key: key.clone() }.create(context).await?;
+            Encryption::SseKms(key.to_string())
+        };
+        let versioning = context.s3.bucket_versioning(&self.name).await.unwrap_or_default();
+        let bucket = BucketResource { bucket: self.name.clone(), encryption: Some(encryption), versioning };
+        let decision = decide(&bucket.wanted(), &bucket.observe(context).await?);
+        match decision {
+            Decision::Keep => {}
+            Decision::Replace => bucket.replace(context).await?,
+            Decision::Create | Decision::Ensure => bucket.create(context).await?,
+        }
+        let entry = entry(session, &self.name).await?;
+        output.result(&entry, |bucket| {
+            let key = bucket.key.as_ref().map(|key| format!(" with key '{key}'")).unwrap_or_default();
+            format!("bucket '{}' encrypts by default: {}{key}", bucket.name, bucket.encryption)
+        });
+        Ok(())
+    }
+}
+
+async fn entry(session: &Session, name: &str) -> Result<Entry, Error> {
+    let s3 = &session.context.s3;
+    let (encryption, key) = match s3.bucket_encryption(name).await? {
+        Some(Encryption::SseKms(key)) => ("sse-kms", Some(key)),
+        Some(Encryption::SseS3) => ("sse-s3", Some(session.stack.manifest.default_key().to_string())),
+        None => ("none", None),
+    };
+    let versioning = s3.bucket_versioning(name).await?;
+    Ok(Entry { name: name.to_owned(), encryption: encryption.to_owned(), key, versioning })
+}
+
+async fn list(session: &Session, output: &Output) -> Result<(), Error> {
+    let mut buckets = Vec::new();
+    for name in session.context.s3.list_buckets().await? {
+        buckets.push(entry(session, &name).await?);
+    }
+    output.result(&Listed { buckets }, |listed| {
+        let rows: Vec<_> = listed
+            .buckets
+            .iter()
+            .map(|bucket| {
+                let key = bucket.key.clone().unwrap_or_else(|| "-".into());
+                vec![bucket.name.clone(), bucket.encryption.clone(), key, bucket.versioning.to_string()]
+            })
+            .collect();
+        table(&["bucket", "encryption", "key", "versioning"], &rows)
+    });
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `kestack down`
+
+use clap::Args;
+
+use super::Globals;
+use super::output::Output;
+use super::session::Wish;
+use crate::error::Error;
+use crate::teardown::{self, Removed};
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    /// Also remove keys, certificates, configuration and all objects: they cannot be brought back
+    #[arg(long)]
+    data: bool,
+}
+
+impl Down {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let _lock = wish.lock().await?;
+        let name = wish.manifest.name.as_str();
+        let mut removed = Removed { pod: teardown::pod(connection.engine.as_ref(), name).await?, ..Removed::default() };
+        if self.data {
+            teardown::files(&wish.layout(), &mut removed)?;
+        }
+        output.result(&removed, |removed| human(name, removed));
+        Ok(())
+    }
+}
+
+fn human(name: &str, removed: &Removed) -> String {
+    let mut text = match (removed.pod, removed.folders.is_empty()) {
+        (false, true) => format!("stack '{name}' was not there"),
+        (true, true) => format!("stack '{name}' is down; its data stays"),
+        (_, false) => format!("stack '{name}' is down and its data removed"),
+    };
+    for path in &removed.left {
+        text.push_str(&format!("\nleft alone, not kestack's: {}", path.display()));
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! `kestack env`
+
+use clap::{Args, ValueEnum};
+
+use super::Globals;
+use super::output::{self, Output};
+use super::session::{Wish, environment};
+use crate::error::Error;
+use crate::stack::Stack;
+
+#[derive(Debug, Args)]
+pub(super) struct Env {
+    /// Language of the output [default: that of $SHELL; json with --output json]
+    #[arg(short, long, value_enum)]
+    shell: Option<Shell>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    /// `export NAME='value'`
+    Sh,
+    /// `set -gx NAME 'value'`
+    Fish,
+    /// `$Env:NAME = 'value'`
+    Powershell,
+    /// `NAME="value"`
+    Dotenv,
+    /// An object of strings
+    Json,
+}
+
+impl Env {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
+        // Only ports that the engine chose must be asked of it.
+        let pod = match automatic {
+            true => wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await?,
+            false => None,
+        };
+        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
+        let shell = self.shell.unwrap_or_else(|| if output.json() { Shell::Json } else { Shell::of_user() });
+        output::line(&shell.write(&variables(&stack)));
+        Ok(())
+    }
+}
+
+/// What AWS SDKs, `mc` and `kes` read.
+fn variables(stack: &Stack) -> Vec<(String, String)> {
+    let root = &stack.material.credentials;
+    let (s3, kes) = (stack.s3_endpoint(), stack.kes_endpoint());
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    // mc takes the alias from the variable's name, which cannot hold a `-`
+    let alias = stack.manifest.name.as_str().replace('-', "_");
+    let mc = s3.replacen("http://", &format!("http://{}:{}@", root.user, *root.password), 1);
+    [
+        ("AWS_ACCESS_KEY_ID".into(), root.user.clone()),
+        ("AWS_SECRET_ACCESS_KEY".into(), root.password.to_string()),
+        ("AWS_REGION".into(), "us-east-1".into()),
+        ("AWS_ENDPOINT_URL_S3".into(), s3),
+        (format!("MC_HOST_{alias}"), mc),
+        ("KES_SERVER".into(), kes),
+        ("KES_CLIENT_KEY".into(), path(stack.layout.admin_key())),
+        ("KES_CLIENT_CERT".into(), path(stack.layout.admin_cert())),
+        ("KES_CA_PATH".into(), path(stack.layout.ca_cert())),
+    ]
+    .into()
+}
+
+impl Shell {
+    fn of_user() -> Self {
+        let shell = environment("SHELL").unwrap_or_default();
+        if shell.ends_with("/fish") { Self::Fish } else { Self::Sh }
+    }
+
+    fn write(self, variables: &[(String, String)]) -> String {
+        if self == Self::Json {
+            let map: serde_json::Map<_, _> =
+                variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+            return serde_json::to_string_pretty(&map).unwrap_or_default();
+        }
+        let line = |(name, value): &(String, String)| match self {
+            Self::Fish => {
+                format!("set -gx {name} '{}';", value.replace('\\', "\\\\").replace('\'', "\\'"))
+            }
+            Self::Powershell => format!("$Env:{name} = '{}'", value.replace('\'', "''")),
+            Self::Dotenv => format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
+            Self::Sh | Self::Json => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+        };
+        variables.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_for_each_shell() {
+        let variables = [("A".to_owned(), r#"it's a "\"#.to_owned())];
+        assert_eq!(Shell::Sh.write(&variables), r#"export A='it'\''s a "\'"#);
+        assert_eq!(Shell::Fish.write(&variables), r#"set -gx A 'it\'s a "\\';"#);
+        assert_eq!(Shell::Powershell.write(&variables), r#"$Env:A = 'it''s a "\'"#);
+        assert_eq!(Shell::Dotenv.write(&variables), r#"A="it's a \"\\""#);
+        assert_eq!(Shell::Json.write(&variables), "{\n  \"A\": \"it's a \\\"\\\\\"\n}");
+    }
+}

@@ -1,0 +1,76 @@
+//! `kestack logs`
+
+use clap::{Args, ValueEnum};
+use tokio::sync::mpsc;
+
+use super::Globals;
+use super::output::{self, Output};
+use super::session::Session;
+use crate::engine::LogLine;
+use crate::error::Error;
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Only of this server
+    #[arg(value_enum)]
+    server: Option<Server>,
+    /// Go on with what is still to come
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines of each server
+    #[arg(short, long, value_name = "LINES")]
+    tail: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Server {
+    Kes,
+    Minio,
+}
+
+impl Logs {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let session = Session::open(globals).await?;
+        let pod = session.pod.as_ref().ok_or_else(|| Error::NotRunning(session.stack.manifest.name.to_string()))?;
+        let (sender, mut lines) = mpsc::channel(64);
+        for (server, name, container) in [
+            (Server::Kes, "kes", session.stack.kes_container()),
+            (Server::Minio, "minio", session.stack.minio_container()),
+        ] {
+            let there = pod.containers.iter().any(|found| found.name == container);
+            if there && self.server.is_none_or(|wanted| wanted == server) {
+                let log = session.context.engine.logs(&container, self.tail, self.follow).await?;
+                tokio::spawn(forward(name, log, sender.clone()));
+            }
+        }
+        drop(sender);
+        while let Some((name, line)) = lines.recv().await {
+            show(output, name, &line);
+            if !output::is_read() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn forward(
+    name: &'static str,
+    mut log: mpsc::Receiver<LogLine>,
+    sender: mpsc::Sender<(&'static str, LogLine)>,
+) {
+    while let Some(line) = log.recv().await {
+        if sender.send((name, line)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn show(output: &Output, server: &str, line: &LogLine) {
+    if output.json() {
+        let stream = if line.stderr { "stderr" } else { "stdout" };
+        output::line(&serde_json::json!({ "server": server, "stream": stream, "line": line.text }).to_string());
+    } else {
+        output::line(&format!("{server:<5} | {}", line.text));
+    }
+}

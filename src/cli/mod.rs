@@ -1,0 +1,145 @@
+//! Arguments, and one file per verb: load, call, show.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+
+mod bucket;
+mod completion;
+mod config;
+mod down;
+mod env;
+mod key;
+mod logs;
+mod output;
+mod plan;
+mod reset;
+mod session;
+mod status;
+mod up;
+mod verify;
+
+use output::Output;
+
+/// One command: a MinIO with real server-side encryption, proven.
+#[derive(Debug, Parser)]
+#[command(name = "kestack", version, about, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kestack up                      MinIO, KES, certificates, key and encrypted bucket, ready when it returns
+  eval \"$(kestack env)\"           AWS_*, MC_HOST_*, KES_* for this shell
+  kestack verify                  proves the encryption
+  kestack reset                   back to the fresh stack
+  kestack down --data             removes everything, keys and data too
+
+Exit codes:
+  0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment";
+
+#[derive(Debug, Args)]
+struct Globals {
+    /// The manifest; without it kestack.yaml is looked for upwards from here
+    #[arg(short, long, global = true, value_name = "FILE", env = "KESTACK_FILE")]
+    file: Option<PathBuf>,
+    /// Name of the stack, instead of the manifest's
+    #[arg(short, long, global = true, env = "KESTACK_NAME")]
+    name: Option<String>,
+    /// Folder in which stacks keep their files [default: $XDG_DATA_HOME/kestack]
+    #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
+    dir: Option<PathBuf>,
+    /// Socket of the container engine, e.g. unix:///run/podman/podman.sock
+    #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST")]
+    host: Option<String>,
+    /// Form of what is printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, env = "KESTACK_OUTPUT")]
+    output: Format,
+    /// No progress, only results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// What is asked of the engine and the servers, on standard error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// Form of a verb's result on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// For programs; carries `schema_version`.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring the stack up; returns when S3 and KMS answer
+    Up(up::Up),
+    /// Remove pod and containers; with --data also keys, certificates and objects
+    Down(down::Down),
+    /// Bring a running stack back to its fresh state
+    Reset(reset::Reset),
+    /// Show what runs, endpoints, keys, buckets, certificates
+    Status(status::Status),
+    /// Show what the servers say
+    Logs(logs::Logs),
+    /// Print the variables that clients need
+    Env(env::Env),
+    /// Show what `up` would change
+    Plan(plan::Plan),
+    /// Prove that the stack encrypts
+    Verify(verify::Verify),
+    /// Encryption keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Buckets and their default encryption
+    #[command(subcommand)]
+    Bucket(bucket::Bucket),
+    /// The manifest, kestack.yaml
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+}
+
+impl Cli {
+    /// True if `--verbose` was given.
+    pub fn verbose(&self) -> bool {
+        self.globals.verbose
+    }
+
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// The verb's; [`Error::exit_code`] says what the process shall exit with.
+    pub async fn run(&self) -> Result<(), Error> {
+        let output = Output::new(self.globals.output, self.globals.quiet);
+        let globals = &self.globals;
+        match &self.verb {
+            Verb::Up(verb) => verb.run(globals, &output).await,
+            Verb::Down(verb) => verb.run(globals, &output).await,
+            Verb::Reset(verb) => verb.run(globals, &output).await,
+            Verb::Status(verb) => verb.run(globals, &output).await,
+            Verb::Logs(verb) => verb.run(globals, &output).await,
+            Verb::Env(verb) => verb.run(globals, &output).await,
+            Verb::Plan(verb) => verb.run(globals, &output).await,
+            Verb::Verify(verb) => verb.run(globals, &output).await,
+            Verb::Key(verb) => verb.run(globals, &output).await,
+            Verb::Bucket(verb) => verb.run(globals, &output).await,
+            Verb::Config(verb) => verb.run(globals, &output),
+            Verb::Completion(verb) => verb.run(&output),
+        }
+    }
+}
+
+/// Prints an error the way all verbs do: what happened, then what to do.
+pub fn report(error: &Error) {
+    output::error(&error.to_string());
+}

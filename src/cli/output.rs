@@ -1,0 +1,159 @@
+//! The only code that prints: results on standard output, progress and messages on standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the place that prints")]
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::Format;
+use crate::apply::{Progress, Step};
+use crate::plan::Decision;
+
+/// Version of the JSON that `--output json` prints; grows when a field changes its meaning or goes.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Where a verb shows what it found and did.
+#[derive(Debug)]
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    schema_version: u32,
+    #[serde(flatten)]
+    result: &'a T,
+}
+
+impl Output {
+    pub(super) fn new(format: Format, quiet: bool) -> Self {
+        Self { format, quiet }
+    }
+
+    pub(super) fn json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// The result of a verb: `human` writes it for people, the value itself is its JSON form.
+    pub(super) fn result<T: Serialize>(&self, result: &T, human: impl FnOnce(&T) -> String) {
+        if self.json() {
+            let versioned = Versioned { schema_version: SCHEMA_VERSION, result };
+            line(&serde_json::to_string_pretty(&versioned).unwrap_or_default());
+        } else {
+            line(human(result).trim_end());
+        }
+    }
+
+    /// A message beside the result.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Lines for resources as they are settled: live on a terminal, plain elsewhere.
+    pub(super) fn progress(&self) -> Box<dyn Progress> {
+        if self.quiet {
+            Box::new(Silent)
+        } else if std::io::stderr().is_terminal() && std::env::var_os("CI").is_none() {
+            Box::new(Live { bars: MultiProgress::new(), running: Mutex::default() })
+        } else {
+            Box::new(Plain)
+        }
+    }
+}
+
+/// One line on standard output. A reader that went away is no error: `kestack logs | head`.
+pub(super) fn line(text: &str) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// Text on standard output as it is.
+pub(super) fn raw(bytes: &[u8]) {
+    if std::io::stdout().write_all(bytes).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// True while somebody reads standard output.
+pub(super) fn is_read() -> bool {
+    std::io::stdout().flush().is_ok()
+}
+
+pub(super) fn error(text: &str) {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mark = if colour { "\u{1b}[31;1merror:\u{1b}[0m" } else { "error:" };
+    eprintln!("{mark} {text}");
+}
+
+/// Columns side by side, as wide as their widest cell.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().map(|cell| cell.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end().strip_prefix(' ').unwrap_or(&line))).collect()
+}
+
+fn described(step: &Step, took: Duration) -> String {
+    let done = match step.decision {
+        Decision::Create => "created",
+        Decision::Ensure | Decision::Keep => "kept",
+        Decision::Replace => "replaced",
+    };
+    format!("{:<9} {:<58} {done} {:>5} ms", step.kind, step.name, took.as_millis())
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn began(&self, _: &Step) {}
+    fn settled(&self, _: &Step, _: Duration) {}
+}
+
+/// One line per resource that changed.
+struct Plain;
+
+impl Progress for Plain {
+    fn began(&self, _: &Step) {}
+
+    fn settled(&self, step: &Step, took: Duration) {
+        if step.decision != Decision::Keep {
+            eprintln!("{}", described(step, took));
+        }
+    }
+}
+
+/// A spinner per resource in work, replaced by its line when it is done.
+struct Live {
+    bars: MultiProgress,
+    running: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Progress for Live {
+    fn began(&self, step: &Step) {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        bar.set_style(ProgressStyle::default_spinner());
+        bar.set_message(format!("{} {}", step.kind, step.name));
+        bar.enable_steady_tick(Duration::from_millis(80));
+        if let Ok(mut running) = self.running.lock() {
+            running.insert(format!("{} {}", step.kind, step.name), bar);
+        }
+    }
+
+    fn settled(&self, step: &Step, took: Duration) {
+        let bar = self.running.lock().ok().and_then(|mut all| all.remove(&format!("{} {}", step.kind, step.name)));
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+            let _ = self.bars.println(format!("✓ {}", described(step, took)));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `kestack plan`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::Wish;
+use super::up;
+use crate::apply::{self, Step};
+use crate::error::Error;
+use crate::plan::Decision;
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// Also list what stays as it is
+    #[arg(short, long)]
+    all: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    changes: usize,
+    steps: Vec<Step>,
+}
+
+impl Plan {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let engine = connection.engine.clone();
+        let (stack, images) = up::resolve(wish, engine.as_ref()).await?;
+        let stages = stack.stages(engine.info(), &images)?;
+        let mut steps = apply::plan(&stages, &stack.context(engine)?).await?;
+        let changes = steps.iter().filter(|step| step.decision != Decision::Keep).count();
+        steps.retain(|step| self.all || output.json() || step.decision != Decision::Keep);
+        output.result(&Report { changes, steps }, human);
+        Ok(())
+    }
+}
+
+fn human(report: &Report) -> String {
+    if report.changes == 0 && report.steps.is_empty() {
+        return "nothing to change".into();
+    }
+    let rows: Vec<_> = report
+        .steps
+        .iter()
+        .map(|step| vec![format!("{:?}", step.decision).to_lowercase(), step.kind.to_owned(), step.name.clone()])
+        .collect();
+    table(&["action", "kind", "name"], &rows)
+}

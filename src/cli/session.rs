@@ -1,0 +1,91 @@
+//! What most verbs need first: the manifest, the engine, the stack.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Globals;
+use crate::engine::discover::{self, Connection, EngineWish};
+use crate::engine::{Engine, PodState};
+use crate::error::Error;
+use crate::lock::StackLock;
+use crate::manifest::{self, Manifest};
+use crate::resource::Context;
+use crate::stack::{Layout, Stack};
+
+/// The environment is read here and nowhere else.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The manifest with what the command line changes, and the folder of all stacks.
+pub(super) struct Wish {
+    pub(super) manifest: Manifest,
+    pub(super) base: PathBuf,
+    host: Option<String>,
+}
+
+impl Wish {
+    pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
+        let here = std::env::current_dir().map_err(Error::file("find", "."))?;
+        let mut manifest = manifest::load(globals.file.as_deref(), &here, &environment)?.manifest;
+        if let Some(name) = &globals.name {
+            manifest.name = name.parse().map_err(|error| Error::Usage {
+                what: format!("--name: {error}"),
+                hint: "use letters, digits, `-` and `_`".into(),
+            })?;
+        }
+        let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
+        let base = Layout::base(dir.as_deref(), environment);
+        Ok(Self { manifest, base, host: globals.host.clone() })
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        Layout::new(&self.base, self.manifest.name.as_str())
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, Error> {
+        let wish = EngineWish { kind: self.manifest.engine, host: self.host.clone(), env: &environment };
+        Ok(discover::connect(&wish).await?)
+    }
+
+    pub(super) async fn lock(&self) -> Result<StackLock, Error> {
+        let layout = self.layout();
+        StackLock::acquire(layout.root(), || tracing::warn!("another kestack works on this stack; waiting for it"))
+            .await
+    }
+}
+
+/// A stack that was brought up before, and the connection to its engine.
+pub(super) struct Session {
+    pub(super) stack: Stack,
+    pub(super) context: Context,
+    pub(super) pod: Option<PodState>,
+    /// Keeps an engine service of our own alive.
+    pub(super) connection: Connection,
+}
+
+impl Session {
+    /// Opens an existing stack, running or not.
+    pub(super) async fn open(globals: &Globals) -> Result<Self, Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let engine: Arc<dyn Engine> = connection.engine.clone();
+        let pod = engine.pod(wish.manifest.name.as_str()).await?;
+        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
+        let context = stack.context(engine)?;
+        Ok(Self { stack, context, pod, connection })
+    }
+
+    /// Opens a stack whose two servers run.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] otherwise.
+    pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
+        let session = Self::open(globals).await?;
+        let up = session.pod.as_ref().is_some_and(|pod| {
+            pod.running && pod.containers.len() >= 2 && pod.containers.iter().all(|container| container.running)
+        });
+        if up { Ok(session) } else { Err(Error::NotRunning(session.stack.manifest.name.to_string())) }
+    }
+}

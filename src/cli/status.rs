@@ -1,0 +1,54 @@
+//! `kestack status`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::Globals;
+use super::output::Output;
+use super::session::Session;
+use crate::error::Error;
+use crate::status::{self as health, State};
+
+#[derive(Debug, Args)]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let session = Session::open(globals).await?;
+        let status = health::status(&session.stack, &session.context, session.pod.as_ref()).await?;
+        output.result(&status, human);
+        match status.state {
+            State::Running => Ok(()),
+            State::Stopped => Err(Error::NotRunning(status.name)),
+            State::Degraded => Err(Error::Unhealthy(status.name)),
+        }
+    }
+}
+
+fn human(status: &health::Status) -> String {
+    let mut text = format!("stack '{}' {:?} on {}\n", status.name, status.state, status.engine).to_lowercase();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
+    row("folder", status.folder.clone());
+    for (name, state) in &status.containers {
+        row("container", format!("{name}  {state}"));
+    }
+    for (name, endpoint) in &status.endpoints {
+        let state = match (&endpoint.problem, endpoint.ready) {
+            (Some(problem), _) => format!("not ready: {problem}"),
+            (None, true) => "ready".into(),
+            (None, false) => "not ready".into(),
+        };
+        row(name, format!("{}  {state}", endpoint.url));
+    }
+    row("keys", status.keys.join(", "));
+    for (bucket, encryption) in &status.buckets {
+        row("bucket", format!("{bucket}  {encryption}"));
+    }
+    for (name, days) in &status.certificate_days_left {
+        row("certificate", format!("{name}  {days} days left"));
+    }
+    text
+}

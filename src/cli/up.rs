@@ -1,0 +1,93 @@
+//! `kestack up`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::Output;
+use super::session::{Wish, environment};
+use crate::apply::{self, Step};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::plan::Decision;
+use crate::stack::{Images, Stack, check_ours};
+use crate::supply;
+
+#[derive(Debug, Args)]
+pub(super) struct Up {}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    engine: String,
+    s3: String,
+    console: String,
+    kes: String,
+    folder: String,
+    buckets: Vec<String>,
+    keys: Vec<String>,
+    changed: usize,
+    steps: Vec<Step>,
+}
+
+impl Up {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let _lock = wish.lock().await?;
+        let engine = connection.engine.clone();
+        let (stack, images) = resolve(wish, engine.as_ref()).await?;
+        let stages = stack.stages(engine.info(), &images)?;
+        let context = stack.context(engine.clone())?;
+        let steps = apply::up(&stages, &context, output.progress().as_ref()).await?;
+        output.result(&report(&stack, engine.as_ref(), steps), human);
+        Ok(())
+    }
+}
+
+/// Everything that can be wrong is looked at here, before anything is made.
+pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
+    let name = wish.manifest.name.to_string();
+    let pod = engine.pod(&name).await?;
+    check_ours(&name, pod.as_ref())?;
+    let images = Images {
+        kes: supply::kes(&wish.manifest.kes, &environment)?,
+        minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
+    };
+    let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
+    stack.layout.check_writable()?;
+    let held = pod.filter(|pod| pod.running).map(|pod| pod.ports).unwrap_or_default();
+    stack.ports.check_free(&held)?;
+    Ok((stack, images))
+}
+
+fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
+    let manifest = &stack.manifest;
+    Report {
+        name: manifest.name.to_string(),
+        engine: format!("{} {}", engine.info().kind, engine.info().version),
+        s3: stack.s3_endpoint(),
+        console: stack.console_endpoint(),
+        kes: stack.kes_endpoint(),
+        folder: stack.layout.root().display().to_string(),
+        buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
+        keys: manifest.keys.iter().map(ToString::to_string).collect(),
+        changed: steps.iter().filter(|step| step.decision != Decision::Keep).count(),
+        steps,
+    }
+}
+
+fn human(report: &Report) -> String {
+    let state = if report.changed == 0 { "is up, nothing to change" } else { "is up" };
+    format!(
+        "stack '{}' {state}\n  S3       {}\n  console  {}\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n\
+         next:\n  eval \"$(kestack env)\"   variables for aws, mc, SDKs and kes\n  kestack verify         proof of the encryption",
+        report.name,
+        report.s3,
+        report.console,
+        report.kes,
+        report.keys.join(", "),
+        report.buckets.join(", "),
+        report.folder,
+    )
+}

@@ -1,0 +1,108 @@
+//! The one error of the crate: what happened, then what to do about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::client::s3::S3Error;
+use crate::engine::EngineError;
+use crate::image::ImageError;
+use crate::manifest::ManifestError;
+use crate::pki::PkiError;
+use crate::supply::SupplyError;
+use crate::template::TemplateError;
+
+/// Why a verb failed. The text is for people: the failing call, the cause, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine is missing or refused a call.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Something of this host is in the way: a taken port, a folder that cannot be written.
+    #[error("{what}\n  {hint}")]
+    Environment {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} '{}': {source}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, `create`, …
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An image could not be composed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// KES refused a call or did not answer.
+    #[error("{0}")]
+    Kes(#[from] kes_server::client::ClientError),
+    /// kestack.yaml has mistakes.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The stack is not there, or does not run.
+    #[error("stack '{0}' is not running\n  start it with `kestack up`")]
+    NotRunning(String),
+    /// A server did not become ready in time.
+    #[error("{what} was not ready after {:.1} s: {last}\n  see what it says with `kestack logs`", after.as_secs_f64())]
+    NotReady {
+        /// Which server.
+        what: String,
+        /// The deadline.
+        after: Duration,
+        /// The last answer of the probe.
+        last: String,
+    },
+    /// Certificates could not be made or read.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// An S3 call failed.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// There is no MinIO or no `kes` to be had.
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
+    /// A template could not be rendered.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A part of the stack does not answer.
+    #[error("stack '{0}' is not healthy\n  `kestack up` mends what it can; `kestack logs` shows what the servers say")]
+    Unhealthy(String),
+    /// A request that makes no sense for this stack.
+    #[error("{what}\n  {hint}")]
+    Usage {
+        /// What is wrong with it.
+        what: String,
+        /// What would be right.
+        hint: String,
+    },
+    /// `verify` found a stack that does not protect its data.
+    #[error("verification failed: {0}")]
+    Verification(String),
+}
+
+impl Error {
+    /// The documented exit code (design.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
+    /// 5 verification failed, 6 environment.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Manifest(_) | Self::Usage { .. } => 2,
+            Self::NotRunning(_) => 3,
+            Self::NotReady { .. } | Self::Unhealthy(_) => 4,
+            Self::Verification(_) => 5,
+            Self::Environment { .. } | Self::Supply(_) | Self::Engine(EngineError::NotFound(_)) => 6,
+            _ => 1,
+        }
+    }
+
+    /// Shorthand for [`Error::File`].
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

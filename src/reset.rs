@@ -1,0 +1,76 @@
+//! Back to the fresh stack: an empty drive, the declared keys and buckets, and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::apply::{self, Progress, Step};
+use crate::error::Error;
+use crate::resource::Context;
+use crate::stack::Stack;
+
+/// Resets a running stack. KES and the pod keep running; MinIO is stopped, because it holds users, policies and
+/// its drive's layout in memory, the drive is emptied, and the data stages of the recipe are walked again.
+///
+/// Keys that are not declared are removed: all of them in the stack's own fs keystore, in a remote one only with
+/// `keys`, and then only those that this stack made.
+pub async fn in_place(
+    stack: &Stack,
+    context: &Context,
+    keys: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Step>, Error> {
+    let removed = undeclared_keys(stack, context, keys);
+    let emptied = async {
+        context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
+        set_aside(stack)
+    };
+    let (removed, emptied) = futures_util::future::join(removed, emptied).await;
+    emptied?;
+    removed?;
+    let steps = apply::up(&stack.data_stages(), context, progress).await?;
+    clear(&stack.layout.trash())?;
+    Ok(steps)
+}
+
+/// Moves what is on the drive out of MinIO's sight: one rename per entry, whatever is below it. Thousands of
+/// objects are then deleted while nobody waits for them. A reset that was killed leaves either a full drive or
+/// an empty one, and its trash goes with the next one.
+fn set_aside(stack: &Stack) -> Result<(), Error> {
+    let (drive, trash) = (stack.layout.drive(), stack.layout.trash());
+    clear(&trash)?;
+    std::fs::create_dir_all(&trash).map_err(Error::file("create", &trash))?;
+    for entry in std::fs::read_dir(&drive).map_err(Error::file("read", &drive))? {
+        let entry = entry.map_err(Error::file("read", &drive))?;
+        let target = trash.join(entry.file_name());
+        std::fs::rename(entry.path(), &target).map_err(Error::file("move away", entry.path()))?;
+    }
+    Ok(())
+}
+
+fn clear(trash: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(trash) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", trash)(error)),
+        _ => Ok(()),
+    }
+}
+
+async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Result<(), Error> {
+    let local = stack.manifest.keystore_is_fs();
+    if !local && !wanted {
+        return Ok(());
+    }
+    let ours: BTreeSet<_> =
+        [stack.material.admin_identity()?.to_string(), stack.material.minio_identity()?.to_string()].into();
+    for name in context.kes.list_keys("").await? {
+        // A name that KES could not have made is not ours to delete.
+        let Ok(key) = name.parse() else { continue };
+        if stack.manifest.keys.contains(&key) {
+            continue;
+        }
+        if local || ours.contains(&context.kes.describe_key(&key).await?.created_by) {
+            context.kes.delete_key(&key).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! A file with its content, mode and owner, compared by content (design.md D3).
+
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use super::directory::own;
+use super::{Context, Owner, Resource};
+use crate::error::Error;
+use crate::plan::Observed;
+
+/// A file that is written whole or not at all.
+pub struct FileResource {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// The bytes it shall hold.
+    pub content: Zeroizing<Vec<u8>>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub owner: Owner,
+}
+
+impl std::fmt::Debug for FileResource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileResource").field("path", &self.path).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Resource for FileResource {
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn wanted(&self) -> String {
+        self.state(&self.content, self.mode, self.owner.id())
+    }
+
+    async fn observe(&self, _: &Context) -> Result<Observed, Error> {
+        let found = match std::fs::read(&self.path) {
+            Ok(found) => Zeroizing::new(found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Observed::Absent),
+            Err(error) => return Err(Error::file("read", &self.path)(error)),
+        };
+        let meta = std::fs::metadata(&self.path).map_err(Error::file("look at", &self.path))?;
+        let id = self.owner.id().map(|_| meta.uid());
+        Ok(Observed::ready(self.state(&found, meta.mode() & 0o777, id)))
+    }
+
+    async fn create(&self, _: &Context) -> Result<(), Error> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let write = Error::file("write", &self.path);
+        let mut file = match tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder) {
+            Ok(file) => file,
+            Err(error) => return Err(write(error)),
+        };
+        let done = file
+            .write_all(&self.content)
+            .and_then(|()| file.as_file().set_permissions(std::fs::Permissions::from_mode(self.mode)))
+            .and_then(|()| file.as_file().sync_all());
+        if let Err(error) = done {
+            return Err(write(error));
+        }
+        own(file.path(), self.owner)?;
+        file.persist(&self.path).map_err(|error| write(error.error))?;
+        Ok(())
+    }
+
+    async fn remove(&self, _: &Context) -> Result<(), Error> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rename replaces; there is no moment without the file.
+    async fn replace(&self, context: &Context) -> Result<(), Error> {
+        self.create(context).await
+    }
+}
+
+impl FileResource {
+    /// Only compared within this process, never printed or stored: a plain digest is enough.
+    fn state(&self, content: &[u8], mode: u32, id: Option<u32>) -> String {
+        use sha2::{Digest as _, Sha256};
+        format!("{} {mode:o} {id:?}", hex::encode(Sha256::digest(content)))
+    }
+}

@@ -1,0 +1,48 @@
+//! An image that must be in the engine's store.
+
+use async_trait::async_trait;
+
+use super::{Context, Resource};
+use crate::error::Error;
+use crate::plan::Observed;
+use crate::supply::ImageSource;
+
+/// An image, known by ID before it exists (design.md D10).
+#[derive(Debug)]
+pub struct ImageResource {
+    /// What it is for: `kes` or `minio`.
+    pub role: &'static str,
+    /// Where it comes from if it is absent.
+    pub source: ImageSource,
+}
+
+#[async_trait]
+impl Resource for ImageResource {
+    fn kind(&self) -> &'static str {
+        "image"
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.role, self.source)
+    }
+
+    fn wanted(&self) -> String {
+        self.source.reference().to_owned()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        Ok(match context.engine.image(self.source.reference()).await? {
+            Some(_) => Observed::ready(self.wanted()),
+            None => Observed::Absent,
+        })
+    }
+
+    async fn create(&self, context: &Context) -> Result<(), Error> {
+        Ok(self.source.obtain(context.engine.as_ref()).await?)
+    }
+
+    /// Images are kept: they are shared by stacks and cost seconds to load.
+    async fn remove(&self, _: &Context) -> Result<(), Error> {
+        Ok(())
+    }
+}

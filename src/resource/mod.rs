@@ -1,0 +1,95 @@
+//! Things that shall exist. Each kind can be observed, created and removed, all of it again and again
+//! (design.md D1).
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::client::s3::S3Client;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::plan::Observed;
+
+mod bucket;
+mod container;
+mod directory;
+mod file;
+mod image;
+mod key;
+mod pod;
+mod service;
+
+pub use bucket::BucketResource;
+pub use container::ContainerResource;
+pub use directory::DirectoryResource;
+pub use file::FileResource;
+pub use image::ImageResource;
+pub use key::KeyResource;
+pub use pod::PodResource;
+pub use service::{Probe, ServiceResource};
+
+/// What resources act through: the engine and the stack's two servers.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The container engine.
+    pub engine: Arc<dyn Engine>,
+    /// KES, as the stack's admin.
+    pub kes: Arc<kes_server::client::Client>,
+    /// MinIO, as its root user.
+    pub s3: S3Client,
+}
+
+/// One thing of a stack.
+#[async_trait]
+pub trait Resource: fmt::Debug + Send + Sync {
+    /// The kind, one word: `pod`, `file`, …
+    fn kind(&self) -> &'static str;
+
+    /// The name people know it by.
+    fn name(&self) -> String;
+
+    /// Digest of the state it shall be in.
+    fn wanted(&self) -> String;
+
+    /// Name of the resource it lives in, and dies with.
+    fn within(&self) -> Option<&str> {
+        None
+    }
+
+    /// Looks at it, changes nothing.
+    async fn observe(&self, context: &Context) -> Result<Observed, Error>;
+
+    /// Makes it. Returns when it can be used.
+    async fn create(&self, context: &Context) -> Result<(), Error>;
+
+    /// Removes it; what is absent is removed.
+    async fn remove(&self, context: &Context) -> Result<(), Error>;
+
+    /// Brings an existing one to the wanted state.
+    async fn replace(&self, context: &Context) -> Result<(), Error> {
+        self.remove(context).await?;
+        self.create(context).await
+    }
+}
+
+/// Who owns a file or folder on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum Owner {
+    /// Whoever runs kestack.
+    Caller,
+    /// The uid and gid that the containers' processes have, as the host sees them.
+    Container {
+        /// User and group number; `None` where the caller already is that user (rootless `keep-id`).
+        id: Option<u32>,
+    },
+}
+
+impl Owner {
+    fn id(self) -> Option<u32> {
+        match self {
+            Self::Caller => None,
+            Self::Container { id } => id,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The keys and buckets of a stack.
+
+use super::Stack;
+use crate::client::s3::Encryption;
+use crate::manifest::{Bucket, BucketEncryption};
+use crate::resource::{BucketResource, KeyResource, Resource};
+
+impl Stack {
+    pub(super) fn key_resources(&self) -> Vec<Box<dyn Resource>> {
+        let keys = self.manifest.keys.iter().cloned();
+        keys.map(|key| Box::new(KeyResource { key }) as Box<dyn Resource>).collect()
+    }
+
+    pub(super) fn bucket_resources(&self) -> Vec<Box<dyn Resource>> {
+        let buckets = self.manifest.buckets.iter();
+        buckets.map(|bucket| Box::new(self.bucket_resource(bucket)) as Box<dyn Resource>).collect()
+    }
+
+    /// The resource of one declared bucket. Without a key of its own it takes the default key.
+    pub fn bucket_resource(&self, bucket: &Bucket) -> BucketResource {
+        let key = || bucket.key.as_ref().unwrap_or_else(|| self.manifest.default_key()).to_string();
+        BucketResource {
+            bucket: bucket.name.to_string(),
+            encryption: match bucket.encryption {
+                BucketEncryption::SseKms => Some(Encryption::SseKms(key())),
+                BucketEncryption::SseS3 => Some(Encryption::SseS3),
+                BucketEncryption::None => None,
+            },
+            versioning: bucket.versioning,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The pod and the two containers of a stack, with their digests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Images, Stack, ports};
+use crate::digest;
+use crate::engine::{
+    ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec,
+};
+use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
+
+/// Paths inside the containers, as in the documented procedure.
+const CERTS: &str = "/certs";
+const KES_CONFIG: &str = "/etc/default/kes-config.yaml";
+const KEYS: &str = "/mnt/keys";
+const MINIO_ENV: &str = "/etc/default/minio";
+const DRIVE: &str = "/mnt/minio";
+
+impl Stack {
+    pub(super) fn pod(&self) -> PodResource {
+        let ports = self.ports.mappings();
+        let mut labels = self.labels();
+        labels.insert(LABEL_DIGEST.into(), digest::of(&(self.manifest.name.as_str(), &ports)));
+        PodResource { spec: PodSpec { name: self.manifest.name.to_string(), labels, ports } }
+    }
+
+    pub(super) fn containers(
+        &self,
+        pod: &PodResource,
+        files: &[FileResource],
+        images: &Images,
+    ) -> Vec<Box<dyn Resource>> {
+        let specs = [self.kes_spec(images.kes.reference()), self.minio_spec(images.minio.reference())];
+        specs
+            .into_iter()
+            .map(|spec| Box::new(ContainerResource { spec: self.sealed(spec, pod, files) }) as Box<dyn Resource>)
+            .collect()
+    }
+
+    pub(super) fn kes_service(&self) -> Box<dyn Resource> {
+        self.service(self.kes_container(), Probe::Kes)
+    }
+
+    pub(super) fn minio_service(&self) -> Box<dyn Resource> {
+        self.service(self.minio_container(), Probe::Minio)
+    }
+
+    fn service(&self, container: String, probe: Probe) -> Box<dyn Resource> {
+        Box::new(ServiceResource { container, pod: self.manifest.name.to_string(), probe })
+    }
+
+    fn kes_spec(&self, image: &str) -> ContainerSpec {
+        let certs = Path::new(CERTS);
+        ContainerSpec {
+            name: self.kes_container(),
+            pod: self.manifest.name.to_string(),
+            image: image.to_owned(),
+            command: vec!["server".into(), "--config".into(), KES_CONFIG.into()],
+            env: BTreeMap::new(),
+            labels: self.role("kes"),
+            mounts: vec![
+                read_only(self.layout.kes_key(), certs.join("kes-server.key")),
+                read_only(self.layout.kes_cert(), certs.join("kes-server.cert")),
+                read_only(self.layout.kes_config(), KES_CONFIG.into()),
+                Mount { source: self.keys_folder(), target: KEYS.into(), read_only: false },
+            ],
+            capabilities: vec!["IPC_LOCK".into()],
+            stop_timeout: 5,
+        }
+    }
+
+    /// No terminal: with one, MinIO waits five seconds for it to answer.
+    fn minio_spec(&self, image: &str) -> ContainerSpec {
+        let certs = Path::new(CERTS);
+        let inside = format!(":{}", ports::CONSOLE_PORT);
+        ContainerSpec {
+            name: self.minio_container(),
+            pod: self.manifest.name.to_string(),
+            image: image.to_owned(),
+            command: vec!["server".into(), "--console-address".into(), inside],
+            env: BTreeMap::from([("MINIO_CONFIG_ENV_FILE".into(), MINIO_ENV.into())]),
+            labels: self.role("minio"),
+            mounts: vec![
+                read_only(self.layout.minio_key(), certs.join("minio-kes.key")),
+                read_only(self.layout.minio_cert(), certs.join("minio-kes.cert")),
+                read_only(self.layout.ca_cert(), certs.join("ca.cert")),
+                read_only(self.layout.minio_env(), MINIO_ENV.into()),
+                Mount { source: self.layout.drive(), target: DRIVE.into(), read_only: false },
+            ],
+            capabilities: vec![],
+            stop_timeout: 10,
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (LABEL_STACK.into(), self.manifest.name.to_string()),
+            (LABEL_VERSION.into(), env!("CARGO_PKG_VERSION").into()),
+        ])
+    }
+
+    fn role(&self, role: &str) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(LABEL_ROLE.into(), role.into());
+        labels
+    }
+
+    /// Puts the digest on a container: of its specification, of the pod it lives in and of the files it reads,
+    /// so that a change restarts exactly its readers (design.md D4). kestack's own version does not count.
+    fn sealed(&self, mut spec: ContainerSpec, pod: &PodResource, files: &[FileResource]) -> ContainerSpec {
+        let key = self.material.digests();
+        let read: Vec<_> = files
+            .iter()
+            .filter(|file| spec.mounts.iter().any(|mount| mount.source == file.path))
+            .map(|file| key.tag(&file.content))
+            .collect();
+        let mut counted = spec.clone();
+        counted.labels.remove(LABEL_VERSION);
+        let digest = digest::of(&(counted, pod.wanted(), read));
+        spec.labels.insert(LABEL_DIGEST.into(), digest);
+        spec
+    }
+}
+
+fn read_only(source: PathBuf, target: PathBuf) -> Mount {
+    Mount { source, target, read_only: true }
+}

@@ -1,0 +1,78 @@
+//! The folders and files of a stack.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::{Stack, ports};
+use crate::error::Error;
+use crate::resource::{DirectoryResource, FileResource, Owner, Resource};
+use crate::template::{self, KesConfigContext, MinioEnvContext};
+
+/// Mode of what only its owner may read.
+const SECRET: u32 = 0o600;
+/// Mode of certificates.
+const PUBLIC: u32 = 0o644;
+
+impl Stack {
+    pub(super) fn directories(&self, owner: Owner) -> Vec<Box<dyn Resource>> {
+        let own = |path| Box::new(DirectoryResource { path, owner: Owner::Caller }) as Box<dyn Resource>;
+        let theirs = |path| Box::new(DirectoryResource { path, owner }) as Box<dyn Resource>;
+        let layout = &self.layout;
+        vec![own(layout.certs()), own(layout.config()), theirs(self.keys_folder()), theirs(layout.drive())]
+    }
+
+    /// Every file of the stack. What a container reads belongs to its user, the rest to whoever runs kestack.
+    pub(super) fn files(&self, container: Owner) -> Result<Vec<FileResource>, Error> {
+        let (layout, material) = (&self.layout, &self.material);
+        let file = |path: PathBuf, content: &[u8], mode, owner| FileResource {
+            path,
+            content: Zeroizing::new(content.to_vec()),
+            mode,
+            owner,
+        };
+        let caller = Owner::Caller;
+        Ok(vec![
+            file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
+            file(layout.ca_key(), material.authority.key_pem.as_bytes(), SECRET, caller),
+            file(layout.kes_cert(), material.kes.cert_pem.as_bytes(), PUBLIC, container),
+            file(layout.kes_key(), material.kes.key_pem.as_bytes(), SECRET, container),
+            file(layout.minio_cert(), material.minio.cert_pem.as_bytes(), PUBLIC, container),
+            file(layout.minio_key(), material.minio.key_pem.as_bytes(), SECRET, container),
+            file(layout.admin_cert(), material.admin.cert_pem.as_bytes(), PUBLIC, caller),
+            file(layout.admin_key(), material.admin.key_pem.as_bytes(), SECRET, caller),
+            file(layout.digest_key(), &material.digest_key, SECRET, caller),
+            file(layout.kes_config(), kes_config(self, true)?.as_bytes(), SECRET, container),
+            file(layout.minio_env(), minio_env(self)?.as_bytes(), SECRET, container),
+        ])
+    }
+
+    /// Host folder of the fs keystore: the manifest's, else the stack's own.
+    pub(super) fn keys_folder(&self) -> PathBuf {
+        self.manifest.fs_path().unwrap_or_else(|| self.layout.keys())
+    }
+}
+
+/// `kes-config.yaml`; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
+pub fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>, Error> {
+    Ok(template::render_kes_config(&KesConfigContext {
+        address: format!("0.0.0.0:{}", ports::KES_PORT),
+        admin: stack.material.admin_identity()?.to_string(),
+        identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
+        keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
+        keystore: stack.manifest.keystore.clone(),
+    })?)
+}
+
+/// MinIO's environment file.
+pub fn minio_env(stack: &Stack) -> Result<Zeroizing<String>, Error> {
+    let (manifest, material) = (&stack.manifest, &stack.material);
+    Ok(template::render_minio_env(&MinioEnvContext {
+        root_user: material.credentials.user.clone(),
+        root_password: material.credentials.password.clone(),
+        kes_port: ports::KES_PORT,
+        default_key: manifest.default_key().to_string(),
+        console_redirect: (stack.ports.console != ports::CONSOLE_PORT).then(|| stack.console_endpoint()),
+        env: manifest.minio.env.clone(),
+    })?)
+}

@@ -1,0 +1,98 @@
+//! Where a stack keeps its files (design.md §5; file names as in the documented procedure).
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use crate::error::Error;
+
+/// The folder tree of one stack.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident => $path:literal;)*) => {
+        impl Layout {
+            $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.root.join($path) })*
+        }
+    };
+}
+
+paths! {
+    /// Certificates and their keys.
+    certs => "certs";
+    /// Certificate of the stack's own authority.
+    ca_cert => "certs/ca.cert";
+    /// Key of the stack's own authority.
+    ca_key => "certs/ca.key";
+    /// Server certificate of KES.
+    kes_cert => "certs/kes-server.cert";
+    /// Server key of KES.
+    kes_key => "certs/kes-server.key";
+    /// Client certificate of MinIO towards KES.
+    minio_cert => "certs/minio-kes.cert";
+    /// Client key of MinIO towards KES.
+    minio_key => "certs/minio-kes.key";
+    /// Client certificate of the stack's admin towards KES.
+    admin_cert => "certs/admin.cert";
+    /// Client key of the stack's admin towards KES.
+    admin_key => "certs/admin.key";
+    /// Configuration files.
+    config => "config";
+    /// Configuration of KES.
+    kes_config => "config/kes-config.yaml";
+    /// MinIO's environment file.
+    minio_env => "config/minio";
+    /// Random key under which secrets enter digests.
+    digest_key => "config/digest.key";
+    /// Keys of the fs keystore.
+    keys => "keys";
+    /// MinIO's drive.
+    drive => "minio";
+    /// Drive content on its way out during a reset.
+    trash => "trash";
+}
+
+impl Layout {
+    /// The tree of stack `name` below `base`.
+    pub fn new(base: &Path, name: &str) -> Self {
+        Self { root: base.join(name) }
+    }
+
+    /// The folder that holds everything of the stack.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes sure that the tree can be made, before anything of it is.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] naming the folder that may not be written.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        let Some(nearest) = self.root.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
+        let problem = if !nearest.is_dir() {
+            "it is not a folder".to_owned()
+        } else {
+            match access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
+                Ok(()) => return Ok(()),
+                Err(error) => std::io::Error::from(error).to_string(),
+            }
+        };
+        Err(Error::Environment {
+            what: format!("cannot write to '{}': {problem}", nearest.display()),
+            hint: "choose another place with --dir, KESTACK_DIR or `dir:` in kestack.yaml".into(),
+        })
+    }
+
+    /// The base folder of all stacks: what the user says, or `$XDG_DATA_HOME/kestack`.
+    pub fn base(dir: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
+        if let Some(dir) = dir {
+            return std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        }
+        let data = env("XDG_DATA_HOME").filter(|path| path.starts_with('/')).map(PathBuf::from);
+        let home = || PathBuf::from(env("HOME").unwrap_or_else(|| "/".into())).join(".local/share");
+        data.unwrap_or_else(home).join("kestack")
+    }
+}

@@ -1,0 +1,164 @@
+//! The secrets and certificates of a stack: what the folder holds, completed in memory by what is missing.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use kes_server::auth::Identity;
+use zeroize::Zeroizing;
+
+use super::Layout;
+use crate::digest::SecretKey;
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::pki::{self, Authority, Leaf, LeafSpec};
+use crate::template::parse_env;
+
+/// Everything of a stack that is random or derived from randomness.
+#[derive(Debug)]
+pub struct Material {
+    /// The stack's own certificate authority.
+    pub authority: Authority,
+    /// Server certificate of KES.
+    pub kes: Leaf,
+    /// Client certificate of MinIO.
+    pub minio: Leaf,
+    /// Client certificate of the stack's admin.
+    pub admin: Leaf,
+    /// Root user of MinIO.
+    pub credentials: Credentials,
+    /// Key for the digests of secrets.
+    pub digest_key: Zeroizing<Vec<u8>>,
+}
+
+/// MinIO's root user, which is also the S3 access key.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Access key.
+    pub user: String,
+    /// Secret key.
+    pub password: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+impl Material {
+    /// Reads what is there and makes what is missing or about to expire. Writes nothing.
+    pub fn complete(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
+        let now = Timestamp::now();
+        let authority = match (read(&layout.ca_cert())?, read(&layout.ca_key())?) {
+            (Some(cert), Some(key)) => Authority::load(&cert, &key)?,
+            _ => Authority::generate(manifest.name.as_str())?,
+        };
+        let leaf = |spec: &LeafSpec, cert: &Path, key: &Path| -> Result<Leaf, Error> {
+            let found = match (read(cert)?, read(key)?) {
+                (Some(cert_pem), Some(key_pem)) => Some(Leaf { cert_pem: cert_pem.to_string(), key_pem }),
+                _ => None,
+            };
+            match found {
+                Some(leaf) if pki::leaf_matches(&leaf, spec, &authority, now).is_ok() => Ok(leaf),
+                Some(leaf) => Ok(authority.reissue(&leaf, spec)?),
+                None => Ok(authority.issue(spec)?),
+            }
+        };
+        Ok(Self {
+            kes: leaf(&kes_leaf(), &layout.kes_cert(), &layout.kes_key())?,
+            minio: leaf(&client_leaf("minio"), &layout.minio_cert(), &layout.minio_key())?,
+            admin: leaf(&client_leaf("admin"), &layout.admin_cert(), &layout.admin_key())?,
+            credentials: credentials(layout, manifest)?,
+            digest_key: match read(&layout.digest_key())? {
+                Some(text) => Zeroizing::new(text.as_bytes().to_vec()),
+                None => Zeroizing::new(random(32)?.as_bytes().to_vec()),
+            },
+            authority,
+        })
+    }
+
+    /// Reads the material of an existing stack.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if the folder does not hold one.
+    pub fn existing(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
+        if layout.admin_key().exists() && layout.minio_env().exists() {
+            Self::complete(layout, manifest)
+        } else {
+            Err(Error::NotRunning(manifest.name.to_string()))
+        }
+    }
+
+    /// Identity of the stack's admin at KES.
+    pub fn admin_identity(&self) -> Result<Identity, Error> {
+        Ok(pki::identity(&self.admin.cert_pem)?)
+    }
+
+    /// Identity of MinIO at KES.
+    pub fn minio_identity(&self) -> Result<Identity, Error> {
+        Ok(pki::identity(&self.minio.cert_pem)?)
+    }
+
+    /// The key for digests of secrets.
+    pub fn digests(&self) -> SecretKey {
+        SecretKey::new(&self.digest_key)
+    }
+}
+
+/// KES is dialled inside the pod as 127.0.0.1, and by people under these names.
+fn kes_leaf() -> LeafSpec {
+    LeafSpec {
+        common_name: "kes-server".into(),
+        dns: vec!["localhost".into(), "kes-server".into()],
+        ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)],
+        server: true,
+        client: false,
+    }
+}
+
+fn client_leaf(name: &str) -> LeafSpec {
+    LeafSpec { common_name: name.into(), dns: vec![], ip: vec![], server: false, client: true }
+}
+
+/// The user's credentials, else those already in the env file, else new ones. Both parts are random: an unpatched
+/// MinIO CVE needs only a known access key (design.md §5).
+fn credentials(layout: &Layout, manifest: &Manifest) -> Result<Credentials, Error> {
+    let stored = match read(&layout.minio_env())? {
+        Some(text) => parse_env(&text),
+        None => BTreeMap::new(),
+    };
+    let pick = |wish: &Option<String>, name: &str, length: usize| match (wish, stored.get(name)) {
+        (Some(value), _) => Ok(value.clone()),
+        (None, Some(value)) => Ok(value.clone()),
+        (None, None) => random(length).map(|text| text.to_string()),
+    };
+    Ok(Credentials {
+        user: pick(&manifest.minio.root_user, "MINIO_ROOT_USER", 15)?,
+        password: Zeroizing::new(pick(&manifest.minio.root_password, "MINIO_ROOT_PASSWORD", 30)?),
+    })
+}
+
+/// Random bytes as URL-safe text of a third more characters.
+fn random(bytes: usize) -> Result<Zeroizing<String>, Error> {
+    let mut buffer = Zeroizing::new(vec![0; bytes]);
+    rand::fill(&mut buffer).map_err(|_| Error::Environment {
+        what: "the system gives no random bytes".into(),
+        hint: "look at the kernel log".into(),
+    })?;
+    // A leading `-` would read as an option wherever a person pastes the value.
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*buffer).replace(['-', '_'], "k")))
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path)(error)),
+    }
+}

@@ -1,0 +1,147 @@
+//! The recipe: what a manifest means on this host, as stages of resources (design.md D1).
+//!
+//! [`Stack`] is the resolved stack: its folder, ports, certificates and credentials, all of it in memory.
+//! [`Stack::stages`] is the list that `up` and `plan` walk.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kes_server::client::{Client, Credentials as ClientCredentials, Trust};
+
+use crate::apply::Stage;
+use crate::client::s3::S3Client;
+use crate::engine::{Engine, EngineInfo, LABEL_STACK, PodState};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::resource::{Context, ImageResource, Owner, Resource};
+use crate::supply::ImageSource;
+
+mod buckets;
+mod containers;
+mod files;
+mod layout;
+mod material;
+mod ports;
+
+pub use files::{kes_config, minio_env};
+pub use layout::Layout;
+pub use material::{Credentials, Material};
+pub use ports::Ports;
+
+/// The uid and gid that KES and MinIO run as (design.md D6c).
+const CONTAINER_ID: u32 = 1000;
+
+/// A stack as it shall be on this host. Nothing is written yet.
+#[derive(Debug)]
+pub struct Stack {
+    /// What the user asked for.
+    pub manifest: Manifest,
+    /// Where its files are.
+    pub layout: Layout,
+    /// Its host ports.
+    pub ports: Ports,
+    /// Its certificates and credentials.
+    pub material: Material,
+}
+
+/// Where the two images come from.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Image of KES.
+    pub kes: ImageSource,
+    /// Image of MinIO.
+    pub minio: ImageSource,
+}
+
+impl Stack {
+    /// Resolves a manifest: what the folder holds is kept, what is missing is made in memory.
+    pub fn resolve(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
+        let layout = Layout::new(base, manifest.name.as_str());
+        let material = Material::complete(&layout, &manifest)?;
+        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest })
+    }
+
+    /// The stack that was brought up before.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if there is none.
+    pub fn existing(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
+        let layout = Layout::new(base, manifest.name.as_str());
+        let material = Material::existing(&layout, &manifest)?;
+        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest })
+    }
+
+    /// The clients through which resources are observed and made.
+    pub fn context(&self, engine: Arc<dyn Engine>) -> Result<Context, Error> {
+        let admin = &self.material.admin;
+        let credentials = ClientCredentials::certificate(&admin.cert_pem, &admin.key_pem)?;
+        let trust = Trust::Ca(self.material.authority.cert_pem.clone());
+        let kes = Client::new(&[self.kes_endpoint()], &credentials, &trust)?;
+        let root = &self.material.credentials;
+        let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
+        Ok(Context { engine, kes: Arc::new(kes), s3 })
+    }
+
+    /// `https://127.0.0.1:7373`
+    pub fn kes_endpoint(&self) -> String {
+        format!("https://{}", std::net::SocketAddr::new(self.ports.host, self.ports.kes))
+    }
+
+    /// `http://127.0.0.1:9000`
+    pub fn s3_endpoint(&self) -> String {
+        format!("http://{}", std::net::SocketAddr::new(self.ports.host, self.ports.s3))
+    }
+
+    /// `http://127.0.0.1:9001`
+    pub fn console_endpoint(&self) -> String {
+        format!("http://{}", std::net::SocketAddr::new(self.ports.host, self.ports.console))
+    }
+
+    /// Name of KES's container.
+    pub fn kes_container(&self) -> String {
+        format!("{}-kes-server", self.manifest.name)
+    }
+
+    /// Name of MinIO's container.
+    pub fn minio_container(&self) -> String {
+        format!("{}-minio-server", self.manifest.name)
+    }
+
+    /// Everything that makes up the stack, in the order in which it can be made.
+    pub fn stages(&self, engine: &EngineInfo, images: &Images) -> Result<Vec<Stage>, Error> {
+        let owner = Owner::Container { id: (!engine.rootless).then_some(CONTAINER_ID) };
+        let files = self.files(owner)?;
+        let pod = self.pod();
+        let containers = self.containers(&pod, &files, images);
+        let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
+        side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
+        side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
+        side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
+        Ok(vec![
+            Stage(self.directories(owner)),
+            // the pod's network takes longest: files are written and images loaded meanwhile
+            Stage(side_by_side),
+            Stage(containers),
+            Stage(vec![self.kes_service()]),
+            Stage(self.key_resources()),
+            Stage(vec![self.minio_service()]),
+            Stage(self.bucket_resources()),
+        ])
+    }
+
+    /// The stages that a running stack must be brought through again once its drive was emptied.
+    pub fn data_stages(&self) -> Vec<Stage> {
+        vec![Stage(self.key_resources()), Stage(vec![self.minio_service()]), Stage(self.bucket_resources())]
+    }
+}
+
+/// Refuses a pod of the stack's name that kestack did not make.
+pub fn check_ours(name: &str, pod: Option<&PodState>) -> Result<(), Error> {
+    match pod {
+        Some(pod) if !pod.labels.contains_key(LABEL_STACK) => Err(Error::Environment {
+            what: format!("a pod named '{name}' exists that kestack did not make"),
+            hint: format!("choose another name in kestack.yaml, or remove it: `podman pod rm -f {name}`"),
+        }),
+        _ => Ok(()),
+    }
+}

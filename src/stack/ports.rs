@@ -1,0 +1,117 @@
+//! Which host ports a stack has.
+
+use std::net::{IpAddr, TcpListener};
+
+use crate::engine::{PodState, PortMapping};
+use crate::error::Error;
+use crate::manifest::Manifest;
+
+/// Ports inside the pod.
+pub(super) const KES_PORT: u16 = 7373;
+pub(super) const S3_PORT: u16 = 9000;
+pub(super) const CONSOLE_PORT: u16 = 9001;
+
+/// First and last port tried where the manifest says 0. Below the ephemeral range, whose ports outgoing
+/// connections take (containers.md fact 17).
+const AUTOMATIC: std::ops::Range<u16> = 20_000..32_000;
+
+/// Host ports of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Address they are bound to.
+    pub host: IpAddr,
+    /// KES.
+    pub kes: u16,
+    /// S3.
+    pub s3: u16,
+    /// MinIO's console.
+    pub console: u16,
+}
+
+impl Ports {
+    /// The manifest's ports; where it says 0, the running pod's, else a free one.
+    pub fn resolve(manifest: &Manifest, pod: Option<&PodState>) -> Result<Self, Error> {
+        let mut taken = Vec::new();
+        let mut pick = |wish: u16, inside: u16| {
+            let running = pod.and_then(|pod| pod.ports.iter().find(|port| port.container_port == inside));
+            let port = match (wish, running) {
+                (0, Some(mapping)) => mapping.host_port,
+                (0, None) => free_port(manifest.host, &taken)?,
+                (port, _) => port,
+            };
+            taken.push(port);
+            Ok::<_, Error>(port)
+        };
+        Ok(Self {
+            kes: pick(manifest.kes.port, KES_PORT)?,
+            s3: pick(manifest.minio.port, S3_PORT)?,
+            console: pick(manifest.minio.console_port, CONSOLE_PORT)?,
+            host: manifest.host,
+        })
+    }
+
+    /// As the engine wants them.
+    pub(super) fn mappings(&self) -> Vec<PortMapping> {
+        let map = |host_port, container_port| PortMapping { host_ip: self.host, host_port, container_port };
+        vec![map(self.kes, KES_PORT), map(self.s3, S3_PORT), map(self.console, CONSOLE_PORT)]
+    }
+
+    /// Makes sure that nobody else holds the ports, before anything is created: the engine would notice only at
+    /// the start of the pod, with half of it made (containers.md facts 15 and 16).
+    ///
+    /// # Errors
+    /// [`Error::Environment`] naming every taken port.
+    pub fn check_free(&self, held: &[PortMapping]) -> Result<(), Error> {
+        let wanted = [("KES", self.kes), ("S3", self.s3), ("the console", self.console)];
+        let taken: Vec<_> = wanted
+            .into_iter()
+            .filter(|(_, port)| !held.iter().any(|mapping| mapping.host_port == *port))
+            .filter_map(|(what, port)| {
+                let error = TcpListener::bind((self.host, port)).err()?;
+                Some(format!("port {}:{port} for {what} cannot be had: {error}", self.host))
+            })
+            .collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Environment {
+            what: taken.join("\n"),
+            hint: "stop what holds it (`ss -ltnp`), or choose other ports in kestack.yaml: kes.port, minio.port, \
+                   minio.console_port (0 means any free one)"
+                .into(),
+        })
+    }
+}
+
+fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
+    // A start that differs between processes keeps parallel stacks from racing for the same port.
+    let span = AUTOMATIC.end - AUTOMATIC.start;
+    let offset = u16::try_from(std::process::id() * 7 % u32::from(span)).unwrap_or_default();
+    (0..span)
+        .map(|step| AUTOMATIC.start + (offset + step) % span)
+        .find(|port| !taken.contains(port) && TcpListener::bind((host, *port)).is_ok())
+        .ok_or_else(|| Error::Environment {
+            what: format!("no free port on {host} between {} and {}", AUTOMATIC.start, AUTOMATIC.end - 1),
+            hint: "choose ports in kestack.yaml".into(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn names_every_taken_port_and_forgives_its_own() {
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let holder = TcpListener::bind((host, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let free = free_port(host, &[]).unwrap();
+        let ports = Ports { host, kes: port, s3: free, console: port };
+        let error = ports.check_free(&[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("port 127.0.0.1:{port} for KES")), "{error}");
+        assert!(error.contains("for the console"), "{error}");
+        let own = PortMapping { host_ip: host, host_port: port, container_port: 1 };
+        assert!(ports.check_free(&[own]).is_ok());
+    }
+}

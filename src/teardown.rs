@@ -1,0 +1,55 @@
+//! The way back: a pod and its containers removed, on request the files too.
+
+use std::path::PathBuf;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::stack::{Layout, check_ours};
+
+/// What `down` removed, and what it left because it is not kestack's.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Removed {
+    /// True if there was a pod.
+    pub pod: bool,
+    /// Folders that were removed.
+    pub folders: Vec<PathBuf>,
+    /// Foreign entries in the stack's folder, left alone.
+    pub left: Vec<PathBuf>,
+}
+
+/// Removes the pod of stack `name` with its containers.
+pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
+    let pod = engine.pod(name).await?;
+    check_ours(name, pod.as_ref())?;
+    if pod.is_some() {
+        engine.remove_pod(name).await?;
+    }
+    Ok(pod.is_some())
+}
+
+/// Removes the stack's folders: keys, certificates, configuration and data. Only what kestack makes: anything else
+/// in the folder stays and is named.
+pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
+    for folder in [layout.drive(), layout.trash(), layout.config(), layout.certs(), layout.keys()] {
+        match std::fs::remove_dir_all(&folder) {
+            Ok(()) => removed.folders.push(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file("remove", &folder)(error)),
+        }
+    }
+    let root = layout.root();
+    match std::fs::remove_dir(root) {
+        Ok(()) => removed.folders.push(root.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            let entries = std::fs::read_dir(root).map_err(Error::file("read", root))?;
+            removed.left = entries.flatten().map(|entry| entry.path()).collect();
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::file("remove", root)(error)),
+    }
+    // The default base folder goes with its last stack; one that the user chose stays.
+    if let Some(base) = root.parent().filter(|base| base.ends_with("kestack")) {
+        let _ = std::fs::remove_dir(base);
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What can be wrong is said clearly, and before anything is made.
+
+use std::net::TcpListener;
+
+use crate::sandbox::{Sandbox, enabled, podman};
+
+/// Nothing was made: no folder, no pod.
+fn untouched(stack: &Sandbox) {
+    assert!(!stack.base().exists(), "files were made");
+    assert!(!podman(&["pod", "ls", "--format", "{{.Name}}"]).contains(&stack.name), "a pod was made");
+}
+
+#[test]
+fn a_taken_port() {
+    if !enabled() {
+        return;
+    }
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let stack = Sandbox::new(&format!("minio: {{ port: {port}, console_port: 0 }}\n"));
+    let error = stack.fails(&["up"], 6);
+    let expected = format!(
+        "error: port 127.0.0.1:{port} for S3 cannot be had: Address already in use (os error 98)\n  stop what holds it \
+         (`ss -ltnp`), or choose other ports in kestack.yaml: kes.port, minio.port, minio.console_port (0 means any \
+         free one)\n"
+    );
+    assert_eq!(error, expected);
+    untouched(&stack);
+}
+
+#[test]
+fn an_unwritable_folder() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    // for root, too, nothing can be made below /proc
+    let error = stack.fails(&["up", "--dir", "/proc/kestack"], 6);
+    assert!(error.starts_with("error: cannot write to '/proc'"), "{error}");
+    assert!(error.contains("choose another place with --dir"), "{error}");
+    untouched(&stack);
+}
+
+#[test]
+fn a_file_where_the_folder_should_be() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let file = stack.folder().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = stack.fails(&["up", "--dir", file.to_str().unwrap()], 6);
+    assert!(error.contains("it is not a folder"), "{error}");
+    untouched(&stack);
+}
+
+#[test]
+fn no_engine() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let error = stack.fails(&["up", "--host", "unix:///nonexistent/podman.sock"], 6);
+    assert!(error.contains("/nonexistent/podman.sock"), "{error}");
+    untouched(&stack);
+}
+
+#[test]
+fn no_minio() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: /nonexistent/minio }\n");
+    let error = stack.fails(&["up"], 6);
+    assert!(error.contains("/nonexistent/minio"), "{error}");
+    untouched(&stack);
+}
+
+#[test]
+fn a_broken_manifest_and_an_unknown_keystore() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("keystore: { etcd: { endpoint: x } }\nbukets: []\nkeys: [a b]\n");
+    let error = stack.fails(&["up"], 2);
+    for part in ["kestack.yaml:5:", "kestack.yaml:6:", "kestack.yaml:7:", "etcd", "bukets", "buckets"] {
+        assert!(error.contains(part), "'{part}' is missing in:\n{error}");
+    }
+    untouched(&stack);
+}
+
+#[test]
+fn a_foreign_pod_of_that_name() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let seed = Sandbox::new("");
+    seed.ok(&["up"]);
+    let error = stack.fails(&["status"], 3);
+    assert!(error.contains("is not running"), "{error}");
+    assert!(error.contains("kestack up"), "{error}");
+}

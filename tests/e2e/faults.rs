@@ -1,0 +1,106 @@
+//! Killed at any moment: the next `up` finishes, `down --data` leaves nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::sandbox::{Sandbox, enabled, podman};
+
+/// A small generator, so that a seed replays a run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[test]
+fn thirty_kills_of_up_end_in_a_verified_stack() {
+    if !enabled() {
+        return;
+    }
+    let kills: u32 = std::env::var("KESTACK_E2E_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
+    let seed: u64 = std::env::var("KESTACK_E2E_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
+    eprintln!("KESTACK_E2E_SEED={seed}");
+    let mut dice = Dice(seed);
+    let span = full_up();
+    for kill in 0..kills {
+        let stack = Sandbox::new("");
+        let moment = span.mul_f64((dice.roll() % 1000) as f64 / 1000.0);
+        let mut child = stack.start(&["up"]);
+        std::thread::sleep(moment);
+        let _ = child.kill();
+        child.wait().unwrap();
+        eprintln!("kill {kill} after {moment:?}");
+        stack.ok(&["up"]);
+        if kill % 3 == 0 {
+            let report = stack.json(&["verify"]);
+            assert_eq!(report["proven"], true, "{report}");
+        }
+        stack.ok(&["down", "--data"]);
+        assert!(!stack.root().exists());
+        let containers = podman(&["ps", "-a", "--format", "{{.Names}} {{.PodName}}"]);
+        assert!(!containers.contains(&stack.name), "{containers}");
+    }
+}
+
+fn full_up() -> Duration {
+    let stack = Sandbox::new("");
+    let start = Instant::now();
+    stack.ok(&["up"]);
+    start.elapsed()
+}
+
+#[test]
+fn killed_containers_come_back_with_their_data() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    for container in ["kes-server", "minio-server"] {
+        podman(&["kill", "--signal", "KILL", &format!("{}-{container}", stack.name)]);
+        let up = stack.json(&["up"]);
+        assert!(up["changed"].as_u64().unwrap() > 0, "{up}");
+        assert_eq!(stack.read("/encrypted/kept"), b"precious");
+    }
+    podman(&["rm", "-f", &format!("{}-minio-server", stack.name)]);
+    stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+#[test]
+fn a_killed_verify_or_reset_is_mended_by_up() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    for verb in ["verify", "reset", "verify", "reset"] {
+        let mut child = stack.start(&[verb]);
+        std::thread::sleep(Duration::from_millis(if verb == "verify" { 60 } else { 150 }));
+        let _ = child.kill();
+        child.wait().unwrap();
+        stack.ok(&["up"]);
+        stack.ok(&["verify"]);
+    }
+}
+
+#[test]
+fn two_ups_at_once_queue() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let mut first = stack.start(&["up"]);
+    let mut second = stack.start(&["up"]);
+    assert!(first.wait().unwrap().success());
+    assert!(second.wait().unwrap().success());
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+}

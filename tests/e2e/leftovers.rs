@@ -1,0 +1,57 @@
+//! What is left when it is over: nothing.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::sandbox::{Sandbox, enabled, podman, text};
+
+/// Everything that a stack could leave on the host.
+fn census() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let mut add = |kind: &str, listing: String| {
+        all.extend(listing.lines().map(|line| format!("{kind} {line}")));
+    };
+    add("container", podman(&["ps", "-a", "--external", "--format", "{{.Names}}"]));
+    add("pod", podman(&["pod", "ls", "--format", "{{.Name}}"]));
+    add("volume", podman(&["volume", "ls", "--format", "{{.Name}}"]));
+    add("network", podman(&["network", "ls", "--format", "{{.Name}}"]));
+    add("image", podman(&["images", "-a", "--no-trunc", "--format", "{{.ID}}"]));
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    add("mount", mounts.lines().filter(|line| line.contains("containers")).collect::<Vec<_>>().join("\n"));
+    let processes = Command::new("ps").args(["-eo", "comm="]).output().unwrap();
+    let ours = |name: &&str| ["conmon", "minio", "kes", "catatonit", "podman"].contains(name);
+    add("process", text(&processes.stdout).lines().map(str::trim).filter(ours).collect::<Vec<_>>().join("\n"));
+    let sockets = Command::new("ss").args(["-Hltn"]).output().unwrap();
+    let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
+    for folder in ["/tmp", "/run/lock", "/var/tmp"] {
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let names = entries.map(|entry| entry.path().display().to_string()).filter(|path| path.contains("kestack"));
+        add("file", names.collect::<Vec<_>>().join("\n"));
+    }
+    all
+}
+
+#[test]
+fn fifty_cycles_leave_nothing() {
+    if !enabled() {
+        return;
+    }
+    let cycles: u32 = std::env::var("KESTACK_E2E_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
+    // the first brings in the two images and what the engine makes for itself
+    let warm = Sandbox::new("");
+    warm.ok(&["up"]);
+    warm.ok(&["down", "--data"]);
+    drop(warm);
+    let before = census();
+    for cycle in 0..cycles {
+        let stack = Sandbox::new("");
+        stack.ok(&["up"]);
+        stack.put("/encrypted/object", format!("cycle {cycle}").as_bytes());
+        stack.ok(&["down", "--data"]);
+        assert!(!stack.base().join(&stack.name).exists());
+    }
+    let after = census();
+    let left: Vec<_> = after.difference(&before).collect();
+    assert!(left.is_empty(), "left after {cycles} cycles: {left:#?}");
+}

@@ -1,0 +1,76 @@
+//! up, up again, down, and what stays in between.
+
+use crate::sandbox::{Sandbox, enabled, podman};
+
+#[test]
+fn a_stack_comes_up_once_and_keeps_its_data() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let first = stack.json(&["up"]);
+    assert!(first["changed"].as_u64().unwrap() > 10, "{first}");
+    let second = stack.json(&["up"]);
+    assert_eq!(second["changed"], 0, "{second}");
+    assert_eq!(second["s3"], first["s3"], "automatic ports must not move");
+    assert_eq!(stack.json(&["plan"])["changes"], 0);
+
+    let data = vec![42; 100_000];
+    stack.put("/encrypted/kept", &data);
+    stack.ok(&["down"]);
+    assert!(!podman(&["ps", "-a", "--format", "{{.Names}}"]).contains(&stack.name));
+    stack.fails(&["status"], 3);
+    stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), data);
+    stack.ok(&["down", "--data"]);
+    assert!(!stack.root().exists());
+}
+
+#[test]
+fn a_changed_configuration_restarts_only_its_reader() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let kes = format!("{}-kes-server", stack.name);
+    let started = |name: &str| podman(&["inspect", "--format", "{{.State.StartedAt}}", name]);
+    let before = started(&kes);
+    stack.manifest("minio: { port: 0, console_port: 0, env: { MINIO_SITE_NAME: changed } }\n");
+    let plan = stack.json(&["plan"]);
+    let replaced: Vec<_> = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["decision"] == "replace")
+        .map(|step| step["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(replaced, ["file", "container"], "{plan}");
+    stack.ok(&["up"]);
+    assert_eq!(started(&kes), before, "KES must not restart");
+    stack.ok(&["verify"]);
+}
+
+#[test]
+fn declared_keys_and_buckets_are_there_with_their_encryption() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new(
+        "keys: [first, second]\nbuckets:\n  - { name: one }\n  - { name: two, key: second, versioning: true }\n  \
+         - { name: three, encryption: sse-s3 }\n  - { name: four, encryption: none }\n",
+    );
+    stack.ok(&["up"]);
+    let status = stack.json(&["status"]);
+    assert_eq!(status["keys"], serde_json::json!(["first", "second"]));
+    let expected = serde_json::json!({
+        "one": "SSE-KMS with key 'first'",
+        "two": "SSE-KMS with key 'second'",
+        "three": "SSE-S3",
+        "four": "none",
+    });
+    assert_eq!(status["buckets"], expected);
+    assert_eq!(stack.json(&["bucket", "info", "two"])["versioning"], true);
+    assert_eq!(status["state"], "running");
+    assert!(status["certificate_days_left"]["minio"].as_i64().unwrap() > 300, "{status}");
+}

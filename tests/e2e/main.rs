@@ -1,0 +1,14 @@
+//! The real tool on a real engine with a real MinIO. Runs when `KESTACK_E2E=1`; `tests/run` sets it.
+//!
+//! These tests share one engine: run them with `--test-threads=1`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+#![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
+
+mod errors;
+mod faults;
+mod leftovers;
+mod lifecycle;
+mod proof;
+mod sandbox;
+mod secrets;
+mod verbs;

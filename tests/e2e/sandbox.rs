@@ -1,0 +1,171 @@
+//! A stack of its own for a test, removed at its end whatever happens.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder, a name and a manifest with automatic ports.
+pub struct Sandbox {
+    pub name: String,
+    folder: tempfile::TempDir,
+}
+
+/// True if the tier runs; otherwise says why not.
+pub fn enabled() -> bool {
+    let on = std::env::var_os("KESTACK_E2E").is_some();
+    if !on {
+        eprintln!("skipped: set KESTACK_E2E=1 to run against a real engine");
+    }
+    on
+}
+
+impl Sandbox {
+    /// A stack with the default key and bucket, or with more lines of manifest.
+    pub fn new(more: &str) -> Self {
+        let name = format!("kt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Self { name, folder };
+        sandbox.manifest(more);
+        sandbox
+    }
+
+    /// Writes the manifest anew.
+    pub fn manifest(&self, more: &str) {
+        let minio = if more.contains("minio:") { "" } else { "minio: { port: 0, console_port: 0 }\n" };
+        let kes = if more.contains("kes:") { "" } else { "kes: { port: 0 }\n" };
+        let text = format!("version: v1\nname: {}\n{kes}{minio}{more}", self.name);
+        std::fs::write(self.folder.path().join("kestack.yaml"), text).unwrap();
+    }
+
+    /// Folder in which the manifest lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Base folder of the stacks.
+    pub fn base(&self) -> PathBuf {
+        self.folder.path().join("stacks")
+    }
+
+    /// Folder of the stack.
+    pub fn root(&self) -> PathBuf {
+        self.base().join(&self.name)
+    }
+
+    /// The tool, ready to run in the folder of the manifest.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path()).env("KESTACK_DIR", self.base());
+        for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
+            command.env_remove(variable);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the tool to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs the tool, which must succeed, and returns what it printed.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "kestack {arguments:?}: {:?}\n{stdout}\n{stderr}", output.status);
+        stdout
+    }
+
+    /// Runs the tool with `--output json`.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let all = [arguments, &["--output", "json"]].concat();
+        serde_json::from_str(&self.ok(&all)).unwrap()
+    }
+
+    /// Runs the tool, which must fail with this exit code, and returns its error text.
+    pub fn fails(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "kestack {arguments:?}\n{}\n{stderr}", text(&output.stdout));
+        stderr
+    }
+
+    /// Starts the tool in the background.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// One variable of `kestack env`.
+    pub fn variable(&self, name: &str) -> String {
+        let all: Value = serde_json::from_str(&self.ok(&["env", "--shell", "json"])).unwrap();
+        all[name].as_str().unwrap_or_else(|| panic!("no {name} in {all}")).to_owned()
+    }
+
+    /// A signed S3 request by curl, an implementation of SigV4 that is not ours. Returns status and body.
+    pub fn s3(&self, method: &str, path: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
+        let (user, password) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
+        let url = format!("{}{path}", self.variable("AWS_ENDPOINT_URL_S3"));
+        let upload = self.folder.path().join("upload");
+        let answer = self.folder.path().join("answer");
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "30", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-"]);
+        curl.arg("-o").arg(&answer).args(["-w", "%{http_code}", &url]);
+        if let Some(body) = body {
+            std::fs::write(&upload, body).unwrap();
+            curl.arg("--data-binary").arg(format!("@{}", upload.display()));
+        }
+        curl.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = curl.spawn().unwrap();
+        let config = format!("user = \"{user}:{password}\"\n");
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), config.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let status = text(&output.stdout).trim().parse().unwrap();
+        let body = std::fs::read(&answer).unwrap_or_default();
+        let _ = std::fs::remove_file(&answer);
+        (status, body)
+    }
+
+    /// Stores an object, which must work.
+    pub fn put(&self, path: &str, body: &[u8]) {
+        let (status, answer) = self.s3("PUT", path, Some(body));
+        assert_eq!(status, 200, "{}", text(&answer));
+    }
+
+    /// Reads an object, which must work.
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        let (status, body) = self.s3("GET", path, None);
+        assert_eq!(status, 200, "{}", text(&body));
+        body
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.run(&["logs", "--tail", "40"]);
+            eprintln!("{}{}", text(&logs.stdout), text(&logs.stderr));
+        }
+        let _ = self.run(&["down", "--data", "--quiet"]);
+    }
+}
+
+/// The tool under test: a release build if `KESTACK_BIN` names one.
+pub fn binary() -> PathBuf {
+    std::env::var_os("KESTACK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kestack").into(), PathBuf::from)
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs the engine's own command line: an observer that is not our code.
+pub fn podman(arguments: &[&str]) -> String {
+    let output = Command::new("podman").args(arguments).output().unwrap();
+    assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}

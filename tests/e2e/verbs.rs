@@ -1,0 +1,101 @@
+//! The verbs on a running stack.
+
+use std::process::Command;
+
+use crate::sandbox::{Sandbox, binary, enabled, text};
+
+#[test]
+fn keys_and_buckets_are_made_idempotently() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["key", "create", "extra"])["created"], true);
+    assert_eq!(stack.json(&["key", "create", "extra"])["created"], false);
+    let bucket = stack.json(&["bucket", "create", "docs", "--key", "extra"]);
+    assert_eq!((&bucket["encryption"], &bucket["key"]), (&"sse-kms".into(), &"extra".into()));
+    assert_eq!(stack.json(&["bucket", "create", "docs", "--key", "extra"]), bucket);
+    let changed = stack.json(&["bucket", "encrypt", "docs", "--sse-s3"]);
+    assert_eq!(changed["encryption"], "sse-s3");
+    let error = stack.fails(&["bucket", "encrypt", "absent"], 1);
+    assert!(error.contains("NoSuchBucket"), "{error}");
+    let list = stack.json(&["bucket", "list"]);
+    let names: Vec<_> = list["buckets"].as_array().unwrap().iter().map(|b| b["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["docs", "encrypted"]);
+    let keys = stack.json(&["key", "list"]);
+    assert_eq!(keys["keys"][0]["name"], "extra");
+    assert_eq!(keys["keys"][0]["created_by"], "admin");
+    assert_eq!(stack.json(&["key", "info", "extra"])["algorithm"], keys["keys"][0]["algorithm"]);
+}
+
+#[test]
+fn the_kes_program_works_with_the_stacks_environment() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let kes = binary().with_file_name("kes");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&kes);
+        for name in ["KES_SERVER", "KES_CLIENT_KEY", "KES_CLIENT_CERT", "KES_CA_PATH"] {
+            command.env(name, stack.variable(name));
+        }
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "kes {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    run(&["key", "create", "by-kes"]);
+    let keys = run(&["key", "ls"]);
+    assert!(keys.contains("by-kes") && keys.contains("minio-backend-key"), "{keys}");
+}
+
+#[test]
+fn reset_brings_the_fresh_stack_back_without_touching_kes() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/object", b"gone after the reset");
+    stack.ok(&["bucket", "create", "extra"]);
+    stack.ok(&["key", "create", "extra"]);
+    let kes = format!("{}-kes-server", stack.name);
+    let before = crate::sandbox::podman(&["inspect", "--format", "{{.State.StartedAt}}", &kes]);
+    stack.ok(&["reset"]);
+    assert_eq!(crate::sandbox::podman(&["inspect", "--format", "{{.State.StartedAt}}", &kes]), before);
+    let status = stack.json(&["status"]);
+    assert_eq!(status["keys"], serde_json::json!(["minio-backend-key"]));
+    assert_eq!(status["buckets"].as_object().unwrap().keys().collect::<Vec<_>>(), ["encrypted"]);
+    assert_eq!(stack.s3("GET", "/encrypted/object", None).0, 404);
+    assert!(!stack.root().join("trash").exists());
+    stack.put("/encrypted/new", b"works");
+    stack.ok(&["verify"]);
+    stack.ok(&["reset", "--hard"]);
+    assert_eq!(stack.s3("GET", "/encrypted/new", None).0, 404);
+}
+
+#[test]
+fn logs_and_environment_are_printed_for_programs_too() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let logs = stack.ok(&["logs"]);
+    assert!(logs.contains("kes   |") && logs.contains("minio |"), "{logs}");
+    let only = stack.ok(&["logs", "kes", "--tail", "2"]);
+    assert!(only.lines().count() <= 2 && only.lines().all(|line| line.starts_with("kes")), "{only}");
+    let script = stack.ok(&["env", "--shell", "sh"]);
+    let alias = format!("MC_HOST_{}", stack.name.replace('-', "_"));
+    let shown = Command::new("sh")
+        .args(["-c", &format!("{script}\nprintf %s \"${alias}\"")])
+        .output()
+        .unwrap();
+    let expected = stack.variable("AWS_ENDPOINT_URL_S3").replace("http://", "");
+    assert!(text(&shown.stdout).ends_with(&format!("@{expected}")));
+    for shell in ["fish", "powershell", "dotenv"] {
+        assert!(stack.ok(&["env", "--shell", shell]).contains("AWS_SECRET_ACCESS_KEY"));
+    }
+}
