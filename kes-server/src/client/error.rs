@@ -4,6 +4,9 @@ use std::{error::Error as _, fmt, io, time::Duration};
 
 use reqwest::{Method, Url};
 
+/// How Go begins the text of a TLS alert from the other side.
+const TLS_ALERT: &str = "remote error: tls: ";
+
 /// The request that failed, as something the user can repeat.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -107,6 +110,11 @@ impl ClientError {
         matches!(self, Self::Connection { .. } | Self::TimedOut { .. })
     }
 
+    /// Whether the server ended the TLS handshake: it runs, but not for this client.
+    pub fn is_tls_alert(&self) -> bool {
+        matches!(self, Self::Connection { cause, .. } if cause.starts_with(TLS_ALERT))
+    }
+
     fn is(&self, wanted: u16, text: &str) -> bool {
         matches!(self, Self::Refused { status, message, .. } if *status == wanted && message == text)
     }
@@ -139,20 +147,13 @@ fn quoted(call: &Call) -> String {
 }
 
 fn cause(url: &Url, error: &reqwest::Error) -> String {
-    let mut source = error.source();
-    while let Some(current) = source {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            if io.kind() == io::ErrorKind::ConnectionRefused {
-                return format!("dial tcp {}: connect: connection refused", authority(url));
-            }
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return tls_cause(tls);
-            }
-        }
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return tls_cause(tls);
-        }
-        source = current.source();
+    let causes = || std::iter::successors(error.source(), |error| beneath(*error));
+    if let Some(tls) = causes().find_map(|error| error.downcast_ref::<rustls::Error>()) {
+        return tls_cause(tls);
+    }
+    let mut io = causes().filter_map(|error| error.downcast_ref::<io::Error>());
+    if io.any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        return format!("dial tcp {}: connect: connection refused", authority(url));
     }
     if error.is_dns() {
         return format!("dial tcp: lookup {}: {}", url.host_str().unwrap_or_default(), innermost(error));
@@ -160,12 +161,20 @@ fn cause(url: &Url, error: &reqwest::Error) -> String {
     innermost(error)
 }
 
+/// An I/O error does not name what it wraps as its source, but that error's source.
+fn beneath<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
 fn tls_cause(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(reason) => format!(
             "tls: failed to verify certificate: {reason}; set SSL_CERT_FILE to the certificate of the server's CA, or skip the check with -k"
         ),
-        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => format!("{TLS_ALERT}{alert:?}"),
         other => format!("tls: {other}"),
     }
 }
