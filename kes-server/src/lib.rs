@@ -1,3 +1,4 @@
 //! kes
 
 pub mod client;
+pub mod crypto;

@@ -1,0 +1,115 @@
+//! Memory for secrets: locked into RAM, left out of core dumps, wiped when it is given back.
+//!
+//! Only these pages are locked, not the whole process: locking everything costs a hundred megabytes and fails
+//! later, at some allocation, where the limit is low (containers.md §7). Many keys share a page.
+#![allow(unsafe_code, reason = "the one reviewed place: mmap and mlock have no safe form")]
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous};
+use zeroize::Zeroize as _;
+
+use super::SECRET_LEN;
+
+/// Two secrets of one key.
+const SLOT: usize = 2 * SECRET_LEN;
+
+/// Memory taken from the system at a time.
+const PAGE: usize = 4096;
+
+/// Slots that nobody uses. Pages are never unmapped: a key server needs them again.
+static FREE: Mutex<Vec<Slot>> = Mutex::new(Vec::new());
+
+static LOCKED: AtomicUsize = AtomicUsize::new(0);
+static UNLOCKED: AtomicUsize = AtomicUsize::new(0);
+
+/// What is true of the memory that holds secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockReport {
+    /// Bytes that cannot be swapped out.
+    pub locked: usize,
+    /// Bytes that could not be locked: the limit (`ulimit -l`) is too low.
+    pub unlocked: usize,
+}
+
+/// What is true now. Takes one page if none was taken yet, so that the answer says whether locking works.
+pub fn report() -> LockReport {
+    drop(LockedSecret::new(&[0; SECRET_LEN], &[0; SECRET_LEN]));
+    LockReport { locked: LOCKED.load(Ordering::Relaxed), unlocked: UNLOCKED.load(Ordering::Relaxed) }
+}
+
+/// Address of [`SLOT`] bytes that only their holder reads and writes.
+struct Slot(NonNull<[u8; SLOT]>);
+
+// SAFETY: a slot is memory that exactly one `LockedSecret` or the free list holds; nothing in it is tied to a thread.
+unsafe impl Send for Slot {}
+// SAFETY: through a shared reference the bytes are only read.
+unsafe impl Sync for Slot {}
+
+/// Two 32-byte secrets in locked memory.
+pub(super) struct LockedSecret(Slot);
+
+impl LockedSecret {
+    pub(super) fn new(first: &[u8; SECRET_LEN], second: &[u8; SECRET_LEN]) -> Self {
+        let mut free = free();
+        let slot = free.pop().unwrap_or_else(|| take_page(&mut free));
+        drop(free);
+        let mut secret = Self(slot);
+        let (one, two) = secret.bytes_mut().split_at_mut(SECRET_LEN);
+        one.copy_from_slice(first);
+        two.copy_from_slice(second);
+        secret
+    }
+
+    pub(super) fn first(&self) -> &[u8; SECRET_LEN] {
+        self.bytes().first_chunk().unwrap_or(&[0; SECRET_LEN])
+    }
+
+    pub(super) fn second(&self) -> &[u8; SECRET_LEN] {
+        self.bytes().last_chunk().unwrap_or(&[0; SECRET_LEN])
+    }
+
+    fn bytes(&self) -> &[u8; SLOT] {
+        // SAFETY: the slot points into a page that is never unmapped, and is held by `self` alone.
+        unsafe { self.0.0.as_ref() }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; SLOT] {
+        // SAFETY: as above, and `&mut self` excludes every other reference.
+        unsafe { self.0.0.as_mut() }
+    }
+}
+
+impl Drop for LockedSecret {
+    fn drop(&mut self) {
+        self.bytes_mut().zeroize();
+        free().push(Slot(self.0.0));
+    }
+}
+
+fn free() -> MutexGuard<'static, Vec<Slot>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Maps a page, puts all its slots but one on the free list and returns that one.
+fn take_page(free: &mut Vec<Slot>) -> Slot {
+    let flags = MapFlags::PRIVATE;
+    // SAFETY: a new anonymous mapping touches no existing memory.
+    let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), PAGE, ProtFlags::READ | ProtFlags::WRITE, flags) };
+    let Some(page) = mapped.ok().and_then(NonNull::new) else {
+        // No page to be had: the allocator's answer to that is to end the process, and so is ours.
+        std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; PAGE]>());
+    };
+    // SAFETY: the range is the mapping just made; both calls change how the kernel treats it, not its content.
+    let locked = unsafe {
+        let _ = madvise(page.as_ptr(), PAGE, Advice::LinuxDontDump);
+        mlock(page.as_ptr(), PAGE).is_ok()
+    };
+    if locked { &LOCKED } else { &UNLOCKED }.fetch_add(PAGE, Ordering::Relaxed);
+    let start = page.cast::<[u8; SLOT]>();
+    // SAFETY: every slot lies within the page, and they do not overlap.
+    free.extend((1..PAGE / SLOT).map(|index| Slot(unsafe { start.add(index) })));
+    Slot(start)
+}

@@ -1,0 +1,157 @@
+//! The stored form of a key, the value that every keystore is handed (kes-api §5.2), and the legacy JSON form.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{Algorithm, CreatedAt, Key, SECRET_LEN};
+
+/// Why a stored value is not a key. The text goes to the log; clients only learn that the key cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Neither JSON nor base64.
+    #[error("crypto: stored key is not valid base64")]
+    Base64,
+    /// Not the message or object it should be.
+    #[error("crypto: stored key is malformed: {0}")]
+    Malformed(&'static str),
+    /// A key of another length than 32 bytes.
+    #[error("crypto: invalid key length '{0}'")]
+    Length(usize),
+    /// An algorithm or hash that is not known.
+    #[error("crypto: stored key has an unknown algorithm")]
+    Algorithm,
+}
+
+#[derive(Message)]
+struct KeyVersion {
+    #[prost(message, tag = "1")]
+    key: Option<SecretKey>,
+    #[prost(message, tag = "2")]
+    hmac_key: Option<HmacKey>,
+    #[prost(message, tag = "3")]
+    created_at: Option<Time>,
+    #[prost(string, tag = "4")]
+    created_by: String,
+}
+
+#[derive(Message)]
+struct SecretKey {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+}
+
+#[derive(Message)]
+struct HmacKey {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    hash: u32,
+}
+
+/// google.protobuf.Timestamp
+#[derive(Message)]
+struct Time {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+/// The only HMAC hash there is: SHA-256.
+const SHA256: u32 = 1;
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl Drop for HmacKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl Key {
+    /// The stored form: base64 of a protobuf message, one line without newline.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let (seconds, nanos) = self.created_at.parts();
+        let message = KeyVersion {
+            key: Some(SecretKey { key: self.secrets.first().to_vec(), kind: kind(self.algorithm) }),
+            hmac_key: self.has_hmac.then(|| HmacKey { key: self.secrets.second().to_vec(), hash: SHA256 }),
+            created_at: Some(Time { seconds, nanos }),
+            created_by: self.created_by.clone(),
+        };
+        let message = Zeroizing::new(message.encode_to_vec());
+        Zeroizing::new(STANDARD.encode(message.as_slice()).into_bytes())
+    }
+
+    /// Reads either stored form.
+    pub fn decode(stored: &[u8]) -> Result<Self, DecodeError> {
+        match serde_json::from_slice::<serde_json::Value>(stored) {
+            Ok(serde_json::Value::Object(object)) => from_json(object),
+            Ok(_) => Err(DecodeError::Malformed("not an object")),
+            Err(_) => from_protobuf(stored),
+        }
+    }
+}
+
+fn kind(algorithm: Algorithm) -> u32 {
+    match algorithm {
+        Algorithm::Aes256 => 1,
+        Algorithm::ChaCha20 => 2,
+    }
+}
+
+fn from_protobuf(stored: &[u8]) -> Result<Key, DecodeError> {
+    let text: Zeroizing<Vec<u8>> = Zeroizing::new(stored.iter().copied().filter(|b| !b"\r\n".contains(b)).collect());
+    let bytes = Zeroizing::new(STANDARD.decode(text.as_slice()).map_err(|_| DecodeError::Base64)?);
+    let message =
+        KeyVersion::decode(bytes.as_slice()).map_err(|_| DecodeError::Malformed("not a key message"))?;
+    let key = message.key.ok_or(DecodeError::Malformed("no key"))?;
+    let algorithm = match key.kind {
+        1 => Algorithm::Aes256,
+        2 => Algorithm::ChaCha20,
+        _ => return Err(DecodeError::Algorithm),
+    };
+    let hmac = message.hmac_key.ok_or(DecodeError::Malformed("no HMAC key"))?;
+    if hmac.hash != SHA256 {
+        return Err(DecodeError::Algorithm);
+    }
+    let time = message.created_at.unwrap_or_default();
+    let created_at =
+        CreatedAt::from_parts(time.seconds, time.nanos).ok_or(DecodeError::Malformed("time out of range"))?;
+    Ok(Key::new(algorithm, secret(&key.key)?, Some(secret(&hmac.key)?), created_at, message.created_by))
+}
+
+/// Keys of versions before 2023: no HMAC key, never rewritten. Field names match in any case.
+fn from_json(object: serde_json::Map<String, serde_json::Value>) -> Result<Key, DecodeError> {
+    let mut object = object;
+    let mut text = |name: &str| {
+        let key = object.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+        match key.and_then(|key| object.remove(&key)) {
+            None | Some(serde_json::Value::Null) => Ok(Zeroizing::new(String::new())),
+            Some(serde_json::Value::String(text)) => Ok(Zeroizing::new(text)),
+            Some(_) => Err(DecodeError::Malformed("a field is not a string")),
+        }
+    };
+    let bytes = Zeroizing::new(STANDARD.decode(text("bytes")?.as_bytes()).map_err(|_| DecodeError::Base64)?);
+    let algorithm = match text("algorithm")?.as_str() {
+        "" => Algorithm::Aes256,
+        name => name.parse().map_err(|_| DecodeError::Algorithm)?,
+    };
+    let created_at = match text("created_at")?.as_str() {
+        "" => CreatedAt::ZERO,
+        time => CreatedAt::parse(time).ok_or(DecodeError::Malformed("not a time"))?,
+    };
+    let created_by = text("created_by")?.to_string();
+    Ok(Key::new(algorithm, secret(&bytes)?, None, created_at, created_by))
+}
+
+fn secret(bytes: &[u8]) -> Result<&[u8; SECRET_LEN], DecodeError> {
+    bytes.try_into().map_err(|_| DecodeError::Length(bytes.len()))
+}
