@@ -1,8 +1,8 @@
 //! kestack
+pub mod client;
 pub mod engine;
 pub mod image;
-pub mod supply;
 pub mod manifest;
 pub mod pki;
+pub mod supply;
 pub mod template;
-pub mod client;

@@ -1,4 +1,11 @@
-//! kes
+//! A drop-in KES: the server and the command line, and the library that both and kestack share.
+//!
+//! [`crypto`] makes and opens keys and ciphertexts and knows nobody. [`auth`] says who calls and what they may do.
+//! [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`client`] speaks to a
+//! running server.
 
+pub mod auth;
 pub mod client;
+pub mod config;
 pub mod crypto;
+pub mod keystore;

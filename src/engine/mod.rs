@@ -231,10 +231,5 @@ pub trait Engine: fmt::Debug + Send + Sync {
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError>;
 
     /// Lines of a container's log: the last `tail` (all if `None`), then, with `follow`, those to come.
-    async fn logs(
-        &self,
-        name: &str,
-        tail: Option<u32>,
-        follow: bool,
-    ) -> Result<mpsc::Receiver<LogLine>, EngineError>;
+    async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError>;
 }

@@ -75,7 +75,10 @@ fn secret_files_are_readable_by_their_owner_only() {
         }
     }
     assert!(private >= 8, "{private}");
-    assert_eq!(std::fs::metadata(stack.root().join("certs/admin.key")).unwrap().uid(), rustix::process::geteuid().as_raw());
+    assert_eq!(
+        std::fs::metadata(stack.root().join("certs/admin.key")).unwrap().uid(),
+        rustix::process::geteuid().as_raw()
+    );
 }
 
 fn mode(path: &Path) -> u32 {

@@ -89,10 +89,7 @@ fn logs_and_environment_are_printed_for_programs_too() {
     assert!(only.lines().count() <= 2 && only.lines().all(|line| line.starts_with("kes")), "{only}");
     let script = stack.ok(&["env", "--shell", "sh"]);
     let alias = format!("MC_HOST_{}", stack.name.replace('-', "_"));
-    let shown = Command::new("sh")
-        .args(["-c", &format!("{script}\nprintf %s \"${alias}\"")])
-        .output()
-        .unwrap();
+    let shown = Command::new("sh").args(["-c", &format!("{script}\nprintf %s \"${alias}\"")]).output().unwrap();
     let expected = stack.variable("AWS_ENDPOINT_URL_S3").replace("http://", "");
     assert!(text(&shown.stdout).ends_with(&format!("@{expected}")));
     for shell in ["fish", "powershell", "dotenv"] {

@@ -25,9 +25,8 @@ impl Key {
         let mut output = Vec::with_capacity(plaintext.len() + TAG_LEN + RANDOM_LEN);
         output.extend_from_slice(plaintext);
         let (aead, nonce) = self.derive(&random)?;
-        let tag = aead
-            .seal_in_place_separate_tag(nonce, Aad::from(context), &mut output)
-            .map_err(|_| CryptoError::Failed)?;
+        let tag =
+            aead.seal_in_place_separate_tag(nonce, Aad::from(context), &mut output).map_err(|_| CryptoError::Failed)?;
         output.extend_from_slice(tag.as_ref());
         output.extend_from_slice(&random);
         Ok(output)
@@ -44,14 +43,11 @@ impl Key {
             _ => None,
         };
         let ciphertext = legacy.as_deref().unwrap_or(ciphertext);
-        let (sealed, random) =
-            ciphertext.split_last_chunk::<RANDOM_LEN>().ok_or(CryptoError::NotAuthentic)?;
+        let (sealed, random) = ciphertext.split_last_chunk::<RANDOM_LEN>().ok_or(CryptoError::NotAuthentic)?;
         let (aead, nonce) = self.derive(random)?;
         let mut buffer = Zeroizing::new(sealed.to_vec());
-        let length = aead
-            .open_in_place(nonce, Aad::from(context), &mut buffer)
-            .map_err(|_| CryptoError::NotAuthentic)?
-            .len();
+        let length =
+            aead.open_in_place(nonce, Aad::from(context), &mut buffer).map_err(|_| CryptoError::NotAuthentic)?.len();
         buffer.truncate(length);
         Ok(buffer)
     }

@@ -110,8 +110,7 @@ fn kind(algorithm: Algorithm) -> u32 {
 fn from_protobuf(stored: &[u8]) -> Result<Key, DecodeError> {
     let text: Zeroizing<Vec<u8>> = Zeroizing::new(stored.iter().copied().filter(|b| !b"\r\n".contains(b)).collect());
     let bytes = Zeroizing::new(STANDARD.decode(text.as_slice()).map_err(|_| DecodeError::Base64)?);
-    let message =
-        KeyVersion::decode(bytes.as_slice()).map_err(|_| DecodeError::Malformed("not a key message"))?;
+    let message = KeyVersion::decode(bytes.as_slice()).map_err(|_| DecodeError::Malformed("not a key message"))?;
     let key = message.key.ok_or(DecodeError::Malformed("no key"))?;
     let algorithm = match key.kind {
         1 => Algorithm::Aes256,

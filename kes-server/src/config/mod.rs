@@ -1,0 +1,143 @@
+//! The configuration file (kes-api §4): what was written, and what it means.
+//!
+//! [`Config::parse`] reads the text, puts variables of the environment in place of `${NAME}` and checks everything
+//! that can be checked without touching files or the network. A [`Config`] is valid by construction.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::auth::{Access, AssignError, Identity};
+use crate::keystore::Expiry;
+
+mod duration;
+mod level;
+mod raw;
+mod resolve;
+
+pub use level::{Level, LevelError};
+
+/// A configuration of the server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on.
+    pub address: SocketAddr,
+    /// Admin, policies and who has them.
+    pub access: Access,
+    /// Server certificate and what is asked of clients.
+    pub tls: TlsConfig,
+    /// How long keys are cached.
+    pub cache: Expiry,
+    /// Level of the error log on standard error.
+    pub error_level: Level,
+    /// Level of the audit log on standard output.
+    pub audit_level: Level,
+    /// What the configuration changes of single API routes, by path.
+    pub api: BTreeMap<String, ApiConfig>,
+    /// Keys that must exist before the server serves.
+    pub keys: Vec<String>,
+    /// Where keys are kept.
+    pub keystore: KeyStoreConfig,
+}
+
+/// The server's certificate and what it asks of clients.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// Private key file.
+    pub key: PathBuf,
+    /// Certificate file.
+    pub cert: PathBuf,
+    /// CA certificates: a file or a folder.
+    pub ca: Option<PathBuf>,
+    /// Password of the private key.
+    pub password: Option<Zeroizing<String>>,
+    /// True if client certificates must be issued by a known CA; false if any will do.
+    pub verify_clients: bool,
+}
+
+/// What a configuration changes of one API route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Anyone may call it, also without a certificate.
+    pub skip_auth: bool,
+    /// Its timeout, if not the default.
+    pub timeout: Option<Duration>,
+}
+
+/// The section of one keystore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyStoreConfig {
+    /// A folder.
+    Fs {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// One that this kes knows by name but does not have.
+    Other {
+        /// Its name in the configuration.
+        name: String,
+    },
+}
+
+/// Why a configuration is refused; the text is what follows `Error: ` on the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("open {}: {}", path.display(), reason(source))]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not YAML, or of another shape than a configuration.
+    #[error("yaml: {0}")]
+    Yaml(String),
+    /// Nothing in it.
+    #[error("EOF")]
+    Empty,
+    /// A variable of the environment is not set.
+    #[error("kesconf: referenced env. variable '{0}' not found")]
+    Variable(String),
+    /// A value that is not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// Policies that do not go together.
+    #[error(transparent)]
+    Policy(#[from] AssignError),
+}
+
+/// Reads a variable of the environment.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn load(path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Open { path: path.to_owned(), source })?;
+        Self::parse(&text, env)
+    }
+
+    /// Reads the text of a configuration.
+    pub fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
+        raw::read(text, env)?.resolve()
+    }
+
+    /// Who is recorded as the maker of the keys that the configuration lists.
+    pub fn admin(&self) -> &Identity {
+        self.access.admin()
+    }
+}
+
+/// The system's word for an error, as the original's platform spells it.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}

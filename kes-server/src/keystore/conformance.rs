@@ -1,0 +1,72 @@
+//! What every backend must do: plain functions, run over each of them.
+#![allow(clippy::unwrap_used, reason = "test")]
+
+use futures_util::future::join_all;
+
+use super::{KeyStore, KeyStoreError};
+
+/// All of it, on an empty keystore; it is empty again afterwards.
+pub(super) async fn all(store: &impl KeyStore) {
+    stores_and_returns(store).await;
+    creates_only_what_is_free(store).await;
+    knows_what_is_missing(store).await;
+    lets_one_of_nine_win(store).await;
+    lists_all_by_prefix(store).await;
+    takes_odd_names_and_values(store).await;
+}
+
+async fn stores_and_returns(store: &impl KeyStore) {
+    store.status().await.unwrap();
+    store.create("one", b"value").await.unwrap();
+    assert_eq!(store.get("one").await.unwrap().as_slice(), b"value");
+    store.delete("one").await.unwrap();
+    assert_eq!(store.get("one").await, Err(KeyStoreError::NotFound));
+}
+
+async fn creates_only_what_is_free(store: &impl KeyStore) {
+    store.create("taken", b"first").await.unwrap();
+    assert_eq!(store.create("taken", b"second").await, Err(KeyStoreError::Exists));
+    assert_eq!(store.get("taken").await.unwrap().as_slice(), b"first");
+    store.delete("taken").await.unwrap();
+    store.create("taken", b"third").await.unwrap();
+    assert_eq!(store.get("taken").await.unwrap().as_slice(), b"third");
+    store.delete("taken").await.unwrap();
+}
+
+async fn knows_what_is_missing(store: &impl KeyStore) {
+    assert_eq!(store.get("missing").await, Err(KeyStoreError::NotFound));
+    assert_eq!(store.delete("missing").await, Err(KeyStoreError::NotFound));
+}
+
+async fn lets_one_of_nine_win(store: &impl KeyStore) {
+    let values: Vec<_> = (0..9).map(|number| format!("value {number}").into_bytes()).collect();
+    let results = join_all(values.iter().map(|value| store.create("race", value))).await;
+    let winners: Vec<_> = results.iter().zip(&values).filter(|(result, _)| result.is_ok()).collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(results.iter().filter(|result| **result == Err(KeyStoreError::Exists)).count(), 8);
+    assert_eq!(store.get("race").await.unwrap().as_slice(), winners.first().unwrap().1);
+    store.delete("race").await.unwrap();
+}
+
+async fn lists_all_by_prefix(store: &impl KeyStore) {
+    assert_eq!(store.list("").await.unwrap(), Vec::<String>::new());
+    let names: Vec<_> = (0..2500).map(|number| format!("list-{number:04}")).collect();
+    // side by side, or the 2,500 synchronous writes of a folder would take half a minute
+    join_all(names.iter().rev().map(|name| store.create(name, b"v"))).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(store.list("").await.unwrap(), names);
+    assert_eq!(store.list("list-01").await.unwrap().len(), 100);
+    assert_eq!(store.list("none").await.unwrap(), Vec::<String>::new());
+    join_all(names.iter().map(|name| store.delete(name))).await.into_iter().for_each(Result::unwrap);
+}
+
+async fn takes_odd_names_and_values(store: &impl KeyStore) {
+    let large = vec![b'x'; 60_000];
+    for (name, value) in [("__", b"v".as_slice()), ("A", b""), ("a", b"lower"), ("0-0", &large)] {
+        store.create(name, value).await.unwrap();
+        assert_eq!(store.get(name).await.unwrap().as_slice(), value);
+    }
+    assert_eq!(store.list("").await.unwrap(), ["0-0", "A", "__", "a"]);
+    for name in ["__", "A", "a", "0-0"] {
+        store.delete(name).await.unwrap();
+    }
+}

@@ -1,0 +1,119 @@
+//! Where keys are kept. [`KeyStore`] is what a backend must decide; [`Cache`] is what the server asks.
+//!
+//! Adding a backend is one file with an implementation of [`KeyStore`], one variant of [`Backend`], and its section
+//! in [`crate::config`].
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::config::KeyStoreConfig;
+
+mod cache;
+#[cfg(test)]
+mod conformance;
+mod fs;
+mod memory;
+
+pub use cache::{Cache, Expiry};
+pub use fs::Fs;
+pub use memory::Memory;
+
+/// Why a keystore did not do what it was asked (kes-keystores §1.5).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyStoreError {
+    /// An entry of that name exists already.
+    #[error("key already exists")]
+    Exists,
+    /// There is no entry of that name.
+    #[error("key does not exist")]
+    NotFound,
+    /// The keystore cannot be reached.
+    #[error("kes: keystore unreachable: {0}")]
+    Unreachable(String),
+    /// Anything else; the text is for the log.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A place that keeps values under names. Its [`fmt::Display`] form names it in the banner.
+pub trait KeyStore: fmt::Display + Send + Sync {
+    /// Asks whether it works, and how long the answer takes.
+    fn status(&self) -> impl Future<Output = Result<Duration, KeyStoreError>> + Send;
+
+    /// Stores a value under a name that is free. Never overwrites; when it returns, the value is safe.
+    fn create(&self, name: &str, value: &[u8]) -> impl Future<Output = Result<(), KeyStoreError>> + Send;
+
+    /// The value of a name.
+    fn get(&self, name: &str) -> impl Future<Output = Result<Zeroizing<Vec<u8>>, KeyStoreError>> + Send;
+
+    /// Removes a name and its value.
+    fn delete(&self, name: &str) -> impl Future<Output = Result<(), KeyStoreError>> + Send;
+
+    /// All names that start with `prefix`, sorted by bytes.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, KeyStoreError>> + Send;
+}
+
+/// The backends there are.
+#[derive(Debug)]
+pub enum Backend {
+    /// A folder.
+    Fs(Fs),
+    /// Nothing but memory, for `kes server --dev`.
+    Memory(Memory),
+}
+
+impl Backend {
+    /// Connects to the configured keystore.
+    ///
+    /// # Errors
+    /// The backend's; and for those that this build does not have, a text that says so.
+    pub async fn connect(config: &KeyStoreConfig) -> Result<Self, KeyStoreError> {
+        match config {
+            KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::Other { name } => {
+                Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
+            }
+        }
+    }
+}
+
+/// Calls the same method of whichever backend it is.
+macro_rules! delegate {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Backend::Fs($store) => $call,
+            Backend::Memory($store) => $call,
+        }
+    };
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        delegate!(self, store => store.fmt(f))
+    }
+}
+
+impl KeyStore for Backend {
+    async fn status(&self) -> Result<Duration, KeyStoreError> {
+        delegate!(self, store => store.status().await)
+    }
+
+    async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
+        delegate!(self, store => store.create(name, value).await)
+    }
+
+    async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        delegate!(self, store => store.get(name).await)
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
+        delegate!(self, store => store.delete(name).await)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
+        delegate!(self, store => store.list(prefix).await)
+    }
+}
