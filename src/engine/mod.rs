@@ -12,7 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+mod compat;
+mod configuration;
 pub mod discover;
+mod hint;
+pub(crate) mod host;
+mod listener;
 mod podman;
 mod service;
 mod transport;
@@ -202,6 +207,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Pulls an image from its registry and returns its ID.
     async fn pull_image(&self, reference: &str) -> Result<String, EngineError>;
+
+    /// Gives a present image another name, of the form `repository:tag`.
+    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError>;
 
     /// The pod of that name.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError>;

@@ -1,1 +1,262 @@
-//! (in progress)
+//! Podman: pods by its own API (libpod), everything else by the calls it shares with Docker.
+//!
+//! libpod is addressed as `/v4.0.0/libpod`, which every release from 4.0 on answers in the same shape
+//! (containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::compat::Compat;
+use super::hint::{refused, taken_port};
+use super::transport::{Answer, Socket};
+use super::{ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, Signal};
+use crate::image::Archive;
+
+mod answer;
+mod body;
+
+/// How long a call may take that only looks.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long making and starting may take on a busy host.
+const MAKE: Duration = Duration::from_secs(60);
+/// How long stopping a whole pod may take: the longest stop timeout of its members, and then some.
+const STOP: Duration = Duration::from_secs(60);
+/// How often removing a pod is tried: after the death of a `conmon` only the second attempt succeeds
+/// (containers.md §0, fact 19).
+const REMOVALS: usize = 3;
+
+/// Podman behind its socket.
+#[derive(Debug)]
+pub(super) struct Podman {
+    info: EngineInfo,
+    socket: Arc<Socket>,
+    compat: Compat,
+}
+
+impl Podman {
+    pub(super) fn new(socket: Arc<Socket>, version: String, rootless: bool) -> Result<Self, EngineError> {
+        let address = format!("unix://{}", socket.path().display());
+        let compat = Compat::new(Arc::clone(&socket), "podman")?;
+        Ok(Self { info: EngineInfo { kind: "podman", version, rootless, address }, socket, compat })
+    }
+
+    /// One libpod call. Any answer is fine here; `repeat` is the call as the user can repeat it.
+    async fn libpod(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<&Value>,
+        repeat: &str,
+        deadline: Duration,
+    ) -> Result<Answer, EngineError> {
+        let path = format!("/v4.0.0/libpod/{path}");
+        let answer = self.socket.call(method, &path, json, deadline).await;
+        answer.map_err(|source| EngineError::Connection { call: repeat.to_owned(), source: Box::new(source) })
+    }
+
+    /// Asks for something; `None` if it does not exist.
+    async fn look<T: DeserializeOwned>(&self, path: &str, repeat: &str) -> Result<Option<T>, EngineError> {
+        let answer = self.libpod(Method::GET, path, None, repeat, LOOK).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => parse(&answer, repeat).map(Some),
+            _ => Err(refusal(&answer, repeat)),
+        }
+    }
+
+    async fn containers(&self, filters: Option<Value>) -> Result<Vec<answer::Container>, EngineError> {
+        let filters = filters.map(|filters| format!("&filters={}", query(&filters.to_string()))).unwrap_or_default();
+        let path = format!("containers/json?all=true{filters}");
+        let found: Option<Option<Vec<answer::Container>>> = self.look(&path, "podman ps --all").await?;
+        Ok(found.flatten().unwrap_or_default())
+    }
+
+    async fn start_pod(&self, name: &str) -> Result<(), EngineError> {
+        let repeat = format!("podman pod start {name}");
+        let answer = self.libpod(Method::POST, &format!("pods/{name}/start"), None, &repeat, MAKE).await?;
+        match report(&answer) {
+            None => Ok(()),
+            Some(message) => Err(self.name_holder(refused(repeat, answer.status.as_u16(), message)).await),
+        }
+    }
+
+    /// If a port was taken by another pod, says by which: better than naming Podman's own process.
+    async fn name_holder(&self, error: EngineError) -> EngineError {
+        let EngineError::Refused { call, status, message, hint } = error else { return error };
+        let holder = match taken_port(&message) {
+            Some(port) => self.pod_publishing(port).await.map(|pod| (port, pod)),
+            None => None,
+        };
+        let hint = match holder {
+            Some((port, pod)) => Some(format!(
+                "pod '{pod}' publishes port {port}: stop it with `podman pod stop {pod}`, or choose another port in \
+                 kestack.yaml (0 takes a free one)"
+            )),
+            None => hint,
+        };
+        EngineError::Refused { call, status, message, hint }
+    }
+
+    async fn pod_publishing(&self, port: u16) -> Option<String> {
+        let running = json!({ "status": ["running"] });
+        let containers = self.containers(Some(running)).await.ok()?;
+        containers.into_iter().find(|container| container.publishes(port)).map(|container| container.pod_name)
+    }
+
+    /// One attempt to stop and remove a pod. Stopping first is faster than a forced removal (fact 6), and kinder;
+    /// where it fails, the removal that follows kills.
+    async fn remove_once(&self, name: &str) -> Result<(), EngineError> {
+        let stop = format!("podman pod stop {name}");
+        match self.libpod(Method::POST, &format!("pods/{name}/stop"), None, &stop, STOP).await {
+            Ok(stopped) if stopped.status == StatusCode::NOT_FOUND => return Ok(()),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the pod does not stop"),
+        }
+        let remove = format!("podman pod rm --force {name}");
+        let removed = self.libpod(Method::DELETE, &format!("pods/{name}?force=true"), None, &remove, STOP).await?;
+        match removed.status {
+            StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(refusal(&removed, &remove)),
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for Podman {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        self.compat.image(reference).await
+    }
+
+    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
+        self.compat.load_image(archive).await
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
+        self.compat.pull_image(reference).await
+    }
+
+    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        self.compat.tag_image(reference, name).await
+    }
+
+    async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
+        let repeat = format!("podman pod inspect {name}");
+        let Some(pod) = self.look::<answer::Pod>(&format!("pods/{name}/json"), &repeat).await? else {
+            return Ok(None);
+        };
+        let members = self.containers(Some(json!({ "pod": [&pod.id] }))).await?;
+        Ok(Some(answer::pod_state(pod, &members)))
+    }
+
+    async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
+        let ours = json!({ "label": [LABEL_STACK] });
+        let path = format!("pods/json?filters={}", query(&ours.to_string()));
+        let pods = self.look::<Option<Vec<answer::Pod>>>(&path, "podman pod ls").await?.flatten().unwrap_or_default();
+        let members = self.containers(Some(ours)).await?;
+        Ok(pods.into_iter().map(|pod| answer::pod_state(pod, &members)).collect())
+    }
+
+    async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
+        let repeat = format!("podman pod create --name {}", spec.name);
+        let body = body::pod(spec, self.info.rootless);
+        let answer = self.libpod(Method::POST, "pods/create", Some(&body), &repeat, MAKE).await?;
+        if answer.status != StatusCode::CREATED {
+            return Err(refusal(&answer, &repeat));
+        }
+        let started = self.start_pod(&spec.name).await;
+        if started.is_err() {
+            // A pod without a network is of no use; what stopped it from starting is the news, not this.
+            if let Err(error) = self.remove_pod(&spec.name).await {
+                tracing::warn!(%error, "the pod that did not start could not be removed");
+            }
+        }
+        started
+    }
+
+    async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
+        for _ in 1..REMOVALS {
+            match self.remove_once(name).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "removing the pod again"),
+            }
+        }
+        self.remove_once(name).await
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let repeat = format!("podman create --pod {} --name {} {}", spec.pod, spec.name, spec.image);
+        let body = body::container(spec);
+        let answer = self.libpod(Method::POST, "containers/create", Some(&body), &repeat, MAKE).await?;
+        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, &repeat)) }
+    }
+
+    async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.compat.start_container(name).await
+    }
+
+    async fn stop_container(&self, name: &str, timeout: Duration) -> Result<(), EngineError> {
+        self.compat.stop_container(name, timeout).await
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        self.compat.remove_container(name).await
+    }
+
+    async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
+        self.compat.signal_container(name, signal).await
+    }
+
+    async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
+        let repeat = format!("podman logs {name}");
+        let known = self.libpod(Method::GET, &format!("containers/{name}/exists"), None, &repeat, LOOK).await?;
+        if !known.status.is_success() {
+            return Err(refusal(&known, &repeat));
+        }
+        Ok(self.compat.logs(name, tail, follow))
+    }
+}
+
+fn parse<T: DeserializeOwned>(answer: &Answer, repeat: &str) -> Result<T, EngineError> {
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| EngineError::Answer { call: repeat.to_owned(), detail: error.to_string() })
+}
+
+/// The failures in the answer of a pod's start, `None` if it started.
+fn report(answer: &Answer) -> Option<String> {
+    if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
+        return None;
+    }
+    match serde_json::from_slice::<answer::PodReport>(&answer.body) {
+        Ok(report) if !report.errs.is_empty() => Some(report.errs.join("; ")),
+        _ => Some(failure_text(answer)),
+    }
+}
+
+fn refusal(answer: &Answer, repeat: &str) -> EngineError {
+    refused(repeat.to_owned(), answer.status.as_u16(), failure_text(answer))
+}
+
+/// What Podman says of a failure: its message, which ends with the stable cause in most releases.
+fn failure_text(answer: &Answer) -> String {
+    match serde_json::from_slice::<answer::Failure>(&answer.body) {
+        Ok(failure) if failure.message.is_empty() => failure.cause,
+        Ok(failure) if failure.message.contains(&failure.cause) => failure.message,
+        Ok(failure) => format!("{}: {}", failure.message, failure.cause),
+        Err(_) => String::from_utf8_lossy(&answer.body).trim().to_owned(),
+    }
+}
+
+/// Text as a query parameter carries it.
+fn query(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}

@@ -1,1 +1,169 @@
-//! (in progress)
+//! One HTTP exchange over an engine's unix socket, for bollard and for libpod alike (design.md D6).
+//!
+//! bollard offers no raw requests and libpod needs them; so the exchange is ours and both go through it.
+//! Connections are kept alive: an idle one is taken again, one that the server closed meanwhile is replaced
+//! without the caller noticing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::{BollardRequest, body_full};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// How long a connect may take: the socket is on this host.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Most bytes read of an answer that is held in memory.
+const ANSWER_LIMIT: usize = 16 << 20;
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportError {
+    /// The socket cannot be reached.
+    #[error("cannot connect to {}: {source}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The exchange was cut.
+    #[error("the connection to the engine broke: {0}")]
+    Http(#[from] hyper::Error),
+    /// The answer did not come in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Deadline(Duration),
+    /// The answer could not be read, for example because it is larger than [`ANSWER_LIMIT`].
+    #[error("cannot read the answer: {0}")]
+    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request has no valid form.
+    #[error("cannot form the request: {0}")]
+    Request(#[from] hyper::http::Error),
+}
+
+/// The body of bollard's requests: bytes, or a stream of them.
+type RequestBody = Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>;
+type Sender = SendRequest<RequestBody>;
+
+/// An engine's socket and the idle connections to it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    path: PathBuf,
+    idle: Mutex<Vec<Sender>>,
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: hyper::HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Socket {
+    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), idle: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sends a small request and reads the whole answer, both within `deadline`. `path` is path and query.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<&serde_json::Value>,
+        deadline: Duration,
+    ) -> Result<Answer, TransportError> {
+        let body = json.map_or_else(Bytes::new, |json| Bytes::from(json.to_string()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body_full(body))?;
+        let answer = async {
+            let (head, body) = self.exchange(request).await?.into_parts();
+            let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(TransportError::Answer)?.to_bytes();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        };
+        timeout(deadline, answer).await.map_err(|_| TransportError::Deadline(deadline))?
+    }
+
+    /// Sends a request and returns when the head of the answer is there. The caller bounds the time.
+    pub(super) async fn exchange(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        let mut request = origin_form(request);
+        while let Some(mut sender) = self.take_idle() {
+            match sender.try_send_request(request).await {
+                Ok(answer) => {
+                    self.keep(sender);
+                    return Ok(answer);
+                }
+                // The server closed this connection before it saw the request: the next one gets it.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let mut sender = self.connect().await?;
+        let answer = sender.send_request(request).await?;
+        self.keep(sender);
+        Ok(answer)
+    }
+
+    async fn connect(&self) -> Result<Sender, TransportError> {
+        let stream =
+            connect(&self.path).await.map_err(|source| TransportError::Connect { path: self.path.clone(), source })?;
+        handshake(stream).await
+    }
+
+    fn take_idle(&self) -> Option<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|sender| !sender.is_closed());
+        let ready = idle.iter().position(SendRequest::is_ready)?;
+        Some(idle.swap_remove(ready))
+    }
+
+    /// Keeps a connection for the next request; it is taken once its present answer is read to the end.
+    fn keep(&self, sender: Sender) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    }
+}
+
+/// Connects to a unix socket within a bounded time.
+pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    timeout(CONNECT, UnixStream::connect(path)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn handshake(stream: UnixStream) -> Result<Sender, TransportError> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to the engine ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// A request as it goes over the wire: only path and query in its first line, and a `Host`.
+fn origin_form<B>(request: Request<B>) -> Request<B> {
+    let (mut head, body) = request.into_parts();
+    let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    head.uri = Uri::from(path);
+    head.headers.insert(HOST, HeaderValue::from_static("localhost"));
+    Request::from_parts(head, body)
+}

@@ -1,0 +1,261 @@
+//! The calls that Podman and Docker share, by bollard over our own exchange (design.md D6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, TagImageOptionsBuilder,
+};
+use bollard::{BollardRequest, ClientVersion, Docker, body_try_stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::hint::refused;
+use super::transport::{Socket, TransportError};
+use super::{EngineError, LogLine, Signal};
+use crate::image::Archive;
+
+/// A version of the shared API that every engine of interest speaks: Podman 4.0, Docker 20.10.
+const API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+/// How long a call may take that only looks or flips a state.
+const QUICK: Duration = Duration::from_secs(30);
+/// How long loading an image of some 100 MB may take on a busy host.
+const LOAD: Duration = Duration::from_secs(300);
+/// How long a pull may take.
+const PULL: Duration = Duration::from_secs(600);
+/// Lines that wait for a slow reader of a log before the engine has to wait.
+const LOG_BUFFER: usize = 256;
+
+/// The part of an engine's API that Docker made and Podman copies.
+#[derive(Debug)]
+pub(super) struct Compat {
+    docker: Docker,
+    /// The engine's own program, for calls as the user can repeat them.
+    program: &'static str,
+}
+
+impl Compat {
+    pub(super) fn new(socket: Arc<Socket>, program: &'static str) -> Result<Self, EngineError> {
+        let transport = move |request: BollardRequest| {
+            let socket = Arc::clone(&socket);
+            async move {
+                socket.exchange(request).await.map_err(|error| Error::IOError { err: std::io::Error::other(error) })
+            }
+        };
+        // bollard bounds the head of an answer only; every call here has a deadline of its own.
+        let docker =
+            Docker::connect_with_custom_transport(transport, Some("http://localhost"), PULL.as_secs(), &API)
+                .map_err(|source| EngineError::Connection { call: program.to_owned(), source: Box::new(source) })?;
+        Ok(Self { docker, program })
+    }
+
+    /// The ID of a present image.
+    pub(super) async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        let call = self.call(&["image", "inspect", reference]);
+        let answer = within(QUICK, self.docker.inspect_image(reference)).await;
+        Ok(absent_is_none(answer).map_err(|error| failed(call, error))?.and_then(|image| image.id).map(bare_id))
+    }
+
+    /// Loads a docker-archive. Podman answers a failure with a status, Docker inside the stream.
+    pub(super) async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
+        let call = self.call(&["load", "<", archive.reference()]);
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let answers = self.docker.import_image(options, body_try_stream(archive.into_stream()), None);
+        within(LOAD, drain(answers)).await.map_err(|error| failed(call, error))
+    }
+
+    /// Pulls an image and returns its ID.
+    pub(super) async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
+        let call = self.call(&["pull", reference]);
+        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let answers = self.docker.create_image(Some(options), None, None);
+        within(PULL, drain(answers)).await.map_err(|error| failed(call.clone(), error))?;
+        self.image(reference)
+            .await?
+            .ok_or_else(|| EngineError::Answer { call, detail: "the image is not there after the pull".to_owned() })
+    }
+
+    /// Gives an image another name, of the form `repository:tag`.
+    pub(super) async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        let answer = within(QUICK, self.docker.tag_image(reference, Some(options))).await;
+        answer.map_err(|error| failed(self.call(&["tag", reference, name]), error))
+    }
+
+    pub(super) async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        let answer = within(QUICK, self.docker.start_container(name, None)).await;
+        answer.map_err(|error| failed(self.call(&["start", name]), error))
+    }
+
+    /// Stops a container; an absent or stopped one is fine.
+    pub(super) async fn stop_container(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let answer = within(grace.saturating_add(QUICK), self.docker.stop_container(name, Some(options))).await;
+        absent_is_none(answer).map_err(|error| failed(self.call(&["stop", name]), error)).map(drop)
+    }
+
+    /// Removes a container and kills it first if it runs; an absent one is fine.
+    pub(super) async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let answer = within(QUICK, self.docker.remove_container(name, Some(options))).await;
+        absent_is_none(answer).map_err(|error| failed(self.call(&["rm", "--force", name]), error)).map(drop)
+    }
+
+    pub(super) async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
+        let signal = signal.name();
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let answer = within(QUICK, self.docker.kill_container(name, Some(options))).await;
+        answer.map_err(|error| failed(self.call(&["kill", "--signal", signal, name]), error))
+    }
+
+    /// Lines of an existing container's log. Podman before 5.3 answers only with the first line: nothing is
+    /// awaited here.
+    pub(super) fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> mpsc::Receiver<LogLine> {
+        let call = self.call(&["logs", name]);
+        let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(follow).tail(&tail).build();
+        let chunks = self.docker.logs(name, Some(options));
+        let (lines, receiver) = mpsc::channel(LOG_BUFFER);
+        tokio::spawn(async move {
+            if let Err(error) = forward(chunks, lines).await {
+                tracing::debug!(%call, %error, "the log ended early");
+            }
+        });
+        receiver
+    }
+
+    fn call(&self, arguments: &[&str]) -> String {
+        format!("{} {}", self.program, arguments.join(" "))
+    }
+}
+
+impl Signal {
+    /// As `kill` names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hup => "SIGHUP",
+            Self::Kill => "SIGKILL",
+            Self::Stop => "SIGSTOP",
+            Self::Cont => "SIGCONT",
+        }
+    }
+}
+
+/// Cuts what the streams carry into lines and hands them on, until the log or its reader ends.
+async fn forward(
+    chunks: impl Stream<Item = Result<LogOutput, Error>>,
+    lines: mpsc::Sender<LogLine>,
+) -> Result<(), Error> {
+    let mut chunks = std::pin::pin!(chunks);
+    let (mut out, mut err) = (Cutter::default(), Cutter::default());
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            () = lines.closed() => return Ok(()),
+        };
+        let Some(chunk) = chunk.transpose()? else { break };
+        let stderr = matches!(chunk, LogOutput::StdErr { .. });
+        let cutter = if stderr { &mut err } else { &mut out };
+        for text in cutter.cut(chunk.as_ref()) {
+            if lines.send(LogLine { stderr, text }).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    for (stderr, rest) in [(false, out), (true, err)] {
+        if let Some(text) = rest.rest() {
+            // Nobody left to read it is no failure.
+            let _gone = lines.send(LogLine { stderr, text }).await;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of one stream that wait for their newline.
+#[derive(Debug, Default)]
+struct Cutter(Vec<u8>);
+
+impl Cutter {
+    fn cut(&mut self, chunk: &[u8]) -> Vec<String> {
+        self.0.extend_from_slice(chunk);
+        let Some(end) = self.0.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let rest = self.0.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.0, rest);
+        String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect()
+    }
+
+    fn rest(self) -> Option<String> {
+        (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
+    }
+}
+
+async fn drain<T>(answers: impl Stream<Item = Result<T, Error>>) -> Result<(), Error> {
+    answers.try_for_each(|_| async { Ok(()) }).await
+}
+
+async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = || Error::IOError { err: std::io::Error::other(TransportError::Deadline(deadline)) };
+    timeout(deadline, call).await.map_err(|_| late())?
+}
+
+fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(call: String, error: Error) -> EngineError {
+    match error {
+        Error::DockerResponseServerError { status_code, message } => refused(call, status_code, message),
+        // Docker reports failures of load and pull inside a successful answer.
+        Error::DockerStreamError { error } => refused(call, 200, error),
+        Error::JsonDataError { message, .. } => EngineError::Answer { call, detail: message },
+        other => EngineError::Connection { call, source: Box::new(other) },
+    }
+}
+
+/// Image IDs as kestack knows them: 64 hex digits without `sha256:`.
+fn bare_id(id: String) -> String {
+    id.strip_prefix("sha256:").map(str::to_owned).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_even_if_chunks_are_not() {
+        let mut cutter = Cutter::default();
+        assert_eq!(cutter.cut(b"one\ntw"), ["one"]);
+        assert!(cutter.cut(b"o").is_empty());
+        assert_eq!(cutter.cut(b"\n\nthree\nfo"), ["two", "", "three"]);
+        assert_eq!(cutter.rest().as_deref(), Some("fo"));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_log_without_newline_is_not_lost() {
+        let chunk = |text: &'static str| Ok(LogOutput::StdErr { message: text.into() });
+        let chunks = futures_util::stream::iter([chunk("a\nb"), Ok(LogOutput::StdOut { message: "x\n".into() })]);
+        let (sender, mut receiver) = mpsc::channel(8);
+        forward(chunks, sender).await.unwrap();
+        let mut lines = Vec::new();
+        while let Some(line) = receiver.recv().await {
+            lines.push((line.stderr, line.text));
+        }
+        assert_eq!(lines, [(true, "a".to_owned()), (false, "x".to_owned()), (true, "b".to_owned())]);
+    }
+
+    #[test]
+    fn ids_are_bare_hex() {
+        assert_eq!(bare_id("sha256:ab".into()), "ab");
+        assert_eq!(bare_id("ab".into()), "ab");
+    }
+}

@@ -1,0 +1,135 @@
+//! What to do when an engine refuses: its own words, turned into the next step.
+
+use super::EngineError;
+use super::listener;
+
+/// Words in an engine's refusal, and what to do about it. The first match counts.
+const ADVICE: &[(&str, &str)] = &[
+    ("error setting rlimit", RLIMIT),
+    ("cgroups in hybrid mode not supported", HYBRID),
+    (
+        "no space left on device",
+        "free space where the engine keeps its images and in /var/tmp: `podman system df` shows what it holds, \
+         `podman image prune` removes what nothing uses",
+    ),
+    (
+        "container with given ID already exists",
+        "the engine was stopped in the middle of a start: remove the pod with `kestack down`, then start again",
+    ),
+    ("/dev/net/tun", "rootless networking needs this device: `sudo chmod 0666 /dev/net/tun`"),
+    ("privileged port", "without root only ports from 1024 on can be published: choose another in kestack.yaml"),
+    (
+        "cannot set up namespace",
+        "rootless Podman needs a range of subordinate ids: `sudo usermod --add-subuids 100000-165535 \
+         --add-subgids 100000-165535 $USER`, then `podman system migrate`",
+    ),
+    ("already exists", NAME_TAKEN),
+    ("already in use by", NAME_TAKEN),
+    ("name is already in use", NAME_TAKEN),
+    ("image not known", "the image is gone from the engine's store: run the command again, it is brought back"),
+    ("No such image", "the image is gone from the engine's store: run the command again, it is brought back"),
+    (
+        "requested access to the resource is denied",
+        "the repository was deleted or is private; logging in seldom helps. Name another image (`minio.image`), or \
+         give a `minio` binary (MINIO_BINARY)",
+    ),
+    ("no such host", OFFLINE),
+    ("i/o timeout", OFFLINE),
+    ("connection refused", OFFLINE),
+    ("network is unreachable", OFFLINE),
+];
+
+const NAME_TAKEN: &str = "a pod or container of that name exists that is not this stack's: choose another name \
+                          (`name:` in kestack.yaml or --name), or remove it with `podman pod rm -f`";
+const OFFLINE: &str = "the registry cannot be reached from here: give a `minio` binary (MINIO_BINARY), or bring the \
+                       image with `podman load`";
+const RLIMIT: &str = "this engine service may not raise resource limits. Let kestack start a service of its own \
+                      (no CONTAINER_HOST, DOCKER_HOST, KESTACK_HOST), or put this into \
+                      /etc/containers/containers.conf and restart the service:\n    [containers]\n    \
+                      default_ulimits = [\"nofile=NOFILE:NOFILE\", \"nproc=NPROC:NPROC\"]";
+const HYBRID: &str = "crun does not work with this host's hybrid cgroups. Let kestack start a service of its own \
+                      (no CONTAINER_HOST, DOCKER_HOST, KESTACK_HOST), or put this into \
+                      /etc/containers/containers.conf and restart the service:\n    [engine]\n    runtime = \"runc\"";
+
+/// A refusal with what to do about it.
+pub(super) fn refused(call: String, status: u16, message: String) -> EngineError {
+    let hint = hint(&message);
+    EngineError::Refused { call, status, message, hint }
+}
+
+fn hint(message: &str) -> Option<String> {
+    if let Some(port) = taken_port(message) {
+        return Some(port_hint(port));
+    }
+    let (_, advice) = ADVICE.iter().find(|(words, _)| message.contains(words))?;
+    let limits = super::host::Limits::of_this_process();
+    Some(advice.replace("NOFILE", &limits.open_files.to_string()).replace("NPROC", &limits.processes.to_string()))
+}
+
+/// The port in an engine's "address already in use".
+pub(super) fn taken_port(message: &str) -> Option<u16> {
+    let before = message
+        .split_once(": bind: address already in use")
+        .or_else(|| message.split_once(" failed: port is already allocated"))?
+        .0;
+    before.rsplit(':').next()?.parse().ok()
+}
+
+fn port_hint(port: u16) -> String {
+    let other = "or choose another port in kestack.yaml (0 takes a free one)";
+    match listener::of_port(port) {
+        Some(holder) if holder.program == "podman" => format!(
+            "the Podman service itself (pid {}) still holds port {port} from an earlier attempt that failed: restart \
+             it, or wait a minute; {other}",
+            holder.pid
+        ),
+        Some(holder) => {
+            format!("`{}` (pid {}) listens on port {port}: stop it, {other}", holder.program, holder.pid)
+        }
+        None => format!(
+            "find who holds port {port} with `ss -ltnp sport = :{port}`; ports from 32768 on may also be held for a \
+             minute by a closed outgoing connection; {other}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_port_that_is_taken() {
+        for (message, port) in [
+            (
+                "starting container 1: cannot listen on the TCP port: listen tcp4 127.0.0.1:9000: bind: address already in use",
+                9000,
+            ),
+            ("rootlessport listen tcp 127.0.0.1:7373: bind: address already in use", 7373),
+            ("Bind for 127.0.0.1:9001 failed: port is already allocated", 9001),
+        ] {
+            assert_eq!(taken_port(message), Some(port), "{message}");
+        }
+        assert_eq!(taken_port("no such pod"), None);
+    }
+
+    #[test]
+    fn names_the_program_that_holds_the_port() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let hint = hint(&format!("listen tcp4 127.0.0.1:{port}: bind: address already in use")).unwrap();
+        assert!(hint.contains(&format!("pid {}", std::process::id())), "{hint}");
+    }
+
+    #[test]
+    fn says_what_to_configure_when_limits_cannot_be_raised() {
+        let hint = hint("runc create failed: error setting rlimit type 7: operation not permitted").unwrap();
+        assert!(hint.contains("default_ulimits = [\"nofile="), "{hint}");
+        assert!(!hint.contains("NOFILE") && !hint.contains("NPROC"), "{hint}");
+    }
+
+    #[test]
+    fn tells_a_deleted_repository_from_a_missing_login() {
+        let hint = hint("denied: requested access to the resource is denied: unauthorized").unwrap();
+        assert!(hint.contains("deleted"), "{hint}");
+    }
+}

@@ -1,0 +1,71 @@
+//! The JSON that libpod's create calls take (containers.md §1.2). Pure functions.
+
+use serde_json::{Value, json};
+
+use super::super::{ContainerSpec, Mount, PodSpec};
+
+/// The uid and gid of every process in a stack (design.md D6c).
+const USER: u32 = 1000;
+/// Most bytes of one container's log; Podman's own default has no limit.
+const LOG_LIMIT: u64 = 10_000_000;
+
+/// The body of `pods/create`.
+pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
+    let ports: Vec<Value> = spec
+        .ports
+        .iter()
+        .map(|port| {
+            json!({
+                "host_ip": port.host_ip.to_string(),
+                "host_port": port.host_port,
+                "container_port": port.container_port,
+            })
+        })
+        .collect();
+    let mut body = json!({
+        "name": spec.name,
+        "hostname": spec.name,
+        "labels": spec.labels,
+        "portmappings": ports,
+        "exit_policy": "continue",
+    });
+    if rootless {
+        // Files then belong to the caller on the host and to 1000 inside (containers.md §5).
+        body["userns"] = json!({ "nsmode": "keep-id", "value": format!("uid={USER},gid={USER}") });
+    }
+    body
+}
+
+/// The body of `containers/create`.
+pub(super) fn container(spec: &ContainerSpec) -> Value {
+    let mut mounts: Vec<Value> = spec.mounts.iter().map(mount).collect();
+    // The API does not add the temporary folders that the command line gives a read-only container.
+    mounts.push(json!({ "type": "tmpfs", "destination": "/tmp", "options": ["size=64m", "mode=1777"] }));
+    json!({
+        "name": spec.name,
+        "pod": spec.pod,
+        "image": spec.image,
+        "command": spec.command,
+        "env": spec.env,
+        "labels": spec.labels,
+        "user": format!("{USER}:{USER}"),
+        "cap_drop": ["ALL"],
+        "cap_add": spec.capabilities,
+        "no_new_privileges": true,
+        "read_only_filesystem": true,
+        "mounts": mounts,
+        "stop_timeout": spec.stop_timeout,
+        "log_configuration": { "driver": "k8s-file", "size": LOG_LIMIT },
+    })
+}
+
+fn mount(mount: &Mount) -> Value {
+    let access = if mount.read_only { "ro" } else { "rw" };
+    // `z` lets confined containers of this pod read it where SELinux is on; elsewhere it does nothing.
+    json!({
+        "type": "bind",
+        "source": mount.source,
+        "destination": mount.target,
+        "options": [access, "rbind", "nosuid", "nodev", "z"],
+    })
+}

@@ -1,0 +1,128 @@
+//! Remembers the layer digest of a binary by what `stat` says of it, so that an unchanged one is not read again.
+//!
+//! It is only a cache: whatever is missing, broken or cannot be written costs a fraction of a second.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use super::ImageRecipe;
+
+/// A file changed this recently may change again without its time changing.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What identifies the content of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    pub(super) size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    stamp: Stamp,
+    layer: String,
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        let file = fs::metadata(path)?;
+        if !file.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        Ok(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+
+    fn settled(&self) -> bool {
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed.0.try_into().unwrap_or(0));
+        SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED)
+    }
+}
+
+/// The digest of the recipe's layer, if its binary is the one that was digested.
+pub(super) fn recall(folder: &Path, recipe: &ImageRecipe, stamp: &Stamp) -> Option<String> {
+    let entry: Entry = serde_json::from_slice(&fs::read(place(folder, recipe)).ok()?).ok()?;
+    (entry.stamp == *stamp).then_some(entry.layer)
+}
+
+/// Remembers the digest of the recipe's layer.
+pub(super) fn remember(folder: &Path, recipe: &ImageRecipe, stamp: &Stamp, layer: &str) {
+    if !stamp.settled() {
+        return;
+    }
+    let entry = Entry { stamp: stamp.clone(), layer: layer.to_owned() };
+    if let Err(error) = write(folder, &place(folder, recipe), &entry) {
+        tracing::debug!(%error, "the digest of an image layer is not remembered");
+    }
+}
+
+fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(entry)?)?;
+    file.persist(place)?;
+    Ok(())
+}
+
+fn place(folder: &Path, recipe: &ImageRecipe) -> PathBuf {
+    let path = digest(&SHA256, recipe.binary.as_os_str().as_encoded_bytes());
+    folder.join(format!("layer-{}-{}.json", recipe.name, hex::encode(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(folder: &Path) -> ImageRecipe {
+        let binary = folder.join("binary");
+        fs::write(&binary, "content").unwrap();
+        ImageRecipe { name: "kes", binary }
+    }
+
+    fn settled(stamp: &Stamp) -> Stamp {
+        Stamp { changed: (0, 0), ..stamp.clone() }
+    }
+
+    #[test]
+    fn remembers_by_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(folder.path());
+        let stamp = settled(&Stamp::of(&recipe.binary).unwrap());
+        remember(folder.path(), &recipe, &stamp, "abc");
+        assert_eq!(recall(folder.path(), &recipe, &stamp).as_deref(), Some("abc"));
+        let touched = Stamp { modified: (1, 1), ..stamp };
+        assert_eq!(recall(folder.path(), &recipe, &touched), None);
+    }
+
+    #[test]
+    fn a_file_just_written_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(folder.path());
+        let stamp = Stamp::of(&recipe.binary).unwrap();
+        remember(folder.path(), &recipe, &stamp, "abc");
+        assert_eq!(recall(folder.path(), &recipe, &stamp), None);
+    }
+
+    #[test]
+    fn a_broken_entry_is_no_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(folder.path());
+        let stamp = settled(&Stamp::of(&recipe.binary).unwrap());
+        fs::write(place(folder.path(), &recipe), "{").unwrap();
+        assert_eq!(recall(folder.path(), &recipe, &stamp), None);
+    }
+}
