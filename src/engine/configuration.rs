@@ -12,7 +12,7 @@ use super::host::Host;
 use super::service::Env;
 
 /// Where Podman reads its configuration, weakest first.
-pub(super) fn sources(root: bool, env: &Env) -> Vec<PathBuf> {
+pub(super) fn sources(root: bool, env: &Env<'_>) -> Vec<PathBuf> {
     if let Some(only) = env("CONTAINERS_CONF") {
         return vec![only.into()];
     }

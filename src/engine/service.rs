@@ -25,7 +25,7 @@ const IDLE_SECONDS: &str = "60";
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The environment, by name of the variable.
-pub(crate) type Env = dyn Fn(&str) -> Option<String> + Send + Sync;
+pub(crate) type Env<'a> = dyn Fn(&str) -> Option<String> + Send + Sync + 'a;
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts the service with `podman` and returns once its socket takes connections.
-    pub(super) async fn start(podman: &Path, host: &Host, env: &Env) -> Result<Self, ServiceError> {
+    pub(super) async fn start(podman: &Path, host: &Host, env: &Env<'_>) -> Result<Self, ServiceError> {
         let folder = tempfile::Builder::new().prefix("kestack-podman-").tempdir()?;
         let socket = folder.path().join("podman.sock");
         let output = folder.path().join("output");

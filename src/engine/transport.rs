@@ -16,8 +16,7 @@ use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, http};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -50,7 +49,7 @@ pub(super) enum TransportError {
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The request has no valid form.
     #[error("cannot form the request: {0}")]
-    Request(#[from] hyper::http::Error),
+    Request(#[from] http::Error),
 }
 
 /// The body of bollard's requests: bytes, or a stream of them.
@@ -162,7 +161,7 @@ async fn handshake(stream: UnixStream) -> Result<Sender, TransportError> {
 /// A request as it goes over the wire: only path and query in its first line, and a `Host`.
 fn origin_form<B>(request: Request<B>) -> Request<B> {
     let (mut head, body) = request.into_parts();
-    let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let path = head.uri.path_and_query().cloned().unwrap_or(http::uri::PathAndQuery::from_static("/"));
     head.uri = Uri::from(path);
     head.headers.insert(HOST, HeaderValue::from_static("localhost"));
     Request::from_parts(head, body)

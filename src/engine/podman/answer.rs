@@ -45,6 +45,7 @@ pub(super) struct Container {
 
 /// A range of published ports.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are libpod's")]
 struct Port {
     #[serde(default)]
     host_ip: String,

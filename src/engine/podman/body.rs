@@ -22,18 +22,16 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
             })
         })
         .collect();
-    let mut body = json!({
+    // Files then belong to the caller on the host and to 1000 inside (containers.md §5).
+    let keep_id = rootless.then(|| json!({ "nsmode": "keep-id", "value": format!("uid={USER},gid={USER}") }));
+    json!({
         "name": spec.name,
         "hostname": spec.name,
         "labels": spec.labels,
         "portmappings": ports,
         "exit_policy": "continue",
-    });
-    if rootless {
-        // Files then belong to the caller on the host and to 1000 inside (containers.md §5).
-        body["userns"] = json!({ "nsmode": "keep-id", "value": format!("uid={USER},gid={USER}") });
-    }
-    body
+        "userns": keep_id.unwrap_or_else(|| json!({})),
+    })
 }
 
 /// The body of `containers/create`.
