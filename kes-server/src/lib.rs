@@ -2,9 +2,10 @@
 //!
 //! [`crypto`] makes and opens keys and ciphertexts and knows nobody. [`auth`] says who calls and what they may do.
 //! [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`client`] speaks to a
-//! running server.
+//! running server. [`cli`] is the command line.
 
 pub mod auth;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;

@@ -1,3 +1,8 @@
 //! `kes`: the server and its command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    kes_server::cli::run().await
+}

@@ -75,7 +75,7 @@ async fn answer(request: Request<Incoming>, answers: Answers, seen: Seen) -> Res
 fn server_config(is_ca: bool) -> (String, ServerConfig) {
     let (certificate, key) = self_signed(is_ca);
     let pem = certificate.pem();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -53,7 +53,8 @@ impl ApiKey {
         Self::from_seed(seed)
     }
 
-    fn from_seed(seed: Zeroizing<[u8; 32]>) -> Result<Self, ApiKeyError> {
+    /// The key of an Ed25519 seed (RFC 8032).
+    pub fn from_seed(seed: Zeroizing<[u8; 32]>) -> Result<Self, ApiKeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| ApiKeyError::Type)?;
         let spki = [SPKI_PREFIX, pair.public_key().as_ref()].concat();
         Ok(Self { seed, identity: Identity::of_public_key(&spki) })

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 mod ciphertext;
 mod created_at;
+pub mod encrypted_pem;
 pub mod locked;
 mod stored;
 

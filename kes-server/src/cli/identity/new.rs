@@ -1,0 +1,150 @@
+//! `kes identity new`: an API key, or a private key and its certificate in files (kes-api §9).
+
+use std::{
+    fs,
+    io::Write as _,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use zeroize::Zeroizing;
+
+use super::super::{CliError, output, password, time};
+use crate::{auth::ApiKey, crypto::encrypted_pem};
+
+const MONTH: Duration = Duration::from_hours(720);
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewArguments {
+    /// Common name of the certificate; the identity by default
+    #[arg(value_name = "common name")]
+    name: Option<String>,
+    /// File for the private key
+    #[arg(long, value_name = "file")]
+    pub(super) key: Option<PathBuf>,
+    /// File for the certificate
+    #[arg(long, value_name = "file")]
+    pub(super) cert: Option<PathBuf>,
+    /// IP addresses of the certificate
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    ip: Vec<IpAddr>,
+    /// Domain names of the certificate
+    #[arg(long, value_name = "domain", value_delimiter = ',')]
+    dns: Vec<String>,
+    /// How long the certificate is valid [default: 720h]
+    #[arg(long, short_alias = 't', alias = "time", value_name = "duration", value_parser = time::duration)]
+    expiry: Option<Duration>,
+    /// Encrypt the private key with a password
+    #[arg(long)]
+    encrypt: bool,
+    /// Overwrite existing files
+    #[arg(short, long)]
+    force: bool,
+    /// Older spelling: certificates serve both sides now
+    #[arg(long, hide = true)]
+    server: bool,
+}
+
+pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
+    let api_key = ApiKey::generate().map_err(CliError::plain)?;
+    match (&arguments.key, &arguments.cert) {
+        (Some(key), Some(cert)) => write_files(arguments, &api_key, key, cert)?,
+        (Some(_), None) => {
+            return Err(CliError::message("private key file but no certificate file specified: add --cert"));
+        }
+        (None, Some(_)) => {
+            return Err(CliError::message("certificate file but no private key file specified: add --key"));
+        }
+        (None, None) => refuse_file_flags(arguments)?,
+    }
+    output::print(&announcement(&api_key))
+}
+
+fn refuse_file_flags(arguments: &NewArguments) -> Result<(), CliError> {
+    let flags = [
+        ("--ip", !arguments.ip.is_empty()),
+        ("--dns", !arguments.dns.is_empty()),
+        ("--expiry", arguments.expiry.is_some()),
+        ("--encrypt", arguments.encrypt),
+        ("--force", arguments.force),
+    ];
+    match flags.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(CliError::message(format!("'{flag}' needs files: add --key and --cert"))),
+        None => Ok(()),
+    }
+}
+
+fn announcement(api_key: &ApiKey) -> Zeroizing<String> {
+    let identity = api_key.identity();
+    let api_key = api_key.reveal();
+    Zeroizing::new(format!(
+        "\nYour API key:\n\n   {}\n\nIt is shown once and is not stored anywhere: keep it secret.\n\n\
+         Your Identity:\n\n   {identity}\n\nIt is no secret: policies name it. To compute it again:\n\n   \
+         kes identity of <API key>\n\n",
+        *api_key
+    ))
+}
+
+fn write_files(arguments: &NewArguments, api_key: &ApiKey, key_file: &Path, cert_file: &Path) -> Result<(), CliError> {
+    for (what, file) in [("private key", key_file), ("certificate", cert_file)] {
+        if !arguments.force && file.exists() {
+            return Err(CliError::message(format!(
+                "{what} '{}' already exists. Use --force to overwrite it",
+                file.display()
+            )));
+        }
+    }
+    let certificate = certificate(arguments, api_key)?;
+    let key = api_key.private_key();
+    let key = if arguments.encrypt {
+        encrypted_pem::encrypt("PRIVATE KEY", key.secret_der(), &new_password()?).map_err(CliError::plain)?
+    } else {
+        Zeroizing::new(pem("PRIVATE KEY", key.secret_der()))
+    };
+    write(key_file, key.as_bytes(), 0o600)?;
+    write(cert_file, certificate.as_bytes(), 0o644)
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(label, der), config)
+}
+
+fn new_password() -> Result<Zeroizing<String>, CliError> {
+    let password = password::ask("Enter password for private key: ")?;
+    let again = password::ask("Confirm password for private key: ")?;
+    if password == again { Ok(password) } else { Err(CliError::message("passwords don't match")) }
+}
+
+/// Self-signed, for both sides of a connection.
+fn certificate(arguments: &NewArguments, api_key: &ApiKey) -> Result<String, CliError> {
+    let name = arguments.name.as_deref().unwrap_or(api_key.identity().as_str());
+    let usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    let mut sans = Vec::new();
+    for domain in &arguments.dns {
+        let domain =
+            domain.as_str().try_into().map_err(|_| CliError::message(format!("'{domain}' is no domain name")))?;
+        sans.push(SanType::DnsName(domain));
+    }
+    sans.extend(arguments.ip.iter().copied().map(SanType::IpAddress));
+    let certificate = api_key.certificate_for(name, arguments.expiry.unwrap_or(MONTH), usages, sans);
+    Ok(pem("CERTIFICATE", &certificate.map_err(CliError::plain)?))
+}
+
+/// Whole or not at all: written beside the target, then renamed over it.
+fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
+    let failure = |error: &std::io::Error| CliError::file("open", file, error);
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(|error| failure(&error))?;
+    temporary.write_all(content).map_err(|error| failure(&error))?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(|error| failure(&error))?;
+    temporary.persist(file).map_err(|error| failure(&error.error))?;
+    Ok(())
+}

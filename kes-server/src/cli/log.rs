@@ -1,0 +1,72 @@
+//! `kes log`: what happens on a server from now on, until interrupted.
+
+use super::{
+    CliError, output,
+    session::{ServerFlags, Session},
+    time,
+};
+use crate::client::{AuditEvent, Client};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LogArguments {
+    /// Print audit events (the default)
+    #[arg(long, conflicts_with = "error")]
+    audit: bool,
+    /// Print error events
+    #[arg(long)]
+    error: bool,
+    /// Print events as JSON, one a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) async fn run(arguments: LogArguments, session: &Session<'_>) -> Result<(), CliError> {
+    let client = session.client(&arguments.server)?;
+    let is_raw = arguments.json || !session.output.is_terminal;
+    let printed =
+        async { if arguments.error { errors(&client, is_raw).await } else { audit(&client, session, is_raw).await } };
+    tokio::select! {
+        result = printed => result,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+async fn audit(client: &Client, session: &Session<'_>, is_raw: bool) -> Result<(), CliError> {
+    let mut events = client.audit_log().await.map_err(|error| CliError::message(error.message()))?;
+    if !is_raw {
+        output::line(&session.output.bold(&row("Time", "Status", "Identity", "IP", "API", "Latency")))?;
+    }
+    while let Some(line) = events.next_line().await? {
+        match serde_json::from_str::<AuditEvent>(&line) {
+            Ok(event) if !is_raw => output::line(&audit_row(&event))?,
+            _ => output::line(&line)?,
+        }
+    }
+    Ok(())
+}
+
+async fn errors(client: &Client, is_json: bool) -> Result<(), CliError> {
+    let mut events = client.error_log().await.map_err(|error| CliError::message(error.message()))?;
+    if is_json {
+        while let Some(line) = events.next_line().await? {
+            output::line(&line)?;
+        }
+    }
+    while let Some(event) = events.next().await? {
+        output::line(event.message.trim_end())?;
+    }
+    Ok(())
+}
+
+fn audit_row(event: &AuditEvent) -> String {
+    let identity: String = event.request.identity.chars().take(12).collect();
+    let latency = format!("{:.1?}", event.response.duration());
+    let (time, status) = (time::clock(&event.time), event.response.code.to_string());
+    row(&time, &status, &identity, &event.request.ip, &event.request.path, &latency)
+}
+
+fn row(time: &str, status: &str, identity: &str, ip: &str, api: &str, latency: &str) -> String {
+    format!("{time:<8}  {status:<6}  {identity:<12}  {ip:<15}  {api:<40}  {latency:>9}")
+}

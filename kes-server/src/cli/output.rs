@@ -1,0 +1,102 @@
+//! The only code that prints: results on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+
+use super::{CliError, session::Environment};
+
+/// `--color` of the commands that print for people.
+#[derive(Debug, Default, Clone, Copy, clap::Args)]
+pub(super) struct Color {
+    /// Whether to print in colours; automatically on a terminal, unless `NO_COLOR` is set
+    #[arg(long = "color", value_name = "when", value_enum, default_value_t)]
+    when: When,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Where a command shows its results.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    /// Whether somebody looks: standard output or standard error is a terminal.
+    pub(super) is_terminal: bool,
+    color: When,
+    no_color: bool,
+}
+
+impl Output {
+    pub(super) fn new(environment: &Environment) -> Self {
+        let is_terminal = io::stdout().is_terminal() || io::stderr().is_terminal();
+        let no_color = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { is_terminal, color: When::Auto, no_color }
+    }
+
+    pub(super) fn with_color(self, color: Color) -> Self {
+        Self { color: color.when, ..self }
+    }
+
+    /// `Error: <text>`, the prefix red on a terminal.
+    pub(super) fn error(self, text: &str) {
+        note(&format!("{} {text}", self.paint("Error:", "31;1", io::stderr().is_terminal())));
+    }
+
+    /// `WARNING: <text>`, the prefix yellow on a terminal.
+    pub(super) fn warning(self, text: &str) {
+        note(&format!("{} {text}", self.paint("WARNING:", "33;1", io::stderr().is_terminal())));
+    }
+
+    /// Bold on a terminal: headers and labels.
+    pub(super) fn bold(self, text: &str) -> String {
+        self.paint(text, "1", io::stdout().is_terminal())
+    }
+
+    /// Green on a terminal: what is well.
+    pub(super) fn green(self, text: &str) -> String {
+        self.paint(text, "32", io::stdout().is_terminal())
+    }
+
+    fn paint(self, text: &str, style: &str, on_terminal: bool) -> String {
+        let painted = match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => on_terminal && !self.no_color,
+        };
+        if painted { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// One `Label       value` line, labels 11 columns wide.
+    pub(super) fn field(self, label: &str, value: &str) -> String {
+        format!("{} {value}", self.bold(&format!("{label:<11}")))
+    }
+
+    /// A header and one name per line; nothing at all without names.
+    pub(super) fn table(self, header: &str, names: &[String]) -> String {
+        if names.is_empty() {
+            return String::new();
+        }
+        format!("{}\n{}\n", self.bold(header), names.join("\n"))
+    }
+}
+
+/// Writes to standard output as it is.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(CliError::Output)
+}
+
+/// Writes one line to standard output.
+pub(super) fn line(text: &str) -> Result<(), CliError> {
+    print(&format!("{text}\n"))
+}
+
+/// Writes one line to standard error. If that is gone, nobody can be told.
+pub(super) fn note(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}

@@ -1,0 +1,82 @@
+//! `kes probe`: whether a server answers, for health checks in containers that have nothing but `kes`.
+//!
+//! No credentials are needed: the probe makes up an API key. A server that verifies certificates ends the handshake
+//! with an alert; that, too, is an answer of a server that runs.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use super::{
+    CliError,
+    session::{ServerFlags, Session},
+    time,
+};
+use crate::{
+    auth::ApiKey,
+    client::{Client, Credentials, Timeouts, Trust},
+    config::Config,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ProbeArguments {
+    /// Server as host:port; by default the environment's, else 127.0.0.1:7373
+    #[arg(value_name = "server")]
+    server: Option<String>,
+    /// Take the address from the server's configuration file
+    #[arg(long, value_name = "file", conflicts_with = "server")]
+    config: Option<PathBuf>,
+    /// Ask also whether the keystore is reachable: needs credentials, or `skip_auth` for /v1/ready
+    #[arg(long)]
+    ready: bool,
+    /// How long to wait for an answer
+    #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::duration)]
+    timeout: Duration,
+}
+
+pub(super) async fn run(arguments: ProbeArguments, session: &Session<'_>) -> Result<(), CliError> {
+    let servers = match &arguments.config {
+        Some(file) => vec![own_address(file, session)?],
+        None => session.servers(arguments.server.as_deref()),
+    };
+    if arguments.ready {
+        return ready(&servers, arguments.timeout, session).await;
+    }
+    match stranger(&servers, arguments.timeout)?.version().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.status().is_some_and(|status| status < 500) || error.is_tls_alert() => Ok(()),
+        Err(error) => Err(CliError::message(error.message())),
+    }
+}
+
+async fn ready(servers: &[String], timeout: Duration, session: &Session<'_>) -> Result<(), CliError> {
+    let insecure = ServerFlags::insecure();
+    let client = match session.client_for(&insecure, Some(&servers.join(",")), None) {
+        Ok(client) => client,
+        Err(_) => stranger(servers, timeout)?,
+    };
+    match tokio::time::timeout(timeout, client.ready()).await {
+        Ok(answer) => answer.map_err(|error| CliError::message(error.message())),
+        Err(_) => Err(CliError::message(format!("no answer within {timeout:?}"))),
+    }
+}
+
+fn stranger(servers: &[String], timeout: Duration) -> Result<Client, CliError> {
+    let api_key = ApiKey::generate().map_err(CliError::plain)?;
+    let certificate = api_key.certificate().map_err(CliError::plain)?;
+    let credentials = Credentials::new(vec![certificate], api_key.private_key());
+    let timeouts = Timeouts { connect: timeout, request: timeout };
+    Ok(Client::new(servers, credentials, &Trust::Insecure, timeouts)?)
+}
+
+/// Where to reach a server that listens on the configured address: a wildcard is asked on the loopback.
+fn own_address(file: &std::path::Path, session: &Session<'_>) -> Result<String, CliError> {
+    let config = Config::load(file, &|name| session.environment.get(name))
+        .map_err(|error| CliError::message(format!("{}: {error}", file.display())))?;
+    let mut address = config.address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        });
+    }
+    Ok(address.to_string())
+}
