@@ -18,6 +18,8 @@ mod cache;
 mod elf;
 mod layer;
 
+#[cfg(test)]
+pub(crate) use elf::tests::static_executable;
 use layer::{BLOCK, header, padding};
 
 /// Bytes read from the binary at a time while the archive is sent.
@@ -273,7 +275,7 @@ mod tests {
 
     fn recipe(folder: &Path, filler: &[u8]) -> ImageRecipe {
         let binary = folder.join("program");
-        std::fs::write(&binary, [elf::tests::static_executable(), filler.to_vec()].concat()).unwrap();
+        std::fs::write(&binary, [static_executable(), filler.to_vec()].concat()).unwrap();
         ImageRecipe { name: "kes", binary }
     }
 
@@ -295,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn the_same_binary_gives_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(folder.path(), &[7; 300_000]);
+        let recipe = recipe(folder.path(), &vec![7; 300_000]);
         let first = bytes(compose(&recipe, None, None).unwrap()).await;
         assert_eq!(first, bytes(compose(&recipe, None, None).unwrap()).await);
         assert_eq!(first.len() % BLOCK, 0);

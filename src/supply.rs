@@ -1,1 +1,288 @@
-//! (in progress)
+//! Where the images of KES and MinIO come from (design.md D10).
+//!
+//! [`kes`] and [`minio`] decide without changing anything; [`ImageSource::obtain`] acts. What the user named is
+//! taken or complained about. Else what is on this host comes first: an image, a static binary. Only then the
+//! network is asked: registries, and last the official Go module, built with the host's `go`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::engine::{Engine, EngineError, Env};
+use crate::image::{ImageError, ImageRecipe, compose, identify};
+use crate::manifest::{KesSection, MinioSection};
+
+mod binary;
+mod module;
+
+use binary::Search;
+use module::GoBuild;
+pub use module::ModuleError;
+
+/// Name that an image from the network gets here, so that the next run finds the same one, whatever it came from.
+const SUPPLIED: &str = "localhost/kestack/minio:supplied";
+/// Images that may be here already, or be pulled: the maintained fork, then the last official image, which its
+/// owner no longer mends.
+const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"];
+/// The last official image under the name it had before its repository was deleted.
+const FORMER: &str = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
+/// How long one registry may take before the next source is tried.
+const PULL: Duration = Duration::from_secs(300);
+
+/// Where an image comes from, and the name it will have.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    reference: String,
+    ways: Vec<Way>,
+}
+
+/// One way to bring an image into the engine's store.
+#[derive(Debug, Clone)]
+enum Way {
+    /// It is there.
+    Present,
+    Compose {
+        recipe: ImageRecipe,
+        cache: Option<PathBuf>,
+    },
+    Pull(String),
+    Build(GoBuild),
+}
+
+/// Why an image cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SupplyError {
+    /// A file that the user named cannot be used.
+    #[error("{by} names a file that cannot be used: {source}")]
+    Named {
+        /// The setting: `minio.binary`, `MINIO_BINARY`, …
+        by: String,
+        /// Why not.
+        #[source]
+        source: ImageError,
+    },
+    /// No source has it.
+    #[error("no {what} to be had; tried\n  {}\n{advice}", tried.join("\n  "))]
+    Exhausted {
+        /// `MinIO` or `KES`.
+        what: &'static str,
+        /// Each source and why it did not do.
+        tried: Vec<String>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The image could not be composed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The engine did not take the image.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The official module could not be built.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+}
+
+/// What to do if there is no MinIO.
+const MINIO_ADVICE: &str = "do one of:\n  \
+    name a static `minio` binary: MINIO_BINARY=/path/minio, or `minio.binary` in kestack.yaml\n  \
+    name an image: `minio.image` in kestack.yaml\n  \
+    install Go (https://go.dev/dl): kestack then builds the official module\n  \
+    on a host with network: `podman pull docker.io/pgsty/silo` and `podman save`; here: `podman load`";
+/// What to do if there is no `kes`.
+const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or name it: KESTACK_KES_BINARY=/path/kes, \
+                          `kes.binary` or `kes.image` in kestack.yaml";
+
+/// Decides where the KES image comes from: the manifest, `KESTACK_KES_BINARY`, beside this program, `PATH`.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or nothing is found.
+pub fn kes(section: &KesSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    if let Some(image) = &section.image {
+        return Ok(ImageSource::named(image));
+    }
+    let search = Search { name: "kes", setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
+    let mut tried = Vec::new();
+    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+        return Ok(source);
+    }
+    from_found_binary(&search, env, &mut tried).ok_or(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
+}
+
+/// Decides where the MinIO image comes from. The engine is asked what it has; nothing is changed.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or the engine does not answer.
+pub async fn minio(section: &MinioSection, engine: &dyn Engine, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    if let Some(image) = &section.image {
+        return Ok(ImageSource::named(image));
+    }
+    let search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
+    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+        return Ok(source);
+    }
+    if let Some(source) = from_store(engine).await? {
+        return Ok(source);
+    }
+    Ok(from_found_binary(&search, env, &mut Vec::new()).unwrap_or_else(|| from_network(env)))
+}
+
+/// An image that the engine has.
+async fn from_store(engine: &dyn Engine) -> Result<Option<ImageSource>, SupplyError> {
+    let known = [SUPPLIED].into_iter().chain(REGISTRIES).chain([FORMER]);
+    let answers = join_all(known.map(async |reference| (reference, engine.image(reference).await))).await;
+    for (reference, answer) in answers {
+        if answer?.is_some() {
+            return Ok(Some(ImageSource { reference: reference.to_owned(), ways: vec![Way::Present] }));
+        }
+    }
+    Ok(None)
+}
+
+/// A binary that the manifest or the environment names; it is used or complained about.
+fn from_named_binary(
+    search: &Search,
+    setting: Option<&std::path::Path>,
+    env: &Env<'_>,
+) -> Result<Option<ImageSource>, SupplyError> {
+    let Some((by, binary)) = search.named(setting, env) else { return Ok(None) };
+    ImageSource::composed(search.name, binary, env).map(Some).map_err(|source| SupplyError::Named { by, source })
+}
+
+/// The first suitable binary in the usual places; what is found but cannot be used is noted in `tried`.
+fn from_found_binary(search: &Search, env: &Env<'_>, tried: &mut Vec<String>) -> Option<ImageSource> {
+    for place in search.places(env) {
+        match ImageSource::composed(search.name, place.clone(), env) {
+            Ok(source) => return Some(source),
+            Err(error) => {
+                tracing::debug!(%error, "not this {}", search.name);
+                tried.push(error.to_string());
+            }
+        }
+    }
+    None
+}
+
+/// Registries, and the official module if there is a `go`; a build that was made before comes first.
+fn from_network(env: &Env<'_>) -> ImageSource {
+    let build = GoBuild::plan(cache_folder(env), env);
+    let pulls = REGISTRIES.map(|from| Way::Pull(from.to_owned()));
+    let ways = match build {
+        Some(build) if build.is_done() => vec![Way::Build(build)],
+        build => pulls.into_iter().chain(build.map(Way::Build)).collect(),
+    };
+    ImageSource { reference: SUPPLIED.to_owned(), ways }
+}
+
+/// Where kestack keeps what it can make again.
+fn cache_folder(env: &Env<'_>) -> Option<PathBuf> {
+    let home = || env("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    env("XDG_CACHE_HOME")
+        .filter(|cache| !cache.is_empty())
+        .map(PathBuf::from)
+        .or_else(home)
+        .map(|cache| cache.join("kestack"))
+}
+
+impl ImageSource {
+    /// An image that the user named; it is pulled if the engine does not have it.
+    fn named(reference: &str) -> Self {
+        Self { reference: reference.to_owned(), ways: vec![Way::Pull(reference.to_owned())] }
+    }
+
+    fn composed(name: &'static str, binary: PathBuf, env: &Env<'_>) -> Result<Self, ImageError> {
+        let recipe = ImageRecipe { name, binary };
+        let cache = cache_folder(env);
+        let identity = identify(&recipe, cache.as_deref())?;
+        Ok(Self { reference: identity.tag, ways: vec![Way::Compose { recipe, cache }] })
+    }
+
+    /// The name that the image has, or will have once it is obtained.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// True if the image can be had without the network.
+    pub fn is_local(&self) -> bool {
+        self.ways.iter().all(|way| match way {
+            Way::Present | Way::Compose { .. } => true,
+            Way::Pull(_) => false,
+            Way::Build(build) => build.is_done(),
+        })
+    }
+
+    /// Brings the image into the engine's store under [`ImageSource::reference`].
+    ///
+    /// # Errors
+    /// [`SupplyError`], with every source that was tried if there are several.
+    pub async fn obtain(&self, engine: &dyn Engine) -> Result<(), SupplyError> {
+        let mut tried = Vec::new();
+        for way in &self.ways {
+            match self.by(way, engine).await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.ways.len() == 1 => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "{way} failed");
+                    tried.push(format!("{way}: {error}"));
+                }
+            }
+        }
+        Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE })
+    }
+
+    async fn by(&self, way: &Way, engine: &dyn Engine) -> Result<(), SupplyError> {
+        match way {
+            Way::Present => Ok(()),
+            Way::Compose { recipe, cache } => Ok(engine.load_image(compose(recipe, None, cache.as_deref())?).await?),
+            Way::Pull(from) => self.pull(from, engine).await,
+            Way::Build(build) => {
+                let recipe = ImageRecipe { name: "minio", binary: build.run().await? };
+                Ok(engine.load_image(compose(&recipe, Some(&self.reference), None)?).await?)
+            }
+        }
+    }
+
+    async fn pull(&self, from: &str, engine: &dyn Engine) -> Result<(), SupplyError> {
+        tracing::info!("pulling {from}");
+        let late = |_| EngineError::Connection {
+            call: format!("{} pull {from}", engine.info().kind),
+            source: format!("not done within {} s", PULL.as_secs()).into(),
+        };
+        timeout(PULL, engine.pull_image(from)).await.map_err(late)??;
+        if from != self.reference {
+            engine.tag_image(from, &self.reference).await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, way) in self.ways.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", or ")?;
+            }
+            match way {
+                Way::Present => write!(f, "{}", self.reference)?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("present"),
+            Self::Compose { recipe, .. } => write!(f, "composed from {}", recipe.binary.display()),
+            Self::Pull(from) => write!(f, "pulled from {from}"),
+            Self::Build(_) => write!(f, "built from the Go module {}", module::MODULE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ mod podman;
 mod service;
 mod transport;
 
+pub(crate) use service::Env;
+
 /// Label on pods, containers and images: the name of the stack they belong to.
 pub const LABEL_STACK: &str = "io.kestack.stack";
 /// Label: digest of the wanted state the thing was made from (see [`crate::digest`]).

@@ -60,7 +60,7 @@ pub(super) mod tests {
     }
 
     /// Enough of a static executable to be taken for one.
-    pub(in super::super) fn static_executable() -> Vec<u8> {
+    pub(crate) fn static_executable() -> Vec<u8> {
         executable(MACHINE, 1)
     }
 

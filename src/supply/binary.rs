@@ -1,0 +1,47 @@
+//! Looking for a program's static binary on this host.
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::Env;
+use crate::engine::host::is_executable;
+
+/// What to look for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search {
+    /// Name of the program.
+    pub(super) name: &'static str,
+    /// The setting in kestack.yaml that names it.
+    pub(super) setting: &'static str,
+    /// The variable that names it.
+    pub(super) variable: &'static str,
+    /// True if it may have been installed with `go install`.
+    pub(super) go: bool,
+}
+
+impl Search {
+    /// The binary that the user named, and by what.
+    pub(super) fn named(&self, setting: Option<&Path>, env: &Env<'_>) -> Option<(String, PathBuf)> {
+        let variable = || env(self.variable).filter(|path| !path.is_empty());
+        match setting {
+            Some(path) => Some((self.setting.to_owned(), path.to_owned())),
+            None => Some((self.variable.to_owned(), variable()?.into())),
+        }
+    }
+
+    /// Executables of that name: beside this program, in `PATH`, where `go install` puts them.
+    pub(super) fn places(&self, env: &Env<'_>) -> Vec<PathBuf> {
+        let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+        let path = env("PATH").unwrap_or_default();
+        let go = if self.go { go_folder(env) } else { None };
+        let folders = beside.into_iter().chain(std::env::split_paths(&path)).chain(go);
+        folders.map(|folder| folder.join(self.name)).filter(|path| is_executable(path)).collect()
+    }
+}
+
+/// Where `go install` puts programs (`go help install`).
+fn go_folder(env: &Env<'_>) -> Option<PathBuf> {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("GOBIN")
+        .or_else(|| set("GOPATH").map(|path| path.join("bin")))
+        .or_else(|| set("HOME").map(|home| home.join("go/bin")))
+}

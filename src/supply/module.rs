@@ -1,0 +1,91 @@
+//! Builds MinIO from its official Go module with the host's `go`: the last resort, since the project publishes
+//! neither images nor binaries any more (minio-kes-client §8).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::engine::Env;
+use crate::engine::host::find_program;
+
+/// The module at its last commit; its release tags are not versions that Go understands.
+pub(super) const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
+/// Folder of the finished build in the cache: one per version of the module.
+const FOLDER: &str = "minio-20260212201848-7aac2a2c5b7c";
+/// How long the build may take: some minutes on two cores, longer where Go fetches a newer toolchain first.
+const BUILD: Duration = Duration::from_secs(30 * 60);
+/// Lines of `go`'s output that are shown if it fails.
+const SHOWN: usize = 5;
+
+/// Why the build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// The folder or `go` could not be used.
+    #[error("cannot build {MODULE}: {0}")]
+    Io(#[from] io::Error),
+    /// `go` failed.
+    #[error("`CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' {MODULE}` failed: {0}")]
+    Go(String),
+    /// It took too long.
+    #[error("building {MODULE} took more than {} minutes", BUILD.as_secs() / 60)]
+    Deadline,
+}
+
+/// A build to be made, or made before.
+#[derive(Debug, Clone)]
+pub(super) struct GoBuild {
+    go: Option<PathBuf>,
+    cache: PathBuf,
+}
+
+impl GoBuild {
+    /// `None` if it cannot be made: there is no `go`, or no folder for the result.
+    pub(super) fn plan(cache: Option<PathBuf>, env: &Env<'_>) -> Option<Self> {
+        let build = Self { go: find_program("go", env("PATH").as_deref()), cache: cache? };
+        (build.go.is_some() || build.is_done()).then_some(build)
+    }
+
+    /// True if the binary is in the cache.
+    pub(super) fn is_done(&self) -> bool {
+        self.binary().is_file()
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.cache.join(FOLDER).join("minio")
+    }
+
+    /// Makes the build unless it is there, and returns the path of the binary.
+    pub(super) async fn run(&self) -> Result<PathBuf, ModuleError> {
+        if self.is_done() {
+            return Ok(self.binary());
+        }
+        let go = self.go.as_deref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        std::fs::create_dir_all(&self.cache)?;
+        let unfinished = tempfile::Builder::new().prefix("minio-build-").tempdir_in(&self.cache)?;
+        tracing::info!("building {MODULE} with {}: this takes some minutes, once", go.display());
+        timeout(BUILD, install(go, unfinished.path())).await.map_err(|_| ModuleError::Deadline)??;
+        std::fs::create_dir_all(self.cache.join(FOLDER))?;
+        std::fs::rename(unfinished.path().join("minio"), self.binary())?;
+        Ok(self.binary())
+    }
+}
+
+async fn install(go: &Path, folder: &Path) -> Result<(), ModuleError> {
+    let mut command = Command::new(go);
+    command.args(["install", "-trimpath", "-ldflags", "-s -w", MODULE]);
+    // Outside of any module, static, for this machine, whatever the user's settings for other projects are.
+    command.current_dir(folder).env("GOBIN", folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
+    command.env_remove("GOFLAGS").env_remove("GOOS").env_remove("GOARCH");
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    if output.status.success() { Ok(()) } else { Err(ModuleError::Go(last_lines(&output.stderr))) }
+}
+
+fn last_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.get(lines.len().saturating_sub(SHOWN)..).unwrap_or_default().join("\n    ")
+}

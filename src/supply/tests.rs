@@ -1,0 +1,213 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::engine::{ContainerSpec, EngineInfo, LogLine, PodSpec, PodState, Signal};
+use crate::image::Archive;
+
+/// An engine that only has a store of images; it can pull what `registry` holds.
+#[derive(Debug)]
+struct Store {
+    info: EngineInfo,
+    registry: Vec<&'static str>,
+    names: Mutex<Vec<String>>,
+}
+
+impl Store {
+    fn new(images: &[&str], registry: &[&'static str]) -> Self {
+        let info = EngineInfo { kind: "podman", version: "0".into(), rootless: false, address: String::new() };
+        let names = images.iter().map(ToString::to_string).collect();
+        Self { info, registry: registry.to_vec(), names: Mutex::new(names) }
+    }
+
+    fn has(&self, reference: &str) -> bool {
+        self.names.lock().unwrap().iter().any(|name| name == reference)
+    }
+
+    fn add(&self, reference: &str) {
+        self.names.lock().unwrap().push(reference.to_owned());
+    }
+}
+
+#[async_trait]
+impl Engine for Store {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.has(reference).then(|| "id".to_owned()))
+    }
+    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
+        self.add(archive.reference());
+        Ok(())
+    }
+    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
+        if self.registry.contains(&reference) {
+            self.add(reference);
+            return Ok("id".to_owned());
+        }
+        Err(EngineError::Answer { call: format!("podman pull {reference}"), detail: "no such host".to_owned() })
+    }
+    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        assert!(self.has(reference));
+        self.add(name);
+        Ok(())
+    }
+    async fn pod(&self, _: &str) -> Result<Option<PodState>, EngineError> {
+        unreachable!()
+    }
+    async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
+        unreachable!()
+    }
+    async fn create_pod(&self, _: &PodSpec) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn remove_pod(&self, _: &str) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn create_container(&self, _: &ContainerSpec) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn start_container(&self, _: &str) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn stop_container(&self, _: &str, _: Duration) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn remove_container(&self, _: &str) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn signal_container(&self, _: &str, _: Signal) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn logs(&self, _: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
+        unreachable!()
+    }
+}
+
+/// A folder with a program in it.
+fn folder_with(name: &str, content: &[u8]) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn variables(pairs: &[(&'static str, &Path)]) -> impl Fn(&str) -> Option<String> + Send + Sync + use<> {
+    let map: BTreeMap<_, _> = pairs.iter().map(|(name, value)| (*name, value.display().to_string())).collect();
+    move |name| map.get(name).cloned()
+}
+
+fn executable() -> Vec<u8> {
+    crate::image::static_executable()
+}
+
+#[tokio::test]
+async fn what_the_file_says_comes_first() {
+    let section = MinioSection { image: Some("example.org/minio:1".into()), ..MinioSection::default() };
+    let store = Store::new(&[SUPPLIED], &["example.org/minio:1"]);
+    let source = minio(&section, &store, &|_| None).await.unwrap();
+    assert_eq!(source.reference(), "example.org/minio:1");
+    source.obtain(&store).await.unwrap();
+    assert!(store.has("example.org/minio:1"));
+}
+
+#[tokio::test]
+async fn a_named_binary_is_used_or_complained_about() {
+    let folder = folder_with("mine", &executable());
+    let env = variables(&[("MINIO_BINARY", &folder.path().join("mine"))]);
+    let store = Store::new(&[SUPPLIED], &[]);
+    let source = minio(&MinioSection::default(), &store, &env).await.unwrap();
+    assert!(source.is_local() && source.reference().starts_with("localhost/kestack/minio:"), "{source}");
+    source.obtain(&store).await.unwrap();
+    assert!(store.has(source.reference()));
+
+    let env = variables(&[("MINIO_BINARY", Path::new("/nonexistent/minio"))]);
+    let error = minio(&MinioSection::default(), &store, &env).await.unwrap_err().to_string();
+    assert!(error.starts_with("MINIO_BINARY names a file that cannot be used"), "{error}");
+}
+
+#[tokio::test]
+async fn an_image_here_comes_before_a_binary_in_path() {
+    let folder = folder_with("minio", &executable());
+    let env = variables(&[("PATH", folder.path())]);
+    let source = minio(&MinioSection::default(), &Store::new(&[REGISTRIES[0]], &[]), &env).await.unwrap();
+    assert_eq!(source.reference(), REGISTRIES[0]);
+    let source = minio(&MinioSection::default(), &Store::new(&[], &[]), &env).await.unwrap();
+    assert!(source.to_string().starts_with("composed from"), "{source}");
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_an_image_is_passed_over() {
+    let (script, binary) = (folder_with("minio", b"#!/bin/sh\n"), folder_with("minio", &executable()));
+    let path = std::env::join_paths([script.path(), binary.path()]).unwrap();
+    let env = variables(&[("PATH", Path::new(&path))]);
+    let source = minio(&MinioSection::default(), &Store::new(&[], &[]), &env).await.unwrap();
+    assert!(source.to_string().contains(&binary.path().display().to_string()), "{source}");
+}
+
+#[tokio::test]
+async fn a_pulled_image_is_found_again_under_the_same_name() {
+    let store = Store::new(&[], &[REGISTRIES[1]]);
+    let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    assert!(!source.is_local());
+    source.obtain(&store).await.unwrap();
+    let again = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    assert_eq!(again.reference(), source.reference());
+    assert!(again.is_local());
+}
+
+#[tokio::test]
+async fn nothing_to_be_had_lists_everything_tried() {
+    let store = Store::new(&[], &[]);
+    let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let error = source.obtain(&store).await.unwrap_err().to_string();
+    for expected in [REGISTRIES[0], REGISTRIES[1], "MINIO_BINARY", "minio.image"] {
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_official_module_follows_pulls_that_fail() {
+    // A `go` that writes a MinIO where it is told to.
+    let go = folder_with("go", b"#!/bin/sh\ncp \"$(dirname \"$0\")/made\" \"$GOBIN/minio\"\n");
+    std::fs::write(go.path().join("made"), executable()).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let path = std::env::join_paths([go.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+    let env = variables(&[("PATH", Path::new(&path)), ("XDG_CACHE_HOME", cache.path())]);
+    let build = GoBuild::plan(cache_folder(&env), &env).unwrap();
+    assert!(!build.is_done());
+    let words = from_network(&env).to_string();
+    assert!(words.find("quay.io").unwrap() < words.find("built from").unwrap(), "{words}");
+    let binary = build.run().await.unwrap();
+    assert_eq!(std::fs::read(&binary).unwrap(), executable());
+    assert!(from_network(&env).is_local(), "what was built once is not built or pulled again");
+}
+
+#[tokio::test]
+async fn a_build_that_fails_shows_the_last_words_of_go() {
+    let go = folder_with("go", b"#!/bin/sh\necho noise >&2\necho 'dial tcp: no route to host' >&2\nexit 1\n");
+    let cache = tempfile::tempdir().unwrap();
+    let env = variables(&[("PATH", go.path()), ("XDG_CACHE_HOME", cache.path())]);
+    let error = GoBuild::plan(cache_folder(&env), &env).unwrap().run().await.unwrap_err().to_string();
+    assert!(error.contains("no route to host") && error.contains("go install"), "{error}");
+    assert_eq!(std::fs::read_dir(cache.path().join("kestack")).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn kes_is_found_in_path_or_its_absence_is_explained() {
+    let folder = folder_with("kes", &executable());
+    let source = kes(&KesSection::default(), &variables(&[("PATH", folder.path())])).unwrap();
+    assert!(source.reference().starts_with("localhost/kestack/kes:"), "{source}");
+    let folder = folder_with("kes", b"not a program");
+    let error = kes(&KesSection::default(), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
+    assert!(error.contains("no Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
+}
