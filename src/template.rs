@@ -1,1 +1,255 @@
-//! (in progress)
+//! Rendering of the files that the servers read: strict Tera over embedded templates, an undefined variable is an
+//! error. A configuration of KES is parsed back by the server's own parser before anybody sees it (design.md D8).
+
+use std::collections::BTreeMap;
+
+use kes_server::config::{Config, ConfigError};
+use serde::Serialize;
+use serde_json::Value;
+use tera::{Context, Kwargs, State, Tera, TeraResult};
+use zeroize::Zeroizing;
+
+/// Why a file cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// KES would not take the configuration: something of the manifest is wrong that only its parser sees.
+    #[error("KES does not take its configuration: {0}\n  correct the keystore section of kestack.yaml")]
+    Kes(#[from] ConfigError),
+    /// The template or a value is broken.
+    #[error("cannot render {template}: {reason}")]
+    Render {
+        /// Which template.
+        template: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A variable that the stack itself sets, or a value that the file cannot carry.
+    #[error("minio.env in kestack.yaml: {name}: {reason}")]
+    Variable {
+        /// Name of the variable.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// What the configuration of KES depends on.
+#[derive(Debug, Serialize)]
+pub struct KesConfigContext {
+    /// Address to listen on, in the pod.
+    pub address: String,
+    /// Identity of the stack's admin.
+    pub admin: String,
+    /// Identities with MinIO's policy.
+    pub identities: Vec<String>,
+    /// Keys that shall exist.
+    pub keys: Vec<String>,
+    /// The keystore section, as the user wrote it.
+    pub keystore: Value,
+}
+
+/// What MinIO's environment file depends on.
+#[derive(Serialize)]
+pub struct MinioEnvContext {
+    /// Access key of the root user.
+    pub root_user: String,
+    /// Secret key of the root user.
+    #[serde(serialize_with = "plain")]
+    pub root_password: Zeroizing<String>,
+    /// Port of KES in the pod.
+    pub kes_port: u16,
+    /// Key of the backend, of SSE-S3, and of SSE-KMS without a key.
+    pub default_key: String,
+    /// Where browsers find the console, if not at the port that MinIO thinks.
+    pub console_redirect: Option<String>,
+    /// The user's own variables.
+    pub env: BTreeMap<String, String>,
+}
+
+const KES: &str = "kes/config.yaml.tera";
+const MINIO: &str = "minio/env.tera";
+
+/// Folder of the fs keystore in the container.
+pub const KEYS_FOLDER: &str = "/mnt/keys";
+
+/// Variables that make the stack what it is.
+const RESERVED: [&str; 6] = [
+    "MINIO_ROOT_USER",
+    "MINIO_ROOT_PASSWORD",
+    "MINIO_VOLUMES",
+    "MINIO_CONFIG_ENV_FILE",
+    "MINIO_ADDRESS",
+    "MINIO_CONSOLE_ADDRESS",
+];
+
+/// Renders `kes-config.yaml`.
+pub fn render_kes_config(values: &KesConfigContext) -> Result<Zeroizing<String>, TemplateError> {
+    let mut context = context(KES, values)?;
+    let mut keystore = values.keystore.clone();
+    if let Some(fs) = keystore.get_mut("fs") {
+        *fs = serde_json::json!({ "path": KEYS_FOLDER });
+    }
+    // as text: a map's order in the template engine is not fixed, and a changed file restarts its reader
+    context.insert("keystore", &keystore.to_string());
+    context.insert("tls_key", "/certs/kes-server.key");
+    context.insert("tls_cert", "/certs/kes-server.cert");
+    let text = render(KES, include_str!("../templates/kes/config.yaml.tera"), &context)?;
+    Config::parse(&text, &|_| None)?;
+    Ok(text)
+}
+
+/// Renders MinIO's environment file.
+pub fn render_minio_env(values: &MinioEnvContext) -> Result<Zeroizing<String>, TemplateError> {
+    for (name, value) in &values.env {
+        check_variable(name, value)?;
+    }
+    render(MINIO, include_str!("../templates/minio/env.tera"), &context(MINIO, values)?)
+}
+
+/// Reads an environment file the way MinIO does (minio-kes-client.md §1.3).
+pub fn parse_env(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
+        .map(|(name, value)| (name.to_owned(), unquoted(value).to_owned()))
+        .collect()
+}
+
+/// Removes one pair of quotes around the whole value.
+fn unquoted(value: &str) -> &str {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(value)
+}
+
+fn check_variable(name: &str, value: &str) -> Result<(), TemplateError> {
+    let refuse = |reason| Err(TemplateError::Variable { name: name.to_owned(), reason });
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(plain) {
+        return refuse("this is no name of a variable");
+    }
+    if RESERVED.contains(&name) || name.starts_with("MINIO_KMS_") && name != "MINIO_KMS_AUTO_ENCRYPTION" {
+        return refuse("the stack sets this itself");
+    }
+    if !carried(value) {
+        return refuse("MinIO's environment file cannot carry this value: no line breaks, no blanks at its ends");
+    }
+    Ok(())
+}
+
+/// True if MinIO reads the value back as it is written.
+fn carried(value: &str) -> bool {
+    value.trim() == value && !value.contains(['\n', '\r', '\0']) && unquoted(value) == value
+}
+
+fn context(template: &'static str, values: &impl Serialize) -> Result<Context, TemplateError> {
+    Context::from_serialize(values)
+        .map_err(|error| TemplateError::Render { template, reason: error.to_string() })
+}
+
+fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
+    let broken = |error: tera::Error| TemplateError::Render { template: name, reason: error.to_string() };
+    let mut tera = Tera::default();
+    tera.register_filter("yaml", yaml);
+    tera.register_filter("line", line);
+    tera.add_raw_template(name, text).map_err(broken)?;
+    tera.render(name, context).map(Zeroizing::new).map_err(broken)
+}
+
+/// JSON is YAML, quoted so that no value can be taken for anything but itself.
+fn yaml(value: tera::Value, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
+}
+
+/// A value of MinIO's environment file.
+fn line(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    if carried(value) { Ok(value.to_owned()) } else { Err(tera::Error::message("the file cannot carry this value")) }
+}
+
+fn plain<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn kes(keystore: Value) -> KesConfigContext {
+        KesConfigContext {
+            address: "0.0.0.0:7373".into(),
+            admin: "ad".repeat(32),
+            identities: vec!["c0".repeat(32)],
+            keys: vec!["one".into(), "two".into()],
+            keystore,
+        }
+    }
+
+    fn minio(env: &[(&str, &str)]) -> MinioEnvContext {
+        MinioEnvContext {
+            root_user: "user".into(),
+            root_password: Zeroizing::new("pass word#1=".into()),
+            kes_port: 7373,
+            default_key: "one".into(),
+            console_redirect: Some("http://127.0.0.1:9".into()),
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_rendered_configuration_is_what_was_meant() {
+        let text = render_kes_config(&kes(json!({ "fs": { "path": "/host/keys" } }))).unwrap();
+        let config = Config::parse(&text, &|_| None).unwrap();
+        assert_eq!(config.keys, ["one", "two"]);
+        assert_eq!(config.keystore, kes_server::config::KeyStoreConfig::Fs { path: KEYS_FOLDER.into() });
+        let minio = kes_server::auth::Identity::new("c0".repeat(32));
+        for (path, allowed) in [
+            ("/v1/key/create/a", true),
+            ("/v1/key/generate/a", true),
+            ("/v1/key/decrypt/a", true),
+            ("/v1/key/describe/a", true),
+            ("/v1/key/list/", true),
+            ("/v1/status", true),
+            ("/v1/key/delete/a", false),
+            ("/v1/key/import/a", false),
+            ("/v1/policy/read/minio", false),
+        ] {
+            assert_eq!(config.access.decide(&minio, path).is_allowed(), allowed, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_keystore_that_kes_refuses_is_an_error_here() {
+        let error = render_kes_config(&kes(json!({ "fs": {}, "vault": { "endpoint": "x" } }))).unwrap_err();
+        assert!(error.to_string().contains("more than once keystore specified"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_reads_back() {
+        let text = render_minio_env(&minio(&[("MINIO_SITE_NAME", "a=b # c")])).unwrap();
+        let read = parse_env(&text);
+        assert_eq!(read["MINIO_ROOT_PASSWORD"], "pass word#1=");
+        assert_eq!(read["MINIO_KMS_KES_KEY_NAME"], "one");
+        assert_eq!(read["MINIO_SITE_NAME"], "a=b # c");
+        assert_eq!(read["MINIO_BROWSER_REDIRECT_URL"], "http://127.0.0.1:9");
+        assert_eq!(parse_env("export A=\"x y\"\r\n#B=1\n C='d'\n")["A"], "x y");
+    }
+
+    #[test]
+    fn variables_that_would_break_the_stack_are_refused() {
+        for (name, value, reason) in [
+            ("MINIO_KMS_SECRET_KEY", "x", "the stack sets this itself"),
+            ("MINIO_VOLUMES", "/data", "the stack sets this itself"),
+            ("A B", "x", "no name"),
+            ("A", "two\nlines", "cannot carry"),
+            ("A", "'quoted'", "cannot carry"),
+        ] {
+            let error = render_minio_env(&minio(&[(name, value)])).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,1 +1,3 @@
-//! (in progress)
+//! Clients of the servers that a stack runs. KES has one of its own: [`kes_server::client`].
+
+pub mod s3;

@@ -240,10 +240,10 @@ mod tests {
 
     impl KeyStore for Slow {
         async fn status(&self) -> Result<Duration, KeyStoreError> {
-            match self.down.load(Ordering::Relaxed) {
-                true => Err(KeyStoreError::Unreachable("down".into())),
-                false => Ok(Duration::from_millis(1)),
+            if self.down.load(Ordering::Relaxed) {
+                return Err(KeyStoreError::Unreachable("down".into()));
             }
+            Ok(Duration::from_millis(1))
         }
 
         async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {

@@ -1,0 +1,386 @@
+//! From the tree to the manifest, with every mistake on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use kes_server::auth::KeyName;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::tree::{self, Node, Reader};
+use super::{Bucket, BucketEncryption, EngineKind, Environment, KesSection, Manifest, MinioSection};
+
+const ENGINES: [(&str, EngineKind); 4] = [
+    ("auto", EngineKind::Auto),
+    ("podman", EngineKind::Podman),
+    ("docker", EngineKind::Docker),
+    ("process", EngineKind::Process),
+];
+
+const ENCRYPTIONS: [(&str, BucketEncryption); 3] = [
+    ("sse-kms", BucketEncryption::SseKms),
+    ("sse-s3", BucketEncryption::SseS3),
+    ("none", BucketEncryption::None),
+];
+
+/// Keystores that KES knows.
+const KEYSTORES: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "entrust", "gemalto", "fortanix"];
+
+/// The file as its schema describes it. Read by people's editors, not by the program: a test holds both together.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "kestack.yaml", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct File {
+    /// Version of this format: v1
+    version: Option<String>,
+    /// Name of the stack and of its pod
+    name: Option<String>,
+    /// Kind of container engine
+    engine: Option<EngineKind>,
+    /// Folder in which stacks keep their files
+    dir: Option<PathBuf>,
+    /// Address that ports are published on
+    host: Option<std::net::IpAddr>,
+    /// KES's own keystore section
+    keystore: Option<BTreeMap<String, Value>>,
+    /// Encryption keys; the first one encrypts MinIO's backend
+    keys: Option<Vec<String>>,
+    /// What differs for KES
+    kes: Option<KesFile>,
+    /// What differs for MinIO
+    minio: Option<MinioFile>,
+    /// Buckets and their default encryption
+    buckets: Option<Vec<BucketFile>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct KesFile {
+    /// Host port; 0 means any free one
+    port: Option<u16>,
+    /// Image instead of the one composed from `kes`
+    image: Option<String>,
+    /// The `kes` program to compose the image from
+    binary: Option<PathBuf>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct MinioFile {
+    /// Host port of S3; 0 means any free one
+    port: Option<u16>,
+    /// Host port of the console; 0 means any free one
+    console_port: Option<u16>,
+    /// Image instead of the one that kestack finds or composes
+    image: Option<String>,
+    /// The `minio` program to compose the image from
+    binary: Option<PathBuf>,
+    /// Access key of the root user, if not a random one
+    root_user: Option<String>,
+    /// Secret key of the root user, if not a random one
+    root_password: Option<String>,
+    /// Key of the backend and of SSE-S3, if not the first one
+    default_key: Option<String>,
+    /// More variables of MinIO's environment
+    env: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct BucketFile {
+    /// Name of the bucket
+    name: String,
+    /// Default encryption: sse-kms unless said otherwise
+    encryption: Option<BucketEncryption>,
+    /// Key for SSE-KMS, if not the default key
+    key: Option<String>,
+    /// Whether it keeps versions
+    versioning: Option<bool>,
+}
+
+pub(super) fn schema() -> Value {
+    schemars::schema_for!(File).to_value()
+}
+
+pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Manifest, Vec<String>> {
+    let mut reader = Reader::new(env);
+    let mut manifest = Manifest::default();
+    match tree::load(text) {
+        Ok(Some(node)) => manifest_of(&mut reader, &node, folder, &mut manifest),
+        Ok(None) => {}
+        Err(mistake) => reader.mistakes.push(mistake),
+    }
+    if reader.mistakes.is_empty() {
+        return Ok(manifest);
+    }
+    reader.mistakes.sort();
+    Err(reader.mistakes.iter().map(ToString::to_string).collect())
+}
+
+fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
+    const KNOWN: [&str; 10] =
+        ["version", "name", "engine", "dir", "host", "keystore", "keys", "kes", "minio", "buckets"];
+    let entries = reader.entries(node, "the manifest", &KNOWN);
+    let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
+    if let Some(node) = find("version") {
+        reader.word(node, "version", &[("v1", ())]);
+    }
+    if let Some(name) = find("name").and_then(|node| reader.parsed(node, "name")) {
+        to.name = name;
+    }
+    if let Some(engine) = find("engine").and_then(|node| reader.word(node, "engine", &ENGINES)) {
+        to.engine = engine;
+    }
+    to.dir = find("dir").and_then(|node| reader.text(node, "dir")).map(|dir| folder.join(dir));
+    if let Some(host) = find("host").and_then(|node| reader.parsed(node, "host")) {
+        to.host = host;
+    }
+    if let Some(node) = find("keystore") {
+        keystore(reader, node, folder, to);
+    }
+    if let Some(node) = find("keys") {
+        to.keys = keys(reader, node);
+    }
+    if let Some(node) = find("kes") {
+        to.kes = kes(reader, node, folder, to.kes.clone());
+    }
+    if let Some(node) = find("minio") {
+        to.minio = minio(reader, node, folder, to.minio.clone());
+    }
+    if let Some(node) = find("buckets") {
+        to.buckets = buckets(reader, node, &to.keys);
+    }
+    agreement(reader, node, find("minio"), to);
+}
+
+/// What only shows when the parts are seen together.
+fn agreement(reader: &mut Reader<'_>, root: &Node<'_>, minio: Option<&Node<'_>>, manifest: &Manifest) {
+    let ports = [manifest.kes.port, manifest.minio.port, manifest.minio.console_port];
+    let mut seen = BTreeSet::new();
+    for port in ports.into_iter().filter(|port| *port != 0) {
+        if !seen.insert(port) {
+            reader.wrong(minio.unwrap_or(root), format!("port {port} is given to two servers"));
+        }
+    }
+    if let Some(key) = manifest.minio.default_key.as_ref().filter(|key| !manifest.keys.contains(key)) {
+        reader.wrong(minio.unwrap_or(root), format!("default_key '{key}' is not among the keys"));
+    }
+}
+
+fn keystore(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
+    let before = reader.mistakes.len();
+    let kinds = reader.entries(node, "keystore", &KEYSTORES);
+    if kinds.len() != 1 && reader.mistakes.len() == before {
+        reader.wrong(node, format!("keystore must name exactly one of {}", KEYSTORES.join(", ")));
+    }
+    let mut section = reader.json(node);
+    if let Some(fs) = section.get_mut("fs") {
+        match fs {
+            Value::Null => *fs = json!({}),
+            Value::Object(fields) => {
+                if let Some(Value::String(path)) = fields.get_mut("path") {
+                    *path = folder.join(path.as_str()).display().to_string();
+                }
+            }
+            _ => reader.wrong(node, "keystore.fs must be a mapping"),
+        }
+    }
+    to.keystore = section;
+}
+
+fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
+    let mut keys = Vec::new();
+    let items = reader.items(node, "keys");
+    for item in items {
+        let Some(key) = reader.parsed::<KeyName>(item, "key") else { continue };
+        if keys.contains(&key) {
+            reader.wrong(item, format!("key '{key}' is named twice"));
+        } else {
+            keys.push(key);
+        }
+    }
+    if items.is_empty() {
+        reader.wrong(node, "keys must name at least one key");
+    }
+    keys
+}
+
+fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
+    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary"]) {
+        match key.as_str() {
+            "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
+            "image" => to.image = reader.text(value, "kes.image"),
+            _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
+        }
+    }
+    to
+}
+
+fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioSection) -> MinioSection {
+    const KNOWN: [&str; 8] =
+        ["port", "console_port", "image", "binary", "root_user", "root_password", "default_key", "env"];
+    for (key, value) in reader.entries(node, "minio", &KNOWN) {
+        match key.as_str() {
+            "port" => to.port = reader.port(value, "minio.port").unwrap_or(to.port),
+            "console_port" => {
+                to.console_port = reader.port(value, "minio.console_port").unwrap_or(to.console_port);
+            }
+            "image" => to.image = reader.text(value, "minio.image"),
+            "binary" => to.binary = reader.text(value, "minio.binary").map(|path| folder.join(path)),
+            "root_user" => to.root_user = long_enough(reader, value, "minio.root_user", 3),
+            "root_password" => {
+                to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
+            }
+            "default_key" => to.default_key = reader.parsed(value, "minio.default_key"),
+            _ => to.env = variables(reader, value),
+        }
+    }
+    to
+}
+
+/// MinIO's own rule for its root user.
+fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usize) -> Option<String> {
+    let text = reader.text(node, what)?;
+    if text.len() < least {
+        reader.wrong(node, format!("{what} must have at least {least} characters"));
+        return None;
+    }
+    Some(text)
+}
+
+fn variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+    let entries = reader.entries(node, "minio.env", &[]);
+    entries.into_iter().filter_map(|(name, value)| Some((name, reader.text(value, "a variable")?))).collect()
+}
+
+fn buckets(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Vec<Bucket> {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    for item in reader.items(node, "buckets") {
+        let Some(bucket) = bucket(reader, item, keys) else { continue };
+        if buckets.iter().any(|other| other.name == bucket.name) {
+            reader.wrong(item, format!("bucket '{}' is named twice", bucket.name));
+        } else {
+            buckets.push(bucket);
+        }
+    }
+    buckets
+}
+
+fn bucket(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Option<Bucket> {
+    let entries = reader.entries(node, "a bucket", &["name", "encryption", "key", "versioning"]);
+    let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
+    let Some(name) = find("name") else {
+        reader.wrong(node, "a bucket needs a name");
+        return None;
+    };
+    let mut bucket = Bucket::named(reader.parsed(name, "bucket")?);
+    if let Some(encryption) = find("encryption").and_then(|node| reader.word(node, "encryption", &ENCRYPTIONS)) {
+        bucket.encryption = encryption;
+    }
+    if let Some(node) = find("key") {
+        bucket.key = reader.parsed(node, "key");
+        if let Some(key) = bucket.key.as_ref().filter(|key| !keys.contains(key)) {
+            reader.wrong(node, format!("key '{key}' is not among the keys"));
+        }
+        if bucket.encryption != BucketEncryption::SseKms {
+            reader.wrong(node, "a key is for encryption: sse-kms only");
+        }
+    }
+    if let Some(versioning) = find("versioning").and_then(|node| reader.boolean(node, "versioning")) {
+        bucket.versioning = versioning;
+    }
+    Some(bucket)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        read(text, Path::new("/here"), &|name| (name == "SET").then(|| "value".into())).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn every_mistake_has_its_line_and_its_words() {
+        for (text, expected) in [
+            ("bukets: []", "1:1: 'bukets' is not known in the manifest, did you mean 'buckets'?"),
+            ("version: v2", "1:10: 'v2' is not known in version, did you mean 'v1'?"),
+            ("name: A B", "1:7: name: 'A B' is no name of a stack: 1 to 48 lower-case letters"),
+            ("engine: lxc", "1:9: 'lxc' is not known in engine; there is: auto, podman, docker, process"),
+            ("host: here", "1:7: host: invalid IP address syntax"),
+            ("keystore: { etcd: {} }", "1:13: 'etcd' is not known in keystore; there is: fs, vault, aws"),
+            ("keystore: { fs: {}, aws: {} }", "1:11: keystore must name exactly one of fs, vault"),
+            ("keystore: { vault: { endpoint: '${UNSET}' } }", "1:32: the variable 'UNSET' is not set"),
+            ("keys: [a b]", "1:8: key: 'a b' is empty, too long or contains invalid characters"),
+            ("keys: [a, a]", "1:11: key 'a' is named twice"),
+            ("keys: []", "1:7: keys must name at least one key"),
+            ("keys: one", "1:7: keys must be a list"),
+            ("kes: { port: 70000 }", "1:14: kes.port must be a port number"),
+            ("minio: { port: 7373 }", "1:8: port 7373 is given to two servers"),
+            ("minio: { root_password: short }", "1:25: minio.root_password must have at least 8 characters"),
+            ("minio: { default_key: other }", "1:8: default_key 'other' is not among the keys"),
+            ("minio: [1]", "1:8: minio must be a mapping"),
+            ("buckets:\n  - { key: x }", "2:5: a bucket needs a name"),
+            ("buckets:\n  - { name: Up }", "2:13: bucket: 'Up' is no name of a bucket"),
+            ("buckets:\n  - { name: abc, key: other }", "2:23: key 'other' is not among the keys"),
+            ("buckets:\n  - { name: abc, encryption: aes }", "2:30: 'aes' is not known in encryption"),
+            ("buckets:\n  - { name: abc, versioning: 1 }", "2:30: versioning must be true or false"),
+            ("buckets: [{ name: abc }, { name: abc }]", "bucket 'abc' is named twice"),
+            ("name: a\nname: b", "2:1: duplicated key in mapping"),
+            ("name: [", "2:1"),
+            ("- a", "1:1: the manifest must be a mapping"),
+        ] {
+            let found = mistakes(text);
+            assert!(found.iter().any(|mistake| mistake.contains(expected)), "{text}\n{found:#?}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_in_the_order_of_lines() {
+        let found = mistakes("bukets: []\nkeys: [a b]\nminio: { port: x }\nname: UP\n");
+        let lines: Vec<_> = found.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
+        assert_eq!(lines, ["1", "2", "3", "4"], "{found:#?}");
+    }
+
+    #[test]
+    fn everything_has_a_default_and_can_be_said() {
+        for text in ["", "# nothing\n", "version: v1\n"] {
+            let manifest = read(text, Path::new("/here"), &|_| None).unwrap();
+            assert_eq!(manifest.name.as_str(), "minio-kes");
+            assert_eq!(manifest.default_key().unwrap().as_str(), "minio-backend-key");
+            assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
+        }
+        let text = "name: other\nengine: podman\ndir: data\nhost: 0.0.0.0\nkeystore: { fs: { path: keys } }\nkeys: [a, b]\n\
+                    kes: { port: 0, binary: bin/kes }\nminio: { port: 1, console_port: 2, root_user: '${SET}', default_key: b, \
+                    env: { A: 1 } }\nbuckets: [{ name: abc, key: a, versioning: true }]\n";
+        let manifest = read(text, Path::new("/here"), &|_| Some("value".into())).unwrap();
+        assert_eq!(manifest.dir.as_deref(), Some(Path::new("/here/data")));
+        assert_eq!(manifest.fs_path(), Some("/here/keys".into()));
+        assert_eq!(manifest.minio.root_user.as_deref(), Some("value"));
+        assert_eq!(manifest.default_key().unwrap().as_str(), "b");
+        assert_eq!(manifest.minio.env["A"], "1");
+        assert_eq!(manifest.kes.binary.as_deref(), Some(Path::new("/here/bin/kes")));
+    }
+
+    #[test]
+    fn the_schema_knows_what_the_reader_knows() {
+        let schema = schema();
+        let properties = |value: &Value| -> Vec<String> {
+            value["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        for key in properties(&schema) {
+            let found = mistakes(&format!("{key}: ~"));
+            assert!(!found.iter().any(|mistake| mistake.contains("is not known in the manifest")), "{key}");
+        }
+        assert_eq!(properties(&schema).len(), 10);
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 8);
+    }
+}

@@ -1,0 +1,251 @@
+//! kestack.yaml: what the user asks for.
+//!
+//! The file is strict and versioned; everything in it has a default. [`load`] finds it, reads it and reports every
+//! mistake at once, each with its line. The `keystore` section is KES's own, byte for byte.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use kes_server::auth::KeyName;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+mod check;
+mod names;
+mod tree;
+
+pub use names::{BucketName, StackName};
+
+/// Names under which the file is looked for.
+const FILE_NAMES: [&str; 2] = ["kestack.yaml", "kestack.yml"];
+
+/// A stack as its user wants it.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// Name of the stack and of its pod.
+    pub name: StackName,
+    /// Kind of container engine.
+    pub engine: EngineKind,
+    /// Folder of all stacks, if not the default.
+    pub dir: Option<PathBuf>,
+    /// Address that ports are published on.
+    pub host: IpAddr,
+    /// KES's keystore section, variables of the environment put in.
+    pub keystore: Value,
+    /// Encryption keys that shall exist; at least one.
+    pub keys: Vec<KeyName>,
+    /// KES.
+    pub kes: KesSection,
+    /// MinIO.
+    pub minio: MinioSection,
+    /// Buckets that shall exist.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Kind of container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Whichever is there.
+    Auto,
+    /// Podman.
+    Podman,
+    /// Docker.
+    Docker,
+    /// No containers: local processes.
+    Process,
+}
+
+/// What differs for KES.
+#[derive(Debug, Clone)]
+pub struct KesSection {
+    /// Host port; 0 means any free one.
+    pub port: u16,
+    /// Image instead of the one composed from `kes`.
+    pub image: Option<String>,
+    /// The `kes` program to compose the image from.
+    pub binary: Option<PathBuf>,
+}
+
+/// What differs for MinIO.
+#[derive(Clone)]
+pub struct MinioSection {
+    /// Host port of S3; 0 means any free one.
+    pub port: u16,
+    /// Host port of the console; 0 means any free one.
+    pub console_port: u16,
+    /// Image instead of the one that kestack finds or composes.
+    pub image: Option<String>,
+    /// The `minio` program to compose the image from.
+    pub binary: Option<PathBuf>,
+    /// Access key of the root user, if not a random one.
+    pub root_user: Option<String>,
+    /// Secret key of the root user, if not a random one.
+    pub root_password: Option<Zeroizing<String>>,
+    /// Key of the backend and of SSE-S3, if not the first one.
+    pub default_key: Option<KeyName>,
+    /// More variables of MinIO's environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A bucket that shall exist.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Its default encryption.
+    pub encryption: BucketEncryption,
+    /// The key for SSE-KMS, if not the default key.
+    pub key: Option<KeyName>,
+    /// Whether it keeps versions.
+    pub versioning: bool,
+}
+
+/// Default encryption of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BucketEncryption {
+    /// With a key of its own.
+    SseKms,
+    /// With MinIO's default key.
+    SseS3,
+    /// Not at all.
+    None,
+}
+
+/// A manifest and where it was found.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub manifest: Manifest,
+    /// The file; `None` if there is none and the defaults hold.
+    pub path: Option<PathBuf>,
+}
+
+/// Everything that is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("cannot read '{}': {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Mistakes, one per line: `file:line:column: what is wrong`.
+    #[error("{}\n  `kestack config schema` prints what is allowed", .0.join("\n"))]
+    Mistakes(Vec<String>),
+}
+
+/// Reads variables of the environment.
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+
+/// Reads the named file, else the one found upwards from `here`, else takes the defaults.
+pub fn load(file: Option<&Path>, here: &Path, env: Environment<'_>) -> Result<Loaded, ManifestError> {
+    let found = file.map(|file| here.join(file)).or_else(|| find(here));
+    let Some(path) = found else {
+        return Ok(Loaded { manifest: Manifest::default(), path: None });
+    };
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+    let shown = path.strip_prefix(here).unwrap_or(&path).display().to_string();
+    let folder = path.parent().unwrap_or(here);
+    let manifest = parse(&text, folder, env).map_err(|mistakes| {
+        ManifestError::Mistakes(mistakes.into_iter().map(|mistake| format!("{shown}:{mistake}")).collect())
+    })?;
+    Ok(Loaded { manifest, path: Some(path) })
+}
+
+/// Reads the text of a manifest; relative paths in it start at `folder`.
+///
+/// # Errors
+/// All mistakes as `line:column: text`, in the order of lines.
+pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Manifest, Vec<String>> {
+    check::read(text, folder, env)
+}
+
+/// The JSON schema of the file, for editors.
+pub fn schema() -> Value {
+    check::schema()
+}
+
+fn find(here: &Path) -> Option<PathBuf> {
+    here.ancestors()
+        .flat_map(|folder| FILE_NAMES.iter().map(move |name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            name: StackName::default(),
+            engine: EngineKind::Auto,
+            dir: None,
+            host: Ipv4Addr::LOCALHOST.into(),
+            keystore: json!({ "fs": {} }),
+            keys: names::default_key().into_iter().collect(),
+            kes: KesSection { port: 7373, image: None, binary: None },
+            minio: MinioSection::default(),
+            buckets: vec![Bucket::named(BucketName::default())],
+        }
+    }
+}
+
+impl Default for MinioSection {
+    fn default() -> Self {
+        Self {
+            port: 9000,
+            console_port: 9001,
+            image: None,
+            binary: None,
+            root_user: None,
+            root_password: None,
+            default_key: None,
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for MinioSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MinioSection")
+            .field("port", &self.port)
+            .field("console_port", &self.console_port)
+            .field("image", &self.image)
+            .field("binary", &self.binary)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    fn named(name: BucketName) -> Self {
+        Self { name, encryption: BucketEncryption::SseKms, key: None, versioning: false }
+    }
+
+    /// True if what is put into it is encrypted by default.
+    pub fn encrypts(&self) -> bool {
+        self.encryption != BucketEncryption::None
+    }
+}
+
+impl Manifest {
+    /// The key of MinIO's backend, of SSE-S3, and of buckets without a key of their own.
+    pub fn default_key(&self) -> Option<&KeyName> {
+        self.minio.default_key.as_ref().or_else(|| self.keys.first())
+    }
+
+    /// True if keys are kept in a folder of this host.
+    pub fn keystore_is_fs(&self) -> bool {
+        self.keystore.get("fs").is_some()
+    }
+
+    /// The folder of keys that the user named.
+    pub fn fs_path(&self) -> Option<PathBuf> {
+        self.keystore.get("fs")?.get("path")?.as_str().map(PathBuf::from)
+    }
+}
