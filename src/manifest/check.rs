@@ -32,7 +32,6 @@ const KEYSTORES: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "entrust", "
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "kestack.yaml", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct File {
     /// Version of this format: v1
     version: Option<String>,
@@ -58,7 +57,6 @@ struct File {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct KesFile {
     /// Host port; 0 means any free one
     port: Option<u16>,
@@ -70,7 +68,6 @@ struct KesFile {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct MinioFile {
     /// Host port of S3; 0 means any free one
     port: Option<u16>,
@@ -92,7 +89,6 @@ struct MinioFile {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct BucketFile {
     /// Name of the bucket
     name: String,
