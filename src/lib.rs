@@ -1,8 +1,30 @@
-//! kestack
+//! kestack: one command that brings up a MinIO with real server-side encryption, and proves it.
+//!
+//! Four nouns carry the crate. A [`manifest::Manifest`] is what the user asks for. A [`stack::Stack`] is what that
+//! means on this host: folder, ports, certificates and credentials, in memory. A [`resource::Resource`] is one
+//! thing that shall exist, which can be observed, created and removed. An [`engine::Engine`] makes pods and
+//! containers. `up` reads in that order: manifest → stack → stages of resources → [`apply::up`], which asks
+//! [`plan::decide`] for each of them.
+
+pub mod apply;
+pub mod cli;
 pub mod client;
+pub mod digest;
 pub mod engine;
+pub mod error;
 pub mod image;
+pub mod lock;
 pub mod manifest;
 pub mod pki;
+pub mod plan;
+pub mod probe;
+pub mod reset;
+pub mod resource;
+pub mod stack;
+pub mod status;
 pub mod supply;
+pub mod teardown;
 pub mod template;
+pub mod verify;
+
+pub use error::Error;

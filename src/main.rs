@@ -1,1 +1,28 @@
-fn main() {}
+//! `kestack`: parse, start tracing, run, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use kestack::cli::{self, Cli};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if cli.verbose() { "kestack=debug" } else { "kestack=warn" };
+    let filter = EnvFilter::try_from_env("KESTACK_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::report(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -119,10 +119,8 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        let usages = [
-            (spec.server, ExtendedKeyUsagePurpose::ServerAuth),
-            (spec.client, ExtendedKeyUsagePurpose::ClientAuth),
-        ];
+        let usages =
+            [(spec.server, ExtendedKeyUsagePurpose::ServerAuth), (spec.client, ExtendedKeyUsagePurpose::ClientAuth)];
         params.extended_key_usages = usages.into_iter().filter(|(on, _)| *on).map(|(_, usage)| usage).collect();
         live(&mut params, now, LEAF_HOURS);
         let certificate = params.signed_by(key, &self.issuer()?)?;
@@ -156,9 +154,8 @@ pub fn leaf_matches(leaf: &Leaf, spec: &LeafSpec, authority: &Authority, now: Ti
         if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
             return Err(Mismatch::Broken);
         }
-        let issued = with_certificate(&authority.cert_pem, |ca| {
-            certificate.verify_signature(Some(ca.public_key())).is_ok()
-        });
+        let issued =
+            with_certificate(&authority.cert_pem, |ca| certificate.verify_signature(Some(ca.public_key())).is_ok());
         if !issued.map_err(broken)? {
             return Err(Mismatch::Issuer);
         }

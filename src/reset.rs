@@ -68,8 +68,8 @@ async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Resu
         if stack.manifest.keys.contains(&key) {
             continue;
         }
-        if local || ours.contains(&context.kes.describe_key(&key).await?.created_by) {
-            context.kes.delete_key(&key).await?;
+        if local || ours.contains(&context.kes.describe_key(&name).await?.created_by) {
+            context.kes.delete_key(&name).await?;
         }
     }
     Ok(())

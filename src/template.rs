@@ -118,10 +118,7 @@ pub fn parse_env(text: &str) -> BTreeMap<String, String> {
 
 /// Removes one pair of quotes around the whole value.
 fn unquoted(value: &str) -> &str {
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }
 
 fn check_variable(name: &str, value: &str) -> Result<(), TemplateError> {
@@ -145,8 +142,7 @@ fn carried(value: &str) -> bool {
 }
 
 fn context(template: &'static str, values: &impl Serialize) -> Result<Context, TemplateError> {
-    Context::from_serialize(values)
-        .map_err(|error| TemplateError::Render { template, reason: error.to_string() })
+    Context::from_serialize(values).map_err(|error| TemplateError::Render { template, reason: error.to_string() })
 }
 
 fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kes_server::auth::Identity;
+use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use crate::engine::Signal;
 use crate::error::Error;
@@ -84,11 +84,11 @@ async fn examine(
     let key = head.kms_key.clone();
     let (claim, seen) = match (head.encryption.as_deref(), &key) {
         (Some("aws:kms"), Some(key)) => (true, format!("aws:kms with key '{key}'")),
-        (Some("AES256"), _) => (true, format!("AES256 (SSE-S3) with key '{}'", stack.manifest.default_key())),
+        (Some("AES256"), _) => (true, format!("AES256 (SSE-S3) with key '{}'", stack.manifest.default_key)),
         (other, _) => (false, format!("x-amz-server-side-encryption: {}", other.unwrap_or("none"))),
     };
     verdict.add("the object's metadata names its encryption", claim, seen);
-    let key = key.unwrap_or_else(|| stack.manifest.default_key().to_string());
+    let key = key.unwrap_or_else(|| stack.manifest.default_key.to_string());
 
     let scan = canary.scan(&stack.layout.drive())?;
     verdict.add("the drive holds no byte run of the object", scan.clean(), scan.to_string());
@@ -153,9 +153,9 @@ async fn permit(stack: &Stack, context: &Context, minio: &Identity, allowed: boo
     std::fs::write(&path, text.as_bytes()).map_err(Error::file("write", &path))?;
     context.engine.signal_container(&stack.kes_container(), Signal::Hup).await?;
     probe::until_ready("KES with the changed policy", DEADLINE, || async {
-        match context.kes.describe_identity(minio).await {
+        match context.kes.describe_identity(minio.as_str()).await {
             Ok(_) if allowed => Ok(()),
-            Err(error) if !allowed && error.is_identity_not_found() => Ok(()),
+            Err(error) if !allowed && error.status() == Some(404) => Ok(()),
             Ok(_) => Err("MinIO's identity is still known".to_owned()),
             Err(error) => Err(error.to_string()),
         }
@@ -170,7 +170,7 @@ fn described(path: &str, seen: Option<String>) -> String {
 /// The calls that MinIO makes to KES, as KES's own audit log tells them.
 struct KeyCalls {
     minio: String,
-    events: mpsc::Receiver<kes_server::client::AuditEvent>,
+    events: LogStream<AuditEvent>,
 }
 
 impl KeyCalls {
@@ -182,7 +182,7 @@ impl KeyCalls {
     /// The next successful call of that path by MinIO.
     async fn wait_for(&mut self, path: &str) -> Option<String> {
         let found = async {
-            while let Some(event) = self.events.recv().await {
+            while let Ok(Some(event)) = self.events.next().await {
                 if event.request.path == path && event.request.identity == self.minio && event.response.code == 200 {
                     return Some(format!("{path} by {:.12}… at {}", self.minio, event.time));
                 }

@@ -85,7 +85,7 @@ impl Create {
         let encryption = if self.sse_s3 {
             Encryption::SseS3
         } else {
-            let key = self.key.clone().unwrap_or_else(|| session.stack.manifest.default_key().clone());
+            let key = self.key.clone().unwrap_or_else(|| session.stack.manifest.default_key.clone());
             KeyResource { key: key.clone() }.create(context).await?;
             Encryption::SseKms(key.to_string())
         };
@@ -110,7 +110,7 @@ async fn entry(session: &Session, name: &str) -> Result<Entry, Error> {
     let s3 = &session.context.s3;
     let (encryption, key) = match s3.bucket_encryption(name).await? {
         Some(Encryption::SseKms(key)) => ("sse-kms", Some(key)),
-        Some(Encryption::SseS3) => ("sse-s3", Some(session.stack.manifest.default_key().to_string())),
+        Some(Encryption::SseS3) => ("sse-s3", Some(session.stack.manifest.default_key.to_string())),
         None => ("none", None),
     };
     let versioning = s3.bucket_versioning(name).await?;

@@ -61,15 +61,18 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
         }
         let created = decision != Decision::Keep;
         let result = serde_json::json!({ "name": name.to_string(), "created": created });
-        output.result(&result, |_| {
-            if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
-        });
+        output.result(
+            &result,
+            |_| {
+                if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
+            },
+        );
     }
     Ok(())
 }
 
 async fn entry(session: &Session, name: &KeyName) -> Result<Entry, Error> {
-    let key = session.context.kes.describe_key(name).await?;
+    let key = session.context.kes.describe_key(name.as_str()).await?;
     Ok(Entry {
         name: name.to_string(),
         algorithm: key.algorithm,

@@ -54,11 +54,7 @@ impl Logs {
     }
 }
 
-async fn forward(
-    name: &'static str,
-    mut log: mpsc::Receiver<LogLine>,
-    sender: mpsc::Sender<(&'static str, LogLine)>,
-) {
+async fn forward(name: &'static str, mut log: mpsc::Receiver<LogLine>, sender: mpsc::Sender<(&'static str, LogLine)>) {
     while let Some(line) = log.recv().await {
         if sender.send((name, line)).await.is_err() {
             return;

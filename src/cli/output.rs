@@ -49,13 +49,6 @@ impl Output {
         }
     }
 
-    /// A message beside the result.
-    pub(super) fn note(&self, text: &str) {
-        if !self.quiet {
-            eprintln!("{text}");
-        }
-    }
-
     /// Lines for resources as they are settled: live on a terminal, plain elsewhere.
     pub(super) fn progress(&self) -> Box<dyn Progress> {
         if self.quiet {
@@ -96,7 +89,7 @@ pub(super) fn error(text: &str) {
 /// Columns side by side, as wide as their widest cell.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().map(|cell| cell.to_uppercase()));
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().map(|cell| cell.to_uppercase()));
     for row in rows {
         table.add_row(row);
     }

@@ -62,7 +62,7 @@ pub(super) struct Session {
     pub(super) context: Context,
     pub(super) pod: Option<PodState>,
     /// Keeps an engine service of our own alive.
-    pub(super) connection: Connection,
+    _connection: Connection,
 }
 
 impl Session {
@@ -74,7 +74,7 @@ impl Session {
         let pod = engine.pod(wish.manifest.name.as_str()).await?;
         let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
         let context = stack.context(engine)?;
-        Ok(Self { stack, context, pod, connection })
+        Ok(Self { stack, context, pod, _connection: connection })
     }
 
     /// Opens a stack whose two servers run.

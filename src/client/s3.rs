@@ -225,7 +225,13 @@ impl S3Client {
         Ok(())
     }
 
-    async fn put_xml(&self, bucket: &str, query: &str, root: &str, value: &impl serde::Serialize) -> Result<(), S3Error> {
+    async fn put_xml(
+        &self,
+        bucket: &str,
+        query: &str,
+        root: &str,
+        value: &impl serde::Serialize,
+    ) -> Result<(), S3Error> {
         let body = quick_xml::se::to_string_with_root(root, value)
             .map_err(|error| S3Error::Invalid { call: format!("PUT /{bucket}?{query}"), cause: error.to_string() })?;
         self.call(Method::PUT, bucket, query, body.into()).await.map(drop)

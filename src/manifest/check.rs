@@ -19,11 +19,8 @@ const ENGINES: [(&str, EngineKind); 4] = [
     ("process", EngineKind::Process),
 ];
 
-const ENCRYPTIONS: [(&str, BucketEncryption); 3] = [
-    ("sse-kms", BucketEncryption::SseKms),
-    ("sse-s3", BucketEncryption::SseS3),
-    ("none", BucketEncryption::None),
-];
+const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
+    [("sse-kms", BucketEncryption::SseKms), ("sse-s3", BucketEncryption::SseS3), ("none", BucketEncryption::None)];
 
 /// Keystores that KES knows.
 const KEYSTORES: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "entrust", "gemalto", "fortanix"];
@@ -143,6 +140,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
     if let Some(node) = find("keys") {
         to.keys = keys(reader, node);
     }
+    default_key(reader, find("minio"), to);
     if let Some(node) = find("kes") {
         to.kes = kes(reader, node, folder, to.kes.clone());
     }
@@ -164,8 +162,19 @@ fn agreement(reader: &mut Reader<'_>, root: &Node<'_>, minio: Option<&Node<'_>>,
             reader.wrong(minio.unwrap_or(root), format!("port {port} is given to two servers"));
         }
     }
-    if let Some(key) = manifest.minio.default_key.as_ref().filter(|key| !manifest.keys.contains(key)) {
-        reader.wrong(minio.unwrap_or(root), format!("default_key '{key}' is not among the keys"));
+}
+
+/// `minio.default_key`, else the first of the keys.
+fn default_key(reader: &mut Reader<'_>, minio: Option<&Node<'_>>, to: &mut Manifest) {
+    if let Some(first) = to.keys.first() {
+        to.default_key = first.clone();
+    }
+    let Some(node) = minio.and_then(|minio| tree::entry(minio, "default_key")) else { return };
+    let Some(key) = reader.parsed::<KeyName>(node, "minio.default_key") else { return };
+    if to.keys.contains(&key) {
+        to.default_key = key;
+    } else {
+        reader.wrong(node, format!("default_key '{key}' is not among the keys"));
     }
 }
 
@@ -233,7 +242,7 @@ fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioS
             "root_password" => {
                 to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
             }
-            "default_key" => to.default_key = reader.parsed(value, "minio.default_key"),
+            "default_key" => {} // read with the keys, which it is one of
             _ => to.env = variables(reader, value),
         }
     }
@@ -321,7 +330,7 @@ mod tests {
             ("kes: { port: 70000 }", "1:14: kes.port must be a port number"),
             ("minio: { port: 7373 }", "1:8: port 7373 is given to two servers"),
             ("minio: { root_password: short }", "1:25: minio.root_password must have at least 8 characters"),
-            ("minio: { default_key: other }", "1:8: default_key 'other' is not among the keys"),
+            ("minio: { default_key: other }", "1:23: default_key 'other' is not among the keys"),
             ("minio: [1]", "1:8: minio must be a mapping"),
             ("buckets:\n  - { key: x }", "2:5: a bucket needs a name"),
             ("buckets:\n  - { name: Up }", "2:13: bucket: 'Up' is no name of a bucket"),
@@ -350,7 +359,7 @@ mod tests {
         for text in ["", "# nothing\n", "version: v1\n"] {
             let manifest = read(text, Path::new("/here"), &|_| None).unwrap();
             assert_eq!(manifest.name.as_str(), "minio-kes");
-            assert_eq!(manifest.default_key().unwrap().as_str(), "minio-backend-key");
+            assert_eq!(manifest.default_key.as_str(), "minio-backend-key");
             assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
         }
         let text = "name: other\nengine: podman\ndir: data\nhost: 0.0.0.0\nkeystore: { fs: { path: keys } }\nkeys: [a, b]\n\
@@ -360,7 +369,7 @@ mod tests {
         assert_eq!(manifest.dir.as_deref(), Some(Path::new("/here/data")));
         assert_eq!(manifest.fs_path(), Some("/here/keys".into()));
         assert_eq!(manifest.minio.root_user.as_deref(), Some("value"));
-        assert_eq!(manifest.default_key().unwrap().as_str(), "b");
+        assert_eq!(manifest.default_key.as_str(), "b");
         assert_eq!(manifest.minio.env["A"], "1");
         assert_eq!(manifest.kes.binary.as_deref(), Some(Path::new("/here/bin/kes")));
     }
@@ -368,9 +377,8 @@ mod tests {
     #[test]
     fn the_schema_knows_what_the_reader_knows() {
         let schema = schema();
-        let properties = |value: &Value| -> Vec<String> {
-            value["properties"].as_object().unwrap().keys().cloned().collect()
-        };
+        let properties =
+            |value: &Value| -> Vec<String> { value["properties"].as_object().unwrap().keys().cloned().collect() };
         for key in properties(&schema) {
             let found = mistakes(&format!("{key}: ~"));
             assert!(!found.iter().any(|mistake| mistake.contains("is not known in the manifest")), "{key}");

@@ -37,6 +37,8 @@ pub struct Manifest {
     pub keystore: Value,
     /// Encryption keys that shall exist; at least one.
     pub keys: Vec<KeyName>,
+    /// Key of MinIO's backend, of SSE-S3, and of buckets without a key of their own; one of `keys`.
+    pub default_key: KeyName,
     /// KES.
     pub kes: KesSection,
     /// MinIO.
@@ -85,8 +87,6 @@ pub struct MinioSection {
     pub root_user: Option<String>,
     /// Secret key of the root user, if not a random one.
     pub root_password: Option<Zeroizing<String>>,
-    /// Key of the backend and of SSE-S3, if not the first one.
-    pub default_key: Option<KeyName>,
     /// More variables of MinIO's environment.
     pub env: BTreeMap<String, String>,
 }
@@ -151,8 +151,7 @@ pub fn load(file: Option<&Path>, here: &Path, env: Environment<'_>) -> Result<Lo
     let Some(path) = found else {
         return Ok(Loaded { manifest: Manifest::default(), path: None });
     };
-    let text =
-        std::fs::read_to_string(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
     let shown = path.strip_prefix(here).unwrap_or(&path).display().to_string();
     let folder = path.parent().unwrap_or(here);
     let manifest = parse(&text, folder, env).map_err(|mistakes| {
@@ -175,9 +174,7 @@ pub fn schema() -> Value {
 }
 
 fn find(here: &Path) -> Option<PathBuf> {
-    here.ancestors()
-        .flat_map(|folder| FILE_NAMES.iter().map(move |name| folder.join(name)))
-        .find(|path| path.is_file())
+    here.ancestors().flat_map(|folder| FILE_NAMES.iter().map(move |name| folder.join(name))).find(|path| path.is_file())
 }
 
 impl Default for Manifest {
@@ -188,7 +185,8 @@ impl Default for Manifest {
             dir: None,
             host: Ipv4Addr::LOCALHOST.into(),
             keystore: json!({ "fs": {} }),
-            keys: names::default_key().into_iter().collect(),
+            keys: vec![KeyName::minio_backend()],
+            default_key: KeyName::minio_backend(),
             kes: KesSection { port: 7373, image: None, binary: None },
             minio: MinioSection::default(),
             buckets: vec![Bucket::named(BucketName::default())],
@@ -205,7 +203,6 @@ impl Default for MinioSection {
             binary: None,
             root_user: None,
             root_password: None,
-            default_key: None,
             env: BTreeMap::new(),
         }
     }
@@ -234,11 +231,6 @@ impl Bucket {
 }
 
 impl Manifest {
-    /// The key of MinIO's backend, of SSE-S3, and of buckets without a key of their own.
-    pub fn default_key(&self) -> Option<&KeyName> {
-        self.minio.default_key.as_ref().or_else(|| self.keys.first())
-    }
-
     /// True if keys are kept in a folder of this host.
     pub fn keystore_is_fs(&self) -> bool {
         self.keystore.get("fs").is_some()

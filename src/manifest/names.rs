@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kes_server::auth::KeyName;
-
 /// Name of a stack: it becomes the name of a pod, a folder and a part of variables' names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StackName(String);
@@ -74,9 +72,4 @@ impl FromStr for BucketName {
         }
         Ok(Self(name.to_owned()))
     }
-}
-
-/// The key of a stack whose manifest names none.
-pub(super) fn default_key() -> Option<KeyName> {
-    "minio-backend-key".parse().ok()
 }

@@ -178,6 +178,12 @@ impl<'e> Reader<'e> {
     }
 }
 
+/// The value of a key of a mapping.
+pub(super) fn entry<'n>(node: &'n Node<'n>, name: &str) -> Option<&'n Node<'n>> {
+    let YamlData::Mapping(mapping) = &node.data else { return None };
+    mapping.iter().find(|(key, _)| key.data.as_str() == Some(name)).map(|(_, value)| value)
+}
+
 pub(super) fn is_null(node: &Node<'_>) -> bool {
     matches!(node.data, YamlData::Value(Scalar::Null))
 }

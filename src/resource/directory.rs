@@ -58,9 +58,7 @@ impl Resource for DirectoryResource {
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
         match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &self.path)(error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
             _ => Ok(()),
         }
     }

@@ -76,9 +76,7 @@ impl Resource for FileResource {
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
         match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &self.path)(error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
             _ => Ok(()),
         }
     }

@@ -29,7 +29,7 @@ impl Resource for KeyResource {
     }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
-        match context.kes.describe_key(&self.key).await {
+        match context.kes.describe_key(self.key.as_str()).await {
             Ok(_) => Ok(Observed::ready(self.wanted())),
             Err(error) if error.is_key_not_found() => Ok(Observed::Absent),
             Err(error) if error.is_connection() => Ok(Observed::Unknown),
@@ -38,14 +38,14 @@ impl Resource for KeyResource {
     }
 
     async fn create(&self, context: &Context) -> Result<(), Error> {
-        match context.kes.create_key(&self.key).await {
+        match context.kes.create_key(self.key.as_str()).await {
             Err(error) if !error.is_key_exists() => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     async fn remove(&self, context: &Context) -> Result<(), Error> {
-        match context.kes.delete_key(&self.key).await {
+        match context.kes.delete_key(self.key.as_str()).await {
             Err(error) if !error.is_key_not_found() => Err(error.into()),
             _ => Ok(()),
         }

@@ -30,7 +30,7 @@ pub use pod::PodResource;
 pub use service::{Probe, ServiceResource};
 
 /// What resources act through: the engine and the stack's two servers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context {
     /// The container engine.
     pub engine: Arc<dyn Engine>,

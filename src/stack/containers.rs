@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Images, Stack, ports};
 use crate::digest;
-use crate::engine::{
-    ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec,
-};
+use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec};
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
 /// Paths inside the containers, as in the documented procedure.

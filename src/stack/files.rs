@@ -71,7 +71,7 @@ pub fn minio_env(stack: &Stack) -> Result<Zeroizing<String>, Error> {
         root_user: material.credentials.user.clone(),
         root_password: material.credentials.password.clone(),
         kes_port: ports::KES_PORT,
-        default_key: manifest.default_key().to_string(),
+        default_key: manifest.default_key.to_string(),
         console_redirect: (stack.ports.console != ports::CONSOLE_PORT).then(|| stack.console_endpoint()),
         env: manifest.minio.env.clone(),
     })?)

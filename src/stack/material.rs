@@ -132,14 +132,18 @@ fn credentials(layout: &Layout, manifest: &Manifest) -> Result<Credentials, Erro
         Some(text) => parse_env(&text),
         None => BTreeMap::new(),
     };
-    let pick = |wish: &Option<String>, name: &str, length: usize| match (wish, stored.get(name)) {
-        (Some(value), _) => Ok(value.clone()),
+    let pick = |wish: Option<&str>, name: &str, length: usize| match (wish, stored.get(name)) {
+        (Some(value), _) => Ok(value.to_owned()),
         (None, Some(value)) => Ok(value.clone()),
         (None, None) => random(length).map(|text| text.to_string()),
     };
     Ok(Credentials {
-        user: pick(&manifest.minio.root_user, "MINIO_ROOT_USER", 15)?,
-        password: Zeroizing::new(pick(&manifest.minio.root_password, "MINIO_ROOT_PASSWORD", 30)?),
+        user: pick(manifest.minio.root_user.as_deref(), "MINIO_ROOT_USER", 15)?,
+        password: Zeroizing::new(pick(
+            manifest.minio.root_password.as_deref().map(String::as_str),
+            "MINIO_ROOT_PASSWORD",
+            30,
+        )?),
     })
 }
 

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kes_server::client::{Client, Credentials as ClientCredentials, Trust};
+use kes_server::client::{Client, Credentials as ClientCredentials, Timeouts, Trust};
 
 use crate::apply::Stage;
 use crate::client::s3::S3Client;
@@ -74,9 +74,9 @@ impl Stack {
     /// The clients through which resources are observed and made.
     pub fn context(&self, engine: Arc<dyn Engine>) -> Result<Context, Error> {
         let admin = &self.material.admin;
-        let credentials = ClientCredentials::certificate(&admin.cert_pem, &admin.key_pem)?;
-        let trust = Trust::Ca(self.material.authority.cert_pem.clone());
-        let kes = Client::new(&[self.kes_endpoint()], &credentials, &trust)?;
+        let credentials = ClientCredentials::from_pem(admin.cert_pem.as_bytes(), admin.key_pem.as_bytes())?;
+        let trust = Trust::Pem(self.material.authority.cert_pem.clone().into_bytes());
+        let kes = Client::new(&[self.kes_endpoint()], credentials, &trust, Timeouts::default())?;
         let root = &self.material.credentials;
         let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
         Ok(Context { engine, kes: Arc::new(kes), s3 })

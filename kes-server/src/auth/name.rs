@@ -30,6 +30,11 @@ pub struct NameError(pub String);
 pub struct KeyName(String);
 
 impl KeyName {
+    /// The key that MinIO's documents call the backend's: what a stack has if it names none.
+    pub fn minio_backend() -> Self {
+        Self("minio-backend-key".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
