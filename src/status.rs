@@ -71,7 +71,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let s3 = Endpoint::new(stack.s3_endpoint(), s3_health(context).await.map_err(|error| error.to_string()));
     let keys = if kes.ready { context.kes.list_keys("").await? } else { vec![] };
     let buckets = if s3.ready { buckets(context).await? } else { BTreeMap::new() };
-    let state = match (pod, kes.ready && s3.ready) {
+    let overall = match (pod, kes.ready && s3.ready) {
         (None, _) => State::Stopped,
         (Some(_), true) => State::Running,
         (Some(_), false) => State::Degraded,
@@ -79,7 +79,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
     Ok(Status {
         name: stack.manifest.name.to_string(),
-        state,
+        state: overall,
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
         folder: stack.layout.root().display().to_string(),
         containers,

@@ -1,5 +1,7 @@
 //! `kestack down`
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::Globals;
@@ -37,7 +39,7 @@ fn human(name: &str, removed: &Removed) -> String {
         (_, false) => format!("stack '{name}' is down and its data removed"),
     };
     for path in &removed.left {
-        text.push_str(&format!("\nleft alone, not kestack's: {}", path.display()));
+        let _ = write!(text, "\nleft alone, not kestack's: {}", path.display());
     }
     text
 }

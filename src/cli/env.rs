@@ -34,10 +34,7 @@ impl Env {
         let wish = Wish::load(globals)?;
         let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
         // Only ports that the engine chose must be asked of it.
-        let pod = match automatic {
-            true => wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await?,
-            false => None,
-        };
+        let pod = if automatic { wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await? } else { None };
         let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
         let shell = self.shell.unwrap_or_else(|| if output.json() { Shell::Json } else { Shell::of_user() });
         output::line(&shell.write(&variables(&stack)));

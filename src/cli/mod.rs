@@ -52,10 +52,10 @@ struct Globals {
     /// Name of the stack, instead of the manifest's
     #[arg(short, long, global = true, env = "KESTACK_NAME")]
     name: Option<String>,
-    /// Folder in which stacks keep their files [default: $XDG_DATA_HOME/kestack]
+    /// Folder in which stacks keep their files; by default `kestack` in the user's data folder
     #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
     dir: Option<PathBuf>,
-    /// Socket of the container engine, e.g. unix:///run/podman/podman.sock
+    /// Socket of the container engine, e.g. `unix:///run/podman/podman.sock`
     #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST")]
     host: Option<String>,
     /// Form of what is printed

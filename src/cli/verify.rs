@@ -1,5 +1,7 @@
 //! `kestack verify`
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -65,10 +67,10 @@ fn failures(report: &Report) -> String {
 fn human(report: &Report) -> String {
     let mut text = String::new();
     for verdict in &report.verdicts {
-        text.push_str(&format!("bucket '{}'\n", verdict.bucket));
+        let _ = writeln!(text, "bucket '{}'", verdict.bucket);
         for evidence in &verdict.evidence {
             let mark = if evidence.proven { "✓" } else { "✗" };
-            text.push_str(&format!("  {mark} {}\n      {}\n", evidence.claim, evidence.seen));
+            let _ = writeln!(text, "  {mark} {}\n      {}", evidence.claim, evidence.seen);
         }
     }
     let end = if report.proven { "proven: this stack encrypts" } else { "NOT proven" };

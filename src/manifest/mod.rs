@@ -187,10 +187,16 @@ impl Default for Manifest {
             keystore: json!({ "fs": {} }),
             keys: vec![KeyName::minio_backend()],
             default_key: KeyName::minio_backend(),
-            kes: KesSection { port: 7373, image: None, binary: None },
+            kes: KesSection::default(),
             minio: MinioSection::default(),
             buckets: vec![Bucket::named(BucketName::default())],
         }
+    }
+}
+
+impl Default for KesSection {
+    fn default() -> Self {
+        Self { port: 7373, image: None, binary: None }
     }
 }
 

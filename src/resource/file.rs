@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::directory::own;
@@ -41,7 +42,7 @@ impl Resource for FileResource {
     }
 
     fn wanted(&self) -> String {
-        self.state(&self.content, self.mode, self.owner.id())
+        state(&self.content, self.mode, self.owner.id())
     }
 
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {
@@ -52,7 +53,7 @@ impl Resource for FileResource {
         };
         let meta = std::fs::metadata(&self.path).map_err(Error::file("look at", &self.path))?;
         let id = self.owner.id().map(|_| meta.uid());
-        Ok(Observed::ready(self.state(&found, meta.mode() & 0o777, id)))
+        Ok(Observed::ready(state(&found, meta.mode() & 0o777, id)))
     }
 
     async fn create(&self, _: &Context) -> Result<(), Error> {
@@ -87,10 +88,7 @@ impl Resource for FileResource {
     }
 }
 
-impl FileResource {
-    /// Only compared within this process, never printed or stored: a plain digest is enough.
-    fn state(&self, content: &[u8], mode: u32, id: Option<u32>) -> String {
-        use sha2::{Digest as _, Sha256};
-        format!("{} {mode:o} {id:?}", hex::encode(Sha256::digest(content)))
-    }
+/// Only compared within this process, never printed or stored: a plain digest is enough.
+fn state(content: &[u8], mode: u32, id: Option<u32>) -> String {
+    format!("{} {mode:o} {id:?}", hex::encode(Sha256::digest(content)))
 }

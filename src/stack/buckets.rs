@@ -18,7 +18,7 @@ impl Stack {
 
     /// The resource of one declared bucket. Without a key of its own it takes the default key.
     pub fn bucket_resource(&self, bucket: &Bucket) -> BucketResource {
-        let key = || bucket.key.as_ref().unwrap_or_else(|| &self.manifest.default_key).to_string();
+        let key = || bucket.key.as_ref().unwrap_or(&self.manifest.default_key).to_string();
         BucketResource {
             bucket: bucket.name.to_string(),
             encryption: match bucket.encryption {

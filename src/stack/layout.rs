@@ -72,13 +72,13 @@ impl Layout {
     /// [`Error::Environment`] naming the folder that may not be written.
     pub fn check_writable(&self) -> Result<(), Error> {
         let Some(nearest) = self.root.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
-        let problem = if !nearest.is_dir() {
-            "it is not a folder".to_owned()
-        } else {
+        let problem = if nearest.is_dir() {
             match access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
                 Ok(()) => return Ok(()),
                 Err(error) => std::io::Error::from(error).to_string(),
             }
+        } else {
+            "it is not a folder".to_owned()
         };
         Err(Error::Environment {
             what: format!("cannot write to '{}': {problem}", nearest.display()),

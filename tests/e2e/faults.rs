@@ -31,7 +31,7 @@ fn thirty_kills_of_up_end_in_a_verified_stack() {
     let span = full_up();
     for kill in 0..kills {
         let stack = Sandbox::new("");
-        let moment = span.mul_f64((dice.roll() % 1000) as f64 / 1000.0);
+        let moment = span * u32::try_from(dice.roll() % 1000).unwrap() / 1000;
         let mut child = stack.start(&["up"]);
         std::thread::sleep(moment);
         let _ = child.kill();

@@ -9,13 +9,13 @@ use serde_json::Value;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A folder, a name and a manifest with automatic ports.
-pub struct Sandbox {
-    pub name: String,
+pub(crate) struct Sandbox {
+    pub(crate) name: String,
     folder: tempfile::TempDir,
 }
 
 /// True if the tier runs; otherwise says why not.
-pub fn enabled() -> bool {
+pub(crate) fn enabled() -> bool {
     let on = std::env::var_os("KESTACK_E2E").is_some();
     if !on {
         eprintln!("skipped: set KESTACK_E2E=1 to run against a real engine");
@@ -25,7 +25,7 @@ pub fn enabled() -> bool {
 
 impl Sandbox {
     /// A stack with the default key and bucket, or with more lines of manifest.
-    pub fn new(more: &str) -> Self {
+    pub(crate) fn new(more: &str) -> Self {
         let name = format!("kt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
         let sandbox = Self { name, folder };
@@ -34,7 +34,7 @@ impl Sandbox {
     }
 
     /// Writes the manifest anew.
-    pub fn manifest(&self, more: &str) {
+    pub(crate) fn manifest(&self, more: &str) {
         let minio = if more.contains("minio:") { "" } else { "minio: { port: 0, console_port: 0 }\n" };
         let kes = if more.contains("kes:") { "" } else { "kes: { port: 0 }\n" };
         let text = format!("version: v1\nname: {}\n{kes}{minio}{more}", self.name);
@@ -42,22 +42,22 @@ impl Sandbox {
     }
 
     /// Folder in which the manifest lies.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Base folder of the stacks.
-    pub fn base(&self) -> PathBuf {
+    pub(crate) fn base(&self) -> PathBuf {
         self.folder.path().join("stacks")
     }
 
     /// Folder of the stack.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.base().join(&self.name)
     }
 
     /// The tool, ready to run in the folder of the manifest.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path()).env("KESTACK_DIR", self.base());
         for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
@@ -68,12 +68,12 @@ impl Sandbox {
     }
 
     /// Runs the tool to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Runs the tool, which must succeed, and returns what it printed.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "kestack {arguments:?}: {:?}\n{stdout}\n{stderr}", output.status);
@@ -81,13 +81,13 @@ impl Sandbox {
     }
 
     /// Runs the tool with `--output json`.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let all = [arguments, &["--output", "json"]].concat();
         serde_json::from_str(&self.ok(&all)).unwrap()
     }
 
     /// Runs the tool, which must fail with this exit code, and returns its error text.
-    pub fn fails(&self, arguments: &[&str], code: i32) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32) -> String {
         let output = self.run(arguments);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "kestack {arguments:?}\n{}\n{stderr}", text(&output.stdout));
@@ -95,18 +95,18 @@ impl Sandbox {
     }
 
     /// Starts the tool in the background.
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// One variable of `kestack env`.
-    pub fn variable(&self, name: &str) -> String {
+    pub(crate) fn variable(&self, name: &str) -> String {
         let all: Value = serde_json::from_str(&self.ok(&["env", "--shell", "json"])).unwrap();
         all[name].as_str().unwrap_or_else(|| panic!("no {name} in {all}")).to_owned()
     }
 
-    /// A signed S3 request by curl, an implementation of SigV4 that is not ours. Returns status and body.
-    pub fn s3(&self, method: &str, path: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
+    /// A signed S3 request by curl, an implementation of `SigV4` that is not ours. Returns status and body.
+    pub(crate) fn s3(&self, method: &str, path: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
         let (user, password) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
         let url = format!("{}{path}", self.variable("AWS_ENDPOINT_URL_S3"));
         let upload = self.folder.path().join("upload");
@@ -130,13 +130,13 @@ impl Sandbox {
     }
 
     /// Stores an object, which must work.
-    pub fn put(&self, path: &str, body: &[u8]) {
+    pub(crate) fn put(&self, path: &str, body: &[u8]) {
         let (status, answer) = self.s3("PUT", path, Some(body));
         assert_eq!(status, 200, "{}", text(&answer));
     }
 
     /// Reads an object, which must work.
-    pub fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         let (status, body) = self.s3("GET", path, None);
         assert_eq!(status, 200, "{}", text(&body));
         body
@@ -154,17 +154,17 @@ impl Drop for Sandbox {
 }
 
 /// The tool under test: a release build if `KESTACK_BIN` names one.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("KESTACK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kestack").into(), PathBuf::from)
 }
 
 /// Bytes as text.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs the engine's own command line: an observer that is not our code.
-pub fn podman(arguments: &[&str]) -> String {
+pub(crate) fn podman(arguments: &[&str]) -> String {
     let output = Command::new("podman").args(arguments).output().unwrap();
     assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
