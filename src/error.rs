@@ -14,6 +14,16 @@ use crate::template::TemplateError;
 /// Why a verb failed. The text is for people: the failing call, the cause, and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A server ended instead of becoming ready.
+    #[error("{what} ended with exit code {code}; the last it said:\n  {said}")]
+    Ended {
+        /// Which server.
+        what: String,
+        /// Its exit code.
+        code: i64,
+        /// The end of its log.
+        said: String,
+    },
     /// The engine is missing or refused a call.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -93,7 +103,7 @@ impl Error {
         match self {
             Self::Manifest(_) | Self::Usage { .. } => 2,
             Self::NotRunning(_) => 3,
-            Self::NotReady { .. } | Self::Unhealthy(_) => 4,
+            Self::Ended { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
             Self::Verification(_) => 5,
             Self::Environment { .. } | Self::Supply(_) | Self::Engine(EngineError::NotFound(_)) => 6,
             _ => 1,

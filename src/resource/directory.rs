@@ -27,7 +27,7 @@ impl Resource for DirectoryResource {
     }
 
     fn name(&self) -> String {
-        self.path.display().to_string()
+        shown(&self.path)
     }
 
     fn wanted(&self) -> String {
@@ -67,6 +67,12 @@ impl Resource for DirectoryResource {
     async fn replace(&self, context: &Context) -> Result<(), Error> {
         self.create(context).await
     }
+}
+
+/// The last two parts of a path: enough to tell a stack's files apart.
+pub(super) fn shown(path: &Path) -> String {
+    let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
+    Path::new(parent).join(path.file_name().unwrap_or_default()).display().to_string()
 }
 
 fn state(mode: u32, id: Option<u32>) -> String {

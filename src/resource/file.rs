@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::directory::own;
+use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
 use crate::error::Error;
 use crate::plan::Observed;
@@ -38,7 +38,7 @@ impl Resource for FileResource {
     }
 
     fn name(&self) -> String {
-        self.path.display().to_string()
+        shown(&self.path)
     }
 
     fn wanted(&self) -> String {

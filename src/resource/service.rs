@@ -70,7 +70,11 @@ impl Resource for ServiceResource {
 
     async fn create(&self, context: &Context) -> Result<(), Error> {
         context.engine.start_container(&self.container).await?;
-        probe::until_ready(&self.name(), DEADLINE, || self.ask(context)).await
+        let name = self.name();
+        tokio::select! {
+            ready = probe::until_ready(&name, DEADLINE, || self.ask(context)) => ready,
+            ended = self.ended(context) => Err(ended?),
+        }
     }
 
     async fn remove(&self, context: &Context) -> Result<(), Error> {
@@ -88,6 +92,30 @@ impl Resource for ServiceResource {
 }
 
 impl ServiceResource {
+    /// Waits until the server's process is gone for good, and returns the error that says so: nobody should wait
+    /// out the deadline for a server that has given up.
+    async fn ended(&self, context: &Context) -> Result<Error, Error> {
+        let mut looks = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            looks.tick().await;
+            let pod = context.engine.pod(&self.pod).await?;
+            let found = pod.iter().flat_map(|pod| &pod.containers).find(|container| container.name == self.container);
+            let Some(code) = found.filter(|container| !container.running).and_then(|found| found.exit_code) else {
+                continue;
+            };
+            return Ok(Error::Ended { what: self.name(), code, said: self.last_words(context).await? });
+        }
+    }
+
+    async fn last_words(&self, context: &Context) -> Result<String, Error> {
+        let mut log = context.engine.logs(&self.container, Some(5), false).await?;
+        let mut lines = Vec::new();
+        while let Some(line) = log.recv().await {
+            lines.push(line.text);
+        }
+        Ok(lines.join("\n  "))
+    }
+
     async fn ask(&self, context: &Context) -> Result<(), Error> {
         match self.probe {
             Probe::Kes => Ok(context.kes.ready().await?),
