@@ -16,6 +16,9 @@ const API_KEY: [&str; 3] = ["MINIO_KES_API_KEY", "KES_API_KEY", "MINIO_KMS_KES_A
 const KEY_FILE: [&str; 3] = ["MINIO_KES_KEY_FILE", "KES_CLIENT_KEY", "MINIO_KES_CLIENT_KEY"];
 const CERT_FILE: [&str; 3] = ["MINIO_KES_CERT_FILE", "KES_CLIENT_CERT", "MINIO_KES_CLIENT_CERT"];
 
+/// Ours: the original has no way to name a CA but `SSL_CERT_FILE`, which changes it for every program of a shell.
+const CA_PATH: [&str; 3] = ["MINIO_KES_CA_PATH", "KES_CA_PATH", "MINIO_KMS_KES_CAPATH"];
+
 const DEFAULT_SERVER: &str = "127.0.0.1:7373";
 
 /// The variables of the process, read once at start.
@@ -74,8 +77,18 @@ impl Session<'_> {
         api_key: Option<&str>,
     ) -> Result<Client, CliError> {
         let credentials = self.credentials(api_key)?;
-        let trust = if flags.insecure { Trust::Insecure } else { Trust::System };
+        let trust = if flags.insecure { Trust::Insecure } else { self.trust()? };
         Ok(Client::new(&self.servers(servers), credentials, &trust, Timeouts::default())?)
+    }
+
+    /// The CA file that the environment names, else the system's roots.
+    fn trust(&self) -> Result<Trust, CliError> {
+        let path = self.environment.first(&CA_PATH);
+        if path.is_empty() {
+            return Ok(Trust::System);
+        }
+        let pem = fs::read(&path).map_err(|error| CliError::message(format!("cannot read CA '{path}': {error}")))?;
+        Ok(Trust::Pem(pem))
     }
 
     /// The servers of the command line, else of the environment, else the default one.
