@@ -49,6 +49,9 @@ pub enum Error {
     /// An image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A signal ended the verb.
+    #[error("interrupted\n  `kestack up` finishes what was begun, `kestack down` removes it")]
+    Interrupted,
     /// KES refused a call or did not answer.
     #[error("{0}")]
     Kes(#[from] kes_server::client::ClientError),
@@ -77,6 +80,9 @@ pub enum Error {
     /// There is no MinIO or no `kes` to be had.
     #[error(transparent)]
     Supply(#[from] SupplyError),
+    /// The system does not let us wait for signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[source] std::io::Error),
     /// A template could not be rendered.
     #[error(transparent)]
     Template(#[from] TemplateError),

@@ -4,7 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kestack::cli::{self, Cli};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Runs the verb, or ends it early on a signal: what it holds is given back, what it began the next `up` finishes.
+async fn run(cli: &Cli) -> Result<(), kestack::Error> {
+    if cli.handles_signals() {
+        return cli.run().await;
+    }
+    let mut terminate = signal(SignalKind::terminate()).map_err(kestack::Error::Signals)?;
+    tokio::select! {
+        result = cli.run() => result,
+        _ = tokio::signal::ctrl_c() => Err(kestack::Error::Interrupted),
+        _ = terminate.recv() => Err(kestack::Error::Interrupted),
+    }
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -18,7 +32,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli.run()) {
+    match runtime.block_on(run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::report(&error);

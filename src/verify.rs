@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use kes_server::auth::Identity;
 use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::Signal;
 use crate::error::Error;
@@ -124,9 +125,11 @@ async fn revoked(
         between = Some(context.s3.get_object(bucket, &canary.name).await);
         Ok::<_, Error>(())
     };
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let refused = tokio::select! {
         result = refused => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Verification("interrupted".into())),
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        _ = terminate.recv() => Err(Error::Interrupted),
     };
     permit(stack, context, &minio, true).await?;
     refused?;

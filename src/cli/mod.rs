@@ -115,6 +115,11 @@ impl Cli {
         self.globals.verbose
     }
 
+    /// True if the verb must put something right before it ends early, and does so itself.
+    pub fn handles_signals(&self) -> bool {
+        matches!(self.verb, Verb::Verify(_))
+    }
+
     /// Does what was asked.
     ///
     /// # Errors

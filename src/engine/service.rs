@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -15,6 +16,8 @@ use super::configuration;
 use super::host::Host;
 use super::transport;
 
+/// Start of the names of the service's folders.
+const FOLDER: &str = "kestack-podman-";
 /// How long the service may take until it answers; some 50 ms on an idle host.
 const START: Duration = Duration::from_secs(20);
 /// How often the socket is tried meanwhile.
@@ -54,12 +57,17 @@ pub(super) struct Service {
     socket: PathBuf,
     /// Holds socket, configuration and output; mode 0700, removed at the end.
     _folder: TempDir,
+    /// Locked as long as we live: tells the next kestack whether the folder was abandoned.
+    _held: File,
 }
 
 impl Service {
     /// Starts the service with `podman` and returns once its socket takes connections.
     pub(super) async fn start(podman: &Path, host: &Host, env: &Env<'_>) -> Result<Self, ServiceError> {
-        let folder = tempfile::Builder::new().prefix("kestack-podman-").tempdir()?;
+        clear_abandoned();
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir()?;
+        let held = File::open(folder.path())?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)?;
         let socket = folder.path().join("podman.sock");
         let output = folder.path().join("output");
         let mut command = Command::new(podman);
@@ -74,7 +82,7 @@ impl Service {
         let mut child = command.spawn()?;
         let opened = timeout(START, opened(&mut child, &socket, &output)).await.unwrap_or(Err(ServiceError::Silent));
         let keep_alive = tokio::spawn(keep_alive(socket.clone()));
-        let service = Self { child, keep_alive, socket, _folder: folder };
+        let service = Self { child, keep_alive, socket, _folder: folder, _held: held };
         opened.map(|()| service)
     }
 
@@ -91,6 +99,25 @@ impl Drop for Service {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
             tracing::debug!(%error, "the podman service is gone already");
+        }
+    }
+}
+
+/// Removes the folders of kestacks that were killed. Their services end by themselves.
+fn clear_abandoned() {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER)) {
+        let old = entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|made| {
+            // not one that another kestack made a moment ago and has yet to lock
+            made.elapsed().is_ok_and(|age| age > Duration::from_secs(5))
+        });
+        let free = || {
+            let folder = File::open(entry.path()).ok()?;
+            flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()
+        };
+        if old && free().is_some() {
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::debug!(folder = %entry.path().display(), ?removed, "removed what a killed kestack left");
         }
     }
 }
