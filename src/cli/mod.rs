@@ -47,7 +47,7 @@ Exit codes:
 #[derive(Debug, Args)]
 struct Globals {
     /// The manifest; without it kestack.yaml is looked for upwards from here
-    #[arg(short, long, global = true, value_name = "FILE", env = "KESTACK_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "KESTACK_FILE")]
     file: Option<PathBuf>,
     /// Name of the stack, instead of the manifest's
     #[arg(short, long, global = true, env = "KESTACK_NAME")]
@@ -147,4 +147,14 @@ impl Cli {
 /// Prints an error the way all verbs do: what happened, then what to do.
 pub fn report(error: &Error) {
     output::error(&error.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
 }
