@@ -186,6 +186,7 @@ fn socket_path(value: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::{FakeEngine, Reply};
     use super::*;
 
     async fn refusal(kind: EngineKind, host: Option<&str>, variables: &[(&str, &str)]) -> String {
@@ -202,6 +203,26 @@ mod tests {
         assert!(text.contains("os error 2"), "{text}");
         let text = refusal(EngineKind::Podman, Some("/nonexistent/flag"), &variables).await;
         assert!(text.starts_with("--host"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn podman_is_known_by_the_head_of_its_ping() {
+        let engine = FakeEngine::start(|_| Reply::Answer(200, "OK"));
+        let env = |name: &str| (name == "CONTAINER_HOST").then(|| format!("unix://{}", engine.socket().display()));
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env };
+        let connection = connect(&wish).await.unwrap();
+        assert_eq!(connection.engine.info().version, "4.3.1");
+        assert_eq!(connection.engine.info().rootless, !geteuid().is_root());
+        assert!(engine.requests().iter().all(|request| request == "GET /_ping"));
+    }
+
+    #[tokio::test]
+    async fn docker_is_told_apart() {
+        let engine = FakeEngine::start(|_| {
+            Reply::Cut("HTTP/1.1 200 OK\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\n\r\nOK")
+        });
+        let text = refusal(EngineKind::Auto, engine.socket().to_str(), &[]).await;
+        assert!(text.contains("there Docker/20.10.24 (linux) answers"), "{text}");
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 mod compat;
 mod configuration;
 pub mod discover;
+#[cfg(test)]
+mod fake;
 mod hint;
 pub(crate) mod host;
 mod listener;

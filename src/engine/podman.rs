@@ -20,6 +20,8 @@ use crate::image::Archive;
 
 mod answer;
 mod body;
+#[cfg(test)]
+mod tests;
 
 /// How long a call may take that only looks.
 const LOOK: Duration = Duration::from_secs(15);

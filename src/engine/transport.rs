@@ -166,3 +166,73 @@ fn origin_form<B>(request: Request<B>) -> Request<B> {
     head.headers.insert(HOST, HeaderValue::from_static("localhost"));
     Request::from_parts(head, body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeEngine, Reply};
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(20);
+
+    async fn ping(socket: &Socket, deadline: Duration) -> Result<Answer, TransportError> {
+        socket.call(Method::GET, "/_ping", None, deadline).await
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again() {
+        let engine = FakeEngine::start(|_| Reply::Answer(200, "OK"));
+        let socket = Socket::new(engine.socket());
+        for _ in 0..3 {
+            assert_eq!(ping(&socket, LONG).await.unwrap().body, "OK");
+        }
+        assert_eq!(engine.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_engine_closed_is_replaced() {
+        let engine = FakeEngine::start(|_| Reply::Cut("HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nOK"));
+        let socket = Socket::new(engine.socket());
+        for _ in 0..3 {
+            assert_eq!(ping(&socket, LONG).await.unwrap().body, "OK");
+        }
+        assert_eq!(engine.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn requests_side_by_side_do_not_wait_for_each_other() {
+        let engine = FakeEngine::start(|line| match line {
+            "GET /_ping" => Reply::Answer(200, "OK"),
+            _ => Reply::Silence,
+        });
+        let socket = Socket::new(engine.socket());
+        let silent = socket.call(Method::GET, "/silent", None, SHORT);
+        let (silent, answered) = tokio::join!(silent, ping(&socket, LONG));
+        assert!(matches!(silent, Err(TransportError::Deadline(SHORT))));
+        assert_eq!(answered.unwrap().status, 200);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_is_an_error() {
+        for cut in ["", "HTTP/1.1 200 X\r\nContent-", "HTTP/1.1 200 X\r\nContent-Length: 20\r\n\r\nhalf"] {
+            let engine = FakeEngine::start(move |_| Reply::Cut(cut));
+            let error = ping(&Socket::new(engine.socket()), LONG).await.unwrap_err();
+            assert!(matches!(error, TransportError::Http(_) | TransportError::Answer(_)), "{cut:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_held() {
+        let engine = FakeEngine::start(|_| Reply::Cut("HTTP/1.1 200 X\r\nContent-Length: 99999999\r\n\r\n"));
+        assert!(ping(&Socket::new(engine.socket()), LONG).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_serves_names_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let stale = folder.path().join("stale");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        let error = ping(&Socket::new(&stale), LONG).await.unwrap_err().to_string();
+        assert!(error.contains(stale.to_str().unwrap()) && error.contains("Connection refused"), "{error}");
+    }
+}
