@@ -91,6 +91,8 @@ impl Engine for Store {
     }
 }
 
+const KES: KesSection = KesSection { port: 7373, image: None, binary: None };
+
 /// A folder with a program in it.
 fn folder_with(name: &str, content: &[u8]) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
@@ -205,9 +207,9 @@ async fn a_build_that_fails_shows_the_last_words_of_go() {
 #[test]
 fn kes_is_found_in_path_or_its_absence_is_explained() {
     let folder = folder_with("kes", &executable());
-    let source = kes(&KesSection::default(), &variables(&[("PATH", folder.path())])).unwrap();
+    let source = kes(&KES, &variables(&[("PATH", folder.path())])).unwrap();
     assert!(source.reference().starts_with("localhost/kestack/kes:"), "{source}");
     let folder = folder_with("kes", b"not a program");
-    let error = kes(&KesSection::default(), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
+    let error = kes(&KES, &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
     assert!(error.contains("no Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
 }
