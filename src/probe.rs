@@ -26,7 +26,11 @@ where
         match tokio::time::timeout(left, question()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(refusal)) => last = refusal.to_string(),
-            Err(_) => return Err(Error::NotReady { what: what.to_owned(), after: deadline, last }),
+            Err(_) => {}
+        }
+        // A question that never waits is never interrupted by its timeout.
+        if start.elapsed() >= deadline {
+            return Err(Error::NotReady { what: what.to_owned(), after: deadline, last });
         }
         tokio::time::sleep(INTERVAL).await;
     }
