@@ -29,7 +29,7 @@ impl Wish {
     pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         let mut manifest = manifest::load(globals.file.as_deref(), &here, &environment)?.manifest;
-        if let Some(name) = &globals.name {
+        if let Some(name) = &globals.stack {
             manifest.name = name.parse().map_err(|error| Error::Usage {
                 what: format!("--name: {error}"),
                 hint: "use letters, digits, `-` and `_`".into(),

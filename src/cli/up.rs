@@ -50,12 +50,12 @@ pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref())?;
+    wish.layout().check_writable()?;
     let images = Images {
         kes: supply::kes(&wish.manifest.kes, &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
     let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
-    stack.layout.check_writable()?;
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports).unwrap_or_default();
     stack.ports.check_free(&held)?;
     Ok((stack, images))

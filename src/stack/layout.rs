@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
-
 use crate::error::Error;
 
 /// The folder tree of one stack.
@@ -73,9 +71,10 @@ impl Layout {
     pub fn check_writable(&self) -> Result<(), Error> {
         let Some(nearest) = self.root.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
         let problem = if nearest.is_dir() {
-            match access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
-                Ok(()) => return Ok(()),
-                Err(error) => std::io::Error::from(error).to_string(),
+            // the only way to know, also for root: read-only file systems, quotas, /proc
+            match tempfile::tempdir_in(nearest) {
+                Ok(_) => return Ok(()),
+                Err(error) => error.to_string(),
             }
         } else {
             "it is not a folder".to_owned()

@@ -9,7 +9,7 @@ fn proves_every_encrypted_bucket() {
     if !enabled() {
         return;
     }
-    let stack = Sandbox::new("buckets:\n  - { name: kms }\n  - { name: s3, encryption: sse-s3 }\n");
+    let stack = Sandbox::new("buckets:\n  - { name: kms }\n  - { name: sse-s3, encryption: sse-s3 }\n");
     stack.ok(&["up"]);
     let report = stack.json(&["verify"]);
     assert_eq!(report["proven"], true, "{report}");
