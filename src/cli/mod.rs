@@ -50,7 +50,7 @@ struct Globals {
     #[arg(long, global = true, value_name = "FILE", env = "KESTACK_FILE")]
     file: Option<PathBuf>,
     /// Name of the stack, instead of the manifest's
-    #[arg(short, long = "name", global = true, value_name = "NAME", env = "KESTACK_NAME")]
+    #[arg(short = 'n', long = "name", global = true, value_name = "NAME", env = "KESTACK_NAME")]
     stack: Option<String>,
     /// Folder in which stacks keep their files; by default `kestack` in the user's data folder
     #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
