@@ -112,11 +112,13 @@ impl Sandbox {
         let upload = self.folder.path().join("upload");
         let answer = self.folder.path().join("answer");
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "30", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-"]);
+        curl.args(["-sS", "--max-time", "30", "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-"]);
         curl.arg("-o").arg(&answer).args(["-w", "%{http_code}", &url]);
         if let Some(body) = body {
             std::fs::write(&upload, body).unwrap();
-            curl.arg("--data-binary").arg(format!("@{}", upload.display()));
+            curl.arg("-T").arg(&upload);
+        } else {
+            curl.args(["-X", method]);
         }
         curl.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = curl.spawn().unwrap();
