@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
@@ -56,23 +56,13 @@ impl Resource for FileResource {
         Ok(Observed::ready(state(&found, meta.mode() & 0o777, id)))
     }
 
+    /// Off the runtime's threads: a sync to disk must not hold up the pod that is made at the same time.
     async fn create(&self, _: &Context) -> Result<(), Error> {
-        let folder = self.path.parent().unwrap_or(&self.path);
-        let write = Error::file("write", &self.path);
-        let mut file = match tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder) {
-            Ok(file) => file,
-            Err(error) => return Err(write(error)),
-        };
-        let done = file
-            .write_all(&self.content)
-            .and_then(|()| file.as_file().set_permissions(std::fs::Permissions::from_mode(self.mode)))
-            .and_then(|()| file.as_file().sync_all());
-        if let Err(error) = done {
-            return Err(write(error));
-        }
-        own(file.path(), self.owner)?;
-        file.persist(&self.path).map_err(|error| write(error.error))?;
-        Ok(())
+        let (path, content, mode, owner) = (self.path.clone(), self.content.clone(), self.mode, self.owner);
+        let write = move || write(&path, &content, mode, owner);
+        tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| {
+            Err(Error::file("write", &self.path)(std::io::Error::other(error)))
+        })
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
@@ -86,6 +76,20 @@ impl Resource for FileResource {
     async fn replace(&self, context: &Context) -> Result<(), Error> {
         self.create(context).await
     }
+}
+
+/// Writes beside the file and renames: readers see the old content or the new, a crash leaves one of them.
+fn write(path: &Path, content: &[u8], mode: u32, owner: Owner) -> Result<(), Error> {
+    let failed = |error| Error::file("write", path)(error);
+    let folder = path.parent().unwrap_or(path);
+    let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder).map_err(failed)?;
+    file.write_all(content)
+        .and_then(|()| file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    own(file.path(), owner)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// Only compared within this process, never printed or stored: a plain digest is enough.
