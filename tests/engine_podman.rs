@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,12 @@ async fn with_podman(test: &str, body: impl AsyncFnOnce(&Fixture)) {
     let result = AssertUnwindSafe(body(&fixture)).catch_unwind().await;
     fixture.engine().remove_pod(&fixture.name).await.unwrap();
     assert_eq!(fixture.engine().pod(&fixture.name).await.unwrap(), None);
+    let removed = Command::new("podman").args(["rmi", &fixture.image]).output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    let socket = PathBuf::from(fixture.engine().info().address.trim_start_matches("unix://"));
+    let ours = !socket.starts_with("/run");
+    drop(fixture);
+    assert!(!ours || !socket.exists(), "our own service goes with its connection");
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }
@@ -56,7 +63,12 @@ impl Fixture {
     async fn new(test: &str) -> Self {
         let wish = EngineWish { kind: EngineKind::Podman, host: None, env: &environment };
         let connection = connect(&wish).await.unwrap();
-        let binary = PAUSE.iter().map(PathBuf::from).find(|path| path.exists()).expect("Podman brings catatonit");
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("program");
+        let pause = PAUSE.iter().find_map(|path| std::fs::read(path).ok()).expect("Podman brings catatonit");
+        // Bytes of its own make it an image of its own, which can be removed at the end.
+        std::fs::write(&binary, [pause.as_slice(), test.as_bytes(), &std::process::id().to_le_bytes()].concat())
+            .unwrap();
         let archive = compose(&ImageRecipe { name: "kes", binary }, None, None).unwrap();
         let (id, tag) = (archive.identity().id.clone(), archive.identity().tag.clone());
         connection.engine.load_image(archive).await.unwrap();

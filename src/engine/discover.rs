@@ -94,7 +94,7 @@ async fn at(name: &str, value: &str) -> Result<Connection, EngineError> {
         Ok(Found::Docker { server }) => Err(not(format!(
             "there {server} answers\n  kestack drives Podman so far: unset it, or name Podman's socket with --host"
         ))),
-        Err(error) => Err(not(format!("{error}\n  unset it to have kestack look elsewhere"))),
+        Err(error) => Err(not(format!("{}\n  unset it to have kestack look elsewhere", why(&error)))),
     }
 }
 
@@ -105,7 +105,7 @@ async fn first_of(places: Vec<(&str, PathBuf)>, env: &Env<'_>) -> Result<Connect
         match ask(&path).await {
             Ok(Found::Podman { version, rootless }) => return podman(path, version, rootless, None),
             Ok(Found::Docker { server }) => tried.push(format!("{what}, {}: {server} answers", path.display())),
-            Err(error) => tried.push(format!("{what}, {}: {error}", path.display())),
+            Err(error) => tried.push(format!("{what}, {}: {}", path.display(), why(&error))),
         }
     }
     match own_service(env).await {
@@ -172,6 +172,14 @@ async fn ask(path: &Path) -> Result<Found, TransportError> {
         Some(version) => Found::Podman { version, rootless: peer.uid() != 0 },
         None => Found::Docker { server: header(&answer.headers, "server").unwrap_or_else(|| "something else".into()) },
     })
+}
+
+/// Why a socket whose path is named already does not do.
+fn why(error: &TransportError) -> String {
+    match error {
+        TransportError::Connect { source, .. } => format!("cannot connect: {source}"),
+        other => other.to_string(),
+    }
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
