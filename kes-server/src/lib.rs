@@ -1,12 +1,17 @@
 //! A drop-in KES: the server and the command line, and the library that both and kestack share.
 //!
 //! [`crypto`] makes and opens keys and ciphertexts and knows nobody. [`auth`] says who calls and what they may do.
-//! [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`client`] speaks to a
-//! running server. [`cli`] is the command line.
+//! [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`server`] listens and hands
+//! requests to the API. [`client`] speaks to a running server. [`cli`] is the command line.
 
+mod api;
 pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;
 pub mod keystore;
+mod log;
+mod metrics;
+mod process;
+pub mod server;

@@ -1,0 +1,88 @@
+//! Who may call a route (kes-api §3).
+
+use super::{
+    Peer, Service, State,
+    error::ApiError,
+    route::{Auth, Match},
+};
+use crate::{
+    auth::{Access, Decision, Identity},
+    config::Level,
+    keystore::{Backend, Cache},
+    log::Subject,
+    metrics::Metrics,
+};
+
+/// A call that may be served. Handlers require one, and only [`authorize`] makes it.
+#[derive(Debug)]
+pub(super) struct Authorized<'a> {
+    service: &'a Service,
+    state: &'a State,
+    identity: Option<&'a Identity>,
+    resource: &'a str,
+}
+
+impl<'a> Authorized<'a> {
+    pub(super) fn service(&self) -> &'a Service {
+        self.service
+    }
+
+    pub(super) fn state(&self) -> &'a State {
+        self.state
+    }
+
+    pub(super) fn access(&self) -> &'a Access {
+        &self.state.access
+    }
+
+    pub(super) fn keys(&self) -> &'a Cache<Backend> {
+        &self.state.keys
+    }
+
+    pub(super) fn metrics(&self) -> &'a Metrics {
+        &self.service.metrics
+    }
+
+    /// The caller; nobody on routes that do not ask.
+    pub(super) fn identity(&self) -> Option<&'a Identity> {
+        self.identity
+    }
+
+    /// What follows the route's prefix in the path.
+    pub(super) fn resource(&self) -> &'a str {
+        self.resource
+    }
+}
+
+/// Lets a call through or refuses it. Refusals are logged with the rule that decided.
+pub(super) fn authorize<'a>(
+    service: &'a Service,
+    state: &'a State,
+    peer: &'a Peer,
+    found: Match<'a>,
+    subject: Subject<'_>,
+) -> Result<Authorized<'a>, ApiError> {
+    let authorized = |identity| Authorized { service, state, identity, resource: found.resource };
+    if found.effective.auth == Auth::None {
+        return Ok(authorized(peer.identity.as_ref().ok()));
+    }
+    let identity = peer.identity.as_ref().map_err(|error| ApiError::Certificate(*error))?;
+    let decision = state.access.decide(identity, found.path);
+    if decision.is_allowed() {
+        return Ok(authorized(Some(identity)));
+    }
+    service.log.request_error(Level::INFO, &reason(decision), subject);
+    Err(ApiError::Denied)
+}
+
+fn reason(decision: Decision<'_>) -> String {
+    match decision {
+        Decision::Denied { policy, rule } => {
+            format!("access denied: rejected by policy '{policy}': deny rule '{rule}' matches")
+        }
+        Decision::NotAllowed { policy } => {
+            format!("access denied: rejected by policy '{policy}': no allow rule matches")
+        }
+        _ => "access denied: identity not found".into(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What the API answers when it does not do what it was asked (kes-api §1.7). The only file with status codes.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::{
+    json,
+    reply::{self, JSON, Reply, ReplyBody},
+};
+use crate::{config::Level, crypto::CryptoError, keystore::KeyStoreError};
+
+/// A refusal: what the client is told, and separately what the error log is told.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// No client certificate, or more than one.
+    Certificate(CertificateError),
+    /// The identity may not do this.
+    Denied,
+    /// The route takes another method.
+    Method { received: String, expected: &'static str },
+    /// A name or pattern that breaks the rule for names.
+    Invalid { what: What, value: String },
+    /// The body is not what the route takes.
+    Body { what: &'static str, cause: String },
+    /// The key of an import cannot be used.
+    Import(ImportError),
+    /// Nothing has this name.
+    NotFound(What),
+    /// The keystore did not do its part.
+    KeyStore { operation: &'static str, cause: KeyStoreError },
+    /// A key refused an operation.
+    Crypto { operation: &'static str, cause: CryptoError },
+    /// Readiness: the keystore is not there.
+    NotReady(KeyStoreError),
+    /// The route's timeout is over.
+    TimedOut,
+    /// A defect of the server.
+    Internal { operation: &'static str, cause: String },
+}
+
+/// What is wrong with the client certificates of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateError {
+    /// None that identifies a client.
+    Missing,
+    /// More than one.
+    Several,
+}
+
+/// What names and patterns are names and patterns of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What {
+    Key,
+    Policy,
+    Identity,
+    Pattern,
+}
+
+/// Why a key cannot be imported.
+#[derive(Debug)]
+pub(super) enum ImportError {
+    Algorithm(String),
+    Length(String),
+}
+
+impl ApiError {
+    pub(super) fn internal(operation: &'static str, cause: impl fmt::Display) -> Self {
+        Self::Internal { operation, cause: cause.to_string() }
+    }
+
+    /// Status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Certificate(_) | Self::Invalid { .. } | Self::Body { .. } => StatusCode::BAD_REQUEST,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Import(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::KeyStore { cause, .. } => match cause {
+                KeyStoreError::Exists => StatusCode::BAD_REQUEST,
+                KeyStoreError::NotFound => StatusCode::NOT_FOUND,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Crypto { cause, .. } => match cause {
+                CryptoError::NotAuthentic => StatusCode::BAD_REQUEST,
+                CryptoError::NoHmacKey => StatusCode::CONFLICT,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            Self::NotReady(KeyStoreError::Unreachable(_)) | Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotReady(_) => StatusCode::BAD_GATEWAY,
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The client's text. Clients compare some of these byte for byte.
+    fn message(&self) -> Cow<'static, str> {
+        match self {
+            Self::Certificate(CertificateError::Missing) => "tls: client certificate is required".into(),
+            Self::Certificate(CertificateError::Several) => "tls: received more than one client certificate".into(),
+            Self::Denied => "not authorized: insufficient permissions".into(),
+            Self::Method { received, expected } => format!("received method '{received}' expected '{expected}'").into(),
+            Self::Invalid { what: What::Pattern, value } => {
+                format!("listing pattern '{value}' is empty, too long or is invalid").into()
+            }
+            Self::Invalid { what, value } => {
+                format!("{} '{value}' is empty, too long or contains invalid characters", what.name()).into()
+            }
+            Self::Body { what, .. } => (*what).into(),
+            Self::Import(ImportError::Algorithm(name)) => format!("algorithm '{name}' is not supported").into(),
+            Self::Import(ImportError::Length(name)) => format!("invalid key size for '{name}'").into(),
+            Self::NotFound(what) => format!("{} does not exist", what.noun()).into(),
+            Self::KeyStore { cause: KeyStoreError::Exists, .. } => "key already exists".into(),
+            Self::KeyStore { cause: KeyStoreError::NotFound, .. } => "key does not exist".into(),
+            Self::Crypto { cause: CryptoError::NotAuthentic, .. } => {
+                "decryption failed: ciphertext is not authentic".into()
+            }
+            Self::Crypto { cause: CryptoError::NoHmacKey, .. } => "key does not support HMAC".into(),
+            Self::KeyStore { operation, .. } | Self::Crypto { operation, .. } | Self::Internal { operation, .. } => {
+                (*operation).into()
+            }
+            Self::NotReady(KeyStoreError::Unreachable(_)) => "key store is not reachable".into(),
+            Self::NotReady(_) => "key store is unavailable".into(),
+            Self::TimedOut => "request timed out".into(),
+        }
+    }
+
+    /// What the error log says and at which level; `None` for what is the client's business alone.
+    pub(super) fn log_entry(&self) -> Option<(Level, String)> {
+        let entry = match self {
+            Self::KeyStore { cause: KeyStoreError::Exists | KeyStoreError::NotFound, .. }
+            | Self::Crypto { cause: CryptoError::NotAuthentic | CryptoError::NoHmacKey, .. } => return None,
+            Self::Body { cause, .. } | Self::Internal { cause, .. } => (Level::ERROR, cause.clone()),
+            Self::KeyStore { cause, .. } => (Level::ERROR, cause.to_string()),
+            Self::Crypto { cause, .. } => (Level::ERROR, cause.to_string()),
+            Self::NotReady(cause) => (Level::WARN, cause.to_string()),
+            Self::TimedOut => (Level::ERROR, "request timed out: the keystore did not answer in time".into()),
+            Self::Certificate(_) => (Level::DEBUG, self.message().into_owned()),
+            _ => return None,
+        };
+        Some(entry)
+    }
+
+    /// The response. There is a newline inside the object and none behind it, as in the original.
+    pub(super) fn into_reply(self) -> Reply {
+        let message = json::quoted(&self.message());
+        let mut reply = reply::typed(JSON, Bytes::from([b"{\"message\":", message.as_slice(), b"\n}"].concat()));
+        *reply.status_mut() = self.status();
+        if let Self::Method { expected, .. } = self {
+            let expected = HeaderValue::from_static(expected);
+            reply.headers_mut().insert(header::ACCEPT, expected.clone());
+            reply.headers_mut().insert(header::ALLOW, expected);
+        }
+        reply
+    }
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key name",
+            Self::Policy => "policy name",
+            Self::Identity => "identity",
+            Self::Pattern => "listing pattern",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Policy => "policy",
+            Self::Identity => "identity",
+            Self::Pattern => "pattern",
+        }
+    }
+}
+
+/// For a path that no route has; no authentication is needed to learn that.
+pub(super) fn no_route() -> Reply {
+    let mut reply = reply::typed(
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Bytes::from_static(b"404 page not found\n"),
+    );
+    *reply.status_mut() = StatusCode::NOT_FOUND;
+    reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+/// For a request that is not even about a path.
+pub(super) fn no_path() -> Reply {
+    let mut reply = reply::empty();
+    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    reply
+}
+
+/// To the clean form of a path. Keeps the method, as Go from 1.26 on does.
+pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
+    let Ok(value) = HeaderValue::from_str(location) else { return no_path() };
+    let mut reply = if with_body {
+        let page = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape_html(location));
+        reply::typed(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(page))
+    } else {
+        reply::empty()
+    };
+    *reply.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    reply.headers_mut().insert(header::LOCATION, value);
+    reply
+}
+
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
+}
+
+/// Without the body, which a response to HEAD must not have; the header still tells its length.
+pub(super) fn without_body(reply: Reply) -> Reply {
+    let (head, _) = reply.into_parts();
+    Response::from_parts(head, ReplyBody::Full(Bytes::new()))
+}

@@ -1,0 +1,187 @@
+//! The HTTP API (kes-api §1): from a request and who sent it to a response.
+//!
+//! One way through: [`handle`] finds the row of the route table, checks method and caller, hands the request to the
+//! handler of the row within the row's limits, and counts, audits and logs around it.
+
+mod authorize;
+mod error;
+mod identity;
+mod json;
+mod key;
+mod log;
+mod path;
+mod payload;
+mod policy;
+mod reply;
+mod route;
+mod state;
+mod system;
+
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, request};
+use hyper::body::Incoming;
+
+pub use self::error::CertificateError;
+use self::{
+    authorize::Authorized,
+    error::ApiError,
+    payload::Payload,
+    reply::Reply,
+    route::{Endpoint, Match},
+};
+pub(crate) use self::{
+    reply::ReplyBody,
+    state::{Service, State},
+    system::go_arch,
+};
+use crate::{
+    auth::Identity,
+    log::{Outcome, Subject},
+    metrics::Metrics,
+};
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Address without the port.
+    pub(crate) ip: String,
+    /// Identity by the client certificate.
+    pub(crate) identity: Result<Identity, CertificateError>,
+}
+
+/// Serves one request.
+pub(crate) async fn handle(service: &Service, peer: &Peer, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let reply = dispatch(service, peer, &head, body).await;
+    if head.method == Method::HEAD { error::without_body(reply) } else { reply }
+}
+
+async fn dispatch(service: &Service, peer: &Peer, head: &request::Parts, body: Incoming) -> Reply {
+    let started = Instant::now();
+    let state = service.state();
+    let is_read = head.method == Method::GET || head.method == Method::HEAD;
+    let path = match path::decoded(&head.uri, is_read) {
+        Ok(path) => path,
+        Err(reply) => return reply,
+    };
+    let Some(found) = state.routes.find(&path) else {
+        return if state.routes.has_directory(&path) {
+            path::to_directory(&head.uri, is_read)
+        } else {
+            error::no_route()
+        };
+    };
+    if !found.route.method.accepts(&head.method) {
+        let expected = found.route.method.as_str();
+        return ApiError::Method { received: head.method.to_string(), expected }.into_reply();
+    }
+    let subject = Subject {
+        method: head.method.as_str(),
+        path: &path,
+        ip: &peer.ip,
+        identity: peer.identity.as_ref().map_or("", Identity::as_str),
+    };
+    let payload = Payload::new(&head.headers, body, found.route.max_body);
+    let result = match authorize::authorize(service, &state, peer, found, subject) {
+        Ok(call) => serve(call, found, payload, started).await,
+        Err(refusal) => Err(refusal),
+    };
+    conclude(service, found, subject, started, result)
+}
+
+/// Runs the handler within the route's timeout. When that is over the work is dropped, whatever it waits for.
+async fn serve(call: Authorized<'_>, found: Match<'_>, payload: Payload, started: Instant) -> Result<Reply, ApiError> {
+    let measure = found.route.endpoint.is_measured().then(|| Measure::start(call.metrics(), started));
+    let work = call_endpoint(found.route.endpoint, call, payload);
+    let result = match found.effective.timeout {
+        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or(Err(ApiError::TimedOut)),
+        None => work.await,
+    };
+    if let Some(measure) = measure {
+        measure.finish(status(&result));
+    }
+    result
+}
+
+async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payload) -> Result<Reply, ApiError> {
+    match endpoint {
+        Endpoint::Version => system::version(&call),
+        Endpoint::Ready => system::ready(&call).await,
+        Endpoint::Status => system::status(&call).await,
+        Endpoint::Metrics => system::metrics(&call),
+        Endpoint::Routes => system::routes(&call),
+        Endpoint::CreateKey => key::create(&call).await,
+        Endpoint::ImportKey => key::import(&call, payload).await,
+        Endpoint::DescribeKey => key::describe(&call).await,
+        Endpoint::ListKeys => key::list(&call).await,
+        Endpoint::DeleteKey => key::delete(&call).await,
+        Endpoint::Encrypt => key::encrypt(&call, payload).await,
+        Endpoint::Generate => key::generate(&call, payload).await,
+        Endpoint::Decrypt => key::decrypt(&call, payload).await,
+        Endpoint::Hmac => key::hmac(&call, payload).await,
+        Endpoint::DescribePolicy => policy::describe(&call),
+        Endpoint::ReadPolicy => policy::read(&call),
+        Endpoint::ListPolicies => policy::list(&call),
+        Endpoint::DescribeIdentity => identity::describe(&call),
+        Endpoint::ListIdentities => identity::list(&call),
+        Endpoint::DescribeSelf => identity::describe_self(&call),
+        Endpoint::ErrorLog => Ok(log::errors(&call)),
+        Endpoint::AuditLog => Ok(log::audit(&call)),
+    }
+}
+
+/// Audits and logs what came out, and turns it into a response.
+fn conclude(
+    service: &Service,
+    found: Match<'_>,
+    subject: Subject<'_>,
+    started: Instant,
+    result: Result<Reply, ApiError>,
+) -> Reply {
+    let endpoint = found.route.endpoint;
+    if endpoint.is_measured() {
+        let outcome = Outcome { status: status(&result), time: started.elapsed() };
+        service.log.audit_event(subject, outcome);
+        if let (Ok(_), Some(verb)) = (&result, endpoint.change()) {
+            service.log.audit(&format!("secret key '{}' {verb}", found.resource), subject, outcome);
+        }
+    }
+    result.unwrap_or_else(|error| {
+        if let Some((level, message)) = error.log_entry() {
+            service.log.request_error(level, &message, subject);
+        }
+        error.into_reply()
+    })
+}
+
+fn status(result: &Result<Reply, ApiError>) -> u16 {
+    match result {
+        Ok(reply) => reply.status().as_u16(),
+        Err(error) => error.status().as_u16(),
+    }
+}
+
+/// A request that is being counted; one that its client gives up counts as no longer active.
+struct Measure<'a> {
+    metrics: &'a Metrics,
+    started: Instant,
+}
+
+impl<'a> Measure<'a> {
+    fn start(metrics: &'a Metrics, started: Instant) -> Self {
+        metrics.started();
+        Self { metrics, started }
+    }
+
+    fn finish(self, status: u16) {
+        let time: Duration = self.started.elapsed();
+        self.metrics.answered(status, time);
+    }
+}
+
+impl Drop for Measure<'_> {
+    fn drop(&mut self) {
+        self.metrics.finished();
+    }
+}

@@ -1,0 +1,74 @@
+//! The body of a request.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use super::json::{self, Fields};
+
+const JSON: &[u8] = b"application/json";
+
+/// A body that is still to be read.
+#[derive(Debug)]
+pub(super) struct Payload {
+    body: Incoming,
+    limit: usize,
+    says_json: bool,
+}
+
+/// A body that is not what the route takes; the text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PayloadError {
+    #[error("http: request body too large")]
+    TooLarge,
+    #[error("unexpected EOF")]
+    Broken,
+    #[error("EOF")]
+    Empty,
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Payload {
+    pub(super) fn new(headers: &HeaderMap, body: Incoming, limit: usize) -> Self {
+        let says_json = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.as_bytes().first_chunk())
+            .is_some_and(|start: &[u8; JSON.len()]| start.eq_ignore_ascii_case(JSON));
+        Self { body, limit, says_json }
+    }
+
+    /// Reads a body that must be there.
+    pub(super) async fn required<T: Fields>(self) -> Result<T, PayloadError> {
+        let document = read(self.body, self.limit).await?;
+        if document.is_empty() { Err(PayloadError::Empty) } else { Ok(json::decode(&document)?) }
+    }
+
+    /// Reads a body that may be left out, which stands for all defaults. It is left out only if the request neither
+    /// announces a body nor calls it JSON: a client that fails over to a second server may lose the body on the way,
+    /// and what it meant to say must not be guessed.
+    pub(super) async fn optional<T: Fields>(self) -> Result<T, PayloadError> {
+        if self.body.is_end_stream() && !self.says_json { Ok(T::default()) } else { self.required().await }
+    }
+}
+
+async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, PayloadError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(PayloadError::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| PayloadError::Broken)?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Err(PayloadError::TooLarge);
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.reserve(announced.max(data.len()).saturating_sub(whole.len()));
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}

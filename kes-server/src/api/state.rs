@@ -1,0 +1,73 @@
+//! What requests are served with: what lives as long as the process, and what a reload replaces as a whole.
+
+use std::{sync::Arc, time::Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
+
+use super::route::Routes;
+use crate::{
+    auth::Access,
+    config::Config,
+    keystore::{Backend, Cache},
+    log::{self, Log},
+    metrics::Metrics,
+};
+
+/// What lives as long as the process.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) log: Log,
+    pub(crate) metrics: Metrics,
+    pub(crate) started: Instant,
+    /// The same for people: RFC 3339 in local time. Policies count as made then.
+    pub(crate) started_at: String,
+    pub(crate) version: &'static str,
+    pub(crate) commit: &'static str,
+    /// Becomes true when the server stops serving.
+    pub(crate) draining: watch::Receiver<bool>,
+    state: ArcSwap<State>,
+}
+
+/// What a configuration says: one value, never changed, replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) access: Access,
+    pub(crate) keys: Cache<Backend>,
+    pub(super) routes: Routes,
+}
+
+impl Service {
+    pub(crate) fn new(
+        log: Log,
+        metrics: Metrics,
+        (version, commit): (&'static str, &'static str),
+        draining: watch::Receiver<bool>,
+        state: State,
+    ) -> Self {
+        let started_at = log::timestamp(&jiff::Zoned::now());
+        let state = ArcSwap::from_pointee(state);
+        Self { log, metrics, started: Instant::now(), started_at, version, commit, draining, state }
+    }
+
+    /// What holds now. Requests that already run keep what held when they began.
+    pub(crate) fn state(&self) -> Guard<Arc<State>> {
+        self.state.load()
+    }
+
+    /// Replaces what holds.
+    pub(crate) fn replace(&self, state: State) {
+        self.state.store(Arc::new(state));
+    }
+}
+
+impl State {
+    /// Puts a cache in front of a keystore. Must be called within a runtime.
+    pub(crate) fn new(config: &Config, keystore: Backend) -> Self {
+        Self {
+            access: config.access.clone(),
+            keys: Cache::new(keystore, config.cache),
+            routes: Routes::new(&config.api),
+        }
+    }
+}

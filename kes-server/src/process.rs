@@ -1,0 +1,62 @@
+//! What the operating system says about this process.
+
+use std::thread::available_parallelism;
+
+/// Resources in use; zero where the system does not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Logical CPUs of the machine.
+    pub(crate) cpus: u64,
+    /// Logical CPUs that this process may use.
+    pub(crate) usable_cpus: u64,
+    pub(crate) threads: u64,
+    /// Bytes of memory that belong to this process alone.
+    pub(crate) heap: u64,
+    /// Bytes of the main thread's stack.
+    pub(crate) stack: u64,
+}
+
+/// What is in use now.
+pub(crate) fn usage() -> Usage {
+    let usable_cpus = available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| number(&status, name).unwrap_or_default();
+    Usage {
+        cpus: cpus().unwrap_or(usable_cpus),
+        usable_cpus,
+        threads: field("Threads:"),
+        heap: field("RssAnon:") * 1024,
+        stack: field("VmStk:") * 1024,
+    }
+}
+
+/// CPUs that are online, also those that this process may not use.
+fn cpus() -> Option<u64> {
+    let ranges = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    ranges.trim().split(',').map(range_len).sum()
+}
+
+/// The length of `3` or `0-7`.
+fn range_len(range: &str) -> Option<u64> {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    last.checked_sub(first).map(|gap| gap + 1)
+}
+
+/// The number of a line such as `VmStk:      132 kB`.
+fn number(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_linux_writes() {
+        assert_eq!(number("Name:\tkes\nVmStk:\t     132 kB\nThreads:\t3\n", "VmStk:"), Some(132));
+        assert_eq!(number("Threads:\t3\n", "VmStk:"), None);
+        assert_eq!((range_len("3"), range_len("0-7"), range_len("7-0")), (Some(1), Some(8), None));
+        assert!(usage().usable_cpus > 0);
+    }
+}

@@ -1,0 +1,40 @@
+//! Takes connections in.
+
+use std::{io, net::TcpStream, time::Duration};
+
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};
+use tokio::net::TcpListener;
+
+use super::{
+    shared::Shared,
+    workers::{Accepted, Workers},
+};
+use crate::config::Level;
+
+/// How long a connection may be silent before the system asks whether the other end is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long to wait when the system refuses connections, mostly for want of file descriptors.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// Hands connections to the workers, never more than there may be, until it is dropped.
+pub(super) async fn accept(listener: &TcpListener, shared: &Shared, workers: &Workers) {
+    while let Some(permit) = shared.connections.admit().await {
+        match take(listener).await {
+            Ok(stream) => workers.serve(Accepted { stream, permit }),
+            Err(error) => {
+                shared.service.log.error(Level::ERROR, &format!("http: Accept error: {error}"));
+                tokio::time::sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+async fn take(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    set_socket_keepalive(&stream, true)?;
+    set_tcp_keepidle(&stream, KEEPALIVE)?;
+    set_tcp_keepintvl(&stream, KEEPALIVE)?;
+    stream.into_std()
+}

@@ -1,0 +1,209 @@
+//! One connection: handshake, then HTTP/1.1 or HTTP/2, until it ends, is idle for too long, or the server drains.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::watch, time::timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    activity::{Activity, Busy, Watched},
+    peer,
+    shared::Shared,
+};
+use crate::{
+    api::{self, Peer, ReplyBody, Service},
+    config::Level,
+};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long a connection that is being closed may take to send what is left.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request's head.
+const MAX_HEAD: u32 = 1 << 20;
+
+/// Requests at a time over one connection; busy clients send hundreds.
+const MAX_STREAMS: u32 = 1_000;
+
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// What a client gets that does not speak TLS.
+const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+type Stream = TokioIo<Watched<TlsStream<TcpStream>>>;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, shared: &Shared) {
+    let Ok(address) = stream.peer_addr() else { return };
+    let stream = match timeout(HANDSHAKE, handshake(stream, shared)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return refused(shared, address, &error.to_string()),
+        Err(_) => return refused(shared, address, "i/o timeout"),
+    };
+    let (_, tls) = stream.get_ref();
+    let identity = peer::identify(tls.peer_certificates().unwrap_or_default());
+    let peer = Peer { ip: address.ip().to_canonical().to_string(), identity };
+    let is_http2 = tls.alpn_protocol() == Some(b"h2");
+    let activity = Activity::new(!is_http2);
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let client = Arc::new(Client { service: Arc::clone(&shared.service), peer, activity });
+    if is_http2 { http2(io, client).await } else { http1(io, client).await }
+}
+
+async fn handshake(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0].is_ascii_uppercase() {
+        return Err(answer_plain(stream)
+            .await
+            .err()
+            .unwrap_or_else(|| io::Error::other("client sent an HTTP request to an HTTPS server")));
+    }
+    TlsAcceptor::from(shared.tls.load_full()).accept(stream).await
+}
+
+async fn answer_plain(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(NOT_TLS).await?;
+    stream.shutdown().await
+}
+
+fn refused(shared: &Shared, address: SocketAddr, reason: &str) {
+    shared.service.log.error(Level::INFO, &format!("http: TLS handshake error from {address}: {reason}"));
+}
+
+async fn http1(io: Stream, client: Arc<Client>) {
+    let service = service_fn(|request| respond(Arc::clone(&client), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD as usize)
+        .serve_connection(io, service);
+    watch(pin!(connection), &client).await;
+}
+
+async fn http2(io: Stream, client: Arc<Client>) {
+    let service = service_fn(|request| respond(Arc::clone(&client), request));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD)
+        .serve_connection(io, service);
+    watch(pin!(connection), &client).await;
+}
+
+/// A connection that can be told to end after what it is doing.
+trait Close: Future<Output = hyper::Result<()>> {
+    fn close(self: Pin<&mut Self>);
+}
+
+impl<S> Close for http1::Connection<Stream, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+{
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Close for http2::Connection<Stream, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Tracked>,
+{
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection until it ends. One that is idle, or that the server wants to end, is closed: what is being
+/// served is still answered. Errors of a connection are its client's business.
+async fn watch(mut connection: Pin<&mut impl Close>, client: &Client) {
+    let mut draining = client.service.draining.clone();
+    loop {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = expired(&client.activity) => break,
+            () = drained(&mut draining) => break,
+        }
+    }
+    connection.as_mut().close();
+    let _: Result<_, tokio::time::error::Elapsed> = timeout(CLOSE, connection).await;
+}
+
+/// Waits until a connection is of no use any more.
+async fn expired(activity: &Activity) {
+    loop {
+        let left = activity.time_left();
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
+    }
+}
+
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the server.
+    let _: Result<_, watch::error::RecvError> = draining.wait_for(|draining| *draining).await;
+}
+
+/// Who is served, and by what.
+struct Client {
+    service: Arc<Service>,
+    peer: Peer,
+    activity: Arc<Activity>,
+}
+
+async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
+    let busy = client.activity.request();
+    let reply = api::handle(&client.service, &client.peer, request).await;
+    let (head, body) = reply.into_parts();
+    let busy = matches!(body, ReplyBody::Lines(_)).then_some(busy);
+    Ok(Response::from_parts(head, Tracked { body, _busy: busy }))
+}
+
+/// A body that keeps its connection busy if it has no end.
+struct Tracked {
+    body: ReplyBody,
+    _busy: Option<Busy>,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

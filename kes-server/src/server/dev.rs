@@ -1,0 +1,66 @@
+//! A server for a try: nothing is stored, certificate and admin are made up (kes-api §4.6).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{
+    material::{Material, MaterialError},
+    tls, verify,
+};
+use crate::{
+    auth::{Access, ApiKey},
+    config::{Config, KeyStoreConfig, Level, TlsConfig},
+    keystore::{Backend, Expiry, Memory},
+};
+
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7373);
+
+const LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Everything such a server needs, and the key of its admin.
+pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey), MaterialError> {
+    let api_key = ApiKey::generate()?;
+    let address = address.unwrap_or(DEFAULT);
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = verify::any_certificate(&provider, true);
+    let (certificate, key) = certificate(address.ip())?;
+    let tls = tls::with_key_pair(provider, verifier, vec![certificate], key)?;
+    let config = Config {
+        address,
+        access: Access::new(api_key.identity().clone(), [])?,
+        tls: TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false },
+        cache: Expiry::default(),
+        error_level: Level::INFO,
+        audit_level: Level::INFO,
+        api: BTreeMap::new(),
+        keys: Vec::new(),
+        keystore: KeyStoreConfig::Fs { path: PathBuf::new() },
+    };
+    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()) }, api_key))
+}
+
+/// A self-signed certificate for this host.
+fn certificate(address: IpAddr) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(["localhost".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.subject_alt_names.extend(
+        [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), address]
+            .into_iter()
+            .filter(|address| !address.is_unspecified())
+            .map(SanType::IpAddress),
+    );
+    params.not_before = SystemTime::now().into();
+    params.not_after = (SystemTime::now() + LIFE).into();
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+}

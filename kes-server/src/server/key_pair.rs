@@ -1,0 +1,115 @@
+//! Certificates and private keys from files, with the rules and texts of kes-api §2.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use pem::Pem;
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, SubjectPublicKeyInfoDer,
+};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer as _, X509Certificate},
+};
+
+use super::reason;
+use crate::crypto::encrypted_pem::{self, EncryptedPemError};
+
+/// A file that cannot be read, or has the wrong things in it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyPairError {
+    /// The file system refused.
+    #[error("{operation} {}: {}", path.display(), reason(source))]
+    File {
+        /// `open` or `stat`.
+        operation: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No PEM, or PEM of a kind that does not belong there.
+    #[error("https: {0}")]
+    Pem(&'static str),
+    /// An encrypted key that cannot be decrypted.
+    #[error(transparent)]
+    Decryption(#[from] EncryptedPemError),
+    /// A block that holds something else than its label says.
+    #[error("{0}")]
+    Content(&'static str),
+}
+
+/// A certificate chain, leaf first. All blocks of the file must be certificates.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyPairError> {
+    let blocks = blocks(path)?;
+    if blocks.is_empty() {
+        return Err(KeyPairError::Pem("no valid PEM data"));
+    }
+    if blocks.iter().any(|block| block.tag() != "CERTIFICATE") {
+        return Err(KeyPairError::Pem("unsupported PEM data block"));
+    }
+    Ok(blocks.into_iter().map(|block| CertificateDer::from(block.into_contents())).collect())
+}
+
+/// The first private key of a file, which may hold certificates too.
+pub(super) fn private_key(path: &Path, password: Option<&str>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
+    let blocks = blocks(path)?;
+    if blocks.is_empty() {
+        return Err(KeyPairError::Pem("no valid PEM data"));
+    }
+    let is_key = |block: &&Pem| block.tag() == "PRIVATE KEY" || block.tag().ends_with(" PRIVATE KEY");
+    let key = blocks.iter().find(is_key).ok_or(KeyPairError::Pem("no PEM-encoded private key found"))?;
+    if !encrypted_pem::is_encrypted(key) {
+        return parse_key(key.tag(), key.contents().to_vec());
+    }
+    let password = password.ok_or(KeyPairError::Pem("private key is encrypted: password required"))?;
+    parse_key(key.tag(), encrypted_pem::decrypt(key, password)?.to_vec())
+}
+
+/// Certificates of a file, or of all files of a folder.
+pub(super) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyPairError> {
+    let refused = |operation, path: &Path, source| KeyPairError::File { operation, path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(|source| refused("stat", path, source))?;
+    if !metadata.is_dir() {
+        return certificates(path);
+    }
+    let mut all = Vec::new();
+    for entry in fs::read_dir(path).map_err(|source| refused("open", path, source))? {
+        let file = entry.map_err(|source| refused("open", path, source))?.path();
+        if file.is_file() {
+            all.extend(certificates(&file)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a certificate names a host: without that no client would accept it.
+pub(super) fn names_a_host(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    let is_host = |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
+    matches!(certificate.subject_alternative_name(), Ok(Some(names)) if names.value.general_names.iter().any(is_host))
+}
+
+/// The public key of a certificate.
+pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(SubjectPublicKeyInfoDer::from(certificate.public_key().raw.to_vec()))
+}
+
+fn blocks(path: &Path) -> Result<Vec<Pem>, KeyPairError> {
+    let text =
+        fs::read(path).map_err(|source| KeyPairError::File { operation: "open", path: path.to_owned(), source })?;
+    pem::parse_many(text).map_err(|_| KeyPairError::Pem("no valid PEM data"))
+}
+
+/// PKCS#8, PKCS#1 or SEC 1, as the label says or, for old tools that label badly, as the content shows.
+fn parse_key(label: &str, der: Vec<u8>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
+    match label {
+        "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
+        "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
+        "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
+        _ => Err(KeyPairError::Content("tls: failed to parse private key")),
+    }
+}

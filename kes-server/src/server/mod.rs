@@ -1,0 +1,133 @@
+//! The server: listen, speak TLS, hand requests to the API, reload, drain (kes-api §2, §4.6).
+//!
+//! [`run`] is the whole of it. Connections are spread over [`workers`], one thread each, so that a request never
+//! crosses threads. What a configuration says is one value that a reload swaps; connections that are open keep their
+//! certificate, requests that run keep their state.
+
+mod accept;
+mod activity;
+mod banner;
+mod command;
+mod connection;
+mod dev;
+mod key_pair;
+mod material;
+mod peer;
+mod reload;
+mod shared;
+mod tls;
+mod verify;
+mod workers;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+
+pub use self::{
+    command::{Command, signals},
+    key_pair::KeyPairError,
+    material::MaterialError,
+    reload::Reload,
+    tls::TlsError,
+};
+use self::{material::Material, shared::Shared, workers::Workers};
+use crate::{auth::ApiKey, config::Config, log::Sink};
+
+/// How long requests that run may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a server needs besides its configuration.
+pub struct ServeOptions {
+    /// Standard output: banner and audit log.
+    pub stdout: Sink,
+    /// Standard error: error log.
+    pub stderr: Sink,
+    /// Release, as `/version` tells it.
+    pub version: &'static str,
+    /// Commit, as `/version` tells it.
+    pub commit: &'static str,
+    /// Reads the configuration again; without it the server does not reload.
+    pub reload: Option<Reload>,
+    /// Is told the address once the server listens.
+    pub listening: Option<oneshot::Sender<SocketAddr>>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Certificate, keystore or keys of the configuration.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// The address cannot be listened on.
+    #[error("listen tcp {address}: bind: {}", crate::server::reason(source))]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A thread or a runtime cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+    /// The metrics contradict each other.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Serves a configuration until it is told to stop. Returns when all requests have ended, after a second at most.
+pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
+    let material = Material::load(config).await?;
+    serve(material, options, commands, None).await
+}
+
+/// Serves nothing but memory, with a certificate and an admin of its own, until it is told to stop.
+pub async fn run_dev(
+    address: Option<SocketAddr>,
+    options: ServeOptions,
+    commands: mpsc::Receiver<Command>,
+) -> Result<(), ServeError> {
+    let (material, api_key) = dev::material(address)?;
+    serve(material, options, commands, Some(&api_key)).await
+}
+
+async fn serve(
+    material: Material,
+    mut options: ServeOptions,
+    commands: mpsc::Receiver<Command>,
+    api_key: Option<&ApiKey>,
+) -> Result<(), ServeError> {
+    let (reload, listening) = (options.reload.take(), options.listening.take());
+    let (drain, draining) = watch::channel(false);
+    let address = material.config.address;
+    let shared = Shared::start(material, options, draining, api_key).await?;
+    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let workers = Workers::start(&shared).map_err(ServeError::Worker)?;
+    if let (Some(listening), Ok(address)) = (listening, listener.local_addr()) {
+        // Nobody waits for it any more: that is the caller's choice.
+        let _: Result<(), SocketAddr> = listening.send(address);
+    }
+    tokio::select! {
+        () = accept::accept(&listener, &shared, &workers) => {}
+        () = command::obey(commands, reload, &shared) => {}
+    }
+    drop(listener);
+    drain.send_replace(true);
+    // Whoever has not ended by then is cut off.
+    let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(DRAIN, shared.connections.idle()).await;
+    workers.stop();
+    shared.service.log.print("\n=> Stopping server... Goodbye.\n");
+    Ok(())
+}
+
+/// The system's word for an error, without Rust's addition of its number.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address already in use".into(),
+        io::ErrorKind::AddrNotAvailable => "cannot assign requested address".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
