@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -95,9 +95,10 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.keep_alive.abort();
-        // A pid that is gone was ended by somebody else: nothing to do.
+        // The whole group, which is only the service: rootless Podman runs it in a second process. `conmon` and the
+        // programs behind rootless ports lead groups of their own and live on.
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
+        if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, Signal::TERM)) {
             tracing::debug!(%error, "the podman service is gone already");
         }
     }
