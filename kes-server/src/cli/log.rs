@@ -25,8 +25,9 @@ pub(super) struct LogArguments {
 pub(super) async fn run(arguments: LogArguments, session: &Session<'_>) -> Result<(), CliError> {
     let client = session.client(&arguments.server)?;
     let is_raw = arguments.json || !session.output.is_terminal;
-    let printed =
-        async { if arguments.error { errors(&client, is_raw).await } else { audit(&client, session, is_raw).await } };
+    let printed = async {
+        if arguments.error { errors(&client, arguments.json).await } else { audit(&client, session, is_raw).await }
+    };
     tokio::select! {
         result = printed => result,
         _ = tokio::signal::ctrl_c() => Ok(()),

@@ -238,12 +238,26 @@ fn escaped(json: &str) -> String {
 
 /// Standard base64 with padding; the error names the byte as Go does.
 fn base64_bytes(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| {
+    let text: String = text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
+    STANDARD.decode(&text).map_err(|error| {
         let offset = match error {
             DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol(offset, _) => offset,
-            DecodeError::InvalidLength(length) => length / 4 * 4,
-            DecodeError::InvalidPadding => text.trim_end_matches('=').len(),
+            DecodeError::InvalidPadding if text.ends_with('=') => text.len(),
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len() / 4 * 4,
         };
         format!("illegal base64 data at input byte {offset}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_errors_name_the_byte_that_go_names() {
+        assert_eq!(base64_bytes("AAE="), Ok(vec![0, 1]));
+        for (text, offset) in [("!!", 0), ("AA", 0), ("AAAAA", 4), ("AA=", 3), ("AAAA=", 4)] {
+            assert_eq!(base64_bytes(text), Err(format!("illegal base64 data at input byte {offset}")), "{text}");
+        }
+    }
 }

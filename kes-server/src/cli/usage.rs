@@ -34,6 +34,7 @@ pub(super) fn explain(root: &Command, arguments: &[OsString], error: &clap::Erro
         ErrorKind::UnknownArgument if argument.starts_with('-') => format!("unknown shorthand flag: {argument}"),
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues => "too many arguments".to_owned(),
         ErrorKind::ArgumentConflict if !argument.starts_with("--") => "too many arguments".to_owned(),
+        ErrorKind::MissingRequiredArgument if argument.starts_with("--") => format!("flag needed: {argument}"),
         ErrorKind::MissingRequiredArgument => format!("no {} specified", required(&argument)),
         ErrorKind::InvalidValue if context(error, ContextKind::InvalidValue).is_empty() => {
             format!("flag needs an argument: {}", argument.split(' ').next().unwrap_or_default())
