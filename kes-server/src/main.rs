@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
+/// One thread is enough: the server starts its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     kes_server::cli::run().await
 }

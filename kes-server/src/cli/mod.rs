@@ -135,7 +135,7 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
     }
     match cli.command {
         None => output::line("Completions are printed by 'kes completion <shell>': see 'kes completion --help'"),
-        Some(Verb::Server(arguments)) => server::run(&arguments, session),
+        Some(Verb::Server(arguments)) => server::run(arguments, session).await,
         Some(Verb::Key(command)) => key::run(command, session).await,
         Some(Verb::Policy(command)) => policy::run(command, session).await,
         Some(Verb::Identity(arguments)) => identity::run(arguments, session).await,

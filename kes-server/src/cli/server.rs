@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, session::Session};
-use crate::config::Config;
+use super::{CliError, session::Session, version};
+use crate::{
+    config::{self, Config},
+    server::{self, Reload, ServeOptions},
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArguments {
@@ -38,19 +41,35 @@ struct IgnoredFlags {
     quiet: bool,
 }
 
-pub(super) fn run(arguments: &ServerArguments, session: &Session<'_>) -> Result<(), CliError> {
+/// Serves until a signal ends it.
+pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Result<(), CliError> {
+    let commands = server::signals().map_err(|error| CliError::message(format!("cannot handle signals: {error}")))?;
     for flag in arguments.ignored.given() {
         session.output.warning(&format!("'{flag}' is ignored: the configuration file says it now"));
     }
-    if arguments.dev && arguments.config.is_some() {
-        return Err(CliError::message("'--config' flag is not supported in development mode"));
+    let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
+    match (arguments.dev, arguments.config) {
+        (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
+        (true, None) => server::run_dev(address, options(None), commands).await.map_err(CliError::plain),
+        (false, file) => {
+            let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
+            let read = move || Config::load(&file, &|name| environment.get(name));
+            let mut config = read().map_err(CliError::plain)?;
+            config.address = address.unwrap_or(config.address);
+            server::run(config, options(Some(Reload::new(read))), commands).await.map_err(CliError::plain)
+        }
     }
-    let file = arguments.config.clone().unwrap_or_default();
-    let mut config = Config::load(&file, &|name| session.environment.get(name)).map_err(CliError::plain)?;
-    if let Some(address) = &arguments.addr {
-        config.address = address.parse().map_err(|_| CliError::message(format!("invalid address '{address}'")))?;
+}
+
+fn options(reload: Option<Reload>) -> ServeOptions {
+    ServeOptions {
+        stdout: Box::new(std::io::stdout()),
+        stderr: Box::new(std::io::stderr()),
+        version: version::VERSION,
+        commit: version::COMMIT,
+        reload,
+        listening: None,
     }
-    Err(CliError::message("this build has no server yet"))
 }
 
 impl IgnoredFlags {

@@ -22,6 +22,7 @@ const CA_PATH: [&str; 3] = ["MINIO_KES_CA_PATH", "KES_CA_PATH", "MINIO_KMS_KES_C
 const DEFAULT_SERVER: &str = "127.0.0.1:7373";
 
 /// The variables of the process, read once at start.
+#[derive(Clone)]
 pub(super) struct Environment(HashMap<OsString, OsString>);
 
 impl Environment {

@@ -133,6 +133,11 @@ impl Config {
     }
 }
 
+/// An address to listen on: `ip:port` or `:port`.
+pub fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    resolve::address(Some(text))
+}
+
 /// The system's word for an error, as the original's platform spells it.
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {

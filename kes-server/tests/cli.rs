@@ -1,0 +1,196 @@
+//! `kes` as a user runs it: a server with an fs keystore, keys, files of identities, moving to another keystore.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use support::{ADMIN, Folder, stderr, stdout};
+
+#[test]
+fn a_server_serves_until_it_is_told_to_stop() {
+    let folder = Folder::new();
+    let server = folder.serve();
+
+    let created = folder.kes(&["key", "create", "-k", "my-key"]);
+    assert_eq!((stdout(&created), stderr(&created)), (String::new(), String::new()));
+    assert!(folder.dir.path().join("keys/my-key").exists());
+    let status = stdout(&folder.kes(&["status", "-k"]));
+    assert!(status.starts_with(&format!("● {}\n  Version", folder.address)), "{status}");
+    let routes = stdout(&folder.kes(&["status", "-k", "--api"]));
+    assert!(routes.lines().any(|line| line.split_whitespace().eq(["GET", "/v1/log/audit", "Inf"])), "{routes}");
+
+    assert_eq!(server.terminate(), Some(0));
+    assert!(!folder.kes(&["probe"]).status.success());
+}
+
+#[test]
+fn the_certificate_of_the_server_is_verified_by_ssl_cert_file() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+
+    let trusted = folder.command(&["ls"]).env("SSL_CERT_FILE", folder.path("server.crt")).output().unwrap();
+    assert!(trusted.status.success(), "{trusted:?}");
+    let made = folder.kes(&["identity", "new", "--key", "other.key", "--cert", "other.crt"]);
+    assert!(made.status.success());
+    let refused = folder.command(&["ls"]).env("SSL_CERT_FILE", folder.path("other.crt")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("tls: failed to verify certificate"), "{refused:?}");
+}
+
+#[test]
+fn a_key_file_and_certificate_are_credentials_too() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let made = folder.kes_with_input(
+        &["identity", "new", "app", "--key", "app.key", "--cert", "app.crt", "--encrypt"],
+        "sesame\nsesame\n",
+    );
+    assert!(made.status.success(), "{made:?}");
+    let identity = stdout(&folder.kes(&["identity", "of", "app.crt"]));
+
+    let as_app = |password: &str| {
+        let mut command = folder.command(&["identity", "info", "-k", &identity]);
+        command.env_remove("MINIO_KES_API_KEY");
+        command.env("KES_CLIENT_KEY", folder.path("app.key")).env("KES_CLIENT_CERT", folder.path("app.crt"));
+        run_with_input(command, password)
+    };
+    assert!(stderr(&as_app("sesame\n")).contains("Error: not authorized: insufficient permissions"));
+    assert!(stderr(&as_app("wrong\n")).contains("Error: incorrect password"));
+}
+
+fn run_with_input(mut command: std::process::Command, input: &str) -> std::process::Output {
+    use std::{io::Write as _, process::Stdio};
+
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn identity_new_writes_a_private_key_and_a_certificate_for_both_sides() {
+    let folder = Folder::new();
+    let arguments =
+        ["identity", "new", "--key", "a.key", "--cert", "a.crt", "--dns", "a.test,b.test", "--expiry", "1h"];
+    let announced = stdout(&folder.kes(&arguments));
+    let mode = |name| fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("a.key"), mode("a.crt")), (0o600, 0o644));
+
+    let identity = stdout(&folder.kes(&["identity", "of", "a.crt"]));
+    let api_key = stdout(&folder.kes(&["identity", "a.key"]));
+    assert!(announced.contains(&identity) && announced.contains(&api_key), "{announced}");
+    assert_eq!(stdout(&folder.kes(&["identity", "of", &api_key])), identity);
+
+    let der = pem::parse(fs::read(folder.path("a.crt")).unwrap()).unwrap();
+    let (_, certificate) = x509_parser::parse_x509_certificate(der.contents()).unwrap();
+    assert_eq!(certificate.subject().to_string(), format!("CN={identity}"));
+    let validity = certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp();
+    assert_eq!(validity, 3600);
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.client_auth && usage.server_auth);
+    assert_eq!(certificate.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 2);
+
+    let again = folder.kes(&arguments);
+    assert!(stderr(&again).contains("already exists"), "{again:?}");
+    let pkcs8 = pem::parse(fs::read(folder.path("a.key")).unwrap()).unwrap();
+    assert_eq!((pkcs8.tag(), pkcs8.contents().len()), ("PRIVATE KEY", 48));
+}
+
+#[test]
+fn files_have_flags_of_their_own() {
+    let folder = Folder::new();
+    for flag in [&["--ip", "127.0.0.1"][..], &["--dns", "a"], &["--expiry", "1h"], &["--encrypt"], &["--force"]] {
+        let output = folder.kes(&[&["identity", "new"], flag].concat());
+        assert_eq!(output.status.code(), Some(1), "{flag:?}");
+        assert!(stdout(&output).is_empty(), "{flag:?}");
+    }
+}
+
+#[test]
+fn the_older_spelling_of_identity_still_works() {
+    let folder = Folder::new();
+    let made = folder.kes(&["tool", "identity", "new", "--server", "--ip", "127.0.0.1", "--time", "1h", "name"]);
+    assert!(made.status.success(), "{made:?}");
+    let identity = folder.kes(&["tool", "identity", "of", "public.crt"]);
+    assert_eq!(stdout(&identity), stdout(&folder.kes(&["identity", "of", "public.crt"])));
+    assert_eq!(stdout(&identity).len(), ADMIN.len());
+}
+
+#[test]
+fn mistakes_are_one_line() {
+    let folder = Folder::new();
+    for (arguments, text) in [
+        (&["server", "x"][..], "too many arguments. See 'kes server --help'"),
+        (&["server", "--x"], "unknown flag: --x. See 'kes server --help'"),
+        (&["key", "create"], "no key name specified. See 'kes key create --help'"),
+        (&["identity", "info", "--x"], "unknown flag: --x. See 'kes identity info --help'"),
+        (&["server", "--dev", "--config", "a"], "'--config' flag is not supported in development mode"),
+        (&["server"], "open : no such file or directory"),
+    ] {
+        let output = folder.kes(arguments);
+        assert_eq!((stderr(&output), output.status.code()), (format!("Error: {text}\n"), Some(1)), "{arguments:?}");
+    }
+    let help = folder.kes(&["key", "--help"]);
+    assert_eq!((stdout(&help), help.status.code()), (String::new(), Some(2)));
+}
+
+#[test]
+fn keys_move_to_another_keystore_as_they_are() {
+    let folder = Folder::new();
+    folder.write("target.yaml", &folder.config("target"));
+    let server = folder.serve();
+    assert!(folder.kes(&["key", "create", "-k", "a-1", "a-2", "b-1"]).status.success());
+    assert_eq!(server.terminate(), Some(0));
+
+    let migrate =
+        |more: &[&str]| folder.kes(&[&["migrate", "--from", "config.yaml", "--to", "target.yaml"], more].concat());
+    assert_eq!(stdout(&migrate(&["a-*"])), "Migrated 2 keys successfully!\n");
+    let key = |keystore: &str, name: &str| fs::read(folder.path(&format!("{keystore}/{name}"))).unwrap();
+    assert_eq!(key("target", "a-1"), key("keys", "a-1"));
+    assert!(!folder.dir.path().join("target/b-1").exists());
+
+    let refused = migrate(&[]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(stdout(&migrate(&["--merge"])), "Migrated 1 keys successfully!\n");
+    assert_eq!(stdout(&migrate(&["--merge"])), "Migration succeeded! No keys migrated.\n");
+    fs::write(folder.path("target/a-1"), "damaged").unwrap();
+    assert_eq!(stdout(&migrate(&["--force"])), "Migrated 3 keys successfully!\n");
+    assert_eq!(key("target", "a-1"), key("keys", "a-1"));
+}
+
+#[test]
+fn a_configuration_can_be_checked() {
+    let folder = Folder::new();
+    assert!(folder.kes(&["config", "check", "config.yaml"]).status.success());
+    folder.write("bad.yaml", "version: v9\n");
+    let bad = folder.kes(&["config", "check", "bad.yaml"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(stderr(&bad).starts_with("Error: bad.yaml: "), "{bad:?}");
+}
+
+#[test]
+fn logs_are_followed() {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::Stdio,
+    };
+
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let mut follower = folder.command(&["log", "-k"]).stdout(Stdio::piped()).spawn().unwrap();
+    let (sender, events) = std::sync::mpsc::channel();
+    let reader = BufReader::new(follower.stdout.take().unwrap());
+    let thread =
+        std::thread::spawn(move || reader.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    // Only what happens after the subscription is sent: ask again until one event has arrived.
+    let event = (0..100).find_map(|number| {
+        assert!(folder.kes(&["key", "create", "-k", &format!("key-{number}")]).status.success());
+        events.recv_timeout(std::time::Duration::from_millis(100)).ok()
+    });
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    drop(events);
+    let _ = thread.join().unwrap();
+    let event = event.expect("an audit event");
+    assert!(event.starts_with("{\"time\":\"") && event.contains("\"path\":\"/v1/key/create/key-"), "{event}");
+}

@@ -1,0 +1,145 @@
+//! A real `kes` in a folder of its own.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+pub const ADMIN_API_KEY: &str = "kes:v1:AAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+pub const ADMIN: &str = "a050837d85070582ccf7394b0988847cc312cb88259b894899f6f239cf1791a5";
+
+const POLICIES: &str = r#"
+policy:
+  my-app:
+    allow:
+    - "/v1/key/create/my-app*"
+    - "/v1/key/decrypt/my-app*"
+    - "/v1/key/encrypt/my-app*"
+    - "/v1/key/generate/my-app*"
+    - "/v1/key/hmac/my-app-exact"
+    - "/v1/key/list/*"
+    - "/v1/status"
+    deny:
+    - "/v1/key/generate/my-app-internal*"
+    identities: ["503d8ee46d581c649966569ae095e27041de83322e8e0480e5539e00d2d5d874"]
+  my-ops:
+    allow: ["*"]
+    identities: ["744f36cca67eb1912cb282e08e86bd2fe0d09004a28cf6e7c6bd56cdd6bf65aa"]
+  unused-policy:
+    allow: ["/v1/status"]
+"#;
+
+/// A folder, and the environment in which `kes` runs there.
+pub struct Folder {
+    pub dir: TempDir,
+    pub address: String,
+}
+
+impl Folder {
+    /// With a port of its own, a server certificate and a configuration with an fs keystore.
+    pub fn new() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = Self { dir: TempDir::new().unwrap(), address: format!("127.0.0.1:{port}") };
+        let made = folder.kes(&["identity", "new", "--key", "server.key", "--cert", "server.crt", "--ip", "127.0.0.1"]);
+        assert!(made.status.success(), "{made:?}");
+        folder.write("config.yaml", &folder.config("keys"));
+        folder
+    }
+
+    /// A configuration whose fs keystore is the named folder.
+    pub fn config(&self, keystore: &str) -> String {
+        format!(
+            "version: v1\naddress: {}\nadmin:\n  identity: {ADMIN}\ntls:\n  key: server.key\n  cert: server.crt\n{POLICIES}\nkeystore:\n  fs:\n    path: {}\n",
+            self.address,
+            self.path(keystore)
+        )
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.dir.path().join(name), content).unwrap();
+    }
+
+    /// `kes` with these arguments, as admin of the server of this folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kes"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("MINIO_KES_SERVER", &self.address)
+            .env("MINIO_KES_API_KEY", ADMIN_API_KEY)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn kes(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// As [`Self::kes`], with something to read on standard input.
+    pub fn kes_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// A server that answers.
+    pub fn serve(&self) -> Server {
+        let mut command = self.command(&["server", "--config", "config.yaml"]);
+        let child = command
+            .stdout(fs::File::create(self.path("stdout")).unwrap())
+            .stderr(fs::File::create(self.path("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let server = Server(child);
+        for _ in 0..200 {
+            if self.kes(&["probe", "--timeout", "1s"]).status.success() {
+                return server;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("the server does not answer: {}", read(&self.dir.path().join("stderr")));
+    }
+}
+
+/// Ends with the test.
+pub struct Server(Child);
+
+impl Server {
+    /// Ends as an operator ends it; the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
