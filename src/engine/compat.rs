@@ -11,6 +11,8 @@ use bollard::query_parameters::{
 };
 use bollard::{BollardRequest, ClientVersion, Docker, body_try_stream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -34,14 +36,23 @@ const LOG_BUFFER: usize = 256;
 #[derive(Debug)]
 pub(super) struct Compat {
     docker: Docker,
+    socket: Arc<Socket>,
     /// The engine's own program, for calls as the user can repeat them.
     program: &'static str,
 }
 
+/// What is wanted of an image's description.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Image {
+    id: String,
+}
+
 impl Compat {
     pub(super) fn new(socket: Arc<Socket>, program: &'static str) -> Result<Self, EngineError> {
+        let exchange = Arc::clone(&socket);
         let transport = move |request: BollardRequest| {
-            let socket = Arc::clone(&socket);
+            let socket = Arc::clone(&exchange);
             async move {
                 socket.exchange(request).await.map_err(|error| Error::IOError { err: std::io::Error::other(error) })
             }
@@ -50,14 +61,25 @@ impl Compat {
         let docker =
             Docker::connect_with_custom_transport(transport, Some("http://localhost"), PULL.as_secs(), &API)
                 .map_err(|source| EngineError::Connection { call: program.to_owned(), source: Box::new(source) })?;
-        Ok(Self { docker, program })
+        Ok(Self { docker, socket, program })
     }
 
     /// The ID of a present image.
     pub(super) async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         let call = self.call(&["image", "inspect", reference]);
-        let answer = within(QUICK, self.docker.inspect_image(reference)).await;
-        Ok(absent_is_none(answer).map_err(|error| failed(call, error))?.and_then(|image| image.id).map(bare_id))
+        // Not by bollard: its types refuse what they do not know, and only the ID is wanted.
+        let path = format!("/v{API}/images/{reference}/json");
+        let answer = self.socket.call(Method::GET, &path, None, QUICK).await;
+        let answer = answer.map_err(|error| EngineError::Connection { call: call.clone(), source: Box::new(error) })?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(refused(call, answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()));
+        }
+        let image: Image = serde_json::from_slice(&answer.body)
+            .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
+        Ok(Some(bare_id(image.id)))
     }
 
     /// Loads a docker-archive. Podman answers a failure with a status, Docker inside the stream.

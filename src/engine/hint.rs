@@ -33,6 +33,11 @@ const ADVICE: &[(&str, &str)] = &[
         "the repository was deleted or is private; logging in seldom helps. Name another image (`minio.image`), or \
          give a `minio` binary (MINIO_BINARY)",
     ),
+    (
+        "could not find",
+        "Podman misses a program that it needs: install the one named, for example `apt install catatonit conmon \
+         netavark`",
+    ),
     ("no such host", OFFLINE),
     ("i/o timeout", OFFLINE),
     ("connection refused", OFFLINE),
