@@ -169,6 +169,39 @@ fn a_configuration_can_be_checked() {
 }
 
 #[test]
+fn a_probe_needs_no_credentials() {
+    for auth in ["off", "on"] {
+        let folder = Folder::new();
+        folder.write("config.yaml", &folder.config("keys").replace("tls:\n", &format!("tls:\n  auth: {auth}\n")));
+        let _server = folder.serve();
+        let probe = |arguments: &[&str]| {
+            let mut command = folder.command(&[&["probe"], arguments].concat());
+            command.env_clear().output().unwrap().status.code()
+        };
+        assert_eq!(probe(&[&folder.address]), Some(0), "auth: {auth}");
+        assert_eq!(probe(&["--config", "config.yaml"]), Some(0), "auth: {auth}");
+        assert_eq!(probe(&["--ready", &folder.address]), Some(1), "auth: {auth}");
+        let as_admin = folder.kes(&["probe", "--ready"]).status.success();
+        assert_eq!(as_admin, auth == "off", "with auth on the admin's certificate would need a CA");
+    }
+}
+
+#[test]
+fn a_reload_serves_the_new_policies() {
+    let folder = Folder::new();
+    let server = folder.serve();
+    assert!(stdout(&folder.kes(&["policy", "ls", "-k"])).contains("unused-policy"));
+    folder.write("config.yaml", &folder.config("keys").replace("unused-policy", "other-policy"));
+    server.hang_up();
+    let is_reloaded = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        stdout(&folder.kes(&["policy", "ls", "-k"])).contains("other-policy")
+    });
+    assert!(is_reloaded);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn logs_are_followed() {
     use std::{
         io::{BufRead as _, BufReader},

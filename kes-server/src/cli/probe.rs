@@ -1,15 +1,11 @@
 //! `kes probe`: whether a server answers, for health checks in containers that have nothing but `kes`.
 //!
-//! No credentials are needed: the probe makes up an API key. A server that verifies certificates ends the handshake
-//! with an alert; that, too, is an answer of a server that runs.
+//! No credentials are needed: without any, the probe makes up an API key. A server that verifies certificates ends the
+//! handshake with an alert; that, too, is an answer of a server that runs.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use super::{
-    CliError,
-    session::{ServerFlags, Session},
-    time,
-};
+use super::{CliError, session::Session, time};
 use crate::{
     auth::ApiKey,
     client::{Client, Credentials, Timeouts, Trust},
@@ -37,34 +33,27 @@ pub(super) async fn run(arguments: ProbeArguments, session: &Session<'_>) -> Res
         Some(file) => vec![own_address(file, session)?],
         None => session.servers(arguments.server.as_deref()),
     };
+    let client = client(&servers, arguments.timeout, session)?;
     if arguments.ready {
-        return ready(&servers, arguments.timeout, session).await;
+        return Ok(client.ready().await?);
     }
-    match stranger(&servers, arguments.timeout)?.version().await {
+    match client.version().await {
         Ok(_) => Ok(()),
         Err(error) if error.status().is_some_and(|status| status < 500) || error.is_tls_alert() => Ok(()),
-        Err(error) => Err(CliError::message(error.message())),
+        Err(error) => Err(error.into()),
     }
 }
 
-async fn ready(servers: &[String], timeout: Duration, session: &Session<'_>) -> Result<(), CliError> {
-    let insecure = ServerFlags::insecure();
-    let client = match session.client_for(&insecure, Some(&servers.join(",")), None) {
-        Ok(client) => client,
-        Err(_) => stranger(servers, timeout)?,
-    };
-    match tokio::time::timeout(timeout, client.ready()).await {
-        Ok(answer) => answer.map_err(|error| CliError::message(error.message())),
-        Err(_) => Err(CliError::message(format!("no answer within {timeout:?}"))),
-    }
-}
-
-fn stranger(servers: &[String], timeout: Duration) -> Result<Client, CliError> {
-    let api_key = ApiKey::generate().map_err(CliError::plain)?;
-    let certificate = api_key.certificate().map_err(CliError::plain)?;
-    let credentials = Credentials::new(vec![certificate], api_key.private_key());
+fn client(servers: &[String], timeout: Duration, session: &Session<'_>) -> Result<Client, CliError> {
+    let credentials = session.credentials(None).or_else(|_| stranger())?;
     let timeouts = Timeouts { connect: timeout, request: timeout };
     Ok(Client::new(servers, credentials, &Trust::Insecure, timeouts)?)
+}
+
+fn stranger() -> Result<Credentials, CliError> {
+    let api_key = ApiKey::generate().map_err(CliError::plain)?;
+    let certificate = api_key.certificate().map_err(CliError::plain)?;
+    Ok(Credentials::new(vec![certificate], api_key.private_key()))
 }
 
 /// Where to reach a server that listens on the configured address: a wildcard is asked on the loopback.

@@ -51,13 +51,6 @@ pub(super) struct ServerFlags {
     _enclave: Option<String>,
 }
 
-impl ServerFlags {
-    /// As with `-k`.
-    pub(super) fn insecure() -> Self {
-        Self { insecure: true, _enclave: None }
-    }
-}
-
 /// What a command needs to reach its server.
 pub(super) struct Session<'a> {
     pub(super) environment: &'a Environment,
@@ -100,7 +93,8 @@ impl Session<'_> {
         if servers.is_empty() { vec![DEFAULT_SERVER.to_owned()] } else { servers }
     }
 
-    fn credentials(&self, given: Option<&str>) -> Result<Credentials, CliError> {
+    /// The API key of the command line, else what the environment names.
+    pub(super) fn credentials(&self, given: Option<&str>) -> Result<Credentials, CliError> {
         let api_key = Zeroizing::new(given.map_or_else(|| self.environment.first(&API_KEY), str::to_owned));
         let key_file = self.environment.first(&KEY_FILE);
         let cert_file = self.environment.first(&CERT_FILE);
@@ -163,7 +157,11 @@ mod tests {
     fn refusal(variables: &[(&str, &str)]) -> String {
         let environment = environment(variables);
         let session = Session { output: Output::new(&environment), environment: &environment };
-        session.client(&ServerFlags::insecure()).err().map(|error| error.to_string()).unwrap_or_default()
+        session
+            .client(&ServerFlags { insecure: true, _enclave: None })
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
     }
 
     #[test]

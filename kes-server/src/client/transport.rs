@@ -20,6 +20,8 @@ const MAX_ANSWER: usize = 4 << 20;
 
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// HTTP/1.1 only: asked for the TLS alert when a connection ends without a word.
+    plain: reqwest::Client,
     endpoints: Vec<Url>,
     /// The endpoint that answered last; calls start with it.
     current: AtomicUsize,
@@ -52,14 +54,11 @@ impl Transport {
         if endpoints.is_empty() {
             return Err(ClientError::Endpoint(String::new()));
         }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(client_config(credentials, trust)?)
-            .connect_timeout(timeouts.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| ClientError::Credentials(error.to_string()))?;
-        Ok(Self { http, endpoints, current: AtomicUsize::new(0), timeout: timeouts.request })
+        let mut tls = client_config(credentials, trust)?;
+        let http = http_client(tls.clone(), timeouts)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let plain = http_client(tls, timeouts)?;
+        Ok(Self { http, plain, endpoints, current: AtomicUsize::new(0), timeout: timeouts.request })
     }
 
     pub(super) fn endpoints(&self) -> &[Url] {
@@ -112,9 +111,32 @@ impl Transport {
         match builder.send().await {
             Ok(response) if response.status() == StatusCode::OK => Ok((call, response)),
             Ok(response) => Err(refusal(call, response, deadline).await),
-            Err(error) => Err(ClientError::transport(call, &error, deadline)),
+            Err(error) if error.is_connect() => Err(ClientError::transport(call, &error, deadline)),
+            Err(error) => Err(self.explained(base, ClientError::transport(call, &error, deadline)).await),
         }
     }
+
+    /// A TLS 1.3 server refuses a client after the client's side of the handshake; HTTP/2 swallows the alert.
+    async fn explained(&self, base: &Url, failure: ClientError) -> ClientError {
+        let ClientError::Connection { call, .. } = &failure else { return failure };
+        match self.plain.get(base.clone()).timeout(self.timeout).send().await {
+            Ok(_) => failure,
+            Err(error) => {
+                let alert = ClientError::transport(call.clone(), &error, None);
+                if alert.is_tls_alert() { alert } else { failure }
+            }
+        }
+    }
+}
+
+fn http_client(tls: rustls::ClientConfig, timeouts: Timeouts) -> Result<reqwest::Client, ClientError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(timeouts.connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| ClientError::Credentials(error.to_string()))
 }
 
 /// `host:port`, `http://…` and `https://…` all mean HTTPS.

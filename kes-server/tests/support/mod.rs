@@ -119,9 +119,17 @@ pub struct Server(Child);
 impl Server {
     /// Ends as an operator ends it; the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.signal("-TERM");
         self.0.wait().unwrap().code()
+    }
+
+    /// Reloads as an operator reloads.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
     }
 }
 
