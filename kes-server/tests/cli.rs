@@ -135,6 +135,16 @@ fn mistakes_are_one_line() {
 }
 
 #[test]
+fn completions_are_printed_for_every_shell() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = folder.kes(&["completion", shell]);
+        assert!(output.status.success() && stdout(&output).contains("identity"), "{shell}");
+    }
+    assert_eq!(folder.kes(&["completion", "cmd"]).status.code(), Some(1));
+}
+
+#[test]
 fn keys_move_to_another_keystore_as_they_are() {
     let folder = Folder::new();
     folder.write("target.yaml", &folder.config("target"));

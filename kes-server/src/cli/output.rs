@@ -100,3 +100,30 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
 pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(color: When, no_color: bool) -> Output {
+        Output { is_terminal: true, color, no_color }
+    }
+
+    #[test]
+    fn colours_are_for_terminals_unless_told_otherwise() {
+        let painted = |color, no_color, on_terminal| output(color, no_color).paint("x", "1", on_terminal) != "x";
+        assert!(painted(When::Auto, false, true));
+        assert!(!painted(When::Auto, false, false));
+        assert!(!painted(When::Auto, true, true), "NO_COLOR");
+        assert!(painted(When::Always, true, false));
+        assert!(!painted(When::Never, false, true));
+    }
+
+    #[test]
+    fn a_table_without_names_is_nothing() {
+        let output = output(When::Never, false);
+        assert_eq!(output.table("Key", &[]), "");
+        assert_eq!(output.table("Key", &["a".into(), "b".into()]), "Key\na\nb\n");
+        assert_eq!(output.field("Name", "a"), "Name        a");
+    }
+}
