@@ -213,11 +213,14 @@ impl ImageSource {
         })
     }
 
-    /// Brings the image into the engine's store under [`ImageSource::reference`].
+    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there.
     ///
     /// # Errors
     /// [`SupplyError`], with every source that was tried if there are several.
     pub async fn obtain(&self, engine: &dyn Engine) -> Result<(), SupplyError> {
+        if engine.image(&self.reference).await?.is_some() {
+            return Ok(());
+        }
         let mut tried = Vec::new();
         for way in &self.ways {
             match self.by(way, engine).await {

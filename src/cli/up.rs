@@ -37,6 +37,10 @@ impl Up {
         let _lock = wish.lock().await?;
         let engine = connection.engine.clone();
         let (stack, images) = resolve(wish, engine.as_ref()).await?;
+        // What the network must give comes before anything is made: without it there will be no stack.
+        for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
+            image.obtain(engine.as_ref()).await?;
+        }
         let stages = stack.stages(engine.info(), &images)?;
         let context = stack.context(engine.clone())?;
         let steps = apply::up(&stages, &context, output.progress().as_ref()).await?;
