@@ -60,9 +60,9 @@ impl Resource for FileResource {
     async fn create(&self, _: &Context) -> Result<(), Error> {
         let (path, content, mode, owner) = (self.path.clone(), self.content.clone(), self.mode, self.owner);
         let write = move || write(&path, &content, mode, owner);
-        tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| {
-            Err(Error::file("write", &self.path)(std::io::Error::other(error)))
-        })
+        tokio::task::spawn_blocking(write)
+            .await
+            .unwrap_or_else(|error| Err(Error::file("write", &self.path)(std::io::Error::other(error))))
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {

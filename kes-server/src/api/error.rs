@@ -42,7 +42,7 @@ pub(super) enum ApiError {
 
 /// What is wrong with the client certificates of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// None that identifies a client.
     Missing,
     /// More than one.

@@ -45,6 +45,7 @@ fn admin(call: &Authorized<'_>, identity: Option<&Identity>) -> Result<Reply, Ap
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own name")]
 struct Admin<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'a Identity>,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, request};
 use hyper::body::Incoming;
 
-pub use self::error::CertificateError;
+pub(crate) use self::error::CertificateError;
 use self::{
     authorize::Authorized,
     error::ApiError,

@@ -7,6 +7,7 @@ use http::Uri;
 use super::{error, reply::Reply};
 
 /// Decodes the path of a URL, or answers the request: where there is no path, and where it is not clean.
+#[expect(clippy::result_large_err, reason = "moved once, and only on the rare path")]
 pub(super) fn decoded(uri: &Uri, is_read: bool) -> Result<Cow<'_, str>, Reply> {
     let path = uri.path();
     if !path.starts_with('/') {

@@ -23,7 +23,7 @@ pub(super) type Reply = Response<ReplyBody>;
 
 /// The body of a response.
 #[derive(Debug)]
-pub enum ReplyBody {
+pub(crate) enum ReplyBody {
     /// Known as a whole.
     Full(Bytes),
     /// Lines as they come, until the sender goes.

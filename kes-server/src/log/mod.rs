@@ -71,14 +71,14 @@ impl Log {
     /// Says something about the server itself.
     pub(crate) fn error(&self, level: Level, message: &str) {
         if self.errors.takes(level) {
-            self.errors.write_error(text::Line::new(level, message).finish());
+            self.errors.write_error(&text::Line::new(level, message).finish());
         }
     }
 
     /// Says why a request was not served.
     pub(crate) fn request_error(&self, level: Level, message: &str, subject: Subject<'_>) {
         if self.errors.takes(level) {
-            self.errors.write_error(text::Line::new(level, message).subject(subject, "<unknown>").finish());
+            self.errors.write_error(&text::Line::new(level, message).subject(subject, "<unknown>").finish());
         }
     }
 
@@ -137,8 +137,8 @@ impl Output {
         let _: std::io::Result<()> = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
     }
 
-    fn write_error(&self, line: String) {
-        self.write(&line);
+    fn write_error(&self, line: &str) {
+        self.write(line);
         self.stream.publish(|| document(&ErrorEvent { message: line.trim_end_matches('\n') }));
     }
 }

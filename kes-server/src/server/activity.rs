@@ -58,7 +58,7 @@ impl Activity {
             return if self.watches_heads { HEAD } else { IDLE };
         }
         let left = |since: &AtomicU64, limit: Duration| match since.load(Ordering::Relaxed) {
-            NEVER => limit,
+            NEVER => Duration::MAX,
             since => (Duration::from_millis(since) + limit).saturating_sub(self.began.elapsed()),
         };
         left(&self.idle_since, IDLE).min(left(&self.head_since, HEAD))

@@ -139,13 +139,11 @@ where
 /// served is still answered. Errors of a connection are its client's business.
 async fn watch(mut connection: Pin<&mut impl Close>, client: &Client) {
     let mut draining = client.service.draining.clone();
-    loop {
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            () = expired(&client.activity) => break,
-            () = drained(&mut draining) => break,
-        }
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = expired(&client.activity) => {}
+        () = drained(&mut draining) => {}
     }
     connection.as_mut().close();
     let _: Result<_, tokio::time::error::Elapsed> = timeout(CLOSE, connection).await;

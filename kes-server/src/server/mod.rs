@@ -34,7 +34,8 @@ pub use self::{
     tls::TlsError,
 };
 use self::{material::Material, shared::Shared, workers::Workers};
-use crate::{auth::ApiKey, config::Config, log::Sink};
+pub use crate::log::Sink;
+use crate::{auth::ApiKey, config::Config};
 
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 
-pub const ADMIN_API_KEY: &str = "kes:v1:AAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-pub const ADMIN: &str = "a050837d85070582ccf7394b0988847cc312cb88259b894899f6f239cf1791a5";
+pub(crate) const ADMIN_API_KEY: &str = "kes:v1:AAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+pub(crate) const ADMIN: &str = "a050837d85070582ccf7394b0988847cc312cb88259b894899f6f239cf1791a5";
 
 const POLICIES: &str = r#"
 policy:
@@ -36,14 +36,14 @@ policy:
 "#;
 
 /// A folder, and the environment in which `kes` runs there.
-pub struct Folder {
-    pub dir: TempDir,
-    pub address: String,
+pub(crate) struct Folder {
+    pub(crate) dir: TempDir,
+    pub(crate) address: String,
 }
 
 impl Folder {
     /// With a port of its own, a server certificate and a configuration with an fs keystore.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = Self { dir: TempDir::new().unwrap(), address: format!("127.0.0.1:{port}") };
         let made = folder.kes(&["identity", "new", "--key", "server.key", "--cert", "server.crt", "--ip", "127.0.0.1"]);
@@ -53,7 +53,7 @@ impl Folder {
     }
 
     /// A configuration whose fs keystore is the named folder.
-    pub fn config(&self, keystore: &str) -> String {
+    pub(crate) fn config(&self, keystore: &str) -> String {
         format!(
             "version: v1\naddress: {}\nadmin:\n  identity: {ADMIN}\ntls:\n  key: server.key\n  cert: server.crt\n{POLICIES}\nkeystore:\n  fs:\n    path: {}\n",
             self.address,
@@ -61,16 +61,16 @@ impl Folder {
         )
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
-    pub fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         fs::write(self.dir.path().join(name), content).unwrap();
     }
 
     /// `kes` with these arguments, as admin of the server of this folder.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kes"));
         command
             .args(arguments)
@@ -82,12 +82,12 @@ impl Folder {
         command
     }
 
-    pub fn kes(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn kes(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// As [`Self::kes`], with something to read on standard input.
-    pub fn kes_with_input(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn kes_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -95,7 +95,7 @@ impl Folder {
     }
 
     /// A server that answers.
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         let mut command = self.command(&["server", "--config", "config.yaml"]);
         let child = command
             .stdout(fs::File::create(self.path("stdout")).unwrap())
@@ -114,17 +114,17 @@ impl Folder {
 }
 
 /// Ends with the test.
-pub struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Server {
     /// Ends as an operator ends it; the exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.0.wait().unwrap().code()
     }
 
     /// Reloads as an operator reloads.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.signal("-HUP");
     }
 
@@ -140,14 +140,14 @@ impl Drop for Server {
     }
 }
 
-pub fn read(file: &Path) -> String {
+pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_default()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
