@@ -59,7 +59,7 @@ impl FromStr for Level {
             };
             let error =
                 || LevelError(format!("kesconf: invalid log level suffix '{suffix}': {}", not_a_number(suffix)));
-            return suffix.parse::<i32>().map(|above| Self(level.0 + above)).map_err(|_| error());
+            return suffix.parse().ok().and_then(|above| level.0.checked_add(above)).map(Self).ok_or_else(error);
         }
         upper.parse().map(Self).map_err(|_| LevelError(not_a_number(&upper)))
     }

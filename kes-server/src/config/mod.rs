@@ -4,6 +4,7 @@
 //! that can be checked without touching files or the network. A [`Config`] is valid by construction.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +15,19 @@ use crate::auth::{Access, AssignError, Identity};
 use crate::keystore::Expiry;
 
 mod duration;
+mod keystore;
+mod legacy;
 mod level;
-mod raw;
+mod policy;
 mod resolve;
+mod secret;
+mod section;
+mod tls;
+mod yaml;
 
+pub use keystore::*;
 pub use level::{Level, LevelError};
+pub use secret::Secret;
 
 /// A configuration of the server.
 #[derive(Debug, Clone)]
@@ -41,10 +50,12 @@ pub struct Config {
     pub keys: Vec<String>,
     /// Where keys are kept.
     pub keystore: KeyStoreConfig,
+    /// What is written in an old way, each with what to write instead.
+    pub warnings: Vec<String>,
 }
 
 /// The server's certificate and what it asks of clients.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TlsConfig {
     /// Private key file.
     pub key: PathBuf,
@@ -67,21 +78,6 @@ pub struct ApiConfig {
     pub timeout: Option<Duration>,
 }
 
-/// The section of one keystore.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyStoreConfig {
-    /// A folder.
-    Fs {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// One that this kes knows by name but does not have.
-    Other {
-        /// Its name in the configuration.
-        name: String,
-    },
-}
-
 /// Why a configuration is refused; the text is what follows `Error: ` on the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -101,8 +97,13 @@ pub enum ConfigError {
     #[error("EOF")]
     Empty,
     /// A variable of the environment is not set.
-    #[error("kesconf: referenced env. variable '{0}' not found")]
-    Variable(String),
+    #[error("kesconf: referenced env. variable '{name}' in line '{line}' not found")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// Where it is used, counted from 1.
+        line: usize,
+    },
     /// A value that is not allowed.
     #[error("{0}")]
     Invalid(String),
@@ -117,14 +118,14 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Open { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|source| ConfigError::Open { path: path.to_owned(), source })?;
         Self::parse(&text, env)
     }
 
     /// Reads the text of a configuration.
     pub fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
-        raw::read(text, env)?.resolve()
+        resolve::config(text, env)
     }
 
     /// Who is recorded as the maker of the keys that the configuration lists.
@@ -135,7 +136,22 @@ impl Config {
 
 /// An address to listen on: `ip:port` or `:port`.
 pub fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    resolve::address(Some(text))
+    resolve::address(text)
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig")
+            .field("key", &self.key)
+            .field("cert", &self.cert)
+            .field("ca", &self.ca)
+            .field("verify_clients", &self.verify_clients)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(text: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid(text.into())
 }
 
 /// The system's word for an error, as the original's platform spells it.

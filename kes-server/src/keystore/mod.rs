@@ -73,7 +73,8 @@ impl Backend {
     pub async fn connect(config: &KeyStoreConfig) -> Result<Self, KeyStoreError> {
         match config {
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
-            KeyStoreConfig::Other { name } => {
+            other => {
+                let name = other.display();
                 Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
             }
         }

@@ -44,6 +44,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
         api: BTreeMap::new(),
         keys: Vec::new(),
         keystore: KeyStoreConfig::Fs { path: PathBuf::new() },
+        warnings: Vec::new(),
     };
     Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()) }, api_key))
 }

@@ -1,0 +1,99 @@
+//! `keystore`: where keys are kept (kes-api §4.3). One file per kind of backend, with its section and its checks.
+
+use std::path::PathBuf;
+
+use super::section::Section;
+use super::{ConfigError, invalid, legacy};
+
+mod appliance;
+mod cloud;
+mod vault;
+
+pub use appliance::{EntrustConfig, FortanixConfig, KeySecureConfig};
+pub use cloud::{AwsConfig, AwsCredentials, AzureAuth, AzureConfig, GcpConfig, GcpCredentials};
+pub use vault::{AppRole, EngineVersion, Jwt, Kubernetes, Transit, VaultAuth, VaultConfig, VaultTls};
+
+/// The section of one keystore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyStoreConfig {
+    /// A folder.
+    Fs {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The K/V engine of a Hashicorp Vault.
+    Vault(Box<VaultConfig>),
+    /// AWS Secrets Manager.
+    Aws(AwsConfig),
+    /// GCP Secret Manager.
+    Gcp(GcpConfig),
+    /// Azure Key Vault.
+    Azure(AzureConfig),
+    /// Fortanix SDKMS.
+    Fortanix(FortanixConfig),
+    /// Gemalto `KeySecure`.
+    KeySecure(KeySecureConfig),
+    /// Entrust `KeyControl`.
+    Entrust(EntrustConfig),
+}
+
+impl KeyStoreConfig {
+    /// What the banner calls it.
+    pub fn display(&self) -> String {
+        match self {
+            Self::Fs { path } => format!("Filesystem: {}", path.display()),
+            Self::Vault(vault) => format!("Hashicorp Vault: {}", vault.endpoint),
+            Self::Aws(aws) => format!("AWS SecretsManager: {}", aws.endpoint),
+            Self::Gcp(gcp) => format!("GCP SecretManager: Project={}", gcp.project_id),
+            Self::Azure(azure) => format!("Azure KeyVault: {}", azure.endpoint),
+            Self::Fortanix(fortanix) => format!("Fortanix SDKMS: {}", fortanix.endpoint),
+            Self::KeySecure(keysecure) => format!("Gemalto KeySecure: {}", keysecure.endpoint),
+            Self::Entrust(entrust) => format!("Entrust KeyControl: {}", entrust.endpoint),
+        }
+    }
+}
+
+type Read = fn(Section<'_>) -> Result<KeyStoreConfig, ConfigError>;
+
+/// The one backend of the file. `kes`, `generic` and all that nobody knows are ignored.
+pub(super) fn read(root: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
+    let keystore = root.section(if legacy::keys_are_keystore(root) { "keys" } else { "keystore" });
+    let aws = if legacy::direct_secretsmanager(keystore) { keystore } else { keystore.section("aws") };
+    let backends: [(Section<'_>, Read); 8] = [
+        (keystore.section("fs"), fs),
+        (keystore.section("vault"), vault::read),
+        (aws.section("secretsmanager"), cloud::aws),
+        (keystore.section("gcp").section("secretmanager"), cloud::gcp),
+        (keystore.section("azure").section("keyvault"), cloud::azure),
+        (keystore.section("fortanix").section("sdkms"), appliance::fortanix),
+        (keystore.section("gemalto").section("keysecure"), appliance::keysecure),
+        (keystore.section("entrust").section("keycontrol"), appliance::entrust),
+    ];
+    // all are read before they are counted: values of the wrong type are told before all else
+    let configured = backends.into_iter().filter(|(section, _)| section.exists());
+    let mut configured: Vec<_> = configured.map(|(section, read)| read(section)).collect();
+    match (configured.pop(), configured.is_empty()) {
+        (None, _) => Err(invalid("kesconf: no keystore specified")),
+        (Some(one), true) => one,
+        (Some(_), false) => Err(invalid("kesconf: invalid keystore config: more than once keystore specified")),
+    }
+}
+
+fn fs(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
+    let path = section.string("path");
+    required("fs", &[(&path, "path")])?;
+    Ok(KeyStoreConfig::Fs { path: path.into() })
+}
+
+/// Checks in this order that none is empty.
+fn required(keystore: &str, values: &[(&str, &str)]) -> Result<(), ConfigError> {
+    match values.iter().find(|(value, _)| value.is_empty()) {
+        Some((_, what)) => Err(invalid(format!("kesconf: invalid {keystore} keystore: no {what} specified"))),
+        None => Ok(()),
+    }
+}
+
+/// A path, if there is one.
+fn path(section: Section<'_>, key: &str) -> Option<PathBuf> {
+    Some(section.string(key)).filter(|path| !path.is_empty()).map(PathBuf::from)
+}

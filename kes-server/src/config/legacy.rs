@@ -1,0 +1,33 @@
+//! Spellings of older releases (kes-api §4.7).
+//!
+//! What the last release of the original refuses stays refused: `root` alone is no admin. What it has no word for is
+//! read in its old meaning. Each gets a warning that says what to write instead. `policy.<name>.paths` is in `policy`.
+
+use super::section::Section;
+use super::yaml::Value;
+
+/// What is written in an old way.
+pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |old: bool, text: &str| {
+        if old {
+            warnings.push(text.to_owned());
+        }
+    };
+    warn(root.node("root").is_some(), "'root' is an old spelling and is ignored; use 'admin.identity'");
+    warn(keys_are_keystore(root), "'keys' as the keystore is an old spelling; rename it to 'keystore'");
+    let direct = direct_secretsmanager(root.section("keystore"));
+    warn(direct, "'keystore.secretsmanager' is an old spelling; use 'keystore.aws.secretsmanager'");
+    warnings
+}
+
+/// True if `keys` is a mapping of backends and there is no `keystore`.
+pub(super) fn keys_are_keystore(root: Section<'_>) -> bool {
+    let keys = root.node("keys").map(|keys| &keys.value);
+    matches!(keys, Some(Value::Map(_))) && root.node("keystore").is_none()
+}
+
+/// True if the section of AWS stands one level too high.
+pub(super) fn direct_secretsmanager(keystore: Section<'_>) -> bool {
+    keystore.node("secretsmanager").is_some() && keystore.node("aws").is_none()
+}

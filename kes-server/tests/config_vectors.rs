@@ -1,0 +1,191 @@
+//! Configuration files of the original, good and bad, and what it says of them (kes-api §4, §12).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
+
+use kes_server::config::{Config, ConfigError, Jwt, KeyStoreConfig, Kubernetes, VaultAuth};
+use serde_json::Value;
+
+/// Files that the original refuses for what is not in them: reading must accept these.
+const DECIDED_LATER: [(&str, &[&str]); 5] = [
+    (
+        "opens the TLS files",
+        &[
+            "key missing file",
+            "cert missing file",
+            "mismatch",
+            "nosan",
+            "cert file has key",
+            "key is cert only",
+            "cert garbage",
+            "enc no pw",
+            "enc bad pw",
+            "pkcs8 enc",
+            "ca missing",
+            "ca bad",
+        ],
+    ),
+    ("asks the folder", &["fs path is file", "keys empty name", "keys bad name"]),
+    ("opens the token's file", &["ks vault k8s jwt file"]),
+    ("calls the vault", &["ks vault name legacy"]),
+    ("listens", &["addr inuse"]),
+];
+
+/// Files at which the original crashes.
+const CRASHES: [(&str, &str); 1] =
+    [("ks entrust5 nocred", "kesconf: invalid Entrust KeyControl keystore: no username specified")];
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let vectors: Value = serde_json::from_str(include_str!("data/kes-vectors.json")).unwrap();
+    let env = vectors["config"]["env"].clone();
+    Config::parse(text, &|name| env[name].as_str().map(str::to_owned))
+}
+
+fn cases() -> Vec<Value> {
+    let vectors: Value = serde_json::from_str(include_str!("data/kes-vectors.json")).unwrap();
+    vectors["config"]["cases"].as_array().unwrap().clone()
+}
+
+fn case(label: &str) -> String {
+    let case = cases().into_iter().find(|case| case["label"] == label).expect(label);
+    case["yaml"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn files_are_accepted_and_refused_as_by_the_original() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let label = case["label"].as_str().unwrap();
+        let said = parse(case["yaml"].as_str().unwrap()).err().map(|error| error.to_string());
+        let later = DECIDED_LATER.iter().any(|(_, labels)| labels.contains(&label));
+        let crash = CRASHES.iter().find(|(crash, _)| *crash == label).map(|(_, text)| *text);
+        let right = if case["started"] == true || later {
+            said.is_none()
+        } else if let Some(lines) = case["error_lines"].as_array() {
+            said.as_deref().is_some_and(|said| names_lines(said, lines))
+        } else {
+            let expected = crash.or_else(|| case["error"].as_str()?.strip_prefix("Error: "));
+            said.as_deref() == Some(expected.expect(label))
+        };
+        if !right {
+            wrong.push(format!("{label}: said {said:?}, not {} {}", case["error"], case["error_lines"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One `line N:` per mistake. Of a double key, the vector has both lines in one mistake: where it stands again, and
+/// where first.
+fn names_lines(said: &str, lines: &[Value]) -> bool {
+    let Some(mistakes) = said.strip_prefix("yaml: unmarshal errors:\n") else { return false };
+    if let Some((again, first)) = mistakes.split_once(" already defined at line ") {
+        let again = again.starts_with(&format!("  line {}: mapping key ", lines[0]));
+        return again && first.parse().ok() == lines[1].as_u64();
+    }
+    let starts: Vec<_> = lines.iter().map(|line| format!("  line {line}: cannot unmarshal ")).collect();
+    mistakes.lines().count() == starts.len()
+        && mistakes.lines().zip(&starts).all(|(said, start)| said.starts_with(start))
+}
+
+#[test]
+fn every_exception_is_a_case() {
+    let cases = cases();
+    let labels = DECIDED_LATER.iter().flat_map(|(_, labels)| *labels).chain(CRASHES.iter().map(|(label, _)| label));
+    for label in labels {
+        assert!(cases.iter().any(|case| case["label"] == *label && case["started"] == false), "{label}");
+    }
+}
+
+#[test]
+fn a_token_file_that_is_missing_is_told_when_it_is_read() {
+    let config = parse(&case("ks vault k8s jwt file")).unwrap();
+    let KeyStoreConfig::Vault(vault) = config.keystore else { panic!("{:?}", config.keystore) };
+    let VaultAuth::Kubernetes(Kubernetes { jwt: jwt @ Jwt::File(_), .. }) = vault.auth else { panic!("no file") };
+    let text = "kesconf: failed to read vault kubernetes JWT from '/nope/x': open /nope/x: no such file or directory";
+    assert_eq!(jwt.read().unwrap_err().to_string(), text);
+}
+
+#[test]
+fn anchors_and_merge_keys_and_variables_are_followed() {
+    for label in ["anchors", "merge", "cache env"] {
+        assert_eq!(parse(&case(label)).unwrap().cache.any.as_secs(), 7, "{label}");
+    }
+    let env = parse(&case("log env")).unwrap();
+    assert_eq!((env.error_level.0, env.audit_level.0), (4, 4));
+    assert_eq!(parse(&case("tls password")).unwrap().tls.password.unwrap().as_str(), "secret");
+}
+
+/// A file that is complete but for its keystore.
+fn with(rest: &str) -> Config {
+    parse(&format!("admin: {{identity: a}}\ntls: {{key: k, cert: c, password: s3cret}}\n{rest}")).unwrap()
+}
+
+#[test]
+fn backends_are_named_as_in_the_banner() {
+    for (keystore, name) in [
+        ("fs: {path: /k}", "Filesystem: /k"),
+        ("vault: {endpoint: e, approle: {id: a, secret: s3cret}}", "Hashicorp Vault: e"),
+        ("aws: {secretsmanager: {endpoint: e, region: r, credentials: {secretkey: s3cret}}}", "AWS SecretsManager: e"),
+        (
+            "gcp: {secretmanager: {project_id: p, credentials: \
+             {client_email: m, client_id: i, private_key: s3cret, private_key_id: k}}}",
+            "GCP SecretManager: Project=p",
+        ),
+        (
+            "azure: {keyvault: {endpoint: e, credentials: {tenant_id: t, client_id: c, client_secret: s3cret}}}",
+            "Azure KeyVault: e",
+        ),
+        ("fortanix: {sdkms: {endpoint: e, credentials: {key: s3cret}}}", "Fortanix SDKMS: e"),
+        ("gemalto: {keysecure: {endpoint: e, credentials: {token: s3cret}}}", "Gemalto KeySecure: e"),
+        (
+            "entrust: {keycontrol: {endpoint: e, vault_id: v, box_id: b, credentials: {username: u, password: s3cret}}}",
+            "Entrust KeyControl: e",
+        ),
+    ] {
+        let config = with(&format!("keystore: {{{keystore}}}\n"));
+        assert_eq!(config.keystore.display(), name);
+        assert!(!format!("{config:?}").contains("s3cret"), "{name} shows its secrets");
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+}
+
+#[test]
+fn incomplete_credentials_of_gcp_are_refused() {
+    let head =
+        "admin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {gcp: {secretmanager: {project_id: p, credentials: ";
+    for (credentials, missing) in [
+        ("{client_id: i}", "email"),
+        ("{client_email: m}", "ID"),
+        ("{client_email: m, client_id: i, private_key_id: k}", "private key"),
+        ("{client_email: m, client_id: i, private_key: k}", "private key ID"),
+    ] {
+        let error = parse(&format!("{head}{credentials}}}}}}}\n")).unwrap_err();
+        assert_eq!(error.to_string(), format!("gcp: no client {missing} provided"));
+    }
+}
+
+#[test]
+fn old_spellings_keep_their_meaning_and_warn() {
+    let old =
+        with("root: r\nkeys: {fs: {path: /k}}\npolicy: {p: {paths: [/v1/status]}, q: {paths: [/x], allow: [/y]}}\n");
+    assert_eq!(old.keystore.display(), "Filesystem: /k");
+    assert!(old.keys.is_empty());
+    let policies = old.access.policies();
+    assert_eq!((&policies["p"].allow[0], &policies["q"].allow[0]), (&"/v1/status".to_owned(), &"/y".to_owned()));
+    assert_eq!(old.access.admin().as_str(), "a");
+    assert_eq!(old.warnings.len(), 4, "{:?}", old.warnings);
+
+    let aws = with("keystore: {secretsmanager: {endpoint: e, region: r}}\n");
+    assert_eq!(aws.keystore.display(), "AWS SecretsManager: e");
+    assert_eq!(aws.warnings.len(), 1, "{:?}", aws.warnings);
+}
+
+#[test]
+fn hostile_files_neither_crash_nor_hang() {
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    assert!(matches!(parse(&format!("x: {deep}\n")), Err(ConfigError::Yaml(_))));
+    assert!(matches!(parse("x: &x [*x]\n"), Err(ConfigError::Yaml(_))));
+    let laughs: Vec<_> =
+        (1..40).map(|n| format!("x{n}: &x{n} [{}]\n", vec![format!("*x{}", n - 1); 8].join(", "))).collect();
+    let laughs = format!("x0: &x0 [{{address: \":1\"}}]\n{}<<: *x39\n", laughs.concat());
+    let config = with(&format!("{laughs}keystore: {{fs: {{path: /k}}}}\n"));
+    assert_eq!(config.address.port(), 7373);
+}
