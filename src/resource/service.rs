@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Longest time to look whether a server answers at all.
 const GLANCE: Duration = Duration::from_secs(2);
 
+/// Longest time that a server which runs without answering is taken for one that is starting.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// How a server is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Probe {
@@ -24,6 +27,8 @@ pub enum Probe {
     /// MinIO answers `ready`, which makes one data key through KES, and `cluster`, which needs its drive, bucket
     /// metadata and IAM (minio-kes-client.md §5).
     Minio,
+    /// Not at all: its process has been started, that is enough for now.
+    Started,
 }
 
 /// A running, answering server.
@@ -47,6 +52,7 @@ impl Resource for ServiceResource {
         match self.probe {
             Probe::Kes => "KES".into(),
             Probe::Minio => "MinIO".into(),
+            Probe::Started => format!("{} starts", self.container),
         }
     }
 
@@ -83,7 +89,7 @@ impl Resource for ServiceResource {
 
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
-        if probe::until_ready(&self.name(), GLANCE * 2, || self.ask(context)).await.is_ok() {
+        if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
             return Ok(());
         }
         self.remove(context).await?;
@@ -123,6 +129,7 @@ impl ServiceResource {
                 context.s3.health("cluster").await?;
                 Ok(context.s3.health("ready").await?)
             }
+            Probe::Started => Ok(()),
         }
     }
 }

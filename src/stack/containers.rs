@@ -44,6 +44,10 @@ impl Stack {
         self.service(self.minio_container(), Probe::Minio)
     }
 
+    pub(super) fn minio_started(&self) -> Box<dyn Resource> {
+        self.service(self.minio_container(), Probe::Started)
+    }
+
     fn service(&self, container: String, probe: Probe) -> Box<dyn Resource> {
         Box::new(ServiceResource { container, pod: self.manifest.name.to_string(), probe })
     }

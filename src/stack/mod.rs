@@ -122,7 +122,9 @@ impl Stack {
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
             Stage(containers),
-            Stage(vec![self.kes_service()]),
+            // MinIO needs a while before it asks KES for the first time, and asks again; should KES take longer than
+            // that, MinIO ends and is started anew once the keys are there
+            Stage(vec![self.kes_service(), self.minio_started()]),
             Stage(self.key_resources()),
             Stage(vec![self.minio_service()]),
             Stage(self.bucket_resources()),
