@@ -111,11 +111,12 @@ impl Podman {
         containers.into_iter().find(|container| container.publishes(port)).map(|container| container.pod_name)
     }
 
-    /// One attempt to stop and remove a pod. Stopping first is faster than a forced removal (fact 6), and kinder;
+    /// One attempt to stop and remove a pod. All members are told to end at once, then the removal waits for each within
+    /// its stop timeout: that took 370 ms where a stop and a removal took 450, and a forced removal alone more (fact 6);
     /// where it fails, the removal that follows kills.
     async fn remove_once(&self, name: &str) -> Result<(), EngineError> {
-        let stop = format!("podman pod stop {name}");
-        match self.libpod(Method::POST, &format!("pods/{name}/stop"), None, &stop, STOP).await {
+        let stop = format!("podman pod kill --signal TERM {name}");
+        match self.libpod(Method::POST, &format!("pods/{name}/kill?signal=SIGTERM"), None, &stop, STOP).await {
             Ok(stopped) if stopped.status == StatusCode::NOT_FOUND => return Ok(()),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "the pod does not stop"),

@@ -123,7 +123,7 @@ async fn a_pod_that_does_not_start_is_removed_again() {
             409,
             r#"{"Errs":["runc create failed: error setting rlimit type 7: operation not permitted"],"Id":"p1"}"#,
         ),
-        line if line.contains("/stop") => Reply::Answer(304, ""),
+        line if line.contains("/kill") => Reply::Answer(409, ""),
         _ => Reply::Answer(200, r#"{"Err":null,"Id":"p1"}"#),
     });
     let error = podman(&engine).create_pod(&pod_spec()).await.unwrap_err();
@@ -137,7 +137,7 @@ async fn a_pod_that_does_not_start_is_removed_again() {
         [
             "POST /v4.0.0/libpod/pods/create",
             "POST /v4.0.0/libpod/pods/s/start",
-            "POST /v4.0.0/libpod/pods/s/stop",
+            "POST /v4.0.0/libpod/pods/s/kill?signal=SIGTERM",
             "DELETE /v4.0.0/libpod/pods/s?force=true",
         ]
     );
