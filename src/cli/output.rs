@@ -100,6 +100,8 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 fn described(step: &Step, took: Duration) -> String {
     let done = match step.decision {
+        _ if step.kind == "service" => "ready",
+        _ if step.kind == "start" => "started",
         Decision::Create => "created",
         Decision::Ensure | Decision::Keep => "kept",
         Decision::Replace => "replaced",

@@ -45,14 +45,17 @@ pub struct ServiceResource {
 #[async_trait]
 impl Resource for ServiceResource {
     fn kind(&self) -> &'static str {
-        "service"
+        match self.probe {
+            Probe::Started => "start",
+            Probe::Kes | Probe::Minio => "service",
+        }
     }
 
     fn name(&self) -> String {
         match self.probe {
             Probe::Kes => "KES".into(),
             Probe::Minio => "MinIO".into(),
-            Probe::Started => format!("{} starts", self.container),
+            Probe::Started => self.container.clone(),
         }
     }
 
