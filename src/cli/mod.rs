@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
+use crate::manifest::EngineKind;
 
 mod bucket;
 mod completion;
@@ -55,6 +56,9 @@ struct Globals {
     /// Folder in which stacks keep their files; by default `kestack` in the user's data folder
     #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
     dir: Option<PathBuf>,
+    /// What runs the servers, instead of the manifest's
+    #[arg(long, global = true, value_enum, value_name = "ENGINE", env = "KESTACK_ENGINE")]
+    engine: Option<EngineKind>,
     /// Socket of the container engine, e.g. `unix:///run/podman/podman.sock`
     #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST")]
     host: Option<String>,

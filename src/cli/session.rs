@@ -35,6 +35,7 @@ impl Wish {
                 hint: "use letters, digits, `-` and `_`".into(),
             })?;
         }
+        manifest.engine = globals.engine.unwrap_or(manifest.engine);
         let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
         let base = Layout::base(dir.as_deref(), environment);
         Ok(Self { manifest, base, host: globals.host.clone() })

@@ -47,8 +47,8 @@ pub struct Manifest {
     pub buckets: Vec<Bucket>,
 }
 
-/// Kind of container engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+/// Kind of engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
     /// Whichever is there.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::sandbox::{Sandbox, enabled, podman, text};
+use crate::engine::kind;
+use crate::sandbox::{Sandbox, enabled, text};
 
 /// Everything that a stack could leave on the host.
 fn census() -> BTreeSet<String> {
@@ -11,15 +12,13 @@ fn census() -> BTreeSet<String> {
     let mut add = |kind: &str, listing: String| {
         all.extend(listing.lines().map(|line| format!("{kind} {line}")));
     };
-    add("container", podman(&["ps", "-a", "--external", "--format", "{{.Names}}"]));
-    add("pod", podman(&["pod", "ls", "--format", "{{.Name}}"]));
-    add("volume", podman(&["volume", "ls", "--format", "{{.Name}}"]));
-    add("network", podman(&["network", "ls", "--format", "{{.Name}}"]));
-    add("image", podman(&["images", "-a", "--no-trunc", "--format", "{{.ID}}"]));
+    for (what, listing) in kind().leftovers() {
+        add(what, listing);
+    }
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     add("mount", mounts.lines().filter(|line| line.contains("containers")).collect::<Vec<_>>().join("\n"));
     let processes = Command::new("ps").args(["-eo", "comm="]).output().unwrap();
-    let ours = |name: &&str| ["conmon", "minio", "kes", "catatonit", "podman"].contains(name);
+    let ours = |name: &&str| ["conmon", "minio", "kes", "kestack", "catatonit", "podman"].contains(name);
     add("process", text(&processes.stdout).lines().map(str::trim).filter(ours).collect::<Vec<_>>().join("\n"));
     let sockets = Command::new("ss").args(["-Hltn"]).output().unwrap();
     let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);

@@ -1,6 +1,7 @@
 //! up, up again, down, and what stays in between.
 
-use crate::sandbox::{Sandbox, enabled, podman};
+use crate::engine::kind;
+use crate::sandbox::{Sandbox, enabled};
 
 #[test]
 fn a_stack_comes_up_once_and_keeps_its_data() {
@@ -18,7 +19,7 @@ fn a_stack_comes_up_once_and_keeps_its_data() {
     let data = vec![42; 100_000];
     stack.put("/encrypted/kept", &data);
     stack.ok(&["down"]);
-    assert!(!podman(&["ps", "-a", "--format", "{{.Names}}"]).contains(&stack.name));
+    assert_eq!(kind().members(&stack.name), Vec::<String>::new());
     stack.fails(&["status"], 3);
     stack.ok(&["up"]);
     assert_eq!(stack.read("/encrypted/kept"), data);
@@ -34,8 +35,7 @@ fn a_changed_configuration_restarts_only_its_reader() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     let kes = format!("{}-kes-server", stack.name);
-    let started = |name: &str| podman(&["inspect", "--format", "{{.State.StartedAt}}", name]);
-    let before = started(&kes);
+    let before = kind().started(&kes);
     stack.manifest("minio: { port: 0, console_port: 0, env: { MINIO_SITE_NAME: changed } }\n");
     let plan = stack.json(&["plan"]);
     let replaced: Vec<_> = plan["steps"]
@@ -47,7 +47,7 @@ fn a_changed_configuration_restarts_only_its_reader() {
         .collect();
     assert_eq!(replaced, ["file", "container"], "{plan}");
     stack.ok(&["up"]);
-    assert_eq!(started(&kes), before, "KES must not restart");
+    assert_eq!(kind().started(&kes), before, "KES must not restart");
     stack.ok(&["verify"]);
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+use crate::engine::kind;
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A folder, a name and a manifest with automatic ports.
@@ -60,6 +62,7 @@ impl Sandbox {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path()).env("KESTACK_DIR", self.base());
+        command.env("KESTACK_ENGINE", kind().name());
         for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
             command.env_remove(variable);
         }
@@ -163,11 +166,4 @@ pub(crate) fn binary() -> PathBuf {
 /// Bytes as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs the engine's own command line: an observer that is not our code.
-pub(crate) fn podman(arguments: &[&str]) -> String {
-    let output = Command::new("podman").args(arguments).output().unwrap();
-    assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
 }

@@ -3,7 +3,8 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::sandbox::{Sandbox, enabled, podman, text};
+use crate::engine::{Kind, cli, has_containers, kind};
+use crate::sandbox::{Sandbox, enabled, text};
 
 /// The secrets of a stack: MinIO's credentials, every private key's lines, the EK's stored form.
 fn secrets(stack: &Sandbox) -> Vec<String> {
@@ -17,6 +18,24 @@ fn secrets(stack: &Sandbox) -> Vec<String> {
     all.push(std::fs::read_to_string(stack.root().join("config/digest.key")).unwrap());
     assert!(all.len() >= 8 && all.iter().all(|secret| secret.len() >= 16), "{}", all.len());
     all
+}
+
+/// What the container engine shows of pod, containers and images; nothing where there are none.
+fn inspected(stack: &Sandbox) -> Vec<(&'static str, String)> {
+    if !has_containers() {
+        return vec![];
+    }
+    let mut seen = Vec::new();
+    if kind() == Kind::Podman {
+        seen.push(("pod inspect", cli(&["pod", "inspect", &stack.name])));
+    }
+    for container in cli(&["ps", "-a", "--format", "{{.Names}}"]).lines().filter(|name| name.contains(&stack.name)) {
+        seen.push(("inspect", cli(&["inspect", container])));
+    }
+    for image in cli(&["images", "--format", "{{.ID}}"]).lines() {
+        seen.push(("image inspect", cli(&["image", "inspect", image])));
+    }
+    seen
 }
 
 #[test]
@@ -34,14 +53,8 @@ fn no_secret_leaves_its_file() {
         ("plan", stack.ok(&["plan", "--all", "--output", "json"])),
         ("status", stack.ok(&["status", "--output", "json"])),
         ("logs", stack.ok(&["logs"])),
-        ("pod inspect", podman(&["pod", "inspect", &stack.name])),
     ];
-    for container in podman(&["ps", "-a", "--format", "{{.Names}}"]).lines().filter(|name| name.contains(&stack.name)) {
-        seen.push(("inspect", podman(&["inspect", container])));
-    }
-    for image in podman(&["images", "--format", "{{.ID}}"]).lines() {
-        seen.push(("image inspect", podman(&["image", "inspect", image])));
-    }
+    seen.extend(inspected(&stack));
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         for file in ["cmdline", "environ"] {
             // kestack's own file-borne settings may be in MinIO's memory, never in what the kernel shows of it

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
 #[test]
@@ -62,9 +63,9 @@ fn reset_brings_the_fresh_stack_back_without_touching_kes() {
     stack.ok(&["bucket", "create", "extra"]);
     stack.ok(&["key", "create", "extra"]);
     let kes = format!("{}-kes-server", stack.name);
-    let before = crate::sandbox::podman(&["inspect", "--format", "{{.State.StartedAt}}", &kes]);
+    let before = kind().started(&kes);
     stack.ok(&["reset"]);
-    assert_eq!(crate::sandbox::podman(&["inspect", "--format", "{{.State.StartedAt}}", &kes]), before);
+    assert_eq!(kind().started(&kes), before);
     let status = stack.json(&["status"]);
     assert_eq!(status["keys"], serde_json::json!(["minio-backend-key"]));
     assert_eq!(status["buckets"].as_object().unwrap().keys().collect::<Vec<_>>(), ["encrypted"]);
