@@ -70,7 +70,7 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
 async fn connect(file: &Path, session: &Session<'_>) -> Result<Backend, CliError> {
     let failure = |error: &dyn std::fmt::Display| CliError::message(format!("{}: {error}", file.display()));
     let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(&error))?;
-    Backend::connect(&config.keystore).await.map_err(|error| failure(&error))
+    Backend::connect(&config.keystore, &session.environment.for_keystores()).await.map_err(|error| failure(&error))
 }
 
 async fn names(source: &impl KeyStore, pattern: &str) -> Result<Vec<String>, CliError> {

@@ -50,23 +50,24 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
     let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
     match (arguments.dev, arguments.config) {
         (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
-        (true, None) => server::run_dev(address, options(None), commands).await.map_err(CliError::plain),
+        (true, None) => server::run_dev(address, options(None, session), commands).await.map_err(CliError::plain),
         (false, file) => {
             let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
             let read = move || Config::load(&file, &|name| environment.get(name));
             let mut config = read().map_err(CliError::plain)?;
             config.address = address.unwrap_or(config.address);
-            server::run(config, options(Some(Reload::new(read))), commands).await.map_err(CliError::plain)
+            server::run(config, options(Some(Reload::new(read)), session), commands).await.map_err(CliError::plain)
         }
     }
 }
 
-fn options(reload: Option<Reload>) -> ServeOptions {
+fn options(reload: Option<Reload>, session: &Session<'_>) -> ServeOptions {
     ServeOptions {
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         version: version::VERSION,
         commit: version::COMMIT,
+        environment: session.environment.for_keystores(),
         reload,
         listening: None,
     }

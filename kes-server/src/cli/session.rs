@@ -34,6 +34,12 @@ impl Environment {
         self.0.get(&OsString::from(name)).map(|value| value.to_string_lossy().into_owned())
     }
 
+    /// The same, for backends of clouds.
+    pub(super) fn for_keystores(&self) -> crate::keystore::Environment {
+        let variables = self.clone();
+        crate::keystore::Environment::new(move |name| variables.get(name))
+    }
+
     /// The first variable that is set decides, even if it is empty.
     fn first(&self, names: &[&str]) -> String {
         names.iter().find_map(|name| self.get(name)).unwrap_or_default()

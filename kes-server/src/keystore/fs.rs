@@ -187,12 +187,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn conforms() {
-        let folder = tempfile::tempdir().unwrap();
-        super::super::conformance::all(&Fs::open(&folder.path().join("new/keys")).await.unwrap()).await;
-    }
-
-    #[tokio::test]
     async fn a_crash_while_writing_leaves_the_name_free() {
         let folder = tempfile::tempdir().unwrap();
         let store = Fs::open(folder.path()).await.unwrap();

@@ -59,13 +59,3 @@ impl KeyStore for Memory {
         Ok(self.entries().keys().filter(|name| name.starts_with(prefix)).cloned().collect())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn conforms() {
-        super::super::conformance::all(&Memory::default()).await;
-    }
-}

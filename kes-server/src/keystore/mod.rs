@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -12,14 +13,48 @@ use zeroize::Zeroizing;
 use crate::config::KeyStoreConfig;
 
 mod cache;
-#[cfg(test)]
-mod conformance;
 mod fs;
+#[allow(dead_code, reason = "until all backends are there")]
+mod http;
+mod keysecure;
 mod memory;
+#[allow(dead_code, reason = "until all backends are there")]
+mod session;
 
 pub use cache::{Cache, Expiry};
 pub use fs::Fs;
+pub use keysecure::KeySecure;
 pub use memory::Memory;
+
+/// The variables of the environment: where clouds look for credentials. Read when it is asked, never by a backend
+/// on its own.
+#[derive(Clone)]
+pub struct Environment(Arc<Read>);
+
+type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl Environment {
+    /// What `read` returns for a name.
+    pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// No variables at all.
+    pub fn empty() -> Self {
+        Self::new(|_| None)
+    }
+
+    /// The value of a variable, `None` if it is not set.
+    pub fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
 
 /// Why a keystore did not do what it was asked (kes-keystores §1.5).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,18 +96,21 @@ pub trait KeyStore: fmt::Display + Send + Sync {
 pub enum Backend {
     /// A folder.
     Fs(Fs),
+    /// Thales `CipherTrust` Manager, formerly Gemalto `KeySecure`.
+    KeySecure(KeySecure),
     /// Nothing but memory, for `kes server --dev`.
     Memory(Memory),
 }
 
 impl Backend {
-    /// Connects to the configured keystore.
+    /// Connects to the configured keystore. Must be called within a runtime, which renews tokens.
     ///
     /// # Errors
     /// The backend's; and for those that this build does not have, a text that says so.
-    pub async fn connect(config: &KeyStoreConfig) -> Result<Self, KeyStoreError> {
+    pub async fn connect(config: &KeyStoreConfig, _environment: &Environment) -> Result<Self, KeyStoreError> {
         match config {
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
             other => {
                 let name = other.display();
                 Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
@@ -86,6 +124,7 @@ macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Backend::Fs($store) => $call,
+            Backend::KeySecure($store) => $call,
             Backend::Memory($store) => $call,
         }
     };
@@ -117,4 +156,12 @@ impl KeyStore for Backend {
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
         delegate!(self, store => store.list(prefix).await)
     }
+}
+
+/// A value as the text that it is in every stored form (kes-keystores §1.2).
+///
+/// # Errors
+/// If it is not text.
+fn text(value: &[u8]) -> Result<&str, KeyStoreError> {
+    std::str::from_utf8(value).map_err(|_| KeyStoreError::Other("the value to store is not text".into()))
 }

@@ -10,7 +10,7 @@ use crate::{
     auth::{ApiKeyError, AssignError},
     config::Config,
     crypto::{Algorithm, CryptoError, Key},
-    keystore::{Backend, KeyStoreError},
+    keystore::{Backend, Environment, KeyStoreError},
 };
 
 /// A configuration and what it refers to, loaded and connected.
@@ -44,9 +44,9 @@ pub enum MaterialError {
 }
 
 impl Material {
-    pub(super) async fn load(config: Config) -> Result<Self, MaterialError> {
+    pub(super) async fn load(config: Config, environment: &Environment) -> Result<Self, MaterialError> {
         let tls = tls::server_config(&config)?;
-        let keystore = Backend::connect(&config.keystore).await?;
+        let keystore = Backend::connect(&config.keystore, environment).await?;
         Ok(Self { config, tls, keystore })
     }
 

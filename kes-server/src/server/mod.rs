@@ -35,7 +35,7 @@ pub use self::{
 };
 use self::{material::Material, shared::Shared, workers::Workers};
 pub use crate::log::Sink;
-use crate::{auth::ApiKey, config::Config};
+use crate::{auth::ApiKey, config::Config, keystore::Environment};
 
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -50,6 +50,8 @@ pub struct ServeOptions {
     pub version: &'static str,
     /// Commit, as `/version` tells it.
     pub commit: &'static str,
+    /// Where keystores of clouds look for credentials.
+    pub environment: Environment,
     /// Reads the configuration again; without it the server does not reload.
     pub reload: Option<Reload>,
     /// Is told the address once the server listens.
@@ -80,7 +82,7 @@ pub enum ServeError {
 
 /// Serves a configuration until it is told to stop. Returns when all requests have ended, after a second at most.
 pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
-    let material = Material::load(config).await?;
+    let material = Material::load(config, &options.environment).await?;
     serve(material, options, commands, None).await
 }
 

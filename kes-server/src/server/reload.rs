@@ -66,7 +66,7 @@ impl fmt::Debug for Reload {
 
 async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialError> {
     let service = &shared.service;
-    let Material { config, tls, keystore } = Material::load(config).await?;
+    let Material { config, tls, keystore } = Material::load(config, &shared.environment).await?;
     let banner = banner::banner(&config, &keystore.to_string(), (service.version, service.commit), None);
     service.replace(Material::state(&config, keystore).await?);
     shared.tls.store(tls);

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{ServeError, ServeOptions, banner, material::Material};
-use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics};
+use crate::{api::Service, auth::ApiKey, keystore::Environment, log::Log, metrics::Metrics};
 
 /// What all connections share.
 #[derive(Debug, Clone)]
@@ -16,6 +16,7 @@ pub(super) struct Shared {
     /// For handshakes to come.
     pub(super) tls: Arc<ArcSwap<ServerConfig>>,
     pub(super) connections: Connections,
+    pub(super) environment: Environment,
 }
 
 /// How many connections there may be: enough for every client, few enough to stay within the memory of a small host.
@@ -35,6 +36,7 @@ impl Shared {
     ) -> Result<Self, ServeError> {
         let Material { config, tls, keystore } = material;
         let metrics = Metrics::new()?;
+        let environment = options.environment;
         let log = Log::new(options.stderr, options.stdout, &metrics);
         log.set_levels(config.error_level, config.audit_level);
         let version = (options.version, options.commit);
@@ -42,7 +44,7 @@ impl Shared {
         let state = Material::state(&config, keystore).await?;
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections(Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)));
-        Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections })
+        Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections, environment })
     }
 }
 

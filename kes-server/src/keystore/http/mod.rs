@@ -1,0 +1,236 @@
+//! What all remote keystores share: calls over HTTPS that are bounded in time and size, retried where that is right,
+//! and whose errors say what was called (kes-keystores §1.9, §12).
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, Request, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::KeyStoreError;
+
+mod failure;
+mod retry;
+mod trust;
+
+pub(super) use failure::Failure;
+pub(super) use retry::Retry;
+pub(super) use trust::Trust;
+
+/// Longest time for a connection to stand, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for one call with all its retries (kes-keystores §14, 16): nothing hangs for ever.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest answer that is read: a page of names may be long, a value is not.
+const MAX_ANSWER: usize = 32 << 20;
+/// How much of an answer that reports an error goes into the log.
+const MAX_QUOTE: usize = 512;
+
+/// How a keystore is reached.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    /// Which certificates of the server are trusted.
+    pub(super) trust: Trust,
+    /// Private key and certificate to show, as PEM files.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+    /// Every call opens a connection of its own (Vault).
+    pub(super) no_keep_alive: bool,
+    /// Which calls are repeated, and when.
+    pub(super) retry: Retry,
+}
+
+/// A client of one keystore.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client,
+    retry: Retry,
+}
+
+/// What a keystore answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Status.
+    pub(super) status: StatusCode,
+    /// Headers.
+    pub(super) headers: HeaderMap,
+    /// The whole body: it may hold a key.
+    pub(super) body: Zeroizing<Vec<u8>>,
+    /// `POST https://host/path`, for error texts.
+    call: String,
+}
+
+impl Http {
+    /// Prepares a client; sends nothing. Proxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    ///
+    /// # Errors
+    /// If a certificate file cannot be read or holds none.
+    pub(super) fn new(settings: &Settings) -> Result<Self, KeyStoreError> {
+        let tls = trust::client_config(&settings.trust, settings.client.as_ref())?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        if settings.no_keep_alive {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        let client = builder.build().map_err(|error| KeyStoreError::Other(format!("cannot set up HTTP: {error}")))?;
+        Ok(Self { client, retry: settings.retry.clone() })
+    }
+
+    /// The client, to build requests with.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request, again where the retry rules say so, and reads the answer, whatever its status.
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
+        let request = request.build().map_err(|error| Failure::other("request", error.without_url().to_string()))?;
+        self.send_each(|| async { Ok(copy(&request)) }).await
+    }
+
+    /// Like [`Self::send`] with a request that is made anew for each attempt, for example because it is signed.
+    pub(super) async fn send_each<F>(&self, make: impl Fn() -> F) -> Result<Answer, Failure>
+    where
+        F: Future<Output = Result<Request, Failure>>,
+    {
+        let attempts = self.retry.run(|| async { self.once(make().await?).await });
+        match tokio::time::timeout(DEADLINE, attempts).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::timeout("keystore", DEADLINE)),
+        }
+    }
+
+    /// Sends a request once.
+    pub(super) async fn once(&self, request: Request) -> Result<Answer, Failure> {
+        let call = format!("{} {}", request.method(), shown(request.url()));
+        let exchange = async {
+            let mut response = self.client.execute(request).await.map_err(|error| Failure::of(&call, &error))?;
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+            let body = read(response, &call).await?;
+            Ok(Answer { status, headers, body, call: call.clone() })
+        };
+        match tokio::time::timeout(DEADLINE, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::timeout(&call, DEADLINE)),
+        }
+    }
+
+    /// Whether anything at all answers at `url`, and how fast (kes-keystores §14, 20).
+    pub(super) async fn reach(&self, url: Url) -> Result<Duration, KeyStoreError> {
+        let start = Instant::now();
+        let request = Request::new(reqwest::Method::GET, url);
+        self.once(request).await.map_err(|failure| KeyStoreError::Unreachable(failure.to_string()))?;
+        Ok(start.elapsed())
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// If it is none, or not of that shape. The text tells where, not what: it may be a key.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, KeyStoreError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            KeyStoreError::Other(format!("{} answered JSON that cannot be read ({line}:{column})", self.call))
+        })
+    }
+
+    /// True if the answer says that it is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.starts_with("application/json"))
+    }
+
+    /// The error that this answer stands for: call, status and what it says. Only for answers without secrets.
+    pub(super) fn refused(&self) -> KeyStoreError {
+        let said = String::from_utf8_lossy(self.body.get(..MAX_QUOTE).unwrap_or(&self.body)).trim().to_owned();
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        KeyStoreError::Other(format!("{} answered {}{said}", self.call, self.status.as_u16()))
+    }
+
+    /// Like [`Self::refused`], quoting nothing of the answer.
+    pub(super) fn unexpected(&self, why: &str) -> KeyStoreError {
+        KeyStoreError::Other(format!("{} answered {}: {why}", self.call, self.status.as_u16()))
+    }
+}
+
+/// A URL from an endpoint of the configuration; without a scheme it is HTTPS.
+///
+/// # Errors
+/// If it is none.
+pub(super) fn endpoint(text: &str) -> Result<Url, KeyStoreError> {
+    let text = text.trim().trim_end_matches('/');
+    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    match Url::parse(&whole) {
+        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err(KeyStoreError::Other(format!("the endpoint '{text}' is no http or https URL"))),
+    }
+}
+
+/// `base` followed by these path segments, each percent-encoded; empty ones are left out.
+pub(super) fn join(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments.iter().filter(|segment| !segment.is_empty()));
+    }
+    url
+}
+
+/// Names that start with `prefix`, sorted by bytes, each once (kes-keystores §1.4).
+pub(super) fn select(mut names: Vec<String>, prefix: &str) -> Vec<String> {
+    names.retain(|name| name.starts_with(prefix));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A URL without what may be secret: user, password and query.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// A request once more. Ours have their bodies in memory.
+fn copy(request: &Request) -> Request {
+    request.try_clone().unwrap_or_else(|| Request::new(request.method().clone(), request.url().clone()))
+}
+
+async fn read(mut response: reqwest::Response, call: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut body = Zeroizing::new(Vec::with_capacity(1024));
+    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(call, &error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Failure::other(call, format!("the answer is larger than {MAX_ANSWER} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_or_a_host() {
+        assert_eq!(endpoint("vault:8200").unwrap().as_str(), "https://vault:8200/");
+        assert_eq!(endpoint(" http://127.0.0.1:8200/ ").unwrap().as_str(), "http://127.0.0.1:8200/");
+        assert_eq!(endpoint("https://h/base").unwrap().as_str(), "https://h/base");
+        assert!(endpoint("ftp://h").is_err());
+        assert!(endpoint("").is_err());
+    }
+
+    #[test]
+    fn segments_are_encoded_and_empty_ones_left_out() {
+        let base = endpoint("http://h/base/").unwrap();
+        assert_eq!(join(&base, &["v1", "", "a/b", "ü"]).as_str(), "http://h/base/v1/a%2Fb/%C3%BC");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        let url = Url::parse("https://user:pass@h:1/p?token=x").unwrap();
+        assert_eq!(shown(&url), "https://h:1/p");
+    }
+}

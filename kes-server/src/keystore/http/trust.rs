@@ -1,0 +1,83 @@
+//! Whose certificates a keystore may show, and which one is shown to it (kes-keystores §12).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::KeyStoreError;
+
+/// Which CAs are trusted. A path is a PEM file or a folder of them.
+#[derive(Debug, Clone, Default)]
+pub(in crate::keystore) enum Trust {
+    /// Those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    #[default]
+    System,
+    /// These alone.
+    Only(PathBuf),
+    /// Those of the system and these.
+    Also(PathBuf),
+}
+
+impl Trust {
+    /// `Only` these if there are any.
+    pub(in crate::keystore) fn only(ca: Option<&PathBuf>) -> Self {
+        ca.map_or(Self::System, |path| Self::Only(path.clone()))
+    }
+
+    /// The system's and these if there are any.
+    pub(in crate::keystore) fn also(ca: Option<&PathBuf>) -> Self {
+        ca.map_or(Self::System, |path| Self::Also(path.clone()))
+    }
+}
+
+pub(super) fn client_config(trust: &Trust, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, KeyStoreError> {
+    let mut roots = RootCertStore::empty();
+    if !matches!(trust, Trust::Only(_)) {
+        // A machine without roots can still speak plain HTTP to an emulator; TLS then fails with a text of its own.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if let Trust::Only(path) | Trust::Also(path) = trust {
+        for certificate in certificates_below(path)? {
+            roots.add(certificate).map_err(|error| unreadable(path, &error))?;
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| KeyStoreError::Other(format!("cannot set up TLS: {error}")))?
+        .with_root_certificates(roots);
+    let Some((key, certificate)) = client else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    builder.with_client_auth_cert(chain, private).map_err(|error| unreadable(certificate, &error))
+}
+
+fn certificates_below(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyStoreError> {
+    if !path.is_dir() {
+        return certificates(path);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+        let file = entry.map_err(|error| unreadable(path, &error))?.path();
+        if file.is_file() {
+            found.extend(certificates(&file)?);
+        }
+    }
+    if found.is_empty() { Err(unreadable(path, &"the folder holds no certificate")) } else { Ok(found) }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyStoreError> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found.map_err(|error| unreadable(path, &error))? {
+        found if found.is_empty() => Err(unreadable(path, &"the file holds no PEM certificate")),
+        found => Ok(found),
+    }
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> KeyStoreError {
+    KeyStoreError::Other(format!("cannot use '{}' for the keystore's TLS: {why}", path.display()))
+}

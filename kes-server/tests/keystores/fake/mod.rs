@@ -1,0 +1,264 @@
+//! Keystores in this process, written from the specification (kes-keystores §4–§11): each is a [`Service`] behind
+//! one HTTP server that writes down what it is asked and fails on demand.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "test; not every binary that includes this uses all of it"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub mod keysecure;
+
+/// A request as the fake sees it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// Path, still percent-encoded.
+    pub path: String,
+    /// Query, decoded.
+    pub query: BTreeMap<String, String>,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub fn query(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+
+    /// The segments of the path, decoded.
+    pub fn segments(&self) -> Vec<String> {
+        let path = self.path.split('/').filter(|segment| !segment.is_empty());
+        path.map(percent).collect()
+    }
+
+    /// One line of a golden trace: `PUT /path?query {"body":…}`.
+    fn line(&self) -> String {
+        let query: Vec<_> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let body = String::from_utf8_lossy(&self.body);
+        format!("{} {}{query} {body}", self.method, self.path).trim_end().to_owned()
+    }
+}
+
+/// What the fake answers.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn status(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        let headers = vec![("content-type".into(), "application/json".into())];
+        Self { status, headers, body: body.to_string().into_bytes() }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// What a keystore does with a request. State is kept inside, behind a lock.
+pub trait Service: Send + Sync + 'static {
+    fn answer(&self, request: &Request) -> Reply;
+}
+
+impl<S: Service> Service for Arc<S> {
+    fn answer(&self, request: &Request) -> Reply {
+        (**self).answer(request)
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// This answer instead of the keystore's; the request is not carried out.
+    Answer(Reply),
+    /// The request is not carried out and the connection is closed.
+    Drop,
+    /// The request is carried out and the connection is closed before the answer.
+    DropAnswer,
+    /// No answer at all, for ever.
+    Hang,
+    /// The answer comes late.
+    Slow(Duration),
+}
+
+#[derive(Debug)]
+struct Rule {
+    matching: String,
+    times: usize,
+    fault: Fault,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    trace: Vec<String>,
+    rules: Vec<Rule>,
+}
+
+/// A keystore that listens.
+#[derive(Debug)]
+pub struct Fake {
+    pub address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    task: JoinHandle<()>,
+}
+
+impl Fake {
+    /// Listens on a free port of 127.0.0.1 until dropped.
+    pub async fn start(service: impl Service) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), service).await
+    }
+
+    pub async fn start_at(address: SocketAddr, service: impl Service) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::<Mutex<Script>>::default();
+        let task = tokio::spawn(listen(listener, Arc::new(service), script.clone()));
+        Self { address, script, task }
+    }
+
+    /// `http://127.0.0.1:port`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Makes the next so many requests fail whose trace line contains `matching`.
+    pub fn fail(&self, matching: &str, times: usize, fault: Fault) {
+        let rule = Rule { matching: matching.into(), times, fault };
+        self.script.lock().unwrap().rules.push(rule);
+    }
+
+    /// No more faults.
+    pub fn heal(&self) {
+        self.script.lock().unwrap().rules.clear();
+    }
+
+    /// The requests since the last call, a line each.
+    pub fn trace(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().unwrap().trace)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen<S: Service>(listener: TcpListener, service: Arc<S>, script: Arc<Mutex<Script>>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let (service, script) = (service.clone(), script.clone());
+        connections.spawn(async move {
+            let handle = service_fn(|request| answer(request, service.clone(), script.clone()));
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Ends the connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is closed on demand")]
+struct Closed;
+
+async fn answer<S: Service>(
+    request: hyper::Request<Incoming>,
+    service: Arc<S>,
+    script: Arc<Mutex<Script>>,
+) -> Result<hyper::Response<Full<Bytes>>, Closed> {
+    let request = received(request).await.map_err(|_| Closed)?;
+    let fault = {
+        let mut script = script.lock().unwrap();
+        let line = request.line();
+        script.trace.push(line.clone());
+        let rule = script.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.matching));
+        rule.map(|rule| {
+            rule.times -= 1;
+            rule.fault.clone()
+        })
+    };
+    match fault {
+        None => Ok(response(service.answer(&request))),
+        Some(Fault::Answer(reply)) => Ok(response(reply)),
+        Some(Fault::Drop) => Err(Closed),
+        Some(Fault::DropAnswer) => {
+            service.answer(&request);
+            Err(Closed)
+        }
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(response(service.answer(&request)))
+        }
+    }
+}
+
+async fn received(request: hyper::Request<Incoming>) -> Result<Request, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers.iter();
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into()));
+    let query = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    Ok(Request {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: query.map(|(name, value)| (percent(name), percent(value))).collect(),
+        headers: headers.collect(),
+        body: body.collect().await?.to_bytes().to_vec(),
+    })
+}
+
+fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::builder().status(reply.status);
+    for (name, value) in reply.headers {
+        response = response.header(name, value);
+    }
+    response.body(Full::new(reply.body.into())).unwrap()
+}
+
+/// Percent-decoding; `+` is a blank.
+pub fn percent(text: &str) -> String {
+    let bytes = text.replace('+', " ").into_bytes();
+    let (mut decoded, mut at) = (Vec::new(), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let value = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        decoded.push(value.unwrap_or(byte));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}

@@ -1,0 +1,16 @@
+//! Every keystore against the same suite: real ones where they can be had, else fakes written from the
+//! specification. The golden traces say which requests are sent, in which order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::doc_markdown,
+    unreachable_pub,
+    reason = "test"
+)]
+
+mod conformance;
+mod fake;
+
+mod keysecure;
+mod local;
