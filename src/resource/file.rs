@@ -23,6 +23,9 @@ pub struct FileResource {
     pub mode: u32,
     /// Owner.
     pub owner: Owner,
+    /// Changed in place if it exists: a running server has this very file mounted, a renamed one would not reach it.
+    /// Only for files that are read when their reader is told to.
+    pub in_place: bool,
 }
 
 impl std::fmt::Debug for FileResource {
@@ -59,7 +62,10 @@ impl Resource for FileResource {
     /// Off the runtime's threads: a sync to disk must not hold up the pod that is made at the same time.
     async fn create(&self, _: &Context) -> Result<(), Error> {
         let (path, content, mode, owner) = (self.path.clone(), self.content.clone(), self.mode, self.owner);
-        let write = move || write(&path, &content, mode, owner);
+        let in_place = self.in_place && path.exists();
+        let write = move || {
+            if in_place { overwrite(&path, &content, mode, owner) } else { write(&path, &content, mode, owner) }
+        };
         tokio::task::spawn_blocking(write)
             .await
             .unwrap_or_else(|error| Err(Error::file("write", &self.path)(std::io::Error::other(error))))
@@ -72,7 +78,7 @@ impl Resource for FileResource {
         }
     }
 
-    /// The rename replaces; there is no moment without the file.
+    /// There is no moment without the file.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
         self.create(context).await
     }
@@ -90,6 +96,15 @@ fn write(path: &Path, content: &[u8], mode: u32, owner: Owner) -> Result<(), Err
     own(file.path(), owner)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Writes into the file that is there. A crash leaves a part of it, which the next `up` sees and completes.
+fn overwrite(path: &Path, content: &[u8], mode: u32, owner: Owner) -> Result<(), Error> {
+    let failed = |error| Error::file("write", path)(error);
+    let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path).map_err(failed)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
+    own(path, owner)
 }
 
 /// Only compared within this process, never printed or stored: a plain digest is enough.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kes_server::auth::Identity;
 
 use super::{Context, Resource};
+use crate::engine::Signal;
 use crate::error::Error;
 use crate::plan::Observed;
 use crate::probe;
@@ -20,10 +22,11 @@ const GLANCE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a server is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Probe {
-    /// KES answers `/v1/ready` to the stack's admin.
-    Kes,
+    /// KES answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed may
+    /// have left it revoked in KES's memory alone.
+    Kes(Identity),
     /// MinIO answers `ready`, which makes one data key through KES, and `cluster`, which needs its drive, bucket
     /// metadata and IAM (minio-kes-client.md §5).
     Minio,
@@ -45,15 +48,15 @@ pub struct ServiceResource {
 #[async_trait]
 impl Resource for ServiceResource {
     fn kind(&self) -> &'static str {
-        match self.probe {
+        match &self.probe {
             Probe::Started => "start",
-            Probe::Kes | Probe::Minio => "service",
+            Probe::Kes(_) | Probe::Minio => "service",
         }
     }
 
     fn name(&self) -> String {
-        match self.probe {
-            Probe::Kes => "KES".into(),
+        match &self.probe {
+            Probe::Kes(_) => "KES".into(),
             Probe::Minio => "MinIO".into(),
             Probe::Started => self.container.clone(),
         }
@@ -91,7 +94,11 @@ impl Resource for ServiceResource {
     }
 
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
+    /// KES first reads its configuration again.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
+        if matches!(self.probe, Probe::Kes(_)) {
+            context.engine.signal_container(&self.container, Signal::Hup).await?;
+        }
         if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
             return Ok(());
         }
@@ -126,8 +133,12 @@ impl ServiceResource {
     }
 
     async fn ask(&self, context: &Context) -> Result<(), Error> {
-        match self.probe {
-            Probe::Kes => Ok(context.kes.ready().await?),
+        match &self.probe {
+            Probe::Kes(minio) => {
+                context.kes.ready().await?;
+                context.kes.describe_identity(minio.as_str()).await?;
+                Ok(())
+            }
             Probe::Minio => {
                 context.s3.health("cluster").await?;
                 Ok(context.s3.health("ready").await?)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Images, Stack, ports};
 use crate::digest;
 use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec};
+use crate::error::Error;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
 /// Paths inside the containers, as in the documented procedure.
@@ -36,8 +37,8 @@ impl Stack {
             .collect()
     }
 
-    pub(super) fn kes_service(&self) -> Box<dyn Resource> {
-        self.service(self.kes_container(), Probe::Kes)
+    pub(super) fn kes_service(&self) -> Result<Box<dyn Resource>, Error> {
+        Ok(self.service(self.kes_container(), Probe::Kes(self.material.minio_identity()?)))
     }
 
     pub(super) fn minio_service(&self) -> Box<dyn Resource> {

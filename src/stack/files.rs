@@ -30,8 +30,10 @@ impl Stack {
             content: Zeroizing::new(content.to_vec()),
             mode,
             owner,
+            in_place: false,
         };
         let caller = Owner::Caller;
+        let kes_config = file(layout.kes_config(), kes_config(self, true)?.as_bytes(), SECRET, container);
         Ok(vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
             file(layout.ca_key(), material.authority.key_pem.as_bytes(), SECRET, caller),
@@ -42,7 +44,7 @@ impl Stack {
             file(layout.admin_cert(), material.admin.cert_pem.as_bytes(), PUBLIC, caller),
             file(layout.admin_key(), material.admin.key_pem.as_bytes(), SECRET, caller),
             file(layout.digest_key(), &material.digest_key, SECRET, caller),
-            file(layout.kes_config(), kes_config(self, true)?.as_bytes(), SECRET, container),
+            FileResource { in_place: true, ..kes_config },
             file(layout.minio_env(), minio_env(self)?.as_bytes(), SECRET, container),
         ])
     }

@@ -124,7 +124,7 @@ impl Stack {
             Stage(containers),
             // MinIO needs a while before it asks KES for the first time, and asks again; should KES take longer than
             // that, MinIO ends and is started anew once the keys are there
-            Stage(vec![self.kes_service(), self.minio_started()]),
+            Stage(vec![self.kes_service()?, self.minio_started()]),
             Stage(self.key_resources()),
             Stage(vec![self.minio_service()]),
             Stage(self.bucket_resources()),

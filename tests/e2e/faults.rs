@@ -17,18 +17,23 @@ impl Dice {
     }
 }
 
+/// A generator with the seed of the environment, else a new one; it is printed.
+fn seeded() -> Dice {
+    let seed: u64 = std::env::var("KESTACK_E2E_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
+    eprintln!("KESTACK_E2E_SEED={seed}");
+    Dice(seed)
+}
+
 #[test]
 fn thirty_kills_of_up_end_in_a_verified_stack() {
     if !enabled() {
         return;
     }
     let kills: u32 = std::env::var("KESTACK_E2E_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
-    let seed: u64 = std::env::var("KESTACK_E2E_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
-    eprintln!("KESTACK_E2E_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = seeded();
     let span = full_up();
     for kill in 0..kills {
         let stack = Sandbox::new("");
@@ -80,11 +85,14 @@ fn a_killed_verify_or_reset_is_mended_by_up() {
     }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
-    for verb in ["verify", "reset", "verify", "reset"] {
+    let mut dice = seeded();
+    for verb in ["verify", "reset", "verify", "verify", "reset", "verify", "verify", "verify"] {
         let mut child = stack.start(&[verb]);
-        std::thread::sleep(Duration::from_millis(if verb == "verify" { 60 } else { 150 }));
+        let moment = Duration::from_millis(20 + dice.roll() % if verb == "verify" { 200 } else { 400 });
+        std::thread::sleep(moment);
         let _ = child.kill();
         child.wait().unwrap();
+        eprintln!("{verb} killed after {moment:?}");
         stack.ok(&["up"]);
         stack.ok(&["verify"]);
     }
