@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::http::{Answer, Failure, Http, Settings, Trust, endpoint, join, select};
 use super::session::{Authority, Session, Token};
-use super::{KeyStore, KeyStoreError};
+use super::{KeyStore, KeyStoreError, stored_before};
 use crate::config::{KeySecureConfig, Secret};
 
 /// Names asked for at once.
@@ -61,12 +61,15 @@ impl KeySecure {
     }
 
     async fn call(&self, method: Method, url: Url, body: Option<serde_json::Value>) -> Result<Answer, Failure> {
-        let token = self.session.token();
-        let mut request = self.login().http.client().request(method, url).bearer_auth(token.secret.expose());
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        self.login().http.send(request).await
+        let http = &self.login().http;
+        let call = |token: Secret| {
+            let mut request = http.client().request(method.clone(), url.clone()).bearer_auth(token.expose());
+            if let Some(body) = &body {
+                request = request.json(body);
+            }
+            http.send(request)
+        };
+        self.session.call(StatusCode::UNAUTHORIZED, call).await
     }
 }
 
@@ -117,7 +120,7 @@ impl KeyStore for KeySecure {
         let answer = self.call(Method::POST, self.url(&[], &[]), Some(body)).await?;
         match answer.status {
             StatusCode::CREATED => Ok(()),
-            StatusCode::CONFLICT => Err(KeyStoreError::Exists),
+            StatusCode::CONFLICT => stored_before(self, &answer, name, value).await,
             _ => Err(answer.refused()),
         }
     }

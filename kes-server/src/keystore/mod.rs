@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 use crate::config::KeyStoreConfig;
 
 mod cache;
+mod entrust;
+mod fortanix;
 mod fs;
 #[allow(dead_code, reason = "until all backends are there")]
 mod http;
@@ -22,6 +24,8 @@ mod memory;
 mod session;
 
 pub use cache::{Cache, Expiry};
+pub use entrust::Entrust;
+pub use fortanix::Fortanix;
 pub use fs::Fs;
 pub use keysecure::KeySecure;
 pub use memory::Memory;
@@ -94,6 +98,10 @@ pub trait KeyStore: fmt::Display + Send + Sync {
 /// The backends there are.
 #[derive(Debug)]
 pub enum Backend {
+    /// Entrust `KeyControl`.
+    Entrust(Entrust),
+    /// Fortanix DSM.
+    Fortanix(Fortanix),
     /// A folder.
     Fs(Fs),
     /// Thales `CipherTrust` Manager, formerly Gemalto `KeySecure`.
@@ -110,6 +118,8 @@ impl Backend {
     pub async fn connect(config: &KeyStoreConfig, _environment: &Environment) -> Result<Self, KeyStoreError> {
         match config {
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
+            KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
             other => {
                 let name = other.display();
@@ -123,6 +133,8 @@ impl Backend {
 macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
+            Backend::Entrust($store) => $call,
+            Backend::Fortanix($store) => $call,
             Backend::Fs($store) => $call,
             Backend::KeySecure($store) => $call,
             Backend::Memory($store) => $call,
@@ -164,4 +176,18 @@ impl KeyStore for Backend {
 /// If it is not text.
 fn text(value: &[u8]) -> Result<&str, KeyStoreError> {
     std::str::from_utf8(value).map_err(|_| KeyStoreError::Other("the value to store is not text".into()))
+}
+
+/// For a create that is told that the name is taken. If the call was repeated, the name may be taken because the
+/// attempt before was carried out and only its answer was lost: then the entry has our value, which nobody else has.
+///
+/// # Errors
+/// [`KeyStoreError::Exists`], or those of reading the entry.
+async fn stored_before(
+    store: &impl KeyStore,
+    answer: &http::Answer,
+    name: &str,
+    value: &[u8],
+) -> Result<(), KeyStoreError> {
+    if answer.repeated && store.get(name).await?.as_slice() == value { Ok(()) } else { Err(KeyStoreError::Exists) }
 }

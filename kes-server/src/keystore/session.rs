@@ -6,10 +6,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::KeyStoreError;
+use super::http::{Answer, Failure};
 use crate::config::Secret;
 
 /// Shortest time between two attempts: a token of a few seconds must not become a storm.
@@ -79,6 +81,25 @@ impl<A: Authority> Session<A> {
     /// The token to use now.
     pub(super) fn token(&self) -> Arc<Token> {
         self.shared.current().token
+    }
+
+    /// Calls with the token of now; if that is `refused`, once more with a new one, where a new one may help.
+    ///
+    /// # Errors
+    /// Those of the calls and of the login between them.
+    pub(super) async fn call<F>(&self, refused: StatusCode, call: impl Fn(Secret) -> F) -> Result<Answer, Failure>
+    where
+        F: Future<Output = Result<Answer, Failure>>,
+    {
+        let token = self.token();
+        let answer = call(token.secret.clone()).await?;
+        if answer.status != refused {
+            return Ok(answer);
+        }
+        match self.replace(&token).await? {
+            Some(token) => call(token.secret.clone()).await,
+            None => Ok(answer),
+        }
     }
 
     /// For a token that the keystore refused although it should be valid: logs in, unless someone did since, or the

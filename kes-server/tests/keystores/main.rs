@@ -11,6 +11,9 @@
 
 mod conformance;
 mod fake;
+mod remote;
 
+mod entrust;
+mod fortanix;
 mod keysecure;
 mod local;

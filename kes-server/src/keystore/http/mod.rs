@@ -57,6 +57,8 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// The whole body: it may hold a key.
     pub(super) body: Zeroizing<Vec<u8>>,
+    /// True if an attempt before got no good answer: it may have been carried out all the same.
+    pub(super) repeated: bool,
     /// `POST https://host/path`, for error texts.
     call: String,
 }
@@ -109,7 +111,7 @@ impl Http {
             let mut response = self.client.execute(request).await.map_err(|error| Failure::of(&call, &error))?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             let body = read(response, &call).await?;
-            Ok(Answer { status, headers, body, call: call.clone() })
+            Ok(Answer { status, headers, body, repeated: false, call: call.clone() })
         };
         match tokio::time::timeout(DEADLINE, exchange).await {
             Ok(result) => result,

@@ -41,7 +41,10 @@ impl Retry {
     {
         let mut made = 0;
         loop {
-            let outcome = attempt().await;
+            let mut outcome = attempt().await;
+            if let Ok(answer) = &mut outcome {
+                answer.repeated = made > 0;
+            }
             made += 1;
             if made >= self.attempts || !(self.worthwhile)(&outcome) {
                 return outcome;

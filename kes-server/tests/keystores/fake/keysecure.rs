@@ -28,6 +28,16 @@ impl KeySecure {
     pub fn put(&self, name: &str, material: &str) {
         self.state.lock().unwrap().secrets.insert(name.into(), material.into());
     }
+
+    /// How many tokens were handed out.
+    pub fn logins(&self) -> usize {
+        self.state.lock().unwrap().logins
+    }
+
+    /// No token that was handed out is valid any more.
+    pub fn expire(&self) {
+        self.state.lock().unwrap().logins += 1;
+    }
 }
 
 impl Service for KeySecure {

@@ -17,10 +17,16 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub mod entrust;
+pub mod fortanix;
 pub mod keysecure;
+mod tls;
+
+pub use tls::Certificate;
 
 /// A request as the fake sees it.
 #[derive(Debug, Clone)]
@@ -81,6 +87,10 @@ impl Reply {
         Self { status, headers, body: body.to_string().into_bytes() }
     }
 
+    pub fn text(status: u16, body: &str) -> Self {
+        Self { status, headers: vec![("content-type".into(), "text/plain".into())], body: body.into() }
+    }
+
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -132,6 +142,7 @@ pub struct Fake {
     pub address: SocketAddr,
     script: Arc<Mutex<Script>>,
     task: JoinHandle<()>,
+    certificate: Option<Certificate>,
 }
 
 impl Fake {
@@ -140,17 +151,32 @@ impl Fake {
         Self::start_at("127.0.0.1:0".parse().unwrap(), service).await
     }
 
+    /// Speaks TLS with a certificate of its own for `127.0.0.1` and `localhost`.
+    pub async fn start_tls(service: impl Service) -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), service, Some(Certificate::new())).await
+    }
+
     pub async fn start_at(address: SocketAddr, service: impl Service) -> Self {
+        Self::listen(address, service, None).await
+    }
+
+    async fn listen(address: SocketAddr, service: impl Service, certificate: Option<Certificate>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::<Mutex<Script>>::default();
-        let task = tokio::spawn(listen(listener, Arc::new(service), script.clone()));
-        Self { address, script, task }
+        let tls = certificate.as_ref().map(Certificate::acceptor);
+        let task = tokio::spawn(listen(listener, tls, Arc::new(service), script.clone()));
+        Self { address, script, task, certificate }
     }
 
     /// `http://127.0.0.1:port`
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.certificate.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// The file with the certificate, if it speaks TLS.
+    pub fn ca(&self) -> Option<std::path::PathBuf> {
+        self.certificate.as_ref().map(Certificate::path)
     }
 
     /// Makes the next so many requests fail whose trace line contains `matching`.
@@ -176,17 +202,30 @@ impl Drop for Fake {
     }
 }
 
-async fn listen<S: Service>(listener: TcpListener, service: Arc<S>, script: Arc<Mutex<Script>>) {
+async fn listen<S: Service>(
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    service: Arc<S>,
+    script: Arc<Mutex<Script>>,
+) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (service, script) = (service.clone(), script.clone());
+        let (tls, service, script) = (tls.clone(), service.clone(), script.clone());
         connections.spawn(async move {
-            let handle = service_fn(|request| answer(request, service.clone(), script.clone()));
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
+            let Some(tls) = tls else { return serve(stream, service, script).await };
+            // a client that does not trust us hangs up here
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, service, script).await;
+            }
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+async fn serve<S: Service>(stream: impl AsyncRead + AsyncWrite + Unpin, service: Arc<S>, script: Arc<Mutex<Script>>) {
+    let handle = service_fn(|request| answer(request, service.clone(), script.clone()));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
 }
 
 /// Ends the connection without an answer.
