@@ -1,15 +1,14 @@
 //! The fs keystore: a folder with one file per key, as the original's (kes-keystores §2), but safe against crashes.
 //!
-//! A value is written to a dot-file, which no key can be named, synced, and then linked to its name, which fails if
+//! A value is written to a dot-file, which no key can be named, synced, and then moved to its name, which fails if
 //! the name is taken; the folder is synced before success is told. A crash leaves either no entry or a whole one.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -129,19 +128,11 @@ impl KeyStore for Fs {
 }
 
 fn write_new(folder: &Path, file: &Path, value: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    // Several kes may share the folder: the process ID tells their files apart.
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let unfinished = folder.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-    let linked = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .and_then(|mut open| open.write_all(value).and_then(|()| open.sync_all()))
-        .and_then(|()| std::fs::hard_link(&unfinished, file));
-    let removed = std::fs::remove_file(&unfinished);
-    linked.and(removed)?;
+    // Several kes may share the folder, each of them process 1 of its container: only chance tells their files apart.
+    let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    unfinished.write_all(value)?;
+    unfinished.as_file().sync_all()?;
+    unfinished.persist_noclobber(file).map_err(|refused| refused.error)?;
     File::open(folder)?.sync_all()
 }
 
@@ -196,6 +187,22 @@ mod tests {
         assert_eq!(store.list("").await.unwrap(), ["key"]);
         let mode = std::fs::metadata(folder.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn several_kes_in_containers_do_not_take_each_others_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Fs::open(folder.path()).await.unwrap();
+        let of_others: Vec<_> =
+            (0..64).map(|number| folder.path().join(format!("{UNFINISHED}{}-{number}", std::process::id()))).collect();
+        for file in &of_others {
+            std::fs::write(file, "half").unwrap();
+        }
+        store.create("key", b"value").await.unwrap();
+        assert_eq!(store.create("key", b"other").await, Err(KeyStoreError::Exists));
+        assert_eq!(store.get("key").await.unwrap().as_slice(), b"value");
+        assert!(of_others.iter().all(|file| file.exists()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 65, "nothing is left behind");
     }
 
     #[tokio::test]

@@ -9,6 +9,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use kes_server::{
+    auth::ApiKey,
+    client::{Client, Credentials, Timeouts, Trust},
+};
 use tempfile::TempDir;
 
 pub(crate) const ADMIN_API_KEY: &str = "kes:v1:AAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
@@ -94,15 +98,28 @@ impl Folder {
         child.wait_with_output().unwrap()
     }
 
-    /// A server that answers.
-    pub(crate) fn serve(&self) -> Server {
+    /// The library's client, as admin of the server of this folder.
+    pub(crate) fn client(&self, timeouts: Timeouts) -> Client {
+        let key: ApiKey = ADMIN_API_KEY.parse().unwrap();
+        let credentials = Credentials::new(vec![key.certificate().unwrap()], key.private_key());
+        let trust = Trust::Pem(fs::read(self.path("server.crt")).unwrap());
+        Client::new(&[&self.address], credentials, &trust, timeouts).unwrap()
+    }
+
+    /// A server that may not answer yet.
+    pub(crate) fn start(&self) -> Server {
         let mut command = self.command(&["server", "--config", "config.yaml"]);
         let child = command
             .stdout(fs::File::create(self.path("stdout")).unwrap())
             .stderr(fs::File::create(self.path("stderr")).unwrap())
             .spawn()
             .unwrap();
-        let server = Server(child);
+        Server(child)
+    }
+
+    /// A server that answers.
+    pub(crate) fn serve(&self) -> Server {
+        let server = self.start();
         for _ in 0..200 {
             if self.kes(&["probe", "--timeout", "1s"]).status.success() {
                 return server;
