@@ -8,7 +8,7 @@ check:
 test:
     tests/run
 
-# one tier: lint, unit, e2e, sdk, docs
+# one tier: lint, unit, e2e, docker, sdk, docs
 tier name:
     tests/run {{ name }}
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 mod cache;
 mod elf;
 mod layer;
+mod pause;
 
 #[cfg(test)]
 pub(crate) use elf::tests::static_executable;
@@ -28,6 +29,8 @@ const CHUNK: usize = 256 << 10;
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 /// Hex digits of the image's ID in its tag.
 const TAG_DIGITS: usize = 16;
+/// Name of the image whose program only waits, and of that program.
+const PAUSE: &str = "pause";
 
 /// What an image is made of.
 #[derive(Debug, Clone)]
@@ -90,7 +93,7 @@ pub enum ImageError {
 /// [`ImageError`] if the binary cannot be read or cannot run in the image.
 pub fn identify(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<ImageIdentity, ImageError> {
     let (layer, _) = describe(recipe, cache)?;
-    Ok(identity(recipe, &configuration(recipe, &layer)))
+    Ok(identity(recipe.name, &configuration(recipe.name, &layer)))
 }
 
 /// Composes the image of a recipe. `alias` is one more name for it.
@@ -99,16 +102,29 @@ pub fn identify(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<ImageIdent
 /// [`ImageError`] if the binary cannot be read or cannot run in the image.
 pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) -> Result<Archive, ImageError> {
     let (layer, size) = describe(recipe, cache)?;
-    let configuration = configuration(recipe, &layer);
-    let identity = identity(recipe, &configuration);
+    Ok(assemble(recipe.name, &layer, Part::File { path: recipe.binary.clone(), size }, alias))
+}
+
+/// The image whose program only waits: it holds the network of a pod where the engine knows no pods. The same in every
+/// release; `None` if there is no such program for this machine's processor.
+pub fn pause() -> Option<Archive> {
+    let program = pause::program()?;
+    let layer = layer::digest(PAUSE, program.as_slice(), program.len() as u64).ok()?;
+    Some(assemble(PAUSE, &layer, Part::Bytes(program.into()), None))
+}
+
+/// Puts the archive of image `name` together. `layer` is the digest of the layer that holds the program.
+fn assemble(name: &'static str, layer: &str, program: Part, alias: Option<&str>) -> Archive {
+    let configuration = configuration(name, layer);
+    let identity = identity(name, &configuration);
     let (layer_name, configuration_name) = (format!("{layer}.tar"), format!("{}.json", identity.id));
     let manifest = to_json(&[Manifest {
         config: &configuration_name,
         repo_tags: [Some(identity.tag.as_str()), alias].into_iter().flatten().collect(),
         layers: [&layer_name],
     }]);
-    let (before, after) = layer::around(recipe.name, size);
-    let layer_size = before.len() as u64 + size + after.len() as u64;
+    let (before, after) = layer::around(name, program.size());
+    let layer_size = before.len() as u64 + program.size() + after.len() as u64;
     let mut head = header(&layer_name, layer_size).to_vec();
     head.extend(before);
     let mut tail = after;
@@ -119,9 +135,16 @@ pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) 
         tail.extend(padding(content.len() as u64));
     }
     tail.extend([0; 2 * BLOCK]);
-    let parts =
-        vec![Part::Bytes(head.into()), Part::File { path: recipe.binary.clone(), size }, Part::Bytes(tail.into())];
-    Ok(Archive { identity, parts })
+    Archive { identity, parts: vec![Part::Bytes(head.into()), program, Part::Bytes(tail.into())] }
+}
+
+impl Part {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
 }
 
 impl Archive {
@@ -175,22 +198,23 @@ fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<(String, u64),
     elf::check(&recipe.binary)
         .map_err(read)?
         .map_err(|why| ImageError::Unsuitable { path: recipe.binary.clone(), why })?;
-    let layer = layer::digest(recipe.name, &recipe.binary, stamp.size).map_err(read)?;
+    let binary = std::fs::File::open(&recipe.binary).map_err(read)?;
+    let layer = layer::digest(recipe.name, binary, stamp.size).map_err(read)?;
     if let Some(folder) = cache {
         cache::remember(folder, recipe, &stamp, &layer);
     }
     Ok((layer, stamp.size))
 }
 
-fn identity(recipe: &ImageRecipe, configuration: &[u8]) -> ImageIdentity {
+fn identity(name: &str, configuration: &[u8]) -> ImageIdentity {
     let id = hex::encode(digest(&SHA256, configuration));
     let short = id.get(..TAG_DIGITS).unwrap_or(&id);
-    ImageIdentity { tag: format!("localhost/kestack/{}:{short}", recipe.name), id }
+    ImageIdentity { tag: format!("localhost/kestack/{name}:{short}"), id }
 }
 
 /// The image's configuration; its fields stand in alphabetical order because its bytes are the image's ID.
-fn configuration(recipe: &ImageRecipe, layer: &str) -> Vec<u8> {
-    let program = format!("/{}", recipe.name);
+fn configuration(name: &str, layer: &str) -> Vec<u8> {
+    let program = format!("/{name}");
     to_json(&Configuration {
         architecture: match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -201,7 +225,7 @@ fn configuration(recipe: &ImageRecipe, layer: &str) -> Vec<u8> {
             entrypoint: [&program],
             // MinIO looks for its folder in HOME and asks `getent` if there is none (minio-kes-client §6).
             env: ["HOME=/", "PATH=/"],
-            labels: Labels { role: recipe.name },
+            labels: Labels { role: name },
             user: "1000:1000",
             working_dir: "/",
         },

@@ -20,7 +20,7 @@ pub struct Removed {
 /// Removes the pod of stack `name` with its containers.
 pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
     let pod = engine.pod(name).await?;
-    check_ours(name, pod.as_ref())?;
+    check_ours(name, pod.as_ref(), engine.info())?;
     if pod.is_some() {
         engine.remove_pod(name).await?;
     }

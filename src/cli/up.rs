@@ -53,7 +53,7 @@ impl Up {
 pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
-    check_ours(&name, pod.as_ref())?;
+    check_ours(&name, pod.as_ref(), engine.info())?;
     wish.layout().check_writable()?;
     let images = Images {
         kes: supply::kes(&wish.manifest.kes, &environment)?,

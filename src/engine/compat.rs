@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::hint::refused;
-use super::transport::{Socket, TransportError};
+use super::transport::{Answer, Socket, TransportError};
 use super::{EngineError, LogLine, Signal};
 use crate::image::Archive;
 
-/// A version of the shared API that every engine of interest speaks: Podman 4.0, Docker 20.10.
-const API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+/// The least version of the shared API that kestack knows: of Docker 20.10 and Podman 4.
+pub(super) const LEAST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
 /// How long a call may take that only looks or flips a state.
 const QUICK: Duration = Duration::from_secs(30);
 /// How long loading an image of some 100 MB may take on a busy host.
@@ -37,6 +37,7 @@ const LOG_BUFFER: usize = 256;
 pub(super) struct Compat {
     docker: Docker,
     socket: Arc<Socket>,
+    api: ClientVersion,
     /// The engine's own program, for calls as the user can repeat them.
     program: &'static str,
 }
@@ -48,34 +49,45 @@ struct Image {
     id: String,
 }
 
+/// How both engines say what went wrong.
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+}
+
 impl Compat {
-    pub(super) fn new(socket: Arc<Socket>, program: &'static str) -> Result<Self, EngineError> {
+    /// `api` is the version of the API to speak, `program` the engine's own command line.
+    pub(super) fn new(socket: Arc<Socket>, program: &'static str, api: ClientVersion) -> Result<Self, EngineError> {
         let exchange = Arc::clone(&socket);
         let transport = move |request: BollardRequest| {
             let socket = Arc::clone(&exchange);
             async move {
-                socket.exchange(request).await.map_err(|error| Error::IOError { err: std::io::Error::other(error) })
+                let answer = match versioned(request, api) {
+                    Ok(request) => socket.exchange(request).await,
+                    Err(error) => Err(error.into()),
+                };
+                answer.map_err(|error| Error::IOError { err: std::io::Error::other(error) })
             }
         };
         // bollard bounds the head of an answer only; every call here has a deadline of its own.
         let docker =
-            Docker::connect_with_custom_transport(transport, Some("http://localhost"), PULL.as_secs(), &API)
+            Docker::connect_with_custom_transport(transport, Some("http://localhost"), PULL.as_secs(), &api)
                 .map_err(|source| EngineError::Connection { call: program.to_owned(), source: Box::new(source) })?;
-        Ok(Self { docker, socket, program })
+        Ok(Self { docker, socket, api, program })
     }
 
     /// The ID of a present image.
     pub(super) async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         let call = self.call(&["image", "inspect", reference]);
         // Not by bollard: its types refuse what they do not know, and only the ID is wanted.
-        let path = format!("/v{API}/images/{reference}/json");
+        let path = format!("/v{}/images/{reference}/json", self.api);
         let answer = self.socket.call(Method::GET, &path, None, QUICK).await;
         let answer = answer.map_err(|error| EngineError::Connection { call: call.clone(), source: Box::new(error) })?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !answer.status.is_success() {
-            return Err(refused(call, answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()));
+            return Err(refused(call, answer.status.as_u16(), failure_text(&answer)));
         }
         let image: Image = serde_json::from_slice(&answer.body)
             .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
@@ -244,8 +256,25 @@ fn failed(call: String, error: Error) -> EngineError {
     }
 }
 
+/// Names the version of the API in the path of one of bollard's requests, which loses the one that it is given.
+fn versioned(mut request: BollardRequest, api: ClientVersion) -> Result<BollardRequest, http::Error> {
+    let path = request.uri().path_and_query().map(http::uri::PathAndQuery::as_str).unwrap_or_default();
+    if !path.starts_with("/v1.") {
+        *request.uri_mut() = http::Uri::try_from(format!("/v{api}{path}"))?;
+    }
+    Ok(request)
+}
+
+/// What an engine says of a failure; Docker's oldest answers are plain text.
+pub(super) fn failure_text(answer: &Answer) -> String {
+    match serde_json::from_slice::<Failure>(&answer.body) {
+        Ok(failure) => failure.message,
+        Err(_) => String::from_utf8_lossy(&answer.body).trim().to_owned(),
+    }
+}
+
 /// Image IDs as kestack knows them: 64 hex digits without `sha256:`.
-fn bare_id(id: String) -> String {
+pub(super) fn bare_id(id: String) -> String {
     id.strip_prefix("sha256:").map(str::to_owned).unwrap_or(id)
 }
 

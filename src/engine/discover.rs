@@ -1,25 +1,25 @@
 //! Which engine to use: the first that answers, in a fixed order, and a useful text if none does.
 //!
 //! `--host` or `KESTACK_HOST`, then `CONTAINER_HOST`, then `DOCKER_HOST` name a socket; what is named is used or
-//! complained about, never passed over. Then rootless Podman's socket, rootful Podman's, and at last a Podman
-//! service that we start ourselves (containers.md §6).
+//! complained about, never passed over. Then rootless Podman's socket, rootful Podman's, a Podman service that we start
+//! ourselves, and Docker's socket (containers.md §6). Podman comes first wherever it is installed, served or not: what a
+//! stack was brought up with is found again, whichever daemons happen to run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::{HeaderMap, Method};
 use rustix::process::geteuid;
 
 use super::host::{Host, find_program};
-use super::podman::Podman;
 use super::service::{Env, Service};
-use super::transport::{self, Socket, TransportError};
-use super::{Engine, EngineError};
+use super::transport::TransportError;
+use super::{Engine, EngineError, hint};
 use crate::manifest::EngineKind;
 
-/// How long a socket may take to say who answers; one activated by systemd starts the engine first.
-const PING: Duration = Duration::from_secs(10);
+mod found;
+
+use found::{Found, ask};
+
 /// Where rootful Podman listens.
 const ROOTFUL: &str = "/run/podman/podman.sock";
 /// Where Docker listens.
@@ -29,6 +29,7 @@ const ADVICE: &str = "do one of these:\n  \
     install Podman: kestack then starts its service by itself (`apt install podman`, `dnf install podman`)\n  \
     systemctl --user enable --now podman.socket       # rootless\n  \
     sudo systemctl enable --now podman.socket         # as root\n  \
+    sudo systemctl enable --now docker                # or Docker\n  \
     name a socket: --host unix:///path/podman.sock";
 
 /// An engine that answers.
@@ -56,32 +57,30 @@ pub struct EngineWish<'a> {
 /// # Errors
 /// [`EngineError::NotFound`] with every place tried, why it did not do, and what to do.
 pub async fn connect(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    match wish.kind {
-        EngineKind::Auto | EngineKind::Podman => {}
-        other => {
-            return Err(EngineError::NotFound(format!(
-                "engine '{other:?}' is not supported yet\n  kestack drives Podman: say `engine: podman`, or leave it out"
-            )));
-        }
+    if wish.kind == EngineKind::Process {
+        return Err(EngineError::NotFound(
+            "engine 'process' is not supported yet\n  say `engine: podman` or `engine: docker`, or leave it out".into(),
+        ));
     }
     match named(wish) {
-        Some((name, value)) => at(&name, &value).await,
-        None => first_of(usual_places(wish.env), wish.env).await,
+        Some((name, value)) => at(&name, &value, wish.kind).await,
+        None => first_of(wish, podman_places(wish.env), docker_places(wish.env)).await,
     }
 }
 
-/// The socket that the user named, and by what.
+/// The socket that the user named, and by what. `CONTAINER_HOST` is a variable of Podman's alone.
 fn named(wish: &EngineWish<'_>) -> Option<(String, String)> {
     let variable = |name: &str| Some((name.to_owned(), (wish.env)(name)?));
     let flag = wish.host.clone().map(|host| ("--host (or KESTACK_HOST)".to_owned(), host));
-    [flag, variable("KESTACK_HOST"), variable("CONTAINER_HOST"), variable("DOCKER_HOST")]
+    let podmans = if wish.kind == EngineKind::Docker { None } else { variable("CONTAINER_HOST") };
+    [flag, variable("KESTACK_HOST"), podmans, variable("DOCKER_HOST")]
         .into_iter()
         .flatten()
         .find(|(_, value)| !value.is_empty())
 }
 
 /// Connects to the named socket or fails.
-async fn at(name: &str, value: &str) -> Result<Connection, EngineError> {
+async fn at(name: &str, value: &str, kind: EngineKind) -> Result<Connection, EngineError> {
     let Some(path) = socket_path(value) else {
         return Err(EngineError::NotFound(format!(
             "{name} is '{value}', which is not a unix socket\n  kestack mounts folders of this host, so it needs an \
@@ -90,41 +89,70 @@ async fn at(name: &str, value: &str) -> Result<Connection, EngineError> {
     };
     let not = |why: String| EngineError::NotFound(format!("{name} names {}, but {why}", path.display()));
     match ask(&path).await {
-        Ok(Found::Podman { version, rootless }) => podman(path, version, rootless, None),
-        Ok(Found::Docker { server }) => Err(not(format!(
-            "there {server} answers\n  kestack drives Podman so far: unset it, or name Podman's socket with --host"
+        Ok(found) if found.suits(kind) => found.connect(&path, None),
+        Ok(found) => Err(not(format!(
+            "there {} answers\n  name another socket with --host, or another engine with --engine",
+            found.title()
         ))),
         Err(error) => Err(not(format!("{}\n  unset it to have kestack look elsewhere", why(&error)))),
     }
 }
 
-/// Connects to the first Podman that answers, or starts one.
-async fn first_of(places: Vec<(&str, PathBuf)>, env: &Env<'_>) -> Result<Connection, EngineError> {
+/// Connects to the first engine that answers and suits, or starts a Podman.
+async fn first_of(wish: &EngineWish<'_>, podman: Places, docker: Places) -> Result<Connection, EngineError> {
     let mut tried = Vec::new();
+    if wish.kind != EngineKind::Docker {
+        if let Some(connection) = answering(podman, wish.kind, &mut tried).await? {
+            return Ok(connection);
+        }
+        match own_service(wish.env).await {
+            Ok(connection) => return Ok(connection),
+            Err(why) => tried.push(format!("a service of our own: {why}")),
+        }
+    }
+    if wish.kind != EngineKind::Podman
+        && let Some(connection) = answering(docker, wish.kind, &mut tried).await?
+    {
+        return Ok(connection);
+    }
+    let tried = tried.join("\n  ");
+    Err(EngineError::NotFound(format!("no container engine answers; tried\n  {tried}\n{ADVICE}")))
+}
+
+/// Sockets in the order in which they are tried, each with who is expected there.
+type Places = Vec<(&'static str, PathBuf)>;
+
+/// Connects to the first engine in these places; what is not there is noted in `tried`.
+async fn answering(
+    places: Places,
+    kind: EngineKind,
+    tried: &mut Vec<String>,
+) -> Result<Option<Connection>, EngineError> {
     for (what, path) in places {
         match ask(&path).await {
-            Ok(Found::Podman { version, rootless }) => return podman(path, version, rootless, None),
-            Ok(Found::Docker { server }) => tried.push(format!("{what}, {}: {server} answers", path.display())),
+            Ok(found) if found.suits(kind) => return found.connect(&path, None).map(Some),
+            Ok(found) => tried.push(format!("{what}, {}: {} answers", path.display(), found.title())),
             Err(error) => tried.push(format!("{what}, {}: {}", path.display(), why(&error))),
         }
     }
-    match own_service(env).await {
-        Ok(connection) => Ok(connection),
-        Err(why) => {
-            tried.push(format!("a service of our own: {why}"));
-            tried.extend(docker_note().await);
-            let tried = tried.join("\n  ");
-            Err(EngineError::NotFound(format!("no container engine answers; tried\n  {tried}\n{ADVICE}")))
-        }
-    }
+    Ok(None)
 }
 
-fn usual_places(env: &Env<'_>) -> Vec<(&'static str, PathBuf)> {
-    let user = geteuid();
-    let run = env("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let run = run.or_else(|| (!user.is_root()).then(|| PathBuf::from(format!("/run/user/{}", user.as_raw()))));
-    let rootless = run.map(|run| ("rootless Podman", run.join("podman/podman.sock")));
+fn podman_places(env: &Env<'_>) -> Places {
+    let rootless = runtime_folder(env).map(|run| ("rootless Podman", run.join("podman/podman.sock")));
     rootless.into_iter().chain([("rootful Podman", PathBuf::from(ROOTFUL))]).collect()
+}
+
+fn docker_places(env: &Env<'_>) -> Places {
+    let rootless = runtime_folder(env).map(|run| ("rootless Docker", run.join("docker.sock")));
+    [("Docker", PathBuf::from(DOCKER))].into_iter().chain(rootless).collect()
+}
+
+/// Where the user's own services have their sockets.
+fn runtime_folder(env: &Env<'_>) -> Option<PathBuf> {
+    let user = geteuid();
+    let named = env("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    named.or_else(|| (!user.is_root()).then(|| PathBuf::from(format!("/run/user/{}", user.as_raw()))))
 }
 
 async fn own_service(env: &Env<'_>) -> Result<Connection, String> {
@@ -134,56 +162,20 @@ async fn own_service(env: &Env<'_>) -> Result<Connection, String> {
     let service = Service::start(&program, &host, env).await.map_err(|error| error.to_string())?;
     let socket = service.socket().to_path_buf();
     match ask(&socket).await.map_err(|error| error.to_string())? {
-        Found::Podman { version, rootless } => {
-            podman(socket, version, rootless, Some(service)).map_err(|error| error.to_string())
-        }
-        Found::Docker { server } => Err(format!("{} runs {server}, not Podman", program.display())),
+        found @ Found::Podman { .. } => found.connect(&socket, Some(service)).map_err(|error| error.to_string()),
+        other => Err(format!("{} runs {}, not Podman", program.display(), other.title())),
     }
-}
-
-async fn docker_note() -> Option<String> {
-    match ask(Path::new(DOCKER)).await {
-        Ok(Found::Docker { server }) => {
-            Some(format!("Docker, {DOCKER}: {server} answers, but kestack drives Podman so far"))
-        }
-        _ => None,
-    }
-}
-
-fn podman(path: PathBuf, version: String, rootless: bool, service: Option<Service>) -> Result<Connection, EngineError> {
-    tracing::debug!(socket = %path.display(), %version, rootless, "using podman");
-    let engine = Podman::new(Arc::new(Socket::new(path)), version, rootless)?;
-    Ok(Connection { engine: Arc::new(engine), _service: service })
-}
-
-/// Who answers at a socket.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Podman { version: String, rootless: bool },
-    Docker { server: String },
-}
-
-/// Asks a socket who it is. The head of `/_ping` says all; `/version` and `/info` cost Podman up to half a second.
-async fn ask(path: &Path) -> Result<Found, TransportError> {
-    let connect = |source| TransportError::Connect { path: path.to_owned(), source };
-    let peer = transport::connect(path).await.map_err(connect)?.peer_cred().map_err(connect)?;
-    let answer = Socket::new(path).call(Method::GET, "/_ping", None, PING).await?;
-    Ok(match header(&answer.headers, "libpod-api-version") {
-        Some(version) => Found::Podman { version, rootless: peer.uid() != 0 },
-        None => Found::Docker { server: header(&answer.headers, "server").unwrap_or_else(|| "something else".into()) },
-    })
 }
 
 /// Why a socket whose path is named already does not do.
 fn why(error: &TransportError) -> String {
     match error {
-        TransportError::Connect { source, .. } => format!("cannot connect: {source}"),
+        TransportError::Connect { source, path } => match hint::unreachable(path, source.kind()) {
+            Some(advice) => format!("cannot connect: {source}; {advice}"),
+            None => format!("cannot connect: {source}"),
+        },
         other => other.to_string(),
     }
-}
-
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// The path in `unix:///path` or `/path`.
@@ -229,8 +221,31 @@ mod tests {
         let engine = FakeEngine::start(|_| {
             Reply::Cut("HTTP/1.1 200 OK\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\n\r\nOK")
         });
+        let text = refusal(EngineKind::Podman, engine.socket().to_str(), &[]).await;
+        assert!(text.contains("there Docker 20.10.24 answers"), "{text}");
         let text = refusal(EngineKind::Auto, engine.socket().to_str(), &[]).await;
-        assert!(text.contains("there Docker/20.10.24 (linux) answers"), "{text}");
+        assert!(text.contains("too old"), "it names no version of its API: {text}");
+    }
+
+    #[tokio::test]
+    async fn docker_is_spoken_to_in_a_version_that_it_knows() {
+        for (offered, spoken) in [("1.41", Some("1.41")), ("1.99", Some("1.53")), ("1.40", None)] {
+            let head = format!("HTTP/1.1 200 OK\r\nServer: Docker/1 (linux)\r\nApi-Version: {offered}\r\n");
+            let ping: &'static str = Box::leak(format!("{head}Content-Length: 2\r\n\r\nOK").into_boxed_str());
+            let engine = FakeEngine::start(move |line| match line {
+                "GET /_ping" => Reply::Cut(ping),
+                _ => Reply::Answer(404, ""),
+            });
+            let env = |_: &str| None;
+            let host = engine.socket().to_str().map(str::to_owned);
+            let connection = connect(&EngineWish { kind: EngineKind::Docker, host, env: &env }).await;
+            let Some(spoken) = spoken else {
+                assert!(connection.unwrap_err().to_string().contains("20.10 or later"));
+                continue;
+            };
+            assert_eq!(connection.unwrap().engine.image("none").await.unwrap(), None);
+            assert_eq!(engine.requests().last().unwrap(), &format!("GET /v{spoken}/images/none/json"));
+        }
     }
 
     #[tokio::test]
@@ -242,18 +257,23 @@ mod tests {
     #[tokio::test]
     async fn every_place_tried_is_listed() {
         let env = |name: &str| (name == "PATH" || name == "XDG_RUNTIME_DIR").then(|| "/nonexistent".to_owned());
-        let mut places = usual_places(&env);
-        // Rootful Podman may really answer on the host of this test.
-        places.retain(|(_, path)| path.starts_with("/nonexistent"));
-        let text = first_of(places, &env).await.unwrap_err().to_string();
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env };
+        // The others may really answer on the host of this test.
+        let absent = |mut places: Places| {
+            places.retain(|(_, path)| path.starts_with("/nonexistent"));
+            places
+        };
+        let (podman, docker) = (absent(podman_places(&env)), absent(docker_places(&env)));
+        let text = first_of(&wish, podman, docker).await.unwrap_err().to_string();
         assert!(text.contains("rootless Podman, /nonexistent/podman/podman.sock"), "{text}");
+        assert!(text.contains("rootless Docker, /nonexistent/docker.sock"), "{text}");
         assert!(text.contains("`podman` is not in PATH"), "{text}");
         assert!(text.contains("install Podman"), "{text}");
     }
 
     #[tokio::test]
     async fn engines_to_come_are_refused_by_name() {
-        assert!(refusal(EngineKind::Docker, None, &[]).await.contains("not supported yet"));
+        assert!(refusal(EngineKind::Process, None, &[]).await.contains("not supported yet"));
     }
 
     #[test]

@@ -87,6 +87,13 @@ async fn read_request(stream: &mut UnixStream) -> Option<(String, String)> {
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
     let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
     stream.read_exact(&mut body).await.ok()?;
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        // a body that is streamed is not looked at, only read to its last, empty chunk
+        while !body.ends_with(b"\r\n0\r\n\r\n") {
+            body.push(stream.read_u8().await.ok()?);
+        }
+        body.clear();
+    }
     let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
     Some((line, String::from_utf8(body).unwrap()))
 }

@@ -1,4 +1,7 @@
-//! What to do when an engine refuses: its own words, turned into the next step.
+//! What to do when an engine refuses or cannot be reached: its own words, turned into the next step.
+
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::EngineError;
 use super::listener;
@@ -9,8 +12,8 @@ const ADVICE: &[(&str, &str)] = &[
     ("cgroups in hybrid mode not supported", HYBRID),
     (
         "no space left on device",
-        "free space where the engine keeps its images and in /var/tmp: `podman system df` shows what it holds, \
-         `podman image prune` removes what nothing uses",
+        "free space where the engine keeps its images and in /var/tmp: `ENGINE system df` shows what it holds, \
+         `ENGINE image prune` removes what nothing uses",
     ),
     (
         "container with given ID already exists",
@@ -22,6 +25,13 @@ const ADVICE: &[(&str, &str)] = &[
         "cannot set up namespace",
         "rootless Podman needs a range of subordinate ids: `sudo usermod --add-subuids 100000-165535 \
          --add-subgids 100000-165535 $USER`, then `podman system migrate`",
+    ),
+    ("cannot join network of a non running container", NO_NETWORK),
+    ("No such container: ", NO_NETWORK),
+    (
+        "iptables",
+        "Docker cannot publish ports: its rules are gone, for example after a firewall was restarted, or its daemon may \
+         not make them. Restart it: `sudo systemctl restart docker`",
     ),
     ("already exists", NAME_TAKEN),
     ("already in use by", NAME_TAKEN),
@@ -45,9 +55,10 @@ const ADVICE: &[(&str, &str)] = &[
 ];
 
 const NAME_TAKEN: &str = "a pod or container of that name exists that is not this stack's: choose another name \
-                          (`name:` in kestack.yaml or --name), or remove it with `podman pod rm -f`";
+                          (`name:` in kestack.yaml or --name), or remove it with `REMOVE`";
+const NO_NETWORK: &str = "the container that holds the stack's network is gone: run `kestack up` again";
 const OFFLINE: &str = "the registry cannot be reached from here: give a `minio` binary (MINIO_BINARY), or bring the \
-                       image with `podman load`";
+                       image with `ENGINE load`";
 const RLIMIT: &str = "this engine service may not raise resource limits. Let kestack start a service of its own \
                       (no CONTAINER_HOST, DOCKER_HOST, KESTACK_HOST), or put this into \
                       /etc/containers/containers.conf and restart the service:\n    [containers]\n    \
@@ -58,16 +69,36 @@ const HYBRID: &str = "crun does not work with this host's hybrid cgroups. Let ke
 
 /// A refusal with what to do about it.
 pub(super) fn refused(call: String, status: u16, message: String) -> EngineError {
-    let hint = hint(&message);
+    let hint = hint(call.split(' ').next().unwrap_or_default(), &message);
     EngineError::Refused { call, status, message, hint }
 }
 
-fn hint(message: &str) -> Option<String> {
+/// What to do if nobody answers at a socket: Docker's is never started by kestack.
+pub(super) fn unreachable(socket: &Path, error: ErrorKind) -> Option<&'static str> {
+    if !socket.ends_with("docker.sock") {
+        return None;
+    }
+    match error {
+        ErrorKind::PermissionDenied => Some(
+            "only root and the group that owns the socket may use Docker: `sudo usermod --append --groups docker $USER`, \
+             then log in again",
+        ),
+        ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
+            Some("Docker does not run: `sudo systemctl start docker`, if it is installed")
+        }
+        _ => None,
+    }
+}
+
+/// `engine` is the engine's own program.
+fn hint(engine: &str, message: &str) -> Option<String> {
     if let Some(port) = taken_port(message) {
         return Some(port_hint(port));
     }
     let (_, advice) = ADVICE.iter().find(|(words, _)| message.contains(words))?;
     let limits = super::host::Limits::of_this_process();
+    let remove = if engine == "docker" { "docker rm --force" } else { "podman pod rm --force" };
+    let advice = advice.replace("REMOVE", remove).replace("ENGINE", engine);
     Some(advice.replace("NOFILE", &limits.open_files.to_string()).replace("NPROC", &limits.processes.to_string()))
 }
 
@@ -121,20 +152,37 @@ mod tests {
     fn names_the_program_that_holds_the_port() {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = held.local_addr().unwrap().port();
-        let hint = hint(&format!("listen tcp4 127.0.0.1:{port}: bind: address already in use")).unwrap();
+        let hint = hint("podman", &format!("listen tcp4 127.0.0.1:{port}: bind: address already in use")).unwrap();
         assert!(hint.contains(&format!("pid {}", std::process::id())), "{hint}");
     }
 
     #[test]
     fn says_what_to_configure_when_limits_cannot_be_raised() {
-        let hint = hint("runc create failed: error setting rlimit type 7: operation not permitted").unwrap();
+        let hint = hint("podman", "runc create failed: error setting rlimit type 7: operation not permitted").unwrap();
         assert!(hint.contains("default_ulimits = [\"nofile="), "{hint}");
         assert!(!hint.contains("NOFILE") && !hint.contains("NPROC"), "{hint}");
     }
 
     #[test]
+    fn advice_names_the_engine_that_refused() {
+        let text = "write /layer.tar: no space left on device";
+        assert!(hint("docker", text).unwrap().contains("`docker system df`"));
+        let text = "Conflict. The container name \"/a-infra\" is already in use by container \"b\".";
+        assert!(hint("docker", text).unwrap().contains("`docker rm --force`"));
+        assert!(hint("podman", "pod already exists").unwrap().contains("`podman pod rm --force`"));
+    }
+
+    #[test]
+    fn a_docker_that_cannot_be_reached_is_explained() {
+        let socket = Path::new("/var/run/docker.sock");
+        assert!(unreachable(socket, ErrorKind::PermissionDenied).unwrap().contains("--groups docker"));
+        assert!(unreachable(socket, ErrorKind::NotFound).unwrap().contains("systemctl start docker"));
+        assert_eq!(unreachable(Path::new("/run/podman/podman.sock"), ErrorKind::NotFound), None);
+    }
+
+    #[test]
     fn tells_a_deleted_repository_from_a_missing_login() {
-        let hint = hint("denied: requested access to the resource is denied: unauthorized").unwrap();
+        let hint = hint("docker", "denied: requested access to the resource is denied: unauthorized").unwrap();
         assert!(hint.contains("deleted"), "{hint}");
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 mod compat;
 mod configuration;
 pub mod discover;
+mod docker;
 #[cfg(test)]
 mod fake;
 mod hint;
@@ -38,14 +39,27 @@ pub const LABEL_VERSION: &str = "io.kestack.version";
 /// Which engine answers, and how.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
-    /// `podman`, later `docker` and `process`.
+    /// `podman` or `docker`, later `process`.
     pub kind: &'static str,
     /// The engine's own version, for example `4.3.1`.
     pub version: String,
-    /// True if the engine runs without root: files then stay the caller's (containers.md §5).
+    /// True if the engine runs without root.
     pub rootless: bool,
+    /// Uid and gid that a stack's files must be given to, so that its containers can read them; `None` if they stay
+    /// the caller's, whom the containers' processes then are, as seen from the host.
+    pub owner: Option<u32>,
     /// Where it was found, for example `unix:///run/podman/podman.sock`.
     pub address: String,
+}
+
+impl EngineInfo {
+    /// The call of the engine's own program by which a user removes a pod.
+    pub fn removal_of(&self, pod: &str) -> String {
+        match self.kind {
+            "docker" => format!("docker rm --force {pod}-infra"),
+            _ => format!("podman pod rm --force {pod}"),
+        }
+    }
 }
 
 /// A pod: a shared network namespace with published ports.

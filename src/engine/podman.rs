@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::compat::Compat;
+use super::compat::{Compat, LEAST_API};
 use super::hint::{refused, taken_port};
-use super::transport::{Answer, Socket};
+use super::transport::{Answer, Socket, query};
 use super::{ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, Signal};
 use crate::image::Archive;
 
@@ -44,8 +44,10 @@ pub(super) struct Podman {
 impl Podman {
     pub(super) fn new(socket: Arc<Socket>, version: String, rootless: bool) -> Result<Self, EngineError> {
         let address = format!("unix://{}", socket.path().display());
-        let compat = Compat::new(Arc::clone(&socket), "podman")?;
-        Ok(Self { info: EngineInfo { kind: "podman", version, rootless, address }, socket, compat })
+        // Podman answers any version of the shared API, in the shape of its own release.
+        let compat = Compat::new(Arc::clone(&socket), "podman", LEAST_API)?;
+        let owner = (!rootless).then_some(body::USER);
+        Ok(Self { info: EngineInfo { kind: "podman", version, rootless, owner, address }, socket, compat })
     }
 
     /// One libpod call. Any answer is fine here; `repeat` is the call as the user can repeat it.
@@ -257,9 +259,4 @@ fn failure_text(answer: &Answer) -> String {
         Ok(failure) => format!("{}: {}", failure.message, failure.cause),
         Err(_) => String::from_utf8_lossy(&answer.body).trim().to_owned(),
     }
-}
-
-/// Text as a query parameter carries it.
-fn query(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

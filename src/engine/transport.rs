@@ -167,6 +167,11 @@ fn origin_form<B>(request: Request<B>) -> Request<B> {
     Request::from_parts(head, body)
 }
 
+/// Text as a query parameter carries it.
+pub(super) fn query(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::{FakeEngine, Reply};

@@ -1,8 +1,6 @@
 //! The one layer of an image: two folders and the binary, as a USTAR archive whose bytes depend on nothing else.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::io::{self, Read};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tar::{EntryType, Header};
@@ -26,15 +24,15 @@ pub(super) fn around(name: &str, size: u64) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// SHA-256 of the layer in hex.
-pub(super) fn digest(name: &str, binary: &Path, size: u64) -> io::Result<String> {
+pub(super) fn digest(name: &str, binary: impl Read, size: u64) -> io::Result<String> {
     let (before, after) = around(name, size);
     let mut context = Context::new(&SHA256);
     context.update(&before);
-    let mut file = File::open(binary)?.take(size);
+    let mut binary = binary.take(size);
     let mut chunk = vec![0; CHUNK];
     let mut left = size;
     while left > 0 {
-        let read = file.read(&mut chunk)?;
+        let read = binary.read(&mut chunk)?;
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };

@@ -28,9 +28,6 @@ pub use layout::Layout;
 pub use material::{Credentials, Material};
 pub use ports::Ports;
 
-/// The uid and gid that KES and MinIO run as (design.md D6c).
-const CONTAINER_ID: u32 = 1000;
-
 /// A stack as it shall be on this host. Nothing is written yet.
 #[derive(Debug)]
 pub struct Stack {
@@ -109,7 +106,7 @@ impl Stack {
 
     /// Everything that makes up the stack, in the order in which it can be made.
     pub fn stages(&self, engine: &EngineInfo, images: &Images) -> Result<Vec<Stage>, Error> {
-        let owner = Owner::Container { id: (!engine.rootless).then_some(CONTAINER_ID) };
+        let owner = Owner::Container { id: engine.owner };
         let files = self.files(owner)?;
         let pod = self.pod();
         let containers = self.containers(&pod, &files, images);
@@ -138,11 +135,11 @@ impl Stack {
 }
 
 /// Refuses a pod of the stack's name that kestack did not make.
-pub fn check_ours(name: &str, pod: Option<&PodState>) -> Result<(), Error> {
+pub fn check_ours(name: &str, pod: Option<&PodState>, engine: &EngineInfo) -> Result<(), Error> {
     match pod {
         Some(pod) if !pod.labels.contains_key(LABEL_STACK) => Err(Error::Environment {
             what: format!("a pod named '{name}' exists that kestack did not make"),
-            hint: format!("choose another name in kestack.yaml, or remove it: `podman pod rm -f {name}`"),
+            hint: format!("choose another name in kestack.yaml, or remove it: `{}`", engine.removal_of(name)),
         }),
         _ => Ok(()),
     }

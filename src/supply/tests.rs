@@ -21,7 +21,8 @@ struct Store {
 
 impl Store {
     fn new(images: &[&str], registry: &[&'static str]) -> Self {
-        let info = EngineInfo { kind: "podman", version: "0".into(), rootless: false, address: String::new() };
+        let info =
+            EngineInfo { kind: "podman", version: "0".into(), rootless: false, owner: None, address: String::new() };
         let names = images.iter().map(ToString::to_string).collect();
         Self { info, registry: registry.to_vec(), names: Mutex::new(names) }
     }

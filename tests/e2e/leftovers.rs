@@ -16,9 +16,12 @@ fn census() -> BTreeSet<String> {
         add(what, listing);
     }
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-    add("mount", mounts.lines().filter(|line| line.contains("containers")).collect::<Vec<_>>().join("\n"));
+    let of_engine = |line: &&str| ["containers", "overlay", "netns"].iter().any(|word| line.contains(word));
+    add("mount", mounts.lines().filter(of_engine).collect::<Vec<_>>().join("\n"));
     let processes = Command::new("ps").args(["-eo", "comm="]).output().unwrap();
-    let ours = |name: &&str| ["conmon", "minio", "kes", "kestack", "catatonit", "podman"].contains(name);
+    let programs =
+        ["conmon", "minio", "kes", "kestack", "catatonit", "podman", "pause", "docker-proxy", "containerd-shim"];
+    let ours = |name: &&str| programs.contains(name);
     add("process", text(&processes.stdout).lines().map(str::trim).filter(ours).collect::<Vec<_>>().join("\n"));
     let sockets = Command::new("ss").args(["-Hltn"]).output().unwrap();
     let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::{ContainerSpec, Mount, PodSpec};
 
 /// The uid and gid of every process in a stack (design.md D6c).
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
 /// Most bytes of one container's log; Podman's own default has no limit.
 const LOG_LIMIT: u64 = 10_000_000;
 

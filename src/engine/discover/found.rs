@@ -1,0 +1,145 @@
+//! Who answers at a socket, and how to speak to it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::ClientVersion;
+use hyper::{HeaderMap, Method};
+use rustix::process::{getegid, geteuid};
+
+use super::super::compat::LEAST_API;
+use super::super::docker::{Docker, User};
+use super::super::podman::Podman;
+use super::super::service::Service;
+use super::super::transport::{self, Socket, TransportError};
+use super::super::{Engine, EngineError};
+use super::Connection;
+use crate::manifest::EngineKind;
+
+/// How long a socket may take to say who answers; one activated by systemd starts the engine first.
+const PING: Duration = Duration::from_secs(10);
+/// The latest version of Docker's API that kestack was written for; a daemon that knows a later one speaks this, too.
+const LATEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 53 };
+/// Why a Docker that answers cannot be used.
+const TOO_OLD: &str = "is too old\n  kestack needs Docker 20.10 or later, or Podman 4.3 or later";
+const ANOTHERS: &str = "runs rootless, as another user\n  its containers cannot read this user's files: run kestack as \
+                        the user whose Docker it is";
+
+/// Who answers at a socket.
+#[derive(Debug)]
+pub(super) enum Found {
+    Podman {
+        version: String,
+        rootless: bool,
+    },
+    Docker {
+        version: String,
+        /// Latest version of the API that it speaks.
+        api: Option<ClientVersion>,
+        /// The uid that it runs as.
+        uid: u32,
+    },
+    /// Neither; what it calls itself.
+    Other(String),
+}
+
+impl Found {
+    pub(super) fn suits(&self, kind: EngineKind) -> bool {
+        match self {
+            Self::Podman { .. } => kind != EngineKind::Docker,
+            Self::Docker { .. } => kind != EngineKind::Podman,
+            Self::Other(_) => false,
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        match self {
+            Self::Podman { version, .. } => format!("Podman {version}"),
+            Self::Docker { version, .. } => format!("Docker {version}"),
+            Self::Other(server) => server.clone(),
+        }
+    }
+
+    /// `service` is our own Podman service, if that is what answers.
+    pub(super) fn connect(self, path: &Path, service: Option<Service>) -> Result<Connection, EngineError> {
+        tracing::debug!(socket = %path.display(), engine = self.title(), "using");
+        let refused = |why: &str| EngineError::NotFound(format!("{} at {} {why}", self.title(), path.display()));
+        let socket = || Arc::new(Socket::new(path));
+        let engine: Arc<dyn Engine> = match &self {
+            Self::Podman { version, rootless } => Arc::new(Podman::new(socket(), version.clone(), *rootless)?),
+            Self::Docker { version, api, uid } => {
+                let api = api.and_then(common_api).ok_or_else(|| refused(TOO_OLD))?;
+                let user = docker_user(*uid).ok_or_else(|| refused(ANOTHERS))?;
+                Arc::new(Docker::new(socket(), version.clone(), api, user)?)
+            }
+            Self::Other(_) => return Err(refused("is no container engine that kestack knows")),
+        };
+        Ok(Connection { engine, _service: service })
+    }
+}
+
+/// Who the processes of a stack run as, so that they can read the files that this process makes. `uid` is the daemon's.
+fn docker_user(uid: u32) -> Option<User> {
+    let caller = geteuid();
+    match (uid, caller.is_root()) {
+        (0, true) => Some(User::Stack),
+        (0, false) => Some(User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() }),
+        (uid, _) => (uid == caller.as_raw()).then_some(User::Mapped),
+    }
+}
+
+/// Asks a socket who it is. The head of `/_ping` says all; `/version` and `/info` cost Podman up to half a second.
+pub(super) async fn ask(path: &Path) -> Result<Found, TransportError> {
+    let connect = |source| TransportError::Connect { path: path.to_owned(), source };
+    let peer = transport::connect(path).await.map_err(connect)?.peer_cred().map_err(connect)?;
+    let answer = Socket::new(path).call(Method::GET, "/_ping", None, PING).await?;
+    if let Some(version) = header(&answer.headers, "libpod-api-version") {
+        return Ok(Found::Podman { version, rootless: peer.uid() != 0 });
+    }
+    let server = header(&answer.headers, "server").unwrap_or_else(|| "something else".into());
+    let api = header(&answer.headers, "api-version").as_deref().and_then(api_version);
+    Ok(match server.strip_prefix("Docker/").and_then(|rest| rest.split(' ').next()) {
+        Some(version) => Found::Docker { version: version.to_owned(), api, uid: peer.uid() },
+        None => Found::Other(server),
+    })
+}
+
+/// The version in `1.41`.
+fn api_version(text: &str) -> Option<ClientVersion> {
+    let (major, minor) = text.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+}
+
+/// The latest version that this daemon and kestack both know.
+fn common_api(offered: ClientVersion) -> Option<ClientVersion> {
+    if offered > LATEST_API { Some(LATEST_API) } else { (offered >= LEAST_API).then_some(offered) }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_run_as_whoever_can_read_the_files() {
+        let caller = geteuid();
+        let itself = User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() };
+        let expected = if caller.is_root() { User::Stack } else { itself };
+        assert_eq!(docker_user(0), Some(expected));
+        assert_eq!(docker_user(caller.as_raw() + 1), None);
+    }
+
+    #[test]
+    fn versions_are_numbers() {
+        let version = |minor_version| ClientVersion { major_version: 1, minor_version };
+        assert_eq!(api_version("1.41"), Some(version(41)));
+        assert_eq!(api_version("1.x"), None);
+        assert_eq!(common_api(version(100)), Some(LATEST_API));
+        assert_eq!(common_api(version(44)), Some(version(44)));
+        assert_eq!(common_api(version(9)), None);
+    }
+}

@@ -1,0 +1,318 @@
+//! Docker: a pod is an infra container whose network and published ports its members join (containers.md §2).
+//!
+//! Infra and members carry the pod's name as a label, so that whatever a killed kestack left behind is found. The
+//! infra container runs a program of our own that only waits ([`crate::image::pause`]). It is the first to start and the last
+//! to go; a pod whose infra does not run is made again, because its members would stay in a dead network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::ClientVersion;
+use futures_util::future::join_all;
+use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::compat::{Compat, failure_text};
+use super::hint::{refused, taken_port};
+use super::transport::{Answer, Socket, query};
+use super::{ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, Signal};
+use crate::image::{self, Archive};
+
+mod answer;
+mod body;
+#[cfg(test)]
+mod tests;
+
+use answer::Container;
+pub(super) use body::User;
+
+/// Label on the containers of a pod: its name.
+const LABEL_POD: &str = "io.kestack.pod";
+/// What [`super::LABEL_ROLE`] says of the container that holds the network.
+const INFRA: &str = "infra";
+/// How long a call may take that only looks.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long making may take on a busy host.
+const MAKE: Duration = Duration::from_secs(60);
+/// How long stopping or removing a container may take: its stop timeout, and then some.
+const STOP: Duration = Duration::from_secs(60);
+/// How often removing a pod is tried: a container may be in the middle of a start, or of being removed already.
+const REMOVALS: usize = 3;
+/// How often making a container is tried: once more after its image was brought in, and once more after what a killed
+/// kestack left under its name was removed.
+const CREATIONS: usize = 3;
+
+/// Docker behind its socket.
+#[derive(Debug)]
+pub(super) struct Docker {
+    info: EngineInfo,
+    socket: Arc<Socket>,
+    api: ClientVersion,
+    compat: Compat,
+    user: User,
+}
+
+impl Docker {
+    /// `api` is the version of the API to speak; `user` is who the containers' processes run as.
+    pub(super) fn new(
+        socket: Arc<Socket>,
+        version: String,
+        api: ClientVersion,
+        user: User,
+    ) -> Result<Self, EngineError> {
+        let address = format!("unix://{}", socket.path().display());
+        let compat = Compat::new(Arc::clone(&socket), "docker", api)?;
+        let info = EngineInfo { kind: "docker", version, rootless: user.is_mapped(), owner: user.owner(), address };
+        Ok(Self { info, socket, api, compat, user })
+    }
+
+    /// One call. Any answer is fine here; `repeat` is the call as the user can repeat it.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<&Value>,
+        repeat: &str,
+        deadline: Duration,
+    ) -> Result<Answer, EngineError> {
+        let path = format!("/v{}/{path}", self.api);
+        let answer = self.socket.call(method, &path, json, deadline).await;
+        answer.map_err(|source| EngineError::Connection { call: repeat.to_owned(), source: Box::new(source) })
+    }
+
+    /// Asks for something; `None` if it does not exist.
+    async fn look<T: DeserializeOwned>(&self, path: &str, repeat: &str) -> Result<Option<T>, EngineError> {
+        let answer = self.call(Method::GET, path, None, repeat, LOOK).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => serde_json::from_slice(&answer.body)
+                .map(Some)
+                .map_err(|error| EngineError::Answer { call: repeat.to_owned(), detail: error.to_string() }),
+            _ => Err(refusal(&answer, repeat)),
+        }
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
+        self.look(&format!("containers/{container}/json"), &format!("docker inspect {container}")).await
+    }
+
+    /// All containers that pass the filter, whatever their state. The list says neither exit codes nor the ports of a
+    /// container that does not run, so each is asked for; one that goes meanwhile is not there.
+    async fn containers(&self, filter: &Value) -> Result<Vec<Container>, EngineError> {
+        let path = format!("containers/json?all=true&filters={}", query(&filter.to_string()));
+        let listed: Vec<answer::Listed> = self.look(&path, "docker ps --all").await?.unwrap_or_default();
+        let found = join_all(listed.iter().map(|listed| self.inspect(&listed.id))).await;
+        found.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    async fn members(&self, pod: &str) -> Result<Vec<Container>, EngineError> {
+        self.containers(&json!({ "label": [format!("{LABEL_POD}={pod}")] })).await
+    }
+
+    /// Creates a container of `pod`.
+    async fn create(&self, name: &str, pod: &str, body: &Value, repeat: &str) -> Result<(), EngineError> {
+        let path = format!("containers/create?name={}", query(name));
+        for _ in 1..CREATIONS {
+            let answer = self.call(Method::POST, &path, Some(body), repeat, MAKE).await?;
+            let mended = match answer.status {
+                StatusCode::CREATED => return Ok(()),
+                StatusCode::CONFLICT => self.clear_leftover(name, pod).await?,
+                StatusCode::NOT_FOUND => self.bring_pause(body).await?,
+                _ => false,
+            };
+            if !mended {
+                return Err(refusal(&answer, repeat));
+            }
+        }
+        let answer = self.call(Method::POST, &path, Some(body), repeat, MAKE).await?;
+        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, repeat)) }
+    }
+
+    /// Removes a container of this pod that was created and never started: a request goes on after the kestack that
+    /// made it was killed (containers.md §0, fact 18), and may come to its end only now. True if there was one.
+    async fn clear_leftover(&self, name: &str, pod: &str) -> Result<bool, EngineError> {
+        let holder = self.inspect(name).await?;
+        let leftover = holder.is_some_and(|holder| holder.is_of(pod) && holder.is_unused());
+        if leftover {
+            self.remove(name).await?;
+        }
+        Ok(leftover)
+    }
+
+    /// Loads the image of infra containers if that is the one that `body` misses. True if it did.
+    async fn bring_pause(&self, body: &Value) -> Result<bool, EngineError> {
+        let Some(archive) = image::pause().filter(|archive| body["Image"] == archive.reference()) else {
+            return Ok(false);
+        };
+        self.compat.load_image(archive).await?;
+        Ok(true)
+    }
+
+    /// If a port was taken by another container, says by which: better than naming Docker's own process.
+    async fn name_holder(&self, error: EngineError) -> EngineError {
+        let EngineError::Refused { call, status, message, hint } = error else { return error };
+        let holder = match taken_port(&message) {
+            Some(port) => self.publishing(port).await.map(|holder| (port, holder)),
+            None => None,
+        };
+        let hint = match holder {
+            Some((port, holder)) => Some(format!(
+                "{what} publishes port {port}: stop it with `docker stop {name}`, or choose another port in \
+                 kestack.yaml (0 takes a free one)",
+                what = holder.title(),
+                name = holder.name(),
+            )),
+            None => hint,
+        };
+        EngineError::Refused { call, status, message, hint }
+    }
+
+    async fn publishing(&self, port: u16) -> Option<Container> {
+        let filter = json!({ "publish": [port.to_string()], "status": ["running"] });
+        self.containers(&filter).await.ok()?.into_iter().next()
+    }
+
+    /// One attempt to stop and remove all that carries the pod's name. Members end side by side, each within its own
+    /// stop timeout and while the network still stands.
+    async fn remove_once(&self, pod: &str) -> Result<(), EngineError> {
+        let (infra, members): (Vec<_>, Vec<_>) = self.members(pod).await?.into_iter().partition(Container::is_infra);
+        let stops = join_all(members.iter().map(|member| self.stop(member))).await;
+        for error in stops.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "a container does not stop");
+        }
+        let removals = members.iter().chain(&infra).map(|container| self.remove(&container.id));
+        join_all(removals).await.into_iter().collect()
+    }
+
+    /// Removes a container, running or not. If somebody else is at it, returns when that is done.
+    async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        match self.compat.remove_container(container).await {
+            Err(EngineError::Refused { status: 409, call, .. }) => {
+                let path = format!("containers/{container}/wait?condition=removed");
+                self.call(Method::POST, &path, None, &call, STOP).await.map(drop)
+            }
+            other => other,
+        }
+    }
+
+    /// Stops a container within the time that it was created with.
+    async fn stop(&self, container: &Container) -> Result<(), EngineError> {
+        let repeat = format!("docker stop {}", container.name());
+        let answer = self.call(Method::POST, &format!("containers/{}/stop", container.id), None, &repeat, STOP).await?;
+        let stopped = answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED;
+        if stopped || answer.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(refusal(&answer, &repeat)) }
+    }
+}
+
+#[async_trait]
+impl Engine for Docker {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        self.compat.image(reference).await
+    }
+
+    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
+        self.compat.load_image(archive).await
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
+        self.compat.pull_image(reference).await
+    }
+
+    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        self.compat.tag_image(reference, name).await
+    }
+
+    /// A container that would be the pod's infra by name, but is not ours, is a pod that kestack did not make.
+    async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
+        let mut members = self.members(name).await?;
+        if members.is_empty() {
+            members.extend(self.inspect(&infra_name(name)).await?);
+        }
+        Ok(answer::pod_state(name, &members))
+    }
+
+    async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
+        let ours = self.containers(&json!({ "label": [LABEL_STACK, LABEL_POD] })).await?;
+        Ok(answer::pod_states(ours))
+    }
+
+    async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
+        let infra = infra_name(&spec.name);
+        let Some(image) = image::pause() else {
+            return Err(EngineError::NotFound(format!(
+                "pods on Docker are not supported on this machine's processor, {}\n  use Podman: `--engine podman`",
+                std::env::consts::ARCH
+            )));
+        };
+        let repeat = format!("docker create --name {infra} {}", image.reference());
+        self.create(&infra, &spec.name, &body::infra(spec, image.reference()), &repeat).await?;
+        let Err(error) = self.compat.start_container(&infra).await else { return Ok(()) };
+        let error = self.name_holder(error).await;
+        // A pod without a network is of no use; what stopped it from starting is the news, not this.
+        if let Err(error) = self.remove_pod(&spec.name).await {
+            tracing::warn!(%error, "the pod that did not start could not be removed");
+        }
+        Err(error)
+    }
+
+    async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
+        for _ in 1..REMOVALS {
+            match self.remove_once(name).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "removing the pod again"),
+            }
+        }
+        self.remove_once(name).await
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let network = format!("container:{}", infra_name(&spec.pod));
+        let repeat = format!("docker create --network {network} --name {} {}", spec.name, spec.image);
+        let body = body::member(spec, &network, self.user).map_err(|path| EngineError::Answer {
+            call: repeat.clone(),
+            detail: format!("Docker cannot mount '{}': its path has a colon", path.display()),
+        })?;
+        self.create(&spec.name, &spec.pod, &body, &repeat).await
+    }
+
+    async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.compat.start_container(name).await
+    }
+
+    async fn stop_container(&self, name: &str, timeout: Duration) -> Result<(), EngineError> {
+        self.compat.stop_container(name, timeout).await
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        self.remove(name).await
+    }
+
+    async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
+        self.compat.signal_container(name, signal).await
+    }
+
+    async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
+        let repeat = format!("docker logs {name}");
+        let known = self.call(Method::GET, &format!("containers/{name}/json"), None, &repeat, LOOK).await?;
+        if !known.status.is_success() {
+            return Err(refusal(&known, &repeat));
+        }
+        Ok(self.compat.logs(name, tail, follow))
+    }
+}
+
+/// Name of the container that holds a pod's network.
+fn infra_name(pod: &str) -> String {
+    format!("{pod}-{INFRA}")
+}
+
+fn refusal(answer: &Answer, repeat: &str) -> EngineError {
+    refused(repeat.to_owned(), answer.status.as_u16(), failure_text(answer))
+}

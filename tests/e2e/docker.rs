@@ -1,0 +1,111 @@
+//! What can die only under Docker: the container that holds the network, a container's shim, the daemon.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Kind, cli, kind};
+use crate::sandbox::{Sandbox, enabled, text};
+
+/// True if Docker is under test; otherwise says so.
+fn docker() -> bool {
+    let on = enabled() && kind() == Kind::Docker;
+    if !on {
+        eprintln!("skipped: about Docker");
+    }
+    on
+}
+
+fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A stack that is up and holds an object.
+fn stack() -> Sandbox {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    stack
+}
+
+/// `up` mends whatever happened, and nothing is lost.
+fn assert_mended(stack: &Sandbox) {
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+}
+
+#[test]
+fn a_killed_shim_is_mended_by_up() {
+    if !docker() {
+        return;
+    }
+    let stack = stack();
+    for member in ["kes-server", "minio-server", "infra"] {
+        let container = format!("{}-{member}", stack.name);
+        let pid = cli(&["inspect", "--format", "{{.State.Pid}}", &container]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+        let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+        let name = std::fs::read_to_string(format!("/proc/{shim}/comm")).unwrap();
+        assert!(name.starts_with("containerd-shim"), "{name}");
+        kill(&shim);
+        // the server lives on until containerd notices
+        until("the container ends", || {
+            cli(&["inspect", "--format", "{{.State.Running}}", &container]).trim() == "false"
+        });
+        assert_mended(&stack);
+    }
+}
+
+#[test]
+fn a_killed_or_restarted_infra_is_mended_by_up() {
+    if !docker() {
+        return;
+    }
+    let stack = stack();
+    let infra = format!("{}-infra", stack.name);
+    for arguments in [vec!["kill", &infra], vec!["restart", &infra], vec!["rm", "--force", &infra]] {
+        cli(&arguments);
+        assert_mended(&stack);
+    }
+}
+
+/// The daemon comes back with everything stopped, as after a reboot of the host.
+#[test]
+fn a_killed_daemon_is_mended_by_up() {
+    if !docker() {
+        return;
+    }
+    let Ok(file) = std::env::var("KESTACK_E2E_DOCKERD") else {
+        eprintln!("skipped: only a daemon of the tests' own is killed; run with tests/with-docker");
+        return;
+    };
+    let stack = stack();
+    let pid = std::fs::read_to_string(&file).unwrap();
+    let command = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap();
+    kill(pid.trim());
+    let answers = || Command::new("docker").arg("version").output().unwrap().status.success();
+    until("dockerd is gone", || !answers());
+    let error = stack.fails(&["up"], 6);
+    assert!(error.contains("systemctl start docker"), "{error}");
+
+    let command = text(&command);
+    let mut arguments = command.trim_end_matches('\0').split('\0');
+    let mut dockerd = Command::new(arguments.next().unwrap());
+    dockerd.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // It outlives the test: what runs the tests stops it.
+    #[expect(clippy::zombie_processes, reason = "the daemon outlives the test")]
+    let _daemon = dockerd.spawn().unwrap();
+    until("dockerd comes back", answers);
+    let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
+    assert_eq!(states.lines().collect::<Vec<_>>(), ["exited"; 3], "everything stopped");
+    assert_mended(&stack);
+}
