@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::config::KeyStoreConfig;
 
+mod aws;
 mod cache;
 mod entrust;
 mod fortanix;
@@ -23,6 +24,7 @@ mod memory;
 #[allow(dead_code, reason = "until all backends are there")]
 mod session;
 
+pub use aws::Aws;
 pub use cache::{Cache, Expiry};
 pub use entrust::Entrust;
 pub use fortanix::Fortanix;
@@ -98,6 +100,8 @@ pub trait KeyStore: fmt::Display + Send + Sync {
 /// The backends there are.
 #[derive(Debug)]
 pub enum Backend {
+    /// AWS Secrets Manager.
+    Aws(Box<Aws>),
     /// Entrust `KeyControl`.
     Entrust(Entrust),
     /// Fortanix DSM.
@@ -115,8 +119,9 @@ impl Backend {
     ///
     /// # Errors
     /// The backend's; and for those that this build does not have, a text that says so.
-    pub async fn connect(config: &KeyStoreConfig, _environment: &Environment) -> Result<Self, KeyStoreError> {
+    pub async fn connect(config: &KeyStoreConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         match config {
+            KeyStoreConfig::Aws(config) => Aws::connect(config, environment).await.map(Box::new).map(Self::Aws),
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
             KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
@@ -133,6 +138,7 @@ impl Backend {
 macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
+            Backend::Aws($store) => $call,
             Backend::Entrust($store) => $call,
             Backend::Fortanix($store) => $call,
             Backend::Fs($store) => $call,

@@ -73,8 +73,9 @@ async fn lists_all_by_prefix(store: &impl KeyStore) {
 }
 
 async fn takes_odd_names_and_values(store: &impl KeyStore) {
+    // none is empty: AWS takes no such value
     let large = vec![b'x'; 60_000];
-    for (name, value) in [("__", b"v".as_slice()), ("A", b""), ("a", b"lower"), ("0-0", &large)] {
+    for (name, value) in [("__", b"v".as_slice()), ("A", b"0"), ("a", b"lower"), ("0-0", &large)] {
         store.create(name, value).await.unwrap();
         assert_eq!(store.get(name).await.unwrap().as_slice(), value);
     }

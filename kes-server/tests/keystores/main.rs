@@ -11,8 +11,12 @@
 
 mod conformance;
 mod fake;
+mod judge;
 mod remote;
 
+mod aws;
+mod aws_chain;
+mod aws_judge;
 mod entrust;
 mod fortanix;
 mod keysecure;

@@ -16,7 +16,7 @@ mod retry;
 mod trust;
 
 pub(super) use failure::Failure;
-pub(super) use retry::Retry;
+pub(super) use retry::{Retry, between};
 pub(super) use trust::Trust;
 
 /// Longest time for a connection to stand, TLS included.
@@ -37,6 +37,8 @@ pub(super) struct Settings {
     pub(super) client: Option<(PathBuf, PathBuf)>,
     /// Every call opens a connection of its own (Vault).
     pub(super) no_keep_alive: bool,
+    /// Proxies are left out, for what is on this machine or next to it.
+    pub(super) no_proxy: bool,
     /// Which calls are repeated, and when.
     pub(super) retry: Retry,
 }
@@ -76,6 +78,9 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none());
         if settings.no_keep_alive {
             builder = builder.pool_max_idle_per_host(0);
+        }
+        if settings.no_proxy {
+            builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| KeyStoreError::Other(format!("cannot set up HTTP: {error}")))?;
         Ok(Self { client, retry: settings.retry.clone() })

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Answer, Failure};
+use tokio::time::Instant;
+
+use super::{Answer, DEADLINE, Failure};
 
 /// Rules of one keystore. The default is that of Entrust, Thales and Fortanix (kes-keystores §1.9).
 #[derive(Debug, Clone)]
@@ -34,12 +36,13 @@ impl Retry {
         Self { attempts: 1, ..Self::default() }
     }
 
-    /// Runs `attempt` until it is not worth another try.
+    /// Runs `attempt` until it is not worth another try, or there is no time for one: then the last outcome tells
+    /// more than a deadline that passed.
     pub(in crate::keystore) async fn run<F>(&self, attempt: impl Fn() -> F) -> Result<Answer, Failure>
     where
         F: Future<Output = Result<Answer, Failure>>,
     {
-        let mut made = 0;
+        let (mut made, start) = (0, Instant::now());
         loop {
             let mut outcome = attempt().await;
             if let Ok(answer) = &mut outcome {
@@ -49,7 +52,11 @@ impl Retry {
             if made >= self.attempts || !(self.worthwhile)(&outcome) {
                 return outcome;
             }
-            tokio::time::sleep((self.pause)(made, &outcome)).await;
+            let pause = (self.pause)(made, &outcome);
+            if start.elapsed() + pause >= DEADLINE {
+                return outcome;
+            }
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub mod aws;
 pub mod entrust;
 pub mod fortanix;
 pub mod keysecure;
@@ -60,12 +61,13 @@ impl Request {
         path.map(percent).collect()
     }
 
-    /// One line of a golden trace: `PUT /path?query {"body":…}`.
+    /// One line of a golden trace: `PUT /path?query {"body":…}`; the action, if it is in a header, is before the body.
     fn line(&self) -> String {
         let query: Vec<_> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        let body = String::from_utf8_lossy(&self.body);
-        format!("{} {}{query} {body}", self.method, self.path).trim_end().to_owned()
+        let (action, body) = (self.header("x-amz-target"), String::from_utf8_lossy(&self.body));
+        let words = [&self.method, &*format!("{}{query}", self.path), action, &*body];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 
