@@ -29,6 +29,9 @@ const DECIDED_LATER: [(&str, &[&str]); 5] = [
     ("listens", &["addr inuse"]),
 ];
 
+/// Files that the last release of the original refuses, and that are read in their older meaning.
+const OLDER: [&str; 1] = ["root legacy"];
+
 /// Files at which the original crashes.
 const CRASHES: [(&str, &str); 1] =
     [("ks entrust5 nocred", "kesconf: invalid Entrust KeyControl keystore: no username specified")];
@@ -57,7 +60,7 @@ fn files_are_accepted_and_refused_as_by_the_original() {
         let said = parse(case["yaml"].as_str().unwrap()).err().map(|error| error.to_string());
         let later = DECIDED_LATER.iter().any(|(_, labels)| labels.contains(&label));
         let crash = CRASHES.iter().find(|(crash, _)| *crash == label).map(|(_, text)| *text);
-        let right = if case["started"] == true || later {
+        let right = if case["started"] == true || later || OLDER.contains(&label) {
             said.is_none()
         } else if let Some(lines) = case["error_lines"].as_array() {
             said.as_deref().is_some_and(|said| names_lines(said, lines))

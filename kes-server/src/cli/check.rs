@@ -1,8 +1,11 @@
-//! `kes config check`: whether a server would accept a configuration file.
+//! `kes config`: whether a server would accept a configuration file, and today's spelling of an older one.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use zeroize::Zeroizing;
 
 use super::{CliError, output, session::Session};
 use crate::config::Config;
@@ -14,11 +17,67 @@ pub(super) enum ConfigCommand {
         #[arg(value_name = "file")]
         file: PathBuf,
     },
+    /// Print a configuration file in today's spelling; comments and layout stay
+    Upgrade {
+        #[arg(value_name = "file")]
+        file: PathBuf,
+        /// Change the file instead of printing it; the old one is kept as <file>.old
+        #[arg(short, long)]
+        write: bool,
+    },
 }
 
 pub(super) fn run(command: ConfigCommand, session: &Session<'_>) -> Result<(), CliError> {
-    let ConfigCommand::Check { file } = command;
-    Config::load(&file, &|name| session.environment.get(name))
-        .map_err(|error| CliError::message(format!("{}: {error}", file.display())))?;
+    match command {
+        ConfigCommand::Check { file } => check(&file, session),
+        ConfigCommand::Upgrade { file, write } => upgrade(&file, write, session),
+    }
+}
+
+fn check(file: &Path, session: &Session<'_>) -> Result<(), CliError> {
+    let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(file, &error))?;
+    for warning in &config.warnings {
+        session.output.warning(warning);
+    }
     output::line(&format!("{}: configuration is valid", file.display()))
+}
+
+fn upgrade(file: &Path, write: bool, session: &Session<'_>) -> Result<(), CliError> {
+    let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|error| CliError::file("open", file, &error))?;
+    let upgraded =
+        Config::upgrade(&text, &|name| session.environment.get(name)).map_err(|error| failure(file, &error))?;
+    for change in &upgraded.changes {
+        output::note(change);
+    }
+    if !write {
+        return output::print(&upgraded.text);
+    }
+    if upgraded.changes.is_empty() {
+        return output::line(&format!("{}: is up to date", file.display()));
+    }
+    replace(file, &upgraded.text).map_err(|error| CliError::file("write", file, &error))?;
+    output::line(&format!("{}: upgraded; the old file is {}", file.display(), old(file).display()))
+}
+
+/// Keeps the old file and its permissions; there is no moment without a whole file.
+fn replace(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut new = tempfile::NamedTempFile::new_in(
+        file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+    )?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(fs::metadata(file)?.permissions())?;
+    new.as_file().sync_all()?;
+    fs::copy(file, old(file))?;
+    new.persist(file).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn old(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".old");
+    name.into()
+}
+
+fn failure(file: &Path, error: &dyn std::fmt::Display) -> CliError {
+    CliError::message(format!("{}: {error}", file.display()))
 }

@@ -55,6 +55,9 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
             let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
             let read = move || Config::load(&file, &|name| environment.get(name));
             let mut config = read().map_err(CliError::plain)?;
+            for warning in &config.warnings {
+                session.output.warning(warning);
+            }
             config.address = address.unwrap_or(config.address);
             server::run(config, options(Some(Reload::new(read)), session), commands).await.map_err(CliError::plain)
         }

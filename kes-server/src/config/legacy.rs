@@ -1,7 +1,7 @@
 //! Spellings of older releases (kes-api §4.7).
 //!
-//! What the last release of the original refuses stays refused: `root` alone is no admin. What it has no word for is
-//! read in its old meaning. Each gets a warning that says what to write instead. `policy.<name>.paths` is in `policy`.
+//! They are read in their old meaning, each with a warning that says what to write instead; the last release of the
+//! original refuses or ignores them. `policy.<name>.paths` is in `policy`.
 
 use super::section::Section;
 use super::yaml::Value;
@@ -14,11 +14,19 @@ pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
             warnings.push(text.to_owned());
         }
     };
-    warn(root.node("root").is_some(), "'root' is an old spelling and is ignored; use 'admin.identity'");
+    let (old, new) = (root.node("root").is_some(), root.section("admin").node("identity").is_some());
+    warn(old && new, "'root' is an old spelling and is ignored beside 'admin.identity'; remove it");
+    warn(old && !new, "'root' is an old spelling; use 'admin.identity'");
     warn(keys_are_keystore(root), "'keys' as the keystore is an old spelling; rename it to 'keystore'");
     let direct = direct_secretsmanager(root.section("keystore"));
     warn(direct, "'keystore.secretsmanager' is an old spelling; use 'keystore.aws.secretsmanager'");
     warnings
+}
+
+/// The admin: `admin.identity`, else `root`.
+pub(super) fn admin(root: Section<'_>) -> String {
+    let admin = root.section("admin");
+    if admin.node("identity").is_some() { admin.string("identity") } else { root.string("root") }
 }
 
 /// True if `keys` is a mapping of backends and there is no `keystore`.

@@ -23,11 +23,13 @@ mod resolve;
 mod secret;
 mod section;
 mod tls;
+mod upgrade;
 mod yaml;
 
 pub use keystore::*;
 pub use level::{Level, LevelError};
 pub use secret::Secret;
+pub use upgrade::Upgraded;
 
 /// A configuration of the server.
 #[derive(Debug, Clone)]
@@ -126,6 +128,14 @@ impl Config {
     /// Reads the text of a configuration.
     pub fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
         resolve::config(text, env)
+    }
+
+    /// The text of a configuration in today's spelling; it means the same.
+    ///
+    /// # Errors
+    /// If the text is no configuration, or cannot be rewritten without changing what it means.
+    pub fn upgrade(text: &str, env: Environment<'_>) -> Result<Upgraded, ConfigError> {
+        upgrade::upgrade(text, env)
     }
 
     /// Who is recorded as the maker of the keys that the configuration lists.

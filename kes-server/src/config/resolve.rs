@@ -16,13 +16,13 @@ const DEFAULT_PORT: u16 = 7373;
 
 /// Reads and checks the text of a configuration.
 pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigError> {
-    let root = yaml::parse(text)?;
+    let tree = yaml::parse(text)?;
     let reader = Reader::new(env);
-    let root = reader.section(Some(&*root).filter(|root| !is_null(root)));
+    let root = reader.section(Some(&*tree).filter(|root| !is_null(root)));
     version(root)?;
     let mut warnings = legacy::warnings(root);
     let address = root.string("address");
-    let admin = root.section("admin").string("identity");
+    let admin = legacy::admin(root);
     let proxies = root.section("tls").section("proxy").strings("identities");
     let tls = tls::read(root.section("tls"));
     let policies = policy::read(root.section("policy"), &admin, &proxies, &mut warnings);
@@ -33,6 +33,7 @@ pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigE
     let keys = keys(root);
     let keystore = keystore::read(root);
     reader.finish()?;
+    warnings.extend(reader.unknown(&tree).into_iter().map(|key| format!("'{key}' is not known and is ignored")));
 
     if admin.is_empty() {
         return Err(invalid("kesconf: invalid admin identity: no admin identity"));

@@ -4,6 +4,7 @@
 //! a file must not be used before [`Reader::finish`] has said that there were none.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::{self, Nanoseconds};
 use super::yaml::{Map, Node, Scalar, Value};
@@ -15,6 +16,8 @@ pub(super) struct Reader<'a> {
     mistakes: RefCell<Vec<(usize, String)>>,
     /// Variables that are not set.
     unset: RefCell<Vec<(usize, String)>>,
+    /// Which keys of which mapping were asked for, by the mapping's address.
+    asked: RefCell<BTreeMap<*const Map, BTreeSet<String>>>,
 }
 
 /// A mapping of the file, or nothing if it is absent or null.
@@ -26,7 +29,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: Environment<'a>) -> Self {
-        Self { env, mistakes: RefCell::default(), unset: RefCell::default() }
+        Self { env, mistakes: RefCell::default(), unset: RefCell::default(), asked: RefCell::default() }
     }
 
     /// The node as a mapping.
@@ -60,6 +63,26 @@ impl<'a> Reader<'a> {
         mistakes.sort_by_key(|(line, _)| *line);
         let lines: Vec<_> = mistakes.iter().map(|(line, text)| format!("\n  line {line}: {text}")).collect();
         Err(ConfigError::Yaml(format!("unmarshal errors:{}", lines.concat())))
+    }
+
+    /// Keys that nobody asked for, with the keys above them: `keystore.vault.approle.retry`.
+    pub(super) fn unknown(&self, root: &Node) -> Vec<String> {
+        let mut found = Vec::new();
+        self.walk(root, "", &mut found);
+        found
+    }
+
+    fn walk(&self, node: &Node, above: &str, found: &mut Vec<String>) {
+        let Value::Map(map) = &node.value else { return };
+        let asked = self.asked.borrow();
+        let Some(asked) = asked.get(&std::ptr::from_ref(map)) else { return };
+        for (key, below) in &map.entries {
+            if asked.contains(key) {
+                self.walk(below, &format!("{above}{key}."), found);
+            } else {
+                found.push(format!("{above}{key}"));
+            }
+        }
     }
 
     fn mistake(&self, node: &Node, wanted: &str) {
@@ -116,7 +139,9 @@ impl<'a> Section<'a> {
 
     /// The value of a key, unless it is null.
     pub(super) fn node(self, key: &str) -> Option<&'a Node> {
-        self.map?.entry(key).filter(|node| !matches!(&node.value, Value::Scalar(scalar) if scalar.is_null()))
+        let map = self.map?;
+        self.reader.asked.borrow_mut().entry(std::ptr::from_ref(map)).or_default().insert(key.to_owned());
+        map.entry(key).filter(|node| !matches!(&node.value, Value::Scalar(scalar) if scalar.is_null()))
     }
 
     pub(super) fn section(self, key: &str) -> Self {

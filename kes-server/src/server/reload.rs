@@ -8,7 +8,7 @@ use super::{
     shared::Shared,
     tls,
 };
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Level};
 
 /// How often the certificate is read again without being told to: it may have been renewed.
 pub(super) const TLS_REFRESH: Duration = Duration::from_secs(15 * 60);
@@ -34,6 +34,9 @@ impl Reload {
             Ok(config) => config,
             Err(error) => return log.print_error(&format!("Failed to reload server config: {error}\n")),
         };
+        for warning in &config.warnings {
+            log.error(Level::WARN, warning);
+        }
         match replace(config, shared).await {
             Ok(banner) => {
                 log.print(&banner);
