@@ -8,7 +8,7 @@ use super::{
 use crate::{
     auth::{Access, Decision, Identity},
     config::Level,
-    keystore::{Backend, Cache},
+    keystore::{Cache, Connection},
     log::Subject,
     metrics::Metrics,
 };
@@ -35,7 +35,7 @@ impl<'a> Authorized<'a> {
         &self.state.access
     }
 
-    pub(super) fn keys(&self) -> &'a Cache<Backend> {
+    pub(super) fn keys(&self) -> &'a Cache<Connection> {
         &self.state.keys
     }
 

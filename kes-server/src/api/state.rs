@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::route::Routes;
 use crate::{
     auth::Access,
-    config::Config,
-    keystore::{Backend, Cache},
+    config::{Config, Level},
+    keystore::{Cache, Connection, Notice},
     log::{self, Log},
     metrics::Metrics,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What lives as long as the process.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) log: Log,
+    pub(crate) log: Arc<Log>,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     /// The same for people: RFC 3339 in local time. Policies count as made then.
@@ -33,20 +33,20 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) access: Access,
-    pub(crate) keys: Cache<Backend>,
+    pub(crate) keys: Cache<Connection>,
     pub(super) routes: Routes,
 }
 
 impl Service {
     pub(crate) fn new(
-        log: Log,
+        log: Arc<Log>,
         metrics: Metrics,
         (version, commit): (&'static str, &'static str),
         draining: watch::Receiver<bool>,
-        state: State,
+        state: Arc<State>,
     ) -> Self {
         let started_at = log::timestamp(&jiff::Zoned::now());
-        let state = ArcSwap::from_pointee(state);
+        let state = ArcSwap::new(state);
         Self { log, metrics, started: Instant::now(), started_at, version, commit, draining, state }
     }
 
@@ -56,17 +56,19 @@ impl Service {
     }
 
     /// Replaces what holds.
-    pub(crate) fn replace(&self, state: State) {
-        self.state.store(Arc::new(state));
+    pub(crate) fn replace(&self, state: Arc<State>) {
+        self.state.store(state);
     }
 }
 
 impl State {
     /// Puts a cache in front of a keystore. Must be called within a runtime.
-    pub(crate) fn new(config: &Config, keystore: Backend) -> Self {
+    pub(crate) fn new(config: &Config, keystore: Connection, log: &Arc<Log>) -> Self {
+        let log = Arc::clone(log);
+        let notify = move |notice: Notice| log.error(Level::ERROR, &notice.to_string());
         Self {
             access: config.access.clone(),
-            keys: Cache::new(keystore, config.cache),
+            keys: Cache::new(keystore, config.cache, notify),
             routes: Routes::new(&config.api),
         }
     }

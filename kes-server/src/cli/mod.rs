@@ -16,6 +16,7 @@ mod probe;
 mod server;
 mod session;
 mod status;
+mod supervise;
 mod time;
 mod usage;
 mod version;
@@ -59,6 +60,8 @@ struct Cli {
 enum Verb {
     /// Run a key server
     Server(server::ServerArguments),
+    /// Run a key server and start it again when it ends or hangs
+    Supervise(supervise::SuperviseArguments),
     /// Manage keys
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::KeyCommand),
@@ -136,6 +139,7 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
     match cli.command {
         None => output::line("Completions are printed by 'kes completion <shell>': see 'kes completion --help'"),
         Some(Verb::Server(arguments)) => server::run(arguments, session).await,
+        Some(Verb::Supervise(arguments)) => supervise::run(arguments).await,
         Some(Verb::Key(command)) => key::run(command, session).await,
         Some(Verb::Policy(command)) => policy::run(command, session).await,
         Some(Verb::Identity(arguments)) => identity::run(arguments, session).await,

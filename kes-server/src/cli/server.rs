@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, session::Session, version};
+use super::{CliError, session::Session, supervise, version};
 use crate::{
     config::{self, Config},
+    keystore::Patience,
     server::{self, Reload, ServeOptions},
 };
 
@@ -19,6 +20,9 @@ pub(super) struct ServerArguments {
     /// Run a volatile server in memory for a try, with an API key of its own
     #[arg(long)]
     dev: bool,
+    /// End if the keystore cannot be reached at start, instead of serving and trying again
+    #[arg(long)]
+    fail_fast: bool,
     #[command(flatten)]
     ignored: IgnoredFlags,
 }
@@ -44,33 +48,43 @@ struct IgnoredFlags {
 /// Serves until a signal ends it.
 pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Result<(), CliError> {
     let commands = server::signals().map_err(|error| CliError::message(format!("cannot handle signals: {error}")))?;
+    if session.environment.get("KES_SUPERVISED").is_some() {
+        supervise::end_with_parent();
+    }
     for flag in arguments.ignored.given() {
         session.output.warning(&format!("'{flag}' is ignored: the configuration file says it now"));
     }
+    let patience = if arguments.fail_fast { Patience::Fail } else { Patience::Wait };
     let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
     match (arguments.dev, arguments.config) {
         (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
-        (true, None) => server::run_dev(address, options(None, session), commands).await.map_err(CliError::plain),
+        (true, None) => {
+            server::run_dev(address, options(None, patience, session), commands).await.map_err(CliError::plain)
+        }
         (false, file) => {
             let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
-            let read = move || Config::load(&file, &|name| environment.get(name));
+            let path = file.clone();
+            let read = move || Config::load(&path, &|name| environment.get(name));
             let mut config = read().map_err(CliError::plain)?;
             for warning in &config.warnings {
                 session.output.warning(warning);
             }
             config.address = address.unwrap_or(config.address);
-            server::run(config, options(Some(Reload::new(read)), session), commands).await.map_err(CliError::plain)
+            server::run(config, options(Some(Reload::new(file, read)), patience, session), commands)
+                .await
+                .map_err(CliError::plain)
         }
     }
 }
 
-fn options(reload: Option<Reload>, session: &Session<'_>) -> ServeOptions {
+fn options(reload: Option<Reload>, patience: Patience, session: &Session<'_>) -> ServeOptions {
     ServeOptions {
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         version: version::VERSION,
         commit: version::COMMIT,
         environment: session.environment.for_keystores(),
+        patience,
         reload,
         listening: None,
     }

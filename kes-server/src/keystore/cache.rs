@@ -3,6 +3,10 @@
 //! Entries go by sweeps, as in the original: every `any` all of them, every half of `unused` those that nobody asked
 //! for since the last sweep. While the keystore is down and `offline` is set, both pause and only `offline` counts.
 //! Unlike the original, an unset `unused` does not change `any` (Q9): the documented defaults hold.
+//!
+//! A key that was deleted or replaced behind the server's back is noticed: five times within `any`, what is cached is
+//! read once more and compared. That costs one read of the keystore a minute for each key in use, with the defaults,
+//! and never delays a request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,11 +16,37 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{KeyStore, KeyStoreError};
+use super::{HOLD, KeyStore, KeyStoreError};
 use crate::crypto::Key;
 
 /// How often the keystore is asked whether it works.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// First pause of a read that waits for the keystore; each is twice as long as the last.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many times within `any` the cached keys are compared with the keystore's.
+const REVIEWS: u32 = 5;
+
+/// Something that whoever runs the server should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The keystore no longer has this key.
+    Deleted(String),
+    /// The keystore has another key under this name.
+    Replaced(String),
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deleted(name) => write!(f, "key '{name}' is gone from the keystore: data under it cannot be read"),
+            Self::Replaced(name) => {
+                write!(f, "key '{name}' was replaced in the keystore: data under the former key cannot be read")
+            }
+        }
+    }
+}
 
 /// How long entries live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +87,15 @@ struct Shared<S> {
 #[derive(Debug)]
 struct Entry {
     key: Arc<Key>,
+    /// SHA-256 of what the keystore has.
+    stored: [u8; 32],
     used: AtomicBool,
 }
 
 impl<S: KeyStore + 'static> Cache<S> {
-    /// Puts a cache in front of a keystore. Must be called within a runtime, which runs the sweeps.
-    pub fn new(store: S, expiry: Expiry) -> Self {
+    /// Puts a cache in front of a keystore. Must be called within a runtime, which runs the sweeps. `notify` is told
+    /// what they find.
+    pub fn new(store: S, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             store,
             entries: RwLock::default(),
@@ -70,7 +103,7 @@ impl<S: KeyStore + 'static> Cache<S> {
             deletions: AtomicU64::new(0),
             offline: AtomicBool::new(false),
         });
-        let sweeper = tokio::spawn(sweep(shared.clone(), expiry));
+        let sweeper = tokio::spawn(sweep(shared.clone(), expiry, notify));
         Self { shared, sweeper }
     }
 
@@ -84,11 +117,12 @@ impl<S: KeyStore + 'static> Cache<S> {
         if let Some(key) = self.shared.cached(name) {
             return Ok(key);
         }
+        let patient_until = Instant::now() + HOLD;
         let flight = lock(&self.shared.flights).entry(name.to_owned()).or_default().clone();
         let guard = flight.lock().await;
         let result = match self.shared.cached(name) {
             Some(key) => Ok(key),
-            None => self.shared.read(name).await,
+            None => held(patient_until, || self.shared.read(name)).await,
         };
         drop(guard);
         let mut flights = lock(&self.shared.flights);
@@ -116,7 +150,7 @@ impl<S: KeyStore + 'static> Cache<S> {
 
     /// Names that start with `prefix`, always from the keystore.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        self.shared.store.list(prefix).await
+        held(Instant::now() + HOLD, || self.shared.store.list(prefix)).await
     }
 
     /// State of the keystore; while it is known to be down, without asking it.
@@ -149,12 +183,36 @@ impl<S: KeyStore> Shared<S> {
         let deletions = self.deletions.load(Ordering::SeqCst);
         let stored = self.store.get(name).await?;
         let key = Key::decode(&stored).map_err(|error| KeyStoreError::Other(error.to_string()))?;
-        let key = Arc::new(key);
+        let (key, stored) = (Arc::new(key), fingerprint(&stored));
         let mut entries = write(&self.entries);
         if deletions == self.deletions.load(Ordering::SeqCst) {
-            entries.insert(name.to_owned(), Entry { key: key.clone(), used: AtomicBool::new(true) });
+            entries.insert(name.to_owned(), Entry { key: key.clone(), stored, used: AtomicBool::new(true) });
         }
         Ok(key)
+    }
+
+    /// Compares what is cached with the keystore, one key after the other. Ends at the first error: a keystore in
+    /// trouble is left alone.
+    async fn review(&self, notify: &(impl Fn(Notice) + Send + Sync)) {
+        let cached: Vec<_> = {
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            entries.iter().map(|(name, entry)| (name.clone(), entry.stored)).collect()
+        };
+        for (name, known) in cached {
+            let deletions = self.deletions.load(Ordering::SeqCst);
+            let notice = match self.store.get(&name).await {
+                Ok(stored) if fingerprint(&stored) == known => continue,
+                Ok(_) => Notice::Replaced(name),
+                Err(KeyStoreError::NotFound) => Notice::Deleted(name),
+                Err(_) => return,
+            };
+            // a deletion by our own clients is no news
+            if deletions == self.deletions.load(Ordering::SeqCst) {
+                let (Notice::Replaced(name) | Notice::Deleted(name)) = &notice;
+                write(&self.entries).remove(name);
+                notify(notice);
+            }
+        }
     }
 
     fn clear(&self) {
@@ -166,7 +224,39 @@ impl<S: KeyStore> Shared<S> {
     }
 }
 
-async fn sweep<S: KeyStore>(shared: Arc<Shared<S>>, expiry: Expiry) {
+/// Repeats a read of a keystore that is out of reach, until it is there or time is over.
+async fn held<T, F>(until: Instant, read: impl Fn() -> F) -> Result<T, KeyStoreError>
+where
+    F: Future<Output = Result<T, KeyStoreError>>,
+{
+    let mut pause = PAUSE;
+    loop {
+        match read().await {
+            Err(KeyStoreError::Unreachable(_)) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+            result => return result,
+        }
+        pause *= 2;
+    }
+}
+
+fn fingerprint(stored: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, stored);
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+async fn sweep<S: KeyStore>(shared: Arc<Shared<S>>, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync) {
+    tokio::join!(expire(&shared, expiry), async {
+        let mut reviews = ticks(expiry.any / REVIEWS);
+        loop {
+            tick(&mut reviews).await;
+            if !shared.offline.load(Ordering::Relaxed) {
+                shared.review(&notify).await;
+            }
+        }
+    });
+}
+
+async fn expire<S: KeyStore>(shared: &Shared<S>, expiry: Expiry) {
     let mut any = ticks(expiry.any);
     let mut unused = ticks(expiry.unused / 2);
     let mut offline = ticks(expiry.offline);
@@ -253,6 +343,9 @@ mod tests {
         async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
             self.reads.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.down.load(Ordering::Relaxed) {
+                return Err(KeyStoreError::Unreachable("down".into()));
+            }
             self.memory.get(name).await
         }
 
@@ -266,7 +359,7 @@ mod tests {
     }
 
     async fn cache(expiry: Expiry) -> Cache<Slow> {
-        let cache = Cache::new(Slow::default(), expiry);
+        let cache = Cache::new(Slow::default(), expiry, |_| {});
         cache.create("key", &Key::generate(Algorithm::Aes256, "").unwrap()).await.unwrap();
         cache
     }
@@ -297,7 +390,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(10)).await;
             cache.get("key").await.unwrap();
         }
-        assert_eq!(reads(&cache), 3, "in use, swept once after 5 minutes");
+        assert_eq!(reads(&cache), 7, "in use, reviewed four times, swept once after 5 minutes");
     }
 
     #[tokio::test(start_paused = true)]
@@ -315,6 +408,47 @@ mod tests {
         assert!(cache.status().await.is_ok());
         cache.get("key").await.unwrap();
         assert_eq!(reads(&cache), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_waits_for_a_keystore_that_comes_back() {
+        let cache = cache(Expiry::default()).await;
+        cache.store().down.store(true, Ordering::Relaxed);
+        let back = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cache.store().down.store(false, Ordering::Relaxed);
+        };
+        let (read, ()) = tokio::join!(cache.get("key"), back);
+        read.unwrap();
+        cache.shared.clear();
+        cache.store().down.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        let all = join_all((0..20).map(|_| cache.get("key"))).await;
+        assert!(all.iter().all(|read| matches!(read, Err(KeyStoreError::Unreachable(_)))));
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}: within the deadline of a request", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_behind_its_back_is_noticed() {
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let told = notices.clone();
+        let expiry = Expiry { unused: Duration::from_secs(3600), ..Expiry::default() };
+        let cache = Cache::new(Slow::default(), expiry, move |notice| told.lock().unwrap().push(notice));
+        for name in ["kept", "deleted", "replaced"] {
+            cache.create(name, &Key::generate(Algorithm::Aes256, "").unwrap()).await.unwrap();
+            cache.get(name).await.unwrap();
+        }
+        let store = cache.store();
+        store.memory.delete("deleted").await.unwrap();
+        store.memory.delete("replaced").await.unwrap();
+        let other = Key::generate(Algorithm::Aes256, "other").unwrap();
+        cache.create("replaced", &other).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(62)).await;
+        let mut seen = notices.lock().unwrap().clone();
+        seen.sort_by_key(ToString::to_string);
+        assert_eq!(seen, [Notice::Deleted("deleted".into()), Notice::Replaced("replaced".into())]);
+        assert_eq!(cache.get("replaced").await.unwrap().created_by(), "other");
+        assert_eq!(cache.get("deleted").await.unwrap_err(), KeyStoreError::NotFound);
     }
 
     #[tokio::test(start_paused = true)]

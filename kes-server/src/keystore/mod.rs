@@ -14,6 +14,7 @@ use crate::config::KeyStoreConfig;
 
 mod aws;
 mod cache;
+mod connection;
 mod entrust;
 mod fortanix;
 mod fs;
@@ -25,7 +26,8 @@ mod memory;
 mod session;
 
 pub use aws::Aws;
-pub use cache::{Cache, Expiry};
+pub use cache::{Cache, Expiry, Notice};
+pub use connection::{Connection, Patience};
 pub use entrust::Entrust;
 pub use fortanix::Fortanix;
 pub use fs::Fs;
@@ -61,6 +63,10 @@ impl fmt::Debug for Environment {
         f.debug_struct("Environment").finish_non_exhaustive()
     }
 }
+
+/// How long a request waits for a keystore that is out of reach before it fails: what a moment later would work is
+/// no error, and a client of the original that turns to another server loses the request's body (kubernetes.md §5.1).
+const HOLD: Duration = Duration::from_secs(10);
 
 /// Why a keystore did not do what it was asked (kes-keystores §1.5).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

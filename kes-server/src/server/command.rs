@@ -5,12 +5,14 @@ use std::io;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
-    reload::{Reload, TLS_REFRESH},
+    reload::{Cause, Reload, TLS_REFRESH},
     shared::Shared,
+    supervisor::Supervisor,
+    watch_files::{Change, WatchedFiles},
 };
 
 /// What a running server is told.
@@ -45,10 +47,16 @@ fn forward(mut signal: Signal, command: Command, sender: mpsc::Sender<Command>) 
     });
 }
 
-/// Obeys until told to stop, or until nobody is left to tell it. Looks after the certificate in between.
-pub(super) async fn obey(mut commands: mpsc::Receiver<Command>, reload: Option<Reload>, shared: &Shared) {
-    let mut refresh = interval_at(tokio::time::Instant::now() + TLS_REFRESH, TLS_REFRESH);
+/// Obeys until told to stop, or until nobody is left to tell it. Looks after the files in between.
+pub(super) async fn obey(
+    mut commands: mpsc::Receiver<Command>,
+    reload: Option<Reload>,
+    shared: &Shared,
+    supervisor: &Supervisor,
+) {
+    let mut refresh = interval_at(Instant::now() + TLS_REFRESH, TLS_REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut files = reload.as_ref().map(|reload| WatchedFiles::new(reload.files()));
     loop {
         let command = tokio::select! {
             command = commands.recv() => command,
@@ -58,11 +66,33 @@ pub(super) async fn obey(mut commands: mpsc::Receiver<Command>, reload: Option<R
                 }
                 continue;
             }
+            change = changed(files.as_mut()) => {
+                if let Some(reload) = &reload {
+                    match change {
+                        Change::Configuration => reload.reload(shared, Cause::Change).await,
+                        Change::Tls => reload.refresh_tls(shared),
+                    }
+                    files = Some(WatchedFiles::new(reload.files()));
+                }
+                continue;
+            }
         };
         match (command, &reload) {
-            (Some(Command::Reload), Some(reload)) => reload.reload(shared).await,
+            (Some(Command::Reload), Some(reload)) => {
+                supervisor.reloading();
+                reload.reload(shared, Cause::Signal).await;
+                supervisor.ready();
+                files = Some(WatchedFiles::new(reload.files()));
+            }
             (Some(Command::Reload), None) => shared.service.log.print_error("There is no configuration to reload.\n"),
             (Some(Command::Stop) | None, _) => return,
         }
+    }
+}
+
+async fn changed(files: Option<&mut WatchedFiles>) -> Change {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
         keystore: KeyStoreConfig::Fs { path: PathBuf::new() },
         warnings: Vec::new(),
     };
-    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()) }, api_key))
+    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()).into() }, api_key))
 }
 
 /// A self-signed certificate for this host.

@@ -15,8 +15,11 @@ mod material;
 mod peer;
 mod reload;
 mod shared;
+mod supervisor;
 mod tls;
 mod verify;
+mod watch_files;
+mod watchdog;
 mod workers;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -33,9 +36,19 @@ pub use self::{
     reload::Reload,
     tls::TlsError,
 };
-use self::{material::Material, shared::Shared, workers::Workers};
+use self::{
+    material::Material,
+    shared::{Frame, Shared},
+    supervisor::Supervisor,
+    watchdog::Watchdog,
+    workers::Workers,
+};
 pub use crate::log::Sink;
-use crate::{auth::ApiKey, config::Config, keystore::Environment};
+use crate::{
+    auth::ApiKey,
+    config::Config,
+    keystore::{Environment, Patience},
+};
 
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -52,6 +65,8 @@ pub struct ServeOptions {
     pub commit: &'static str,
     /// Where keystores of clouds look for credentials.
     pub environment: Environment,
+    /// What to do if the keystore cannot be reached at start.
+    pub patience: Patience,
     /// Reads the configuration again; without it the server does not reload.
     pub reload: Option<Reload>,
     /// Is told the address once the server listens.
@@ -82,8 +97,9 @@ pub enum ServeError {
 
 /// Serves a configuration until it is told to stop. Returns when all requests have ended, after a second at most.
 pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
-    let material = Material::load(config, &options.environment).await?;
-    serve(material, options, commands, None).await
+    let frame = Frame::new(options)?;
+    let material = Material::load(config, &frame.around).await?;
+    serve(material, frame, commands, None).await
 }
 
 /// Serves nothing but memory, with a certificate and an admin of its own, until it is told to stop.
@@ -93,30 +109,35 @@ pub async fn run_dev(
     commands: mpsc::Receiver<Command>,
 ) -> Result<(), ServeError> {
     let (material, api_key) = dev::material(address)?;
-    serve(material, options, commands, Some(&api_key)).await
+    serve(material, Frame::new(options)?, commands, Some(&api_key)).await
 }
 
 async fn serve(
     material: Material,
-    mut options: ServeOptions,
+    mut frame: Frame,
     commands: mpsc::Receiver<Command>,
     api_key: Option<&ApiKey>,
 ) -> Result<(), ServeError> {
-    let (reload, listening) = (options.reload.take(), options.listening.take());
+    let (reload, listening) = (frame.reload.take(), frame.listening.take());
+    let supervisor = Supervisor::new(&frame.around.environment);
     let (drain, draining) = watch::channel(false);
     let address = material.config.address;
-    let shared = Shared::start(material, options, draining, api_key).await?;
+    let shared = Shared::start(material, frame, draining, api_key).await?;
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
     let workers = Workers::start(&shared).map_err(ServeError::Worker)?;
+    let watchdog =
+        Watchdog::start(workers.beats(), supervisor.clone(), &shared.service.log).map_err(ServeError::Worker)?;
     if let (Some(listening), Ok(address)) = (listening, listener.local_addr()) {
         // Nobody waits for it any more: that is the caller's choice.
         let _: Result<(), SocketAddr> = listening.send(address);
     }
+    supervisor.ready();
     tokio::select! {
         () = accept::accept(&listener, &shared, &workers) => {}
-        () = command::obey(commands, reload, &shared) => {}
+        () = command::obey(commands, reload, &shared, &supervisor) => {}
     }
-    drop(listener);
+    supervisor.stopping();
+    drop((listener, watchdog));
     drain.send_replace(true);
     // Whoever has not ended by then is cut off.
     let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(DRAIN, shared.connections.idle()).await;

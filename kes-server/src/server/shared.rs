@@ -1,13 +1,16 @@
 //! What all connections share.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::{ServeError, ServeOptions, banner, material::Material};
-use crate::{api::Service, auth::ApiKey, keystore::Environment, log::Log, metrics::Metrics};
+use super::{
+    Reload, ServeError, ServeOptions, banner,
+    material::{Material, Surroundings},
+};
+use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics};
 
 /// What all connections share.
 #[derive(Debug, Clone)]
@@ -16,7 +19,7 @@ pub(super) struct Shared {
     /// For handshakes to come.
     pub(super) tls: Arc<ArcSwap<ServerConfig>>,
     pub(super) connections: Connections,
-    pub(super) environment: Environment,
+    pub(super) around: Surroundings,
 }
 
 /// How many connections there may be: enough for every client, few enough to stay within the memory of a small host.
@@ -26,25 +29,43 @@ const MAX_CONNECTIONS: u32 = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Connections(Arc<Semaphore>);
 
+/// What is there before a configuration is loaded.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) around: Surroundings,
+    metrics: Metrics,
+    version: (&'static str, &'static str),
+    pub(super) reload: Option<Reload>,
+    pub(super) listening: Option<oneshot::Sender<SocketAddr>>,
+}
+
+impl Frame {
+    pub(super) fn new(options: ServeOptions) -> Result<Self, ServeError> {
+        let metrics = Metrics::new()?;
+        let log = Arc::new(Log::new(options.stderr, options.stdout, &metrics));
+        let around = Surroundings { environment: options.environment, patience: options.patience, log };
+        let version = (options.version, options.commit);
+        Ok(Self { around, metrics, version, reload: options.reload, listening: options.listening })
+    }
+}
+
 impl Shared {
     /// Prints the banner, checks what is left to check and makes everything ready to serve.
     pub(super) async fn start(
         material: Material,
-        options: ServeOptions,
+        frame: Frame,
         draining: watch::Receiver<bool>,
         api_key: Option<&ApiKey>,
     ) -> Result<Self, ServeError> {
         let Material { config, tls, keystore } = material;
-        let metrics = Metrics::new()?;
-        let environment = options.environment;
-        let log = Log::new(options.stderr, options.stdout, &metrics);
+        let Frame { around, metrics, version, .. } = frame;
+        let log = Arc::clone(&around.log);
         log.set_levels(config.error_level, config.audit_level);
-        let version = (options.version, options.commit);
         log.print(&banner::banner(&config, &keystore.to_string(), version, api_key));
-        let state = Material::state(&config, keystore).await?;
+        let state = Material::state(&config, keystore, &log).await?;
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections(Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)));
-        Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections, environment })
+        Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections, around })
     }
 }
 

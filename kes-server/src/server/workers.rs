@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
 };
 
-use super::{connection, shared::Shared};
+use super::{connection, shared::Shared, watchdog::Beat};
 
 /// Threads for what cannot be waited for otherwise, such as files; per worker.
 const BLOCKING_THREADS: usize = 32;
@@ -29,6 +29,7 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 pub(super) struct Workers {
     queues: Vec<mpsc::UnboundedSender<Accepted>>,
+    beats: Vec<Beat>,
     next: AtomicUsize,
     stop: watch::Sender<bool>,
 }
@@ -38,8 +39,14 @@ impl Workers {
     pub(super) fn start(shared: &Shared) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let count = thread::available_parallelism().map_or(1, NonZero::get);
-        let queues = (0..count).map(|_| start(shared.clone(), stopped.clone())).collect::<io::Result<_>>()?;
-        Ok(Self { queues, next: AtomicUsize::new(0), stop })
+        let beats: Vec<_> = (0..count).map(|_| Beat::new()).collect();
+        let queues = beats.iter().map(|beat| start(shared.clone(), beat.clone(), stopped.clone()));
+        Ok(Self { queues: queues.collect::<io::Result<_>>()?, beats, next: AtomicUsize::new(0), stop })
+    }
+
+    /// Signs of life, one of each.
+    pub(super) fn beats(&self) -> Vec<Beat> {
+        self.beats.clone()
     }
 
     /// Hands a connection to the next one in turn.
@@ -57,20 +64,24 @@ impl Workers {
     }
 }
 
-fn start(shared: Shared, stopped: watch::Receiver<bool>) -> io::Result<mpsc::UnboundedSender<Accepted>> {
+fn start(shared: Shared, beat: Beat, stopped: watch::Receiver<bool>) -> io::Result<mpsc::UnboundedSender<Accepted>> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let (queue, connections) = mpsc::unbounded_channel();
-    thread::Builder::new().name("kes-worker".into()).spawn(move || work(runtime, &shared, connections, stopped))?;
+    thread::Builder::new()
+        .name("kes-worker".into())
+        .spawn(move || work(runtime, &shared, beat, connections, stopped))?;
     Ok(queue)
 }
 
 fn work(
     runtime: Runtime,
     shared: &Shared,
+    beat: Beat,
     mut connections: mpsc::UnboundedReceiver<Accepted>,
     mut stopped: watch::Receiver<bool>,
 ) {
     runtime.block_on(async {
+        tokio::spawn(beat.keep());
         loop {
             let accepted = tokio::select! {
                 accepted = connections.recv() => accepted,

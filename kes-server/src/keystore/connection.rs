@@ -1,0 +1,170 @@
+//! A keystore that may still be out of reach when the server starts (kubernetes.md K13).
+//!
+//! An original KES ends when its keystore cannot be reached at start; an orchestrator then waits minutes before it
+//! starts it again. Ours serves at once, says that the keystore is unreachable, and connects in the background.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::{Backend, Environment, HOLD, KeyStore, KeyStoreError};
+use crate::config::KeyStoreConfig;
+
+/// Pauses between attempts to connect grow from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// What to do if the keystore cannot be reached at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patience {
+    /// Serve, and try again until it can.
+    #[default]
+    Wait,
+    /// Fail.
+    Fail,
+}
+
+/// The way to a keystore.
+#[derive(Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    attempts: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    backend: OnceLock<Backend>,
+    connected: watch::Sender<bool>,
+    /// Why the last attempt failed.
+    reason: Mutex<String>,
+}
+
+impl Connection {
+    /// Connects. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// Those of [`Backend::connect`]; but what cannot be reached is no error if `patience` waits: then `report` is
+    /// told why, and what is asked of the keystore waits a moment for it.
+    pub async fn open(
+        config: &KeyStoreConfig,
+        environment: &Environment,
+        patience: Patience,
+        report: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, KeyStoreError> {
+        let reason = match Backend::connect(config, environment).await {
+            Ok(backend) => return Ok(backend.into()),
+            Err(KeyStoreError::Unreachable(reason)) if patience == Patience::Wait => reason,
+            Err(error) => return Err(error),
+        };
+        report(&format!("keystore '{}' cannot be reached: {reason}; trying again", config.display()));
+        let shared = Arc::new(Shared {
+            name: config.display(),
+            backend: OnceLock::new(),
+            connected: watch::Sender::new(false),
+            reason: Mutex::new(reason),
+        });
+        let attempts = attempt(shared.clone(), config.clone(), environment.clone(), report);
+        Ok(Self { shared, attempts: Some(tokio::spawn(attempts)) })
+    }
+
+    /// The keystore, once it has been reached.
+    pub fn backend(&self) -> Option<&Backend> {
+        self.shared.backend.get()
+    }
+
+    /// The keystore; waits a moment for it.
+    async fn wait(&self) -> Result<&Backend, KeyStoreError> {
+        if let Some(backend) = self.shared.backend.get() {
+            return Ok(backend);
+        }
+        let mut connected = self.shared.connected.subscribe();
+        // Whether it was in time is seen from what is there now.
+        let _: Result<_, _> = tokio::time::timeout(HOLD, connected.wait_for(|connected| *connected)).await;
+        self.shared.backend.get().ok_or_else(|| self.unreachable())
+    }
+
+    fn unreachable(&self) -> KeyStoreError {
+        KeyStoreError::Unreachable(self.shared.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl From<Backend> for Connection {
+    fn from(backend: Backend) -> Self {
+        let name = backend.to_string();
+        let (backend, connected) = (OnceLock::from(backend), watch::Sender::new(true));
+        Self { shared: Arc::new(Shared { name, backend, connected, reason: Mutex::default() }), attempts: None }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(attempts) = &self.attempts {
+            attempts.abort();
+        }
+    }
+}
+
+async fn attempt(
+    shared: Arc<Shared>,
+    config: KeyStoreConfig,
+    environment: Environment,
+    report: impl Fn(&str) + Send + Sync + 'static,
+) {
+    let mut pause = PAUSES.0;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+        match Backend::connect(&config, &environment).await {
+            Ok(backend) => {
+                // Nobody else sets it.
+                let _: Result<(), Backend> = shared.backend.set(backend);
+                shared.connected.send_replace(true);
+                return report(&format!("keystore '{}' is connected", shared.name));
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let mut reason = shared.reason.lock().unwrap_or_else(PoisonError::into_inner);
+                if *reason != text {
+                    report(&format!("keystore '{}': {text}; trying again", shared.name));
+                    *reason = text;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shared.name)
+    }
+}
+
+impl KeyStore for Connection {
+    /// Does not wait: who asks wants to know what is the case now.
+    async fn status(&self) -> Result<Duration, KeyStoreError> {
+        match self.shared.backend.get() {
+            Some(backend) => backend.status().await,
+            None => Err(self.unreachable()),
+        }
+    }
+
+    async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
+        self.wait().await?.create(name, value).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        self.wait().await?.get(name).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
+        self.wait().await?.delete(name).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
+        self.wait().await?.list(prefix).await
+    }
+}

@@ -1,0 +1,110 @@
+//! What is told to whoever supervises the process, by systemd's protocol, `sd_notify(3)`: datagrams of `NAME=value` to
+//! the socket that `NOTIFY_SOCKET` names, which may be abstract. Without it nothing is told to nobody.
+
+use std::{
+    io,
+    os::{linux::net::SocketAddrExt as _, unix::net},
+    process,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::keystore::Environment;
+
+/// Whoever supervises the process.
+#[derive(Debug, Clone)]
+pub(super) struct Supervisor {
+    socket: Option<Arc<net::UnixDatagram>>,
+    watchdog: Option<Duration>,
+}
+
+impl Supervisor {
+    /// The one that the environment names. One that cannot be reached is no reason not to serve.
+    pub(super) fn new(environment: &Environment) -> Self {
+        let socket = environment.get("NOTIFY_SOCKET").and_then(|name| connect(&name).ok()).map(Arc::new);
+        let is_ours = environment.get("WATCHDOG_PID").is_none_or(|id| id == process::id().to_string());
+        let time = environment.get("WATCHDOG_USEC").and_then(|time| time.parse().ok()).map(Duration::from_micros);
+        Self { socket, watchdog: time.filter(|time| is_ours && !time.is_zero()) }
+    }
+
+    /// How often it must be told at least that the server is alive, if at all.
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// The server answers.
+    pub(super) fn ready(&self) {
+        self.tell("READY=1");
+    }
+
+    /// The configuration is being read again; [`Self::ready`] ends it.
+    pub(super) fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1_000));
+    }
+
+    /// The server is about to end.
+    pub(super) fn stopping(&self) {
+        self.tell("STOPPING=1");
+    }
+
+    /// The server is alive.
+    pub(super) fn alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    fn tell(&self, what: &str) {
+        if let Some(socket) = &self.socket {
+            // One that does not listen is no reason not to serve.
+            let _: io::Result<usize> = socket.send(what.as_bytes());
+        }
+    }
+}
+
+fn connect(name: &str) -> io::Result<net::UnixDatagram> {
+    let address = match name.strip_prefix('@') {
+        Some(name) => net::SocketAddr::from_abstract_name(name)?,
+        None => net::SocketAddr::from_pathname(name)?,
+    };
+    let socket = net::UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    // a supervisor that does not read must not hold up a server
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn it_is_told_at_a_path_and_under_an_abstract_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify").to_str().unwrap().to_owned();
+        let name = format!("kes-test-{}", process::id());
+        let sockets = [
+            (path.clone(), net::UnixDatagram::bind(&path).unwrap()),
+            (
+                format!("@{name}"),
+                net::UnixDatagram::bind_addr(&net::SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+            ),
+        ];
+        for (address, socket) in sockets {
+            let environment = Environment::new(move |name| match name {
+                "NOTIFY_SOCKET" => Some(address.clone()),
+                "WATCHDOG_USEC" => Some("3000000".into()),
+                _ => None,
+            });
+            let supervisor = Supervisor::new(&environment);
+            supervisor.ready();
+            let mut message = [0; 64];
+            let length = socket.recv(&mut message).unwrap();
+            assert_eq!(message.get(..length), Some(b"READY=1".as_slice()));
+            assert_eq!(supervisor.watchdog(), Some(Duration::from_secs(3)));
+        }
+        assert_eq!(Supervisor::new(&Environment::empty()).watchdog(), None);
+    }
+}

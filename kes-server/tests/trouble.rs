@@ -1,0 +1,169 @@
+//! A server in trouble: its keystore out of reach at start, its files replaced, its process stopped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    process::{Child, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{ADMIN, Folder, stderr, stdout};
+
+/// Waits for what must come, a bounded time.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn run(folder: &Folder, arguments: &[&str]) -> Ended {
+    let mut command = folder.command(arguments);
+    let log = |name: &str| Stdio::from(fs::File::create(folder.path(name)).unwrap());
+    Ended(command.stdout(log("stdout")).stderr(log("stderr")).spawn().unwrap())
+}
+
+/// A process that does not outlive the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        signal("-TERM", self.0.id());
+        let _ = self.0.wait();
+    }
+}
+
+fn signal(signal: &str, id: u32) {
+    assert!(std::process::Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+}
+
+/// A keystore that gives out tokens, has one secret, and can be switched on late: just enough of a `CipherTrust` Manager.
+fn keysecure(listener: &TcpListener, is_on: &AtomicBool) {
+    for stream in listener.incoming() {
+        let mut stream: TcpStream = stream.unwrap();
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).unwrap_or_default();
+        if !is_on.load(Ordering::SeqCst) {
+            continue;
+        }
+        let request = String::from_utf8_lossy(&request[..length]).into_owned();
+        let (status, body) = if request.starts_with("POST /api/v1/auth/tokens") {
+            ("200 OK", r#"{"token_type":"Bearer","jwt":"j","duration":300}"#)
+        } else if request.starts_with("POST /api/v1/vault/secrets ") {
+            ("201 Created", "{}")
+        } else {
+            ("404 Not Found", "{}")
+        };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    }
+}
+
+#[test]
+fn a_server_starts_without_its_keystore_and_serves_when_it_is_there() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let is_on = Arc::new(AtomicBool::new(false));
+    let switch = is_on.clone();
+    thread::spawn(move || keysecure(&listener, &switch));
+    let (head, _) = folder.config("keys").rsplit_once("keystore:").map(|(h, t)| (h.to_owned(), t.to_owned())).unwrap();
+    let keystore =
+        format!("keystore: {{ gemalto: {{ keysecure: {{ endpoint: {endpoint}, credentials: {{ token: t }} }} }} }}");
+    folder.write("config.yaml", &format!("{head}keys: [{{ name: wanted }}]\n{keystore}\n"));
+
+    let refused = folder.kes(&["server", "--config", "config.yaml", "--fail-fast"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+
+    let _server = run(&folder, &["server", "--config", "config.yaml"]);
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    assert!(!folder.kes(&["probe", "--ready", "--timeout", "2s"]).status.success());
+    let status = stdout(&folder.kes(&["status", "-k", "--json"]));
+    assert!(status.contains("keystore_unreachable\":true"), "{status}");
+    // a request waits for the keystore
+    let waiting = folder.command(&["key", "create", "-k", "late"]).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    is_on.store(true, Ordering::SeqCst);
+    let created = waiting.wait_with_output().unwrap();
+    assert!(created.status.success(), "{created:?}");
+    eventually("it is ready", || folder.kes(&["probe", "--ready", "--timeout", "2s"]).status.success());
+    let log = support::read(folder.path("stderr").as_ref());
+    assert!(log.contains("cannot be reached") && log.contains("is connected"), "{log}");
+}
+
+#[test]
+fn replaced_files_are_taken_up_without_a_signal() {
+    let folder = Folder::new();
+    let config = folder.config("keys");
+    for data in ["one", "two"] {
+        fs::create_dir(folder.path(data)).unwrap();
+        let (key, cert) = (format!("{data}/server.key"), format!("{data}/server.crt"));
+        let made = folder.kes(&["identity", "new", "--key", &key, "--cert", &cert, "--ip", "127.0.0.1"]);
+        assert!(made.status.success());
+        let config = config.replace("server.key", "mounted/server.key").replace("server.crt", "mounted/server.crt");
+        let config = if data == "two" { config.replace("my-ops:", "our-ops:") } else { config };
+        folder.write(&format!("{data}/config.yaml"), &config);
+    }
+    symlink("one", folder.path("mounted")).unwrap();
+    let _server = run(&folder, &["server", "--config", "mounted/config.yaml"]);
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    let trusts = |certificate: &str| {
+        let mut command = folder.command(&["policy", "ls"]);
+        stdout(&command.env("SSL_CERT_FILE", folder.path(certificate)).output().unwrap())
+    };
+    assert!(trusts("one/server.crt").contains("my-ops"));
+    symlink("two", folder.path("next")).unwrap();
+    fs::rename(folder.path("next"), folder.path("mounted")).unwrap();
+    eventually("certificate and policies are the new ones", || trusts("two/server.crt").contains("our-ops"));
+
+    // nothing half: a broken file changes nothing
+    folder.write("two/config.yaml", "admin: [");
+    eventually("the mistake is told", || {
+        support::read(folder.path("stderr").as_ref()).contains("Failed to reload server config")
+    });
+    assert!(trusts("two/server.crt").contains("our-ops"));
+}
+
+#[test]
+fn a_supervised_server_is_replaced_when_it_is_killed_or_stopped() {
+    let folder = Folder::new();
+    let supervisor = run(&folder, &["supervise", "--watchdog", "2s", "--", "server", "--config", "config.yaml"]);
+    let answers = || folder.kes(&["probe", "--timeout", "1s"]).status.success();
+    eventually("the server answers", answers);
+    let server = || {
+        let id = supervisor.0.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.trim().parse::<u32>().unwrap_or_default()
+    };
+    for fault in ["-KILL", "-STOP"] {
+        let before = server();
+        signal(fault, before);
+        let start = Instant::now();
+        eventually("another server answers", || server() != before && answers());
+        assert!(start.elapsed() < Duration::from_secs(10), "{fault}: {:?}", start.elapsed());
+    }
+    signal("-HUP", supervisor.0.id());
+    eventually("it reloads", || support::read(folder.path("stderr").as_ref()).contains("SIGHUP signal received"));
+    let last = server();
+    drop(supervisor);
+    assert!(!std::path::Path::new(&format!("/proc/{last}")).exists(), "the server ends with its supervisor");
+
+    folder.write("broken.yaml", &format!("admin: {{ identity: {ADMIN} }}"));
+    let failed = folder.kes(&["supervise", "--", "server", "--config", "broken.yaml"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(stderr(&failed).contains("no private key"), "{failed:?}");
+}
