@@ -12,6 +12,7 @@ pub mod client;
 pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod image;
 pub mod lock;
 pub mod manifest;

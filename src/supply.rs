@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError, Env};
-use crate::image::{ImageError, ImageRecipe, compose, identify};
+use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
 use crate::manifest::{KesSection, MinioSection};
 
 mod binary;
@@ -26,7 +26,9 @@ pub use module::ModuleError;
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";
 /// Images that may be here already, or be pulled: the maintained fork, then the last official image, which its
 /// owner no longer mends.
-const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"];
+const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", OFFICIAL];
+/// The last official image.
+pub(crate) const OFFICIAL: &str = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// The last official image under the name it had before its repository was deleted.
 const FORMER: &str = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// How long one registry may take before the next source is tried.
@@ -129,6 +131,23 @@ pub async fn minio(section: &MinioSection, engine: &dyn Engine, env: &Env<'_>) -
     Ok(from_found_binary(&search, env, &mut Vec::new()).unwrap_or_else(|| from_network(env)))
 }
 
+/// Decides where the MinIO image comes from without an engine to ask: what is named, a binary that is found, else the
+/// last official image.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used.
+pub fn minio_without_engine(section: &MinioSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    if let Some(image) = &section.image {
+        return Ok(ImageSource::named(image));
+    }
+    let search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
+    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+        return Ok(source);
+    }
+    let found = from_found_binary(&search, env, &mut Vec::new());
+    Ok(found.unwrap_or_else(|| ImageSource::named(OFFICIAL)))
+}
+
 /// An image that the engine has.
 async fn from_store(engine: &dyn Engine) -> Result<Option<ImageSource>, SupplyError> {
     let known = [SUPPLIED].into_iter().chain(REGISTRIES).chain([FORMER]);
@@ -202,6 +221,25 @@ impl ImageSource {
     /// The name that the image has, or will have once it is obtained.
     pub fn reference(&self) -> &str {
         &self.reference
+    }
+
+    /// The archive of an image that is composed here; `None` if it comes from elsewhere.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the binary cannot be read.
+    pub fn archive(&self) -> Result<Option<Archive>, ImageError> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, cache }] => compose(recipe, None, cache.as_deref()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The program that the image is composed from here.
+    pub fn binary(&self) -> Option<&std::path::Path> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, .. }] => Some(&recipe.binary),
+            _ => None,
+        }
     }
 
     /// True if the image can be had without the network.

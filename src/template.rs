@@ -56,8 +56,10 @@ pub struct MinioEnvContext {
     /// Secret key of the root user.
     #[serde(serialize_with = "plain")]
     pub root_password: Zeroizing<String>,
-    /// Port of KES in the pod.
-    pub kes_port: u16,
+    /// URL of KES.
+    pub kes_endpoint: String,
+    /// Where the server finds its drive and its certificates.
+    pub paths: MinioPaths,
     /// Key of the backend, of SSE-S3, and of SSE-KMS without a key.
     pub default_key: String,
     /// Where browsers find the console, if not at the port that MinIO thinks.
@@ -65,6 +67,52 @@ pub struct MinioEnvContext {
     /// The user's own variables.
     pub env: BTreeMap<String, String>,
 }
+
+/// Where MinIO finds what its environment file names.
+#[derive(Debug, Clone, Serialize)]
+pub struct MinioPaths {
+    /// The drive.
+    pub drive: String,
+    /// Client certificate towards KES.
+    pub cert: String,
+    /// Its key; `None` if another part of the environment names it.
+    pub key: Option<String>,
+    /// Certificate authority of KES.
+    pub ca: String,
+}
+
+impl MinioPaths {
+    /// In a container of a stack.
+    pub(crate) fn in_container() -> Self {
+        Self {
+            drive: "/mnt/minio".into(),
+            cert: "/certs/minio-kes.cert".into(),
+            key: Some("/certs/minio-kes.key".into()),
+            ca: "/certs/ca.cert".into(),
+        }
+    }
+}
+
+/// Where KES finds its certificate, and what its configuration says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct KesPlace<'a> {
+    /// Which command writes the file.
+    pub origin: &'a str,
+    /// Key of the server certificate.
+    pub tls_key: &'a str,
+    /// The server certificate.
+    pub tls_cert: &'a str,
+    /// Whether the cache's times are written out: the original takes 30 s for `any` if `unused` is missing.
+    pub cache: bool,
+}
+
+/// In a container of a stack.
+const IN_CONTAINER: KesPlace<'_> = KesPlace {
+    origin: "kestack: `kestack up` writes it anew",
+    tls_key: "/certs/kes-server.key",
+    tls_cert: "/certs/kes-server.cert",
+    cache: false,
+};
 
 const KES: &str = "kes/config.yaml.tera";
 const MINIO: &str = "minio/env.tera";
@@ -82,19 +130,28 @@ const RESERVED: [&str; 6] = [
     "MINIO_CONSOLE_ADDRESS",
 ];
 
-/// Renders `kes-config.yaml`.
+/// Renders `kes-config.yaml` for a container of a stack.
 pub fn render_kes_config(values: &KesConfigContext) -> Result<Zeroizing<String>, TemplateError> {
-    let mut context = context(KES, values)?;
     let mut keystore = values.keystore.clone();
     if let Some(fs) = keystore.get_mut("fs") {
         *fs = serde_json::json!({ "path": KEYS_FOLDER });
     }
+    render_kes_config_at(values, &keystore, &IN_CONTAINER)
+}
+
+/// Renders `kes-config.yaml` for any place; `keystore` as KES shall read it there. Variables of the environment that
+/// it names count as set.
+pub(crate) fn render_kes_config_at(
+    values: &KesConfigContext,
+    keystore: &Value,
+    place: &KesPlace<'_>,
+) -> Result<Zeroizing<String>, TemplateError> {
+    let mut context = context(KES, values)?;
     // as text: a map's order in the template engine is not fixed, and a changed file restarts its reader
     context.insert("keystore", &keystore.to_string());
-    context.insert("tls_key", "/certs/kes-server.key");
-    context.insert("tls_cert", "/certs/kes-server.cert");
+    context.insert("place", place);
     let text = render(KES, include_str!("../templates/kes/config.yaml.tera"), &context)?;
-    Config::parse(&text, &|_| None)?;
+    Config::parse(&text, &|name| Some(name.to_owned()))?;
     Ok(text)
 }
 
@@ -121,7 +178,8 @@ fn unquoted(value: &str) -> &str {
     ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }
 
-fn check_variable(name: &str, value: &str) -> Result<(), TemplateError> {
+/// Refuses a variable of `minio.env` that the stack itself sets, or that the file cannot carry.
+pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), TemplateError> {
     let refuse = |reason| Err(TemplateError::Variable { name: name.to_owned(), reason });
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if name.is_empty() || !name.bytes().all(plain) {
@@ -141,15 +199,18 @@ fn carried(value: &str) -> bool {
     value.trim() == value && !value.contains(['\n', '\r', '\0']) && unquoted(value) == value
 }
 
-fn context(template: &'static str, values: &impl Serialize) -> Result<Context, TemplateError> {
+pub(crate) fn context(template: &'static str, values: &impl Serialize) -> Result<Context, TemplateError> {
     Context::from_serialize(values).map_err(|error| TemplateError::Render { template, reason: error.to_string() })
 }
 
-fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
+/// Renders one template. Filters: `yaml`, `compose`, `line`, `unit`, each for one kind of file.
+pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
     let broken = |error: tera::Error| TemplateError::Render { template: name, reason: error.to_string() };
     let mut tera = Tera::default();
     tera.register_filter("yaml", yaml);
+    tera.register_filter("compose", compose);
     tera.register_filter("line", line);
+    tera.register_filter("unit", unit);
     tera.add_raw_template(name, text).map_err(broken)?;
     tera.render(name, context).map(Zeroizing::new).map_err(broken)
 }
@@ -158,6 +219,21 @@ fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing
 #[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
 fn yaml(value: tera::Value, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
     serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
+}
+
+/// As `yaml`, for files in which Compose puts variables in place of `$NAME`.
+fn compose(value: tera::Value, arguments: Kwargs, state: &State<'_>) -> TeraResult<String> {
+    Ok(yaml(value, arguments, state)?.replace('$', "$$"))
+}
+
+/// A word of a unit file of systemd: `%` begins a specifier there, blanks and quotes end a word.
+fn unit(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    if value.contains(|letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\".contains(letter)) {
+        return Err(tera::Error::message(format!(
+            "a unit file cannot carry '{value}': no blanks, quotes, backslashes"
+        )));
+    }
+    Ok(value.replace('%', "%%"))
 }
 
 /// A value of MinIO's environment file.
@@ -190,7 +266,8 @@ mod tests {
         MinioEnvContext {
             root_user: "user".into(),
             root_password: Zeroizing::new("pass word#1=".into()),
-            kes_port: 7373,
+            kes_endpoint: "https://127.0.0.1:7373".into(),
+            paths: MinioPaths::in_container(),
             default_key: "one".into(),
             console_redirect: Some("http://127.0.0.1:9".into()),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

@@ -12,6 +12,7 @@ mod completion;
 mod config;
 mod down;
 mod env;
+mod export;
 mod key;
 mod logs;
 mod output;
@@ -106,6 +107,9 @@ enum Verb {
     /// Buckets and their default encryption
     #[command(subcommand)]
     Bucket(bucket::Bucket),
+    /// Write what another orchestrator needs to run the same stack
+    #[command(subcommand)]
+    Export(export::Export),
     /// The manifest, kestack.yaml
     #[command(subcommand)]
     Config(config::Config),
@@ -142,6 +146,7 @@ impl Cli {
             Verb::Verify(verb) => verb.run(globals, &output).await,
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
+            Verb::Export(verb) => verb.run(globals, &output).await,
             Verb::Config(verb) => verb.run(globals, &output),
             Verb::Completion(verb) => verb.run(&output),
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Globals;
 use crate::engine::discover::{self, Connection, EngineWish};
@@ -9,8 +10,12 @@ use crate::engine::{Engine, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
 use crate::manifest::{self, Manifest};
+use crate::probe;
 use crate::resource::Context;
 use crate::stack::{Layout, Stack};
+
+/// How long an orchestrator may take to start an exported stack.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The environment is read here and nowhere else.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -78,7 +83,7 @@ impl Session {
         Ok(Self { stack, context, pod, _connection: connection })
     }
 
-    /// Opens a stack whose two servers run.
+    /// Opens a stack whose two servers run, or one that an orchestrator runs: that one is known by its answers.
     ///
     /// # Errors
     /// [`Error::NotRunning`] otherwise.
@@ -87,6 +92,17 @@ impl Session {
         let up = session.pod.as_ref().is_some_and(|pod| {
             pod.running && pod.containers.len() >= 2 && pod.containers.iter().all(|container| container.running)
         });
-        if up { Ok(session) } else { Err(Error::NotRunning(session.stack.manifest.name.to_string())) }
+        if session.stack.layout.exported().exists() {
+            let s3 = &session.context.s3;
+            // a signed call too: MinIO answers that it is ready before it knows its users
+            probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
+                s3.health("ready").await?;
+                s3.list_buckets().await
+            })
+            .await?;
+        } else if !up {
+            return Err(Error::NotRunning(session.stack.manifest.name.to_string()));
+        }
+        Ok(session)
     }
 }

@@ -20,6 +20,16 @@ pub struct DirectoryResource {
 
 const MODE: u32 = 0o700;
 
+impl DirectoryResource {
+    /// Makes the folder and those above it; one that exists gets mode and owner.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        std::fs::create_dir_all(&self.path).map_err(Error::file("create", &self.path))?;
+        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(MODE))
+            .map_err(Error::file("set the mode of", &self.path))?;
+        own(&self.path, self.owner)
+    }
+}
+
 #[async_trait]
 impl Resource for DirectoryResource {
     fn kind(&self) -> &'static str {
@@ -50,10 +60,7 @@ impl Resource for DirectoryResource {
     }
 
     async fn create(&self, _: &Context) -> Result<(), Error> {
-        std::fs::create_dir_all(&self.path).map_err(Error::file("create", &self.path))?;
-        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(MODE))
-            .map_err(Error::file("set the mode of", &self.path))?;
-        own(&self.path, self.owner)
+        self.make()
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {

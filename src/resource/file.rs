@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::plan::Observed;
 
 /// A file that is written whole or not at all.
+#[derive(Clone)]
 pub struct FileResource {
     /// Absolute path.
     pub path: PathBuf,
@@ -31,6 +32,14 @@ pub struct FileResource {
 impl std::fmt::Debug for FileResource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FileResource").field("path", &self.path).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl FileResource {
+    /// Writes the file; its folder must exist.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        let write = if self.in_place && self.path.exists() { overwrite } else { write };
+        write(&self.path, &self.content, self.mode, self.owner)
     }
 }
 
@@ -61,12 +70,8 @@ impl Resource for FileResource {
 
     /// Off the runtime's threads: a sync to disk must not hold up the pod that is made at the same time.
     async fn create(&self, _: &Context) -> Result<(), Error> {
-        let (path, content, mode, owner) = (self.path.clone(), self.content.clone(), self.mode, self.owner);
-        let in_place = self.in_place && path.exists();
-        let write = move || {
-            if in_place { overwrite(&path, &content, mode, owner) } else { write(&path, &content, mode, owner) }
-        };
-        tokio::task::spawn_blocking(write)
+        let file = self.clone();
+        tokio::task::spawn_blocking(move || file.make())
             .await
             .unwrap_or_else(|error| Err(Error::file("write", &self.path)(std::io::Error::other(error))))
     }

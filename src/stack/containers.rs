@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Images, Stack, ports};
+use super::{Images, Stack, keystore, ports};
 use crate::digest;
 use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec};
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resou
 
 /// Paths inside the containers, as in the documented procedure.
 const CERTS: &str = "/certs";
+pub(super) const KEYSTORE_FILES: &str = "/certs/keystore";
 const KES_CONFIG: &str = "/etc/default/kes-config.yaml";
 const KEYS: &str = "/mnt/keys";
 const MINIO_ENV: &str = "/etc/default/minio";
@@ -53,8 +54,18 @@ impl Stack {
         Box::new(ServiceResource { container, pod: self.manifest.name.to_string(), probe })
     }
 
-    fn kes_spec(&self, image: &str) -> ContainerSpec {
+    /// The container of KES.
+    pub(crate) fn kes_spec(&self, image: &str) -> ContainerSpec {
         let certs = Path::new(CERTS);
+        let mut mounts = vec![
+            read_only(self.layout.kes_key(), certs.join("kes-server.key")),
+            read_only(self.layout.kes_cert(), certs.join("kes-server.cert")),
+            read_only(self.layout.kes_config(), KES_CONFIG.into()),
+            Mount { source: self.keys_folder(), target: KEYS.into(), read_only: false },
+        ];
+        mounts.extend(keystore::files(&self.manifest.keystore).into_iter().map(|file| {
+            read_only(self.layout.keystore_files().join(file.name), Path::new(KEYSTORE_FILES).join(file.name))
+        }));
         ContainerSpec {
             name: self.kes_container(),
             pod: self.manifest.name.to_string(),
@@ -62,19 +73,14 @@ impl Stack {
             command: vec!["server".into(), "--config".into(), KES_CONFIG.into()],
             env: BTreeMap::new(),
             labels: self.role("kes"),
-            mounts: vec![
-                read_only(self.layout.kes_key(), certs.join("kes-server.key")),
-                read_only(self.layout.kes_cert(), certs.join("kes-server.cert")),
-                read_only(self.layout.kes_config(), KES_CONFIG.into()),
-                Mount { source: self.keys_folder(), target: KEYS.into(), read_only: false },
-            ],
+            mounts,
             capabilities: vec!["IPC_LOCK".into()],
             stop_timeout: 5,
         }
     }
 
-    /// No terminal: with one, MinIO waits five seconds for it to answer.
-    fn minio_spec(&self, image: &str) -> ContainerSpec {
+    /// The container of MinIO. No terminal: with one, MinIO waits five seconds for it to answer.
+    pub(crate) fn minio_spec(&self, image: &str) -> ContainerSpec {
         let certs = Path::new(CERTS);
         let inside = format!(":{}", ports::CONSOLE_PORT);
         ContainerSpec {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::{Stack, ports};
+use super::containers::KEYSTORE_FILES;
+use super::{Stack, keystore, ports};
 use crate::error::Error;
-use crate::resource::{DirectoryResource, FileResource, Owner, Resource};
-use crate::template::{self, KesConfigContext, MinioEnvContext};
+use crate::resource::{DirectoryResource, FileResource, Owner};
+use crate::template::{self, KesConfigContext, MinioEnvContext, MinioPaths};
 
 /// Mode of what only its owner may read.
 const SECRET: u32 = 0o600;
@@ -15,15 +16,21 @@ const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 impl Stack {
-    pub(super) fn directories(&self, owner: Owner) -> Vec<Box<dyn Resource>> {
-        let own = |path| Box::new(DirectoryResource { path, owner: Owner::Caller }) as Box<dyn Resource>;
-        let theirs = |path| Box::new(DirectoryResource { path, owner }) as Box<dyn Resource>;
+    /// Every folder of the stack. What a container writes to belongs to its user.
+    pub(crate) fn directories(&self, owner: Owner) -> Vec<DirectoryResource> {
+        let own = |path| DirectoryResource { path, owner: Owner::Caller };
+        let theirs = |path| DirectoryResource { path, owner };
         let layout = &self.layout;
-        vec![own(layout.certs()), own(layout.config()), theirs(self.keys_folder()), theirs(layout.drive())]
+        let mut folders =
+            vec![own(layout.certs()), own(layout.config()), theirs(self.keys_folder()), theirs(layout.drive())];
+        if !keystore::files(&self.manifest.keystore).is_empty() {
+            folders.push(own(layout.keystore_files()));
+        }
+        folders
     }
 
     /// Every file of the stack. What a container reads belongs to its user, the rest to whoever runs kestack.
-    pub(super) fn files(&self, container: Owner) -> Result<Vec<FileResource>, Error> {
+    pub(crate) fn files(&self, container: Owner) -> Result<Vec<FileResource>, Error> {
         let (layout, material) = (&self.layout, &self.material);
         let file = |path: PathBuf, content: &[u8], mode, owner| FileResource {
             path,
@@ -34,7 +41,7 @@ impl Stack {
         };
         let caller = Owner::Caller;
         let kes_config = file(layout.kes_config(), kes_config(self, true)?.as_bytes(), SECRET, container);
-        Ok(vec![
+        let mut files = vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
             file(layout.ca_key(), material.authority.key_pem.as_bytes(), SECRET, caller),
             file(layout.kes_cert(), material.kes.cert_pem.as_bytes(), PUBLIC, container),
@@ -46,7 +53,13 @@ impl Stack {
             file(layout.digest_key(), &material.digest_key, SECRET, caller),
             FileResource { in_place: true, ..kes_config },
             file(layout.minio_env(), minio_env(self)?.as_bytes(), SECRET, container),
-        ])
+        ];
+        for found in keystore::files(&self.manifest.keystore) {
+            let content = Zeroizing::new(std::fs::read(&found.source).map_err(Error::file("read", &found.source))?);
+            let mode = if found.secret { SECRET } else { PUBLIC };
+            files.push(file(layout.keystore_files().join(found.name), &content, mode, container));
+        }
+        Ok(files)
     }
 
     /// Host folder of the fs keystore: the manifest's, else the stack's own.
@@ -62,17 +75,23 @@ pub fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>, Error
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
-        keystore: stack.manifest.keystore.clone(),
+        keystore: keystore::with_files(&stack.manifest.keystore, |name| format!("{KEYSTORE_FILES}/{name}")),
     })?)
 }
 
 /// MinIO's environment file.
 pub fn minio_env(stack: &Stack) -> Result<Zeroizing<String>, Error> {
+    minio_env_at(stack, &format!("https://127.0.0.1:{}", ports::KES_PORT), MinioPaths::in_container())
+}
+
+/// MinIO's environment file for other places.
+pub(crate) fn minio_env_at(stack: &Stack, kes: &str, paths: MinioPaths) -> Result<Zeroizing<String>, Error> {
     let (manifest, material) = (&stack.manifest, &stack.material);
     Ok(template::render_minio_env(&MinioEnvContext {
         root_user: material.credentials.user.clone(),
         root_password: material.credentials.password.clone(),
-        kes_port: ports::KES_PORT,
+        kes_endpoint: kes.to_owned(),
+        paths,
         default_key: manifest.default_key.to_string(),
         console_redirect: (stack.ports.console != ports::CONSOLE_PORT).then(|| stack.console_endpoint()),
         env: manifest.minio.env.clone(),

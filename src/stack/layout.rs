@@ -37,12 +37,16 @@ paths! {
     admin_cert => "certs/admin.cert";
     /// Client key of the stack's admin towards KES.
     admin_key => "certs/admin.key";
+    /// Certificates and keys that KES needs towards its keystore.
+    keystore_files => "certs/keystore";
     /// Configuration files.
     config => "config";
     /// Configuration of KES.
     kes_config => "config/kes-config.yaml";
     /// MinIO's environment file.
     minio_env => "config/minio";
+    /// Says which export runs this stack instead of `up`.
+    exported => "config/exported.json";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
     /// Keys of the fs keystore.

@@ -19,10 +19,12 @@ use crate::supply::ImageSource;
 mod buckets;
 mod containers;
 mod files;
+pub(crate) mod keystore;
 mod layout;
 mod material;
-mod ports;
+pub(crate) mod ports;
 
+pub(crate) use files::minio_env_at;
 pub use files::{kes_config, minio_env};
 pub use layout::Layout;
 pub use material::{Credentials, Material};
@@ -115,7 +117,7 @@ impl Stack {
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
         Ok(vec![
-            Stage(self.directories(owner)),
+            Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
             Stage(containers),

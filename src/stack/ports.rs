@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 
 /// Ports inside the pod.
-pub(super) const KES_PORT: u16 = 7373;
-pub(super) const S3_PORT: u16 = 9000;
-pub(super) const CONSOLE_PORT: u16 = 9001;
+pub(crate) const KES_PORT: u16 = 7373;
+pub(crate) const S3_PORT: u16 = 9000;
+pub(crate) const CONSOLE_PORT: u16 = 9001;
 
 /// First and last port tried where the manifest says 0. Below the ephemeral range, whose ports outgoing
 /// connections take (containers.md fact 17).
@@ -51,7 +51,7 @@ impl Ports {
     }
 
     /// As the engine wants them.
-    pub(super) fn mappings(&self) -> Vec<PortMapping> {
+    pub(crate) fn mappings(&self) -> Vec<PortMapping> {
         let map = |host_port, container_port| PortMapping { host_ip: self.host, host_port, container_port };
         vec![map(self.kes, KES_PORT), map(self.s3, S3_PORT), map(self.console, CONSOLE_PORT)]
     }

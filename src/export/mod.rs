@@ -1,0 +1,80 @@
+//! The same stack past `kestack up`: files for an orchestrator that the user already has.
+//!
+//! Two models carry all targets. A [`Deployment`] is the stack on one machine, resolved exactly as `up` resolves it:
+//! same folder tree, same containers, so that `kestack verify --dir` proves what others started. A target is one file
+//! here and one folder of templates: [`compose()`], [`kube()`], [`quadlet()`] for container engines, [`systemd()`] for bare
+//! metal.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::image::{Archive, ImageError};
+use crate::resource::{DirectoryResource, FileResource, Owner};
+
+mod compose;
+mod deployment;
+mod kube;
+mod output;
+mod quadlet;
+mod systemd;
+
+pub use compose::compose;
+pub use deployment::{Deployment, DeploymentWish, Images};
+pub use kube::kube;
+pub use output::write;
+pub use quadlet::{PodmanVersion, quadlet};
+pub use systemd::systemd;
+
+/// Mode of what only its owner may read.
+const SECRET: u32 = 0o600;
+/// Mode of what everybody may read.
+const PUBLIC: u32 = 0o644;
+/// Mode of a script.
+const SCRIPT: u32 = 0o755;
+
+/// What an export consists of. Nothing is written yet.
+#[derive(Debug)]
+pub struct Export {
+    /// Name of the target.
+    pub target: &'static str,
+    /// Folders to make.
+    pub folders: Vec<DirectoryResource>,
+    /// Files to write.
+    pub files: Vec<FileResource>,
+    /// Images to write, with their paths.
+    pub images: Vec<(PathBuf, Archive)>,
+    /// What the user must know.
+    pub notes: Vec<String>,
+    /// Commands that go on from here.
+    pub next: Vec<String>,
+}
+
+/// A file that belongs to whoever exports.
+fn file(path: PathBuf, content: &str, mode: u32) -> FileResource {
+    FileResource {
+        path,
+        content: Zeroizing::new(content.as_bytes().to_vec()),
+        mode,
+        owner: Owner::Caller,
+        in_place: false,
+    }
+}
+
+/// An argument of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// A request that cannot work.
+fn refused(what: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::Usage { what: what.into(), hint: hint.into() }
+}
+
+/// An image that cannot be read.
+fn unreadable(error: ImageError) -> Error {
+    Error::Image(error)
+}
