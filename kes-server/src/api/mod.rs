@@ -37,6 +37,7 @@ pub(crate) use self::{
 };
 use crate::{
     auth::Identity,
+    config::Level,
     log::{Outcome, Subject},
     metrics::Metrics,
 };
@@ -52,12 +53,13 @@ pub(crate) struct Peer {
 
 /// Serves one request.
 pub(crate) async fn handle(service: &Service, peer: &Peer, request: Request<Incoming>) -> Reply {
-    let (head, body) = request.into_parts();
-    let reply = dispatch(service, peer, &head, body).await;
+    let (head, mut body) = request.into_parts();
+    let reply = dispatch(service, peer, &head, &mut body).await;
+    payload::discard(&mut body).await;
     if head.method == Method::HEAD { error::without_body(reply) } else { reply }
 }
 
-async fn dispatch(service: &Service, peer: &Peer, head: &request::Parts, body: Incoming) -> Reply {
+async fn dispatch(service: &Service, peer: &Peer, head: &request::Parts, body: &mut Incoming) -> Reply {
     let started = Instant::now();
     let state = service.state();
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
@@ -91,7 +93,12 @@ async fn dispatch(service: &Service, peer: &Peer, head: &request::Parts, body: I
 }
 
 /// Runs the handler within the route's timeout. When that is over the work is dropped, whatever it waits for.
-async fn serve(call: Authorized<'_>, found: Match<'_>, payload: Payload, started: Instant) -> Result<Reply, ApiError> {
+async fn serve(
+    call: Authorized<'_>,
+    found: Match<'_>,
+    payload: Payload<'_>,
+    started: Instant,
+) -> Result<Reply, ApiError> {
     let measure = found.route.endpoint.is_measured().then(|| Measure::start(call.metrics(), started));
     let work = call_endpoint(found.route.endpoint, call, payload);
     let result = match found.effective.timeout {
@@ -104,7 +111,7 @@ async fn serve(call: Authorized<'_>, found: Match<'_>, payload: Payload, started
     result
 }
 
-async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payload) -> Result<Reply, ApiError> {
+async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
     match endpoint {
         Endpoint::Version => system::version(&call),
         Endpoint::Ready => system::ready(&call).await,
@@ -143,9 +150,15 @@ fn conclude(
     if endpoint.is_measured() {
         let outcome = Outcome { status: status(&result), time: started.elapsed() };
         service.log.audit_event(subject, outcome);
-        if let (Ok(_), Some(verb)) = (&result, endpoint.change()) {
-            service.log.audit(&format!("secret key '{}' {verb}", found.resource), subject, outcome);
-        }
+        let (level, message) = match (&result, endpoint.change()) {
+            (Ok(_), Some(verb)) => (Level::INFO, verb),
+            _ => (Level::DEBUG, endpoint.operation()),
+        };
+        let message = || match level {
+            Level::INFO => format!("secret key '{}' {message}", found.resource),
+            _ => format!("{message} '{}'", found.resource),
+        };
+        service.log.audit(level, message, subject, outcome);
     }
     result.unwrap_or_else(|error| {
         if let Some((level, message)) = error.log_entry() {

@@ -1,5 +1,7 @@
 //! The body of a request.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
@@ -9,10 +11,14 @@ use super::json::{self, Fields};
 
 const JSON: &[u8] = b"application/json";
 
+/// How much of a body that nobody wanted is read and thrown away, and for how long. A client that is answered before
+/// its body has been taken may find the stream reset and never see the answer.
+const UNWANTED: (usize, Duration) = (256 << 10, Duration::from_secs(1));
+
 /// A body that is still to be read.
 #[derive(Debug)]
-pub(super) struct Payload {
-    body: Incoming,
+pub(super) struct Payload<'a> {
+    body: &'a mut Incoming,
     limit: usize,
     says_json: bool,
 }
@@ -30,8 +36,8 @@ pub(super) enum PayloadError {
     Json(#[from] serde_json::Error),
 }
 
-impl Payload {
-    pub(super) fn new(headers: &HeaderMap, body: Incoming, limit: usize) -> Self {
+impl<'a> Payload<'a> {
+    pub(super) fn new(headers: &HeaderMap, body: &'a mut Incoming, limit: usize) -> Self {
         let says_json = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.as_bytes().first_chunk())
@@ -53,7 +59,25 @@ impl Payload {
     }
 }
 
-async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, PayloadError> {
+/// Takes what is left of a body.
+pub(super) async fn discard(body: &mut Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    let rest = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+            if taken > UNWANTED.0 {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer than that must do without the answer.
+    let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(UNWANTED.1, rest).await;
+}
+
+async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, PayloadError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(PayloadError::TooLarge);

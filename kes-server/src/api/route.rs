@@ -75,6 +75,29 @@ impl Endpoint {
         }
     }
 
+    /// What a call asks for, for the audit log.
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            Self::CreateKey => "create key",
+            Self::ImportKey => "import key",
+            Self::DescribeKey => "describe key",
+            Self::ListKeys => "list keys",
+            Self::DeleteKey => "delete key",
+            Self::Encrypt => "encrypt with key",
+            Self::Generate => "generate data key with key",
+            Self::Decrypt => "decrypt with key",
+            Self::Hmac => "HMAC with key",
+            Self::DescribePolicy => "describe policy",
+            Self::ReadPolicy => "read policy",
+            Self::ListPolicies => "list policies",
+            Self::DescribeIdentity => "describe identity",
+            Self::ListIdentities => "list identities",
+            Self::DescribeSelf => "describe self",
+            Self::Version | Self::Ready | Self::Status | Self::Metrics | Self::Routes => "server",
+            Self::ErrorLog | Self::AuditLog => "follow log",
+        }
+    }
+
     /// Whether calls are counted, timed and audited: those about keys, policies and identities.
     pub(super) fn is_measured(self) -> bool {
         use Endpoint::{AuditLog, ErrorLog, Metrics, Ready, Routes, Status, Version};

@@ -1,12 +1,14 @@
 //! The command line of `kes` (kes-api §9): one file per group of verbs. `output` is the only code that prints,
 //! `session` the only one that reads the environment.
 
+mod api;
 mod check;
 mod completion;
 mod identity;
 mod key;
 mod list;
 mod log;
+mod man;
 mod metric;
 mod migrate;
 mod output;
@@ -87,6 +89,11 @@ enum Verb {
     Config(check::ConfigCommand),
     /// Print the completion for a shell
     Completion(completion::CompletionArguments),
+    /// Describe the HTTP API
+    #[command(subcommand, arg_required_else_help = true)]
+    Api(api::ApiCommand),
+    /// Print or write the manual pages
+    Man(man::ManArguments),
     /// Commands under their older names
     #[command(subcommand, arg_required_else_help = true, hide = true)]
     Tool(ToolCommand),
@@ -151,6 +158,8 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
         Some(Verb::Probe(arguments)) => probe::run(arguments, session).await,
         Some(Verb::Config(command)) => check::run(command, session),
         Some(Verb::Completion(arguments)) => completion::run(&arguments),
+        Some(Verb::Api(command)) => api::run(&command),
+        Some(Verb::Man(arguments)) => man::run(&arguments),
         Some(Verb::Tool(ToolCommand::Identity(ToolIdentityCommand::New(arguments)))) => {
             identity::new_with_files(arguments)
         }

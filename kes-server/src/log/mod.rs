@@ -82,10 +82,11 @@ impl Log {
         }
     }
 
-    /// Records a change of the keystore on standard output.
-    pub(crate) fn audit(&self, message: &str, subject: Subject<'_>, outcome: Outcome) {
-        if self.audit.takes(Level::INFO) {
-            let line = text::Line::new(Level::INFO, message).subject(subject, "").outcome(outcome).finish();
+    /// Records on standard output what was done: changes of the keystore at INFO, as the original does, every other
+    /// request about keys, policies and identities, also a refused one, at DEBUG.
+    pub(crate) fn audit(&self, level: Level, message: impl Fn() -> String, subject: Subject<'_>, outcome: Outcome) {
+        if self.audit.takes(level) {
+            let line = text::Line::new(level, &message()).subject(subject, "").outcome(outcome).finish();
             self.audit.write(&line);
         }
     }
