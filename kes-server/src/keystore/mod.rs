@@ -24,6 +24,7 @@ mod keysecure;
 mod memory;
 #[allow(dead_code, reason = "until all backends are there")]
 mod session;
+mod vault;
 
 pub use aws::Aws;
 pub use cache::{Cache, Expiry, Notice};
@@ -33,6 +34,7 @@ pub use fortanix::Fortanix;
 pub use fs::Fs;
 pub use keysecure::KeySecure;
 pub use memory::Memory;
+pub use vault::Vault;
 
 /// The variables of the environment: where clouds look for credentials. Read when it is asked, never by a backend
 /// on its own.
@@ -118,6 +120,8 @@ pub enum Backend {
     KeySecure(KeySecure),
     /// Nothing but memory, for `kes server --dev`.
     Memory(Memory),
+    /// Hashicorp Vault or `OpenBao`.
+    Vault(Vault),
 }
 
 impl Backend {
@@ -132,6 +136,7 @@ impl Backend {
             KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
+            KeyStoreConfig::Vault(config) => Vault::connect(config).await.map(Self::Vault),
             other => {
                 let name = other.display();
                 Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
@@ -150,6 +155,7 @@ macro_rules! delegate {
             Backend::Fs($store) => $call,
             Backend::KeySecure($store) => $call,
             Backend::Memory($store) => $call,
+            Backend::Vault($store) => $call,
         }
     };
 }

@@ -37,6 +37,17 @@ pub(super) trait Authority: Send + Sync + 'static {
 
     /// Makes a token last longer. An error means that a login is needed.
     fn renew(&self, token: &Secret) -> impl Future<Output = Result<Token, KeyStoreError>> + Send;
+
+    /// Returns when a renewal can succeed: not while the keystore says that it is sealed.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// For how long a new token is left alone, because not all servers of the keystore know it yet, while one with
+    /// this `life` still works.
+    fn lag(&self, _life: Duration) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A token that is valid as long as the keystore is reachable.
@@ -58,6 +69,19 @@ struct Shared<A> {
 struct Current {
     token: Arc<Token>,
     since: Instant,
+    /// The token before it, and until when that one is used.
+    previous: Option<(Arc<Token>, Instant)>,
+}
+
+impl Current {
+    fn new(token: Token) -> Self {
+        Self { token: Arc::new(token), since: Instant::now(), previous: None }
+    }
+
+    /// How long the token is still valid.
+    fn rest(&self) -> Duration {
+        self.token.life.unwrap_or_default().saturating_sub(self.since.elapsed())
+    }
 }
 
 impl<A: Authority> Session<A> {
@@ -67,7 +91,7 @@ impl<A: Authority> Session<A> {
     /// Those of the first login.
     pub(super) async fn start(authority: A, share: f64) -> Result<Self, KeyStoreError> {
         let token = authority.login().await?;
-        let current = Mutex::new(Current { token: Arc::new(token), since: Instant::now() });
+        let current = Mutex::new(Current::new(token));
         let shared = Arc::new(Shared { authority, current, logins: tokio::sync::Mutex::default() });
         let renewal = tokio::spawn(keep(shared.clone(), share));
         Ok(Self { shared, renewal })
@@ -80,7 +104,8 @@ impl<A: Authority> Session<A> {
 
     /// The token to use now.
     pub(super) fn token(&self) -> Arc<Token> {
-        self.shared.current().token
+        let Current { token, previous, .. } = self.shared.current();
+        previous.filter(|(_, until)| Instant::now() < *until).map_or(token, |(previous, _)| previous)
     }
 
     /// Calls with the token of now; if that is `refused`, once more with a new one, where a new one may help.
@@ -111,13 +136,16 @@ impl<A: Authority> Session<A> {
         let _one = self.shared.logins.lock().await;
         let current = self.shared.current();
         if !Arc::ptr_eq(&current.token, refused) {
+            self.shared.put(Current { previous: None, ..current.clone() });
             return Ok(Some(current.token));
         }
         if current.since.elapsed() < FLOOR {
             return Ok(None);
         }
-        let token = self.shared.authority.login().await?;
-        Ok(Some(self.shared.put(token)))
+        let new = Current::new(self.shared.authority.login().await?);
+        let token = new.token.clone();
+        self.shared.put(new);
+        Ok(Some(token))
     }
 }
 
@@ -132,33 +160,40 @@ impl<A: Authority> Shared<A> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn put(&self, token: Token) -> Arc<Token> {
-        let token = Arc::new(token);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
-            Current { token: token.clone(), since: Instant::now() };
-        token
+    fn put(&self, current: Current) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// A renewal where that is possible, else a login.
     async fn refresh(&self) -> Result<(), KeyStoreError> {
         let _one = self.logins.lock().await;
-        let token = self.current().token;
-        if token.renewable
-            && let Ok(renewed) = self.authority.renew(&token.secret).await
-        {
-            self.put(renewed);
-            return Ok(());
+        let old = self.current();
+        let mut new = Current::new(self.successor(&old.token).await?);
+        let lag = self.authority.lag(old.token.life.unwrap_or_default()).min(old.rest());
+        if new.token.secret != old.token.secret && !lag.is_zero() {
+            new.previous = Some((old.token, Instant::now() + lag));
         }
-        let token = self.authority.login().await?;
-        self.put(token);
+        self.put(new);
         Ok(())
+    }
+
+    /// A token that gets less than half of the life it had is near the end that no renewal moves: a login is better
+    /// than renewals at ever shorter intervals.
+    async fn successor(&self, old: &Token) -> Result<Token, KeyStoreError> {
+        if old.renewable
+            && let Ok(renewed) = self.authority.renew(&old.secret).await
+            && renewed.life.is_none_or(|life| life >= old.life.unwrap_or_default() / 2)
+        {
+            return Ok(renewed);
+        }
+        self.authority.login().await
     }
 }
 
 async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
     let mut failures = 0;
     loop {
-        let Current { token, since } = shared.current();
+        let Current { token, since, .. } = shared.current();
         let Some(life) = token.life else {
             // valid for ever; a login after a refusal may bring one that is not
             tokio::time::sleep(CEILING).await;
@@ -172,6 +207,7 @@ async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
                 continue;
             }
         }
+        shared.authority.ready().await;
         if shared.refresh().await.is_ok() {
             failures = 0;
         } else {
@@ -184,7 +220,9 @@ async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -193,26 +231,59 @@ mod tests {
     struct Desk {
         life: u64,
         renewable: bool,
+        /// Seconds after a login at which no renewal helps any more; 0 if never.
+        max: u64,
+        /// Share of the life for which new tokens are left alone.
+        lag: u32,
         down: AtomicBool,
+        sealed: watch::Sender<bool>,
+        login: AtomicU64,
         start: Instant,
         asked: Mutex<Vec<(&'static str, u64)>>,
+        /// Until when each token is valid.
+        ends: Mutex<Vec<Instant>>,
     }
 
     impl Desk {
         fn new(life: u64, renewable: bool) -> Self {
-            let (start, down) = (Instant::now(), AtomicBool::new(false));
-            Self { life, renewable, down, start, asked: Mutex::default() }
+            let (start, down, login) = (Instant::now(), AtomicBool::new(false), AtomicU64::new(0));
+            let sealed = watch::Sender::new(false);
+            Self {
+                life,
+                renewable,
+                max: 0,
+                lag: 0,
+                down,
+                sealed,
+                login,
+                start,
+                asked: Mutex::default(),
+                ends: Mutex::default(),
+            }
         }
 
         fn answer(&self, what: &'static str) -> Result<Token, KeyStoreError> {
             let mut asked = self.asked.lock().unwrap();
-            asked.push((what, self.start.elapsed().as_secs()));
+            let now = self.start.elapsed().as_secs();
+            asked.push((what, now));
             if self.down.load(Ordering::Relaxed) {
                 return Err(KeyStoreError::Unreachable("down".into()));
             }
-            let life = (self.life > 0).then(|| Duration::from_secs(self.life));
-            Ok(Token { secret: Secret::new(format!("token-{}", asked.len())), life, renewable: self.renewable })
+            if what == "login" {
+                self.login.store(now, Ordering::Relaxed);
+            }
+            let end = if self.max > 0 { self.login.load(Ordering::Relaxed) + self.max - now } else { self.life };
+            let life = (self.life > 0).then(|| Duration::from_secs(self.life.min(end)));
+            let mut ends = self.ends.lock().unwrap();
+            ends.push(Instant::now() + life.unwrap_or_default());
+            Ok(Token { secret: Secret::new(format!("token-{}", ends.len())), life, renewable: self.renewable })
         }
+    }
+
+    /// Until when a token is valid.
+    fn end(desk: &Desk, token: &Token) -> Instant {
+        let number: usize = token.secret.expose().strip_prefix("token-").unwrap().parse().unwrap();
+        *desk.ends.lock().unwrap().get(number - 1).unwrap()
     }
 
     impl Authority for Arc<Desk> {
@@ -222,6 +293,14 @@ mod tests {
 
         async fn renew(&self, _: &Secret) -> Result<Token, KeyStoreError> {
             self.answer("renew")
+        }
+
+        async fn ready(&self) {
+            let _ = self.sealed.subscribe().wait_for(|sealed| !sealed).await;
+        }
+
+        fn lag(&self, life: Duration) -> Duration {
+            if self.lag > 0 { life / self.lag } else { Duration::ZERO }
         }
     }
 
@@ -270,5 +349,79 @@ mod tests {
         let all = futures_util::future::join_all((0..9).map(|_| session.replace(&refused))).await;
         assert!(all.into_iter().all(|token| token.unwrap().unwrap().secret.expose() == "token-2"));
         assert_eq!(desk.asked.lock().unwrap().len(), 2);
+    }
+
+    /// As a Vault with `max_ttl`: what the original does at 32 s it does too, but without a login every 3 s after.
+    #[tokio::test(start_paused = true)]
+    async fn near_the_end_of_all_renewals_a_login_follows() {
+        let desk = Arc::new(Desk { max: 60, ..Desk::new(40, true) });
+        let _session = Session::start(desk.clone(), 0.8).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let expected = [("login", 0), ("renew", 32), ("renew", 54), ("login", 54), ("renew", 86)];
+        assert_eq!(*desk.asked.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sealed_keystore_is_left_alone_and_asked_as_soon_as_it_is_not() {
+        let desk = Arc::new(Desk::new(60, true));
+        let _session = Session::start(desk.clone(), 0.8).await.unwrap();
+        desk.sealed.send_replace(true);
+        tokio::time::sleep(Duration::from_secs(7200)).await;
+        assert_eq!(*desk.asked.lock().unwrap(), [("login", 0)], "nothing while sealed");
+        desk.sealed.send_replace(false);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*desk.asked.lock().unwrap(), [("login", 0), ("renew", 7200)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_token_is_used_until_all_servers_know_the_new_one() {
+        let desk = Arc::new(Desk { lag: 10, ..Desk::new(60, false) });
+        let session = Session::start(desk.clone(), 0.8).await.unwrap();
+        let used = || session.token().secret.expose().to_owned();
+        for (until, token) in [(47, "token-1"), (49, "token-1"), (53, "token-1"), (55, "token-2"), (95, "token-2")] {
+            tokio::time::sleep_until(desk.start + Duration::from_secs(until)).await;
+            assert_eq!(used(), token, "at {until} s");
+        }
+        tokio::time::sleep_until(desk.start + Duration::from_secs(97)).await;
+        let old = session.token();
+        assert_eq!(old.secret.expose(), "token-2", "the third is there, but young");
+        let new = session.replace(&old).await.unwrap().unwrap();
+        assert_eq!(new.secret.expose(), "token-3", "the second was refused: no reason to wait, nor for a login");
+        assert_eq!(used(), "token-3");
+    }
+
+    /// Whatever the life: at every moment the token in use is valid, and no two attempts follow at once.
+    #[tokio::test(start_paused = true)]
+    async fn there_is_no_gap_and_no_storm_at_any_life() {
+        for (life, renewable, max) in [
+            (5, true, 0),
+            (20, true, 0),
+            (20, false, 0),
+            (40, false, 0),
+            (40, true, 60),
+            (60, true, 0),
+            (300, true, 900),
+        ] {
+            let desk = Arc::new(Desk { max, lag: 10, ..Desk::new(life, renewable) });
+            let session = Session::start(desk.clone(), 0.8).await.unwrap();
+            for _ in 0..3600 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(end(&desk, &session.token()) > Instant::now(), "a gap with a life of {life} s");
+            }
+            let attempts = u64::try_from(desk.asked.lock().unwrap().len()).unwrap();
+            assert!(attempts <= 3 * 3600 / life + 2, "{attempts} attempts with a life of {life} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_after_an_outage_does_not_wait_for_the_next_attempt() {
+        let desk = Arc::new(Desk::new(60, true));
+        let session = Session::start(desk.clone(), 0.8).await.unwrap();
+        desk.down.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(3 * 3600 + 7)).await;
+        let lost = session.token();
+        assert!(session.replace(&lost).await.is_err());
+        desk.down.store(false, Ordering::Relaxed);
+        assert!(session.replace(&lost).await.unwrap().is_some(), "at once");
     }
 }

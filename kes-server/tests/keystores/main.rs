@@ -2,6 +2,7 @@
 //! specification. The golden traces say which requests are sent, in which order.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::doc_markdown,
@@ -21,3 +22,4 @@ mod entrust;
 mod fortanix;
 mod keysecure;
 mod local;
+mod vault;

@@ -51,6 +51,11 @@ impl Failure {
         matches!(self.kind, Kind::Timeout | Kind::Closed)
     }
 
+    /// True if it took too long.
+    pub(in crate::keystore) fn is_timeout(&self) -> bool {
+        self.kind == Kind::Timeout
+    }
+
     /// True if the network is to blame.
     pub(in crate::keystore) fn is_network(&self) -> bool {
         self.kind != Kind::Other

@@ -2,6 +2,7 @@
 //! one HTTP server that writes down what it is asked and fails on demand.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "test; not every binary that includes this uses all of it"
@@ -20,12 +21,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 pub mod aws;
 pub mod entrust;
 pub mod fortanix;
 pub mod keysecure;
 mod tls;
+pub mod vault;
 
 pub use tls::Certificate;
 
@@ -135,6 +138,8 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Script {
     trace: Vec<String>,
+    /// No trace is kept.
+    forgetful: bool,
     rules: Vec<Rule>,
 }
 
@@ -155,20 +160,43 @@ impl Fake {
 
     /// Speaks TLS with a certificate of its own for `127.0.0.1` and `localhost`.
     pub async fn start_tls(service: impl Service) -> Self {
-        Self::listen("127.0.0.1:0".parse().unwrap(), service, Some(Certificate::new())).await
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(listener, service, Some(Certificate::new()), None)
     }
 
     pub async fn start_at(address: SocketAddr, service: impl Service) -> Self {
-        Self::listen(address, service, None).await
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self::listen(listener, service, None, None)
     }
 
-    async fn listen(address: SocketAddr, service: impl Service, certificate: Option<Certificate>) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    /// Speaks TLS as `acceptor` says.
+    pub async fn start_tls_with(service: impl Service, acceptor: TlsAcceptor) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").await.unwrap(), service, None, Some(acceptor))
+    }
+
+    /// Serves on a listener until dropped.
+    pub fn listen(
+        listener: TcpListener,
+        service: impl Service,
+        certificate: Option<Certificate>,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let script = Arc::<Mutex<Script>>::default();
-        let tls = certificate.as_ref().map(Certificate::acceptor);
+        let tls = tls.or_else(|| certificate.as_ref().map(Certificate::acceptor));
         let task = tokio::spawn(listen(listener, tls, Arc::new(service), script.clone()));
         Self { address, script, task, certificate }
+    }
+
+    /// How many requests since the last [`Self::trace`] have lines that contain `matching`.
+    pub fn count(&self, matching: &str) -> usize {
+        self.script.lock().unwrap().trace.iter().filter(|line| line.contains(matching)).count()
+    }
+
+    /// Serves until it is cancelled, and keeps no trace.
+    pub async fn serve(mut self) {
+        self.script.lock().unwrap().forgetful = true;
+        let _ = (&mut self.task).await;
     }
 
     /// `http://127.0.0.1:port`
@@ -206,7 +234,7 @@ impl Drop for Fake {
 
 async fn listen<S: Service>(
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<TlsAcceptor>,
     service: Arc<S>,
     script: Arc<Mutex<Script>>,
 ) {
@@ -244,7 +272,9 @@ async fn answer<S: Service>(
     let fault = {
         let mut script = script.lock().unwrap();
         let line = request.line();
-        script.trace.push(line.clone());
+        if !script.forgetful {
+            script.trace.push(line.clone());
+        }
         let rule = script.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.matching));
         rule.map(|rule| {
             rule.times -= 1;

@@ -1,0 +1,44 @@
+//! The keystores of the tests as a program, for examples and tests of what uses kes. **For tests only**: it keeps
+//! everything in memory, encrypts nothing and knows only well-known credentials.
+//!
+//! `cargo run -p kes-server --example keystore-emulator -- vault --listen 127.0.0.1:8200`
+#![allow(clippy::print_stdout, clippy::indexing_slicing, clippy::doc_markdown, reason = "test")]
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+use fake::Fake;
+use tokio::net::TcpListener;
+
+#[path = "../tests/keystores/fake/mod.rs"]
+mod fake;
+
+/// Keystores for tests: everything is in memory, nothing is encrypted, credentials are well known.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Which keystore.
+    kind: Kind,
+    /// Where it listens. Port 0 is a free port.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// K/V v1 at `kv`, v2 at `kv2`, transit key `kes`; AppRole `kes-role` with secret `kes-secret`, root token `root`.
+    Vault,
+}
+
+/// Says where it listens when it does, and serves until it is ended.
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { kind, listen } = Arguments::parse();
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let fake = match kind {
+        Kind::Vault => Fake::listen(listener, fake::vault::Vault::default(), None, None),
+    };
+    println!("{}", fake.url());
+    fake.serve().await;
+    Ok(())
+}

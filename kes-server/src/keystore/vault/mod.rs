@@ -1,0 +1,229 @@
+//! Hashicorp Vault and `OpenBao` (kes-keystores §4).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use zeroize::Zeroizing;
+
+use self::engine::Engine;
+use self::login::{Health, Login};
+use self::wire::{Remarks, body, identified, refused};
+use super::http::{Answer, Failure, select};
+use super::session::Session;
+use super::{KeyStore, KeyStoreError};
+use crate::config::{EngineVersion, Secret, Transit, VaultConfig};
+
+mod engine;
+mod login;
+mod transit;
+mod wire;
+
+/// Share of a token's life after which it is renewed.
+const RENEW_AT: f64 = 0.8;
+
+/// The K/V engine of a Vault.
+#[derive(Debug)]
+pub struct Vault {
+    session: Arc<Session<Login>>,
+    engine: Engine,
+    transit: Option<Transit>,
+    /// V1 overwrites, unless the policy lacks `update`: one creation at a time, so that at least none of ours does.
+    creations: Mutex<()>,
+    poll: JoinHandle<()>,
+}
+
+impl Vault {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// If a certificate, key or token file cannot be read, or the login fails.
+    pub async fn connect(config: &VaultConfig) -> Result<Self, KeyStoreError> {
+        let session = Arc::new(Session::start(Login::new(config)?, RENEW_AT).await?);
+        Ok(Self {
+            engine: Engine::new(config),
+            transit: config.transit.clone(),
+            creations: Mutex::default(),
+            poll: tokio::spawn(poll(session.clone(), config.ping)),
+            session,
+        })
+    }
+
+    fn login(&self) -> &Login {
+        self.session.authority()
+    }
+
+    /// One call with the token; a token that got lost is replaced once.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        json: Option<&serde_json::Value>,
+    ) -> Result<Answer, Failure> {
+        let wire = &self.login().wire;
+        let send = async |token: &Secret| {
+            let request = wire.request(method.clone(), path, query);
+            let request = identified(request, Some(token), &wire.namespace);
+            wire.send(match json {
+                Some(json) => body(request, json),
+                None => request,
+            })
+            .await
+        };
+        let token = self.session.token();
+        let answer = send(&token.secret).await?;
+        if answer.status != StatusCode::FORBIDDEN || !self.login().is_lost(&token.secret).await? {
+            return Ok(answer);
+        }
+        match self.session.replace(&token).await? {
+            Some(token) => send(&token.secret).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn unsealed(&self) -> Result<(), KeyStoreError> {
+        if self.login().is_sealed(&self.session.token().secret).await {
+            return Err(KeyStoreError::Unreachable("vault: key store is sealed".into()));
+        }
+        Ok(())
+    }
+
+    /// What is stored under a name, in the version that `query` says.
+    async fn stored(&self, name: &str, query: &[(&str, &str)]) -> Result<Option<Secret>, KeyStoreError> {
+        let answer = self.call(Method::GET, &self.engine.entry(name), query, None).await?;
+        self.engine.value(name, &answer)
+    }
+
+    /// What a write that was not answered with success has come to. It may have been refused because someone else
+    /// was faster, or because its own first attempt succeeded whose answer got lost (kes-keystores §4.5).
+    async fn outcome(&self, name: &str, written: &Secret, got: Result<Answer, Failure>) -> Result<(), KeyStoreError> {
+        let (error, repeated) = match got {
+            Ok(answer) => {
+                let error = refused(&answer, "create", &self.engine.entry(name));
+                if !matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) {
+                    return Err(error);
+                }
+                (error, answer.repeated)
+            }
+            Err(failure) if failure.is_interrupted() => (failure.into(), true),
+            Err(failure) => return Err(failure.into()),
+        };
+        match self.stored(name, &[]).await {
+            Ok(Some(found)) if repeated && found == *written => Ok(()),
+            Ok(Some(_)) => Err(KeyStoreError::Exists),
+            Ok(None) | Err(_) => Err(error),
+        }
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        self.poll.abort();
+    }
+}
+
+/// Asks again and again whether the Vault is sealed.
+async fn poll(session: Arc<Session<Login>>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // without an answer the last one holds
+        let _ = session.authority().health(&session.token().secret).await;
+    }
+}
+
+impl fmt::Display for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hashicorp Vault: {}", self.login().wire.endpoint.as_str().trim_end_matches('/'))
+    }
+}
+
+impl KeyStore for Vault {
+    /// Only a Vault that says that it cannot serve, or nothing in time, counts as unreachable (kes-keystores §1.5).
+    async fn status(&self) -> Result<Duration, KeyStoreError> {
+        let start = Instant::now();
+        match self.login().health(&self.session.token().secret).await {
+            Ok(Ok(Health { sealed: true, .. })) => Err(KeyStoreError::Unreachable("vault: key store is sealed".into())),
+            Ok(Ok(Health { initialized: false, .. })) => {
+                Err(KeyStoreError::Unreachable("vault: key store is not initialized".into()))
+            }
+            Ok(health) => health.map(|_| start.elapsed()),
+            Err(failure) if failure.is_timeout() => Err(KeyStoreError::Unreachable(failure.to_string())),
+            Err(failure) => Err(KeyStoreError::Other(failure.to_string())),
+        }
+    }
+
+    async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
+        let value = super::text(value)?;
+        self.unsealed().await?;
+        let _one = match self.engine.version() {
+            EngineVersion::V1 => Some(self.creations.lock().await),
+            EngineVersion::V2 => None,
+        };
+        if self.stored(name, &[]).await?.is_some() {
+            return Err(KeyStoreError::Exists);
+        }
+        let written = self.encrypt(value).await?;
+        let json = self.engine.body(name, written.expose());
+        match self.call(Method::PUT, &self.engine.entry(name), &[], Some(&json)).await {
+            Ok(answer) if matches!(answer.status, StatusCode::OK | StatusCode::NO_CONTENT) => Ok(()),
+            other => self.outcome(name, &written, other).await,
+        }
+    }
+
+    async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        self.unsealed().await?;
+        let query: &[_] = match self.engine.version() {
+            EngineVersion::V1 => &[],
+            // what others wrote later is not the key
+            EngineVersion::V2 => &[("version", "1")],
+        };
+        let stored = self.stored(name, query).await?.ok_or(KeyStoreError::NotFound)?;
+        self.decrypt(&stored).await
+    }
+
+    /// A missing name counts as deleted: Vault answers alike.
+    async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
+        self.unsealed().await?;
+        let path = self.engine.whole(name);
+        let answer = self.call(Method::DELETE, &path, &[], None).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
+            StatusCode::NOT_FOUND if is_plain(&answer) => Ok(()),
+            _ => Err(refused(&answer, "delete", &path)),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            data: Names,
+        }
+        #[derive(Deserialize)]
+        struct Names {
+            keys: Vec<String>,
+        }
+
+        self.unsealed().await?;
+        let path = self.engine.whole("");
+        let answer = self.call(Method::GET, &path, &[("list", "true")], None).await?;
+        match answer.status {
+            StatusCode::OK => Ok(select(answer.json::<Listed>()?.data.keys, prefix)),
+            // an empty folder does not exist
+            StatusCode::NOT_FOUND if is_plain(&answer) => Ok(Vec::new()),
+            _ => Err(refused(&answer, "list", &format!("{path}/"))),
+        }
+    }
+}
+
+/// True for a 404 that is about the entry, not about the engine or the path.
+fn is_plain(answer: &Answer) -> bool {
+    Remarks::of(answer).is_some_and(|remarks| remarks.is_empty())
+}

@@ -1,0 +1,155 @@
+//! Calls to a Vault as its own SDK makes them (kes-keystores §4.1), and what its refusals mean.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderValue, LOCATION};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
+
+use super::super::KeyStoreError;
+use super::super::http::{Answer, Failure, Http, Retry, Settings, Trust, between, endpoint, join};
+use crate::config::{Secret, VaultConfig};
+
+/// A server and how to speak to it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    http: Http,
+    pub(super) endpoint: Url,
+    /// Namespace of all calls but login and health; empty for the root.
+    pub(super) namespace: String,
+}
+
+impl Wire {
+    pub(super) fn new(config: &VaultConfig) -> Result<Self, KeyStoreError> {
+        let settings = Settings {
+            trust: Trust::only(config.tls.ca.as_ref()),
+            client: config.tls.client.clone(),
+            no_keep_alive: true,
+            retry: Retry { attempts: 3, worthwhile, pause },
+            ..Settings::default()
+        };
+        let (endpoint, namespace) = (endpoint(&config.endpoint)?, config.namespace.clone());
+        Ok(Self { http: Http::new(&settings)?, endpoint, namespace })
+    }
+
+    /// A request to `/v1/<path>`. Empty segments of the path are left out.
+    pub(super) fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let segments: Vec<_> = std::iter::once("v1").chain(path.split('/')).collect();
+        let mut url = join(&self.endpoint, &segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.http.client().request(method, url).header("x-vault-request", "true")
+    }
+
+    /// Sends a request, again where the SDK does so, and after one redirection: a standby names the active server.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let request = request.build().map_err(|error| Failure::other("request", error.without_url()))?;
+        let once_more = request.try_clone();
+        let url = request.url().clone();
+        let builder = |request| RequestBuilder::from_parts(self.http.client().clone(), request);
+        let answer = self.http.send(builder(request)).await?;
+        match (redirection(&answer, &url), once_more) {
+            (Some(target), Some(mut request)) => {
+                *request.url_mut() = target;
+                self.http.send(builder(request)).await
+            }
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// With the token and the namespace, where there are any.
+pub(super) fn identified(request: RequestBuilder, token: Option<&Secret>, namespace: &str) -> RequestBuilder {
+    let request = match token.map(|token| HeaderValue::from_str(token.expose())) {
+        None => request,
+        Some(Ok(mut value)) => {
+            value.set_sensitive(true);
+            request.header("x-vault-token", value)
+        }
+        // makes the building of the request fail
+        Some(Err(_)) => request.header("x-vault-token", "\n"),
+    };
+    if namespace.is_empty() { request } else { request.header("x-vault-namespace", namespace) }
+}
+
+/// A JSON body without a content type, as the SDK sends it.
+pub(super) fn body(request: RequestBuilder, value: &serde_json::Value) -> RequestBuilder {
+    request.body(value.to_string())
+}
+
+fn worthwhile(outcome: &Result<Answer, Failure>) -> bool {
+    match outcome {
+        Ok(answer) => is_passing(answer.status),
+        Err(failure) => failure.is_network(),
+    }
+}
+
+fn pause(made: u32, _: &Result<Answer, Failure>) -> Duration {
+    between(Duration::from_millis(1000), Duration::from_millis(1500)) * made
+}
+
+/// Where to go instead: never from HTTPS to HTTP, which would show the token.
+fn redirection(answer: &Answer, from: &Url) -> Option<Url> {
+    let target = match answer.status {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => {
+            from.join(answer.headers.get(LOCATION)?.to_str().ok()?).ok()?
+        }
+        _ => return None,
+    };
+    (target.scheme() == "https" || target.scheme() == from.scheme()).then_some(target)
+}
+
+/// What Vault says beside, or instead of, the data.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Remarks {
+    #[serde(default)]
+    errors: Vec<String>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+}
+
+impl Remarks {
+    /// Those of an answer; `None` if it is not from a Vault.
+    pub(super) fn of(answer: &Answer) -> Option<Self> {
+        if answer.body.is_empty() { Some(Self::default()) } else { answer.json().ok() }
+    }
+
+    /// True if there are none: a 404 is then about the entry, not about the engine or the path.
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty() && self.warnings.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
+/// The error for an answer that is not the one hoped for: what Vault says, and what mends it, where `capability` on
+/// `path` is what the call needs.
+pub(super) fn refused(answer: &Answer, capability: &str, path: &str) -> KeyStoreError {
+    let Some(remarks) = Remarks::of(answer) else { return graded(answer, answer.refused()) };
+    let said = remarks.errors.iter().chain(remarks.warnings.iter().flatten());
+    let mut said: Vec<_> = said.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    said.push(match answer.status {
+        StatusCode::FORBIDDEN => format!("the policy of the token must allow '{capability}' on '{path}'"),
+        StatusCode::NOT_FOUND => {
+            format!("nothing serves '{path}': check engine, version and namespace of keystore.vault")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => "unseal it, or wait until one of its servers is active".into(),
+        _ => "look into the log of Vault".into(),
+    });
+    graded(answer, answer.unexpected(&said.join("; ")))
+}
+
+/// What a sealed, overloaded or leaderless Vault says is over some time: it is worth waiting for.
+fn graded(answer: &Answer, error: KeyStoreError) -> KeyStoreError {
+    match error {
+        KeyStoreError::Other(text) if is_passing(answer.status) => KeyStoreError::Unreachable(text),
+        error => error,
+    }
+}
+
+/// Whether the next attempt may have another outcome.
+fn is_passing(status: StatusCode) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PRECONDITION_FAILED => true,
+        status => status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED,
+    }
+}

@@ -1,0 +1,117 @@
+//! The requests are those of the original (kes-keystores §4.1, §4.2, §4.4).
+
+use super::super::fake::vault::Seen;
+use super::*;
+
+fn value() -> String {
+    String::from_utf8_lossy(VALUE).into_owned()
+}
+
+const LOGIN: &str = r#"PUT /v1/auth/approle/login {"role_id":"kes-role","secret_id":"kes-secret"}"#;
+
+#[tokio::test]
+async fn of_v1() {
+    let (fake, service) = start().await;
+    let store = connect(v1(&fake)).await.unwrap();
+    assert_eq!(store.to_string(), format!("Hashicorp Vault: {}", fake.url()));
+    store.create("my-key", VALUE).await.unwrap();
+    assert_eq!(service.stored("kv", "my-key").unwrap(), serde_json::json!({ "my-key": value() }));
+    assert_eq!(store.create("my-key", VALUE).await, Err(KeyStoreError::Exists));
+    assert_eq!(store.get("my-key").await.unwrap().as_slice(), VALUE);
+    assert_eq!(store.list("my").await.unwrap(), ["my-key"]);
+    store.delete("my-key").await.unwrap();
+    let expected = [
+        LOGIN,
+        "GET /v1/kv/my-key",
+        &format!(r#"PUT /v1/kv/my-key {{"my-key":"{}"}}"#, value()),
+        "GET /v1/kv/my-key",
+        "GET /v1/kv/my-key",
+        "GET /v1/kv?list=true",
+        "DELETE /v1/kv/my-key",
+    ];
+    assert_eq!(trace(&fake), expected);
+}
+
+#[tokio::test]
+async fn of_v2_with_transit_and_prefix() {
+    let (fake, service) = start().await;
+    let config = VaultConfig { transit: Some(transit()), prefix: "/a//b/".into(), ..v2(&fake) };
+    let store = connect(config).await.unwrap();
+    store.create("my-key", VALUE).await.unwrap();
+    let stored = service.stored("kv2", "a/b/my-key").unwrap()["my-key"].as_str().unwrap().to_owned();
+    assert!(stored.starts_with("vault:v1:"), "{stored}");
+    assert_eq!(store.get("my-key").await.unwrap().as_slice(), VALUE);
+    assert_eq!(store.list("").await.unwrap(), ["my-key"]);
+    store.delete("my-key").await.unwrap();
+    let plaintext = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, VALUE);
+    let expected = [
+        LOGIN,
+        "GET /v1/kv2/data/a/b/my-key",
+        &format!(r#"POST /v1/transit/encrypt/kes {{"plaintext":"{plaintext}"}}"#),
+        &format!(r#"PUT /v1/kv2/data/a/b/my-key {{"data":{{"my-key":"{stored}"}},"options":{{"cas":0}}}}"#),
+        "GET /v1/kv2/data/a/b/my-key?version=1",
+        &format!(r#"POST /v1/transit/decrypt/kes {{"ciphertext":"{stored}"}}"#),
+        "GET /v1/kv2/metadata/a/b?list=true",
+        "DELETE /v1/kv2/metadata/a/b/my-key",
+    ];
+    assert_eq!(trace(&fake), expected);
+}
+
+#[tokio::test]
+async fn of_the_health() {
+    let (fake, _) = start().await;
+    let store = connect(v1(&fake)).await.unwrap();
+    store.status().await.unwrap();
+    let health = "GET /v1/sys/health?drsecondarycode=299&performancestandbycode=299&sealedcode=299&standbycode=299&\
+                  uninitcode=299";
+    assert!(fake.trace().iter().any(|line| line == health));
+}
+
+fn seen(service: &Vault) -> Vec<Seen> {
+    service.seen()
+}
+
+#[tokio::test]
+async fn headers_say_token_and_namespace_where_they_belong() {
+    let (fake, service) = start().await;
+    for (of_login, sent_at_login) in [("", "team-a"), ("/", ""), ("team-a", "team-a")] {
+        let mut config = VaultConfig { namespace: "team-a".into(), ..v1(&fake) };
+        if let VaultAuth::AppRole(role) = &mut config.auth {
+            role.namespace = of_login.into();
+        }
+        let store = connect(config).await.unwrap();
+        store.create("key", VALUE).await.unwrap();
+        store.delete("key").await.unwrap();
+        store.status().await.unwrap();
+        for seen in seen(&service) {
+            let (login, health) = (seen.path.ends_with("/login"), seen.path == "sys/health");
+            assert!(seen.marked && seen.content_type.is_empty(), "{seen:?}");
+            assert_eq!(seen.token, !login, "{seen:?}");
+            let namespace = if login { sent_at_login } else { "team-a" };
+            assert_eq!(seen.namespace, if health { "" } else { namespace }, "{seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_may_be_mounted_deeper() {
+    let (fake, service) = start().await;
+    let store = connect(VaultConfig { engine: "deep/er".into(), ..v1(&fake) }).await.unwrap();
+    store.create("key", VALUE).await.unwrap();
+    assert!(service.stored("deep/er", "key").is_some());
+    assert_eq!(store.list("").await.unwrap(), ["key"]);
+}
+
+#[tokio::test]
+async fn a_standby_that_redirects_is_followed_once() {
+    let (active, service) = start().await;
+    let (standby, _) = start().await;
+    let store = connect(v1(&standby)).await.unwrap();
+    let there = |fake: &Fake| Fault::Answer(Reply::status(307).with("location", &format!("{}/v1/kv/key", fake.url())));
+    service.put("kv", "key", serde_json::json!({ "key": "v" }));
+    standby.fail("GET /v1/kv/key", 1, there(&active));
+    active.fail("GET /v1/kv/key", 1, Fault::Answer(Reply::json(200, &serde_json::json!({ "data": { "key": "v" } }))));
+    assert_eq!(store.get("key").await.unwrap().as_slice(), b"v");
+    standby.fail("GET /v1/kv/key", 2, there(&standby));
+    assert!(refusal(store.get("key")).await.contains("answered 307"));
+}
