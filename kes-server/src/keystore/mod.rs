@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::config::KeyStoreConfig;
 
 mod aws;
+mod azure;
 mod cache;
 mod connection;
 mod entrust;
@@ -27,6 +28,7 @@ mod session;
 mod vault;
 
 pub use aws::Aws;
+pub use azure::Azure;
 pub use cache::{Cache, Expiry, Notice};
 pub use connection::{Connection, Patience};
 pub use entrust::Entrust;
@@ -110,6 +112,8 @@ pub trait KeyStore: fmt::Display + Send + Sync {
 pub enum Backend {
     /// AWS Secrets Manager.
     Aws(Box<Aws>),
+    /// Azure Key Vault.
+    Azure(Box<Azure>),
     /// Entrust `KeyControl`.
     Entrust(Entrust),
     /// Fortanix DSM.
@@ -133,11 +137,12 @@ impl Backend {
         match config {
             KeyStoreConfig::Aws(config) => Aws::connect(config, environment).await.map(Box::new).map(Self::Aws),
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::Azure(config) => Azure::connect(config, environment).map(Box::new).map(Self::Azure),
             KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
             KeyStoreConfig::Vault(config) => Vault::connect(config).await.map(Self::Vault),
-            other => {
+            other @ KeyStoreConfig::Gcp(_) => {
                 let name = other.display();
                 Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
             }
@@ -150,6 +155,7 @@ macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Backend::Aws($store) => $call,
+            Backend::Azure($store) => $call,
             Backend::Entrust($store) => $call,
             Backend::Fortanix($store) => $call,
             Backend::Fs($store) => $call,

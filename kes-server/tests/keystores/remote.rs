@@ -94,6 +94,28 @@ pub async fn pass(time: Duration) {
     tokio::time::resume();
 }
 
+/// Does `work` while time runs a thousand times as fast: for long waits of ours between short calls. Needs a runtime of
+/// one thread.
+pub async fn hurry<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::pause();
+    // the clock of a test moves by itself when nobody works; a thread that is at work keeps it from that
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let work_of_a_thread = tokio::task::spawn_blocking(move || wait.recv());
+    let clock = async {
+        loop {
+            for _ in 0..500 {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+    };
+    let result = tokio::select! { result = work => result, never = clock => never };
+    drop(done);
+    let _ = work_of_a_thread.await;
+    tokio::time::resume();
+    result
+}
+
 /// Waits until `done`, 5 s at most.
 pub async fn eventually(done: impl Fn() -> bool) {
     for _ in 0..5000 {

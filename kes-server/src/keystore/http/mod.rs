@@ -16,7 +16,7 @@ mod retry;
 mod trust;
 
 pub(super) use failure::Failure;
-pub(super) use retry::{Retry, between};
+pub(super) use retry::{Retry, between, retry_after};
 pub(super) use trust::Trust;
 
 /// Longest time for a connection to stand, TLS included.

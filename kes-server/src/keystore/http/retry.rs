@@ -61,6 +61,12 @@ impl Retry {
     }
 }
 
+/// How long an answer asks to wait, as seconds or as Azure's milliseconds.
+pub(in crate::keystore) fn retry_after(answer: &Answer) -> Option<Duration> {
+    let number = |name: &str| answer.headers.get(name)?.to_str().ok()?.parse().ok();
+    number("retry-after-ms").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs))
+}
+
 /// A random duration, so that many servers do not come back at the same moment. The lower bound if the system gives
 /// no random bytes.
 pub(in crate::keystore) fn between(least: Duration, most: Duration) -> Duration {

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub mod aws;
+pub mod azure;
 pub mod entrust;
 pub mod fortanix;
 pub mod keysecure;
@@ -43,6 +44,8 @@ pub struct Request {
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// `https://127.0.0.1:port`, as the client wrote it.
+    pub origin: String,
 }
 
 impl Request {
@@ -243,18 +246,23 @@ async fn listen<S: Service>(
         let Ok((stream, _)) = listener.accept().await else { return };
         let (tls, service, script) = (tls.clone(), service.clone(), script.clone());
         connections.spawn(async move {
-            let Some(tls) = tls else { return serve(stream, service, script).await };
+            let Some(tls) = tls else { return serve(stream, "http", service, script).await };
             // a client that does not trust us hangs up here
             if let Ok(stream) = tls.accept(stream).await {
-                serve(stream, service, script).await;
+                serve(stream, "https", service, script).await;
             }
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve<S: Service>(stream: impl AsyncRead + AsyncWrite + Unpin, service: Arc<S>, script: Arc<Mutex<Script>>) {
-    let handle = service_fn(|request| answer(request, service.clone(), script.clone()));
+async fn serve<S: Service>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    scheme: &'static str,
+    service: Arc<S>,
+    script: Arc<Mutex<Script>>,
+) {
+    let handle = service_fn(|request| answer(request, scheme, service.clone(), script.clone()));
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
 }
 
@@ -265,10 +273,11 @@ struct Closed;
 
 async fn answer<S: Service>(
     request: hyper::Request<Incoming>,
+    scheme: &str,
     service: Arc<S>,
     script: Arc<Mutex<Script>>,
 ) -> Result<hyper::Response<Full<Bytes>>, Closed> {
-    let request = received(request).await.map_err(|_| Closed)?;
+    let request = received(request, scheme).await.map_err(|_| Closed)?;
     let fault = {
         let mut script = script.lock().unwrap();
         let line = request.line();
@@ -297,11 +306,12 @@ async fn answer<S: Service>(
     }
 }
 
-async fn received(request: hyper::Request<Incoming>) -> Result<Request, hyper::Error> {
+async fn received(request: hyper::Request<Incoming>, scheme: &str) -> Result<Request, hyper::Error> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers.iter();
     let headers =
         headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into()));
+    let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     Ok(Request {
@@ -310,6 +320,7 @@ async fn received(request: hyper::Request<Incoming>) -> Result<Request, hyper::E
         query: query.map(|(name, value)| (percent(name), percent(value))).collect(),
         headers: headers.collect(),
         body: body.collect().await?.to_bytes().to_vec(),
+        origin: format!("{scheme}://{host}"),
     })
 }
 

@@ -1,0 +1,146 @@
+//! What the vault says of secrets.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use super::super::KeyStoreError;
+use super::super::http::Answer;
+
+/// A page of secrets or of versions of one.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    value: Vec<Item>,
+    #[serde(rename = "nextLink")]
+    next_link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    /// `https://<vault>/secrets/<name>`, for a version followed by `/<version>`.
+    id: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+/// Times in seconds since 1970.
+#[derive(Default, Deserialize)]
+struct Attributes {
+    enabled: Option<bool>,
+    created: Option<i64>,
+    nbf: Option<i64>,
+    exp: Option<i64>,
+}
+
+/// The names of a page, and the link to the next.
+///
+/// # Errors
+/// If it is no page.
+pub(super) fn page(answer: &Answer) -> Result<(Vec<String>, Option<String>), KeyStoreError> {
+    let page = read(answer)?;
+    let names = page.value.iter().filter_map(|item| part(&item.id, 1)).collect();
+    Ok((names, page.next_link.filter(|link| !link.is_empty())))
+}
+
+/// The oldest of a page of versions, the first of several that were created in the same second. `None` if there is no
+/// such secret.
+///
+/// # Errors
+/// If the answer is none, there are too many versions to know the oldest, or it cannot be read now.
+pub(super) fn oldest(name: &str, answer: &Answer) -> Result<Option<String>, KeyStoreError> {
+    if answer.status == StatusCode::NOT_FOUND && code(answer).is_some_and(|(code, _)| code == "SecretNotFound") {
+        return Ok(None);
+    }
+    let page = read(answer)?;
+    if page.next_link.is_some_and(|link| !link.is_empty()) {
+        return Err(answer.unexpected(&format!("'{name}' has too many versions to be a key: keys have one")));
+    }
+    let Some(item) = page.value.into_iter().min_by_key(|item| item.attributes.created.unwrap_or_default()) else {
+        return Ok(None);
+    };
+    if let Some(why) = item.attributes.unreadable() {
+        return Err(answer.unexpected(&format!("the oldest version of '{name}' {why}; change that in the vault")));
+    }
+    let version = part(&item.id, 2);
+    version.map(Some).ok_or_else(|| answer.unexpected("a version without an ID"))
+}
+
+impl Attributes {
+    /// Why a version cannot be read now.
+    fn unreadable(&self) -> Option<&'static str> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        match self {
+            Self { enabled: Some(false), .. } => Some("is disabled"),
+            Self { nbf: Some(from), .. } if *from > now => Some("is not yet valid"),
+            Self { exp: Some(end), .. } if *end <= now => Some("has expired"),
+            _ => None,
+        }
+    }
+}
+
+/// True if the name belongs to an entry that was deleted, finally or not.
+pub(super) fn is_deleted(answer: &Answer) -> bool {
+    is_being_deleted(answer) || conflict(answer, "ObjectIsDeletedButRecoverable")
+}
+
+/// True if a deletion of the name goes on.
+pub(super) fn is_being_deleted(answer: &Answer) -> bool {
+    conflict(answer, "ObjectIsBeingDeleted")
+}
+
+fn conflict(answer: &Answer, inner: &str) -> bool {
+    answer.status == StatusCode::CONFLICT && code(answer).is_some_and(|(_, code)| code == inner)
+}
+
+/// Code and inner code of an error.
+fn code(answer: &Answer) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Code,
+    }
+    #[derive(Deserialize)]
+    struct Code {
+        #[serde(default)]
+        code: String,
+        innererror: Option<Box<Self>>,
+    }
+
+    let error = answer.json::<Body>().ok()?.error;
+    Some((error.code, error.innererror.map(|inner| inner.code).unwrap_or_default()))
+}
+
+fn read(answer: &Answer) -> Result<Page, KeyStoreError> {
+    if answer.status == StatusCode::OK { answer.json() } else { Err(answer.refused()) }
+}
+
+/// A segment of the path of an ID: 1 is the name, 2 the version.
+fn part(id: &str, number: usize) -> Option<String> {
+    let (_, path) = id.split_once("/secrets/")?;
+    path.split('/').nth(number - 1).filter(|part| !part.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_a_name_and_maybe_a_version() {
+        assert_eq!(part("https://v.vault.azure.net/secrets/my-key/abc", 1), Some("my-key".into()));
+        assert_eq!(part("https://v.vault.azure.net/secrets/my-key/abc", 2), Some("abc".into()));
+        assert_eq!(part("https://v.vault.azure.net/secrets/my-key", 2), None);
+        assert_eq!(part("https://v.vault.azure.net/keys/my-key", 1), None);
+    }
+
+    #[test]
+    fn a_version_is_readable_in_its_time() {
+        let readable = |attributes: Attributes| attributes.unreadable().is_none();
+        assert!(readable(Attributes::default()));
+        assert!(readable(Attributes { enabled: Some(true), nbf: Some(1), exp: Some(i64::MAX), created: None }));
+        assert!(!readable(Attributes { enabled: Some(false), ..Attributes::default() }));
+        assert!(!readable(Attributes { nbf: Some(i64::MAX), ..Attributes::default() }));
+        assert!(!readable(Attributes { exp: Some(1), ..Attributes::default() }));
+    }
+}
