@@ -10,6 +10,7 @@ pub mod apply;
 pub mod cli;
 pub mod client;
 pub mod digest;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod export;

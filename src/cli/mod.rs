@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
-use crate::manifest::EngineKind;
+use crate::manifest::{EngineKind, KeystoreKind};
 
 mod bucket;
 mod completion;
 mod config;
+mod doctor;
 mod down;
 mod env;
 mod export;
@@ -63,6 +64,10 @@ struct Globals {
     /// Socket of the container engine, e.g. `unix:///run/podman/podman.sock`
     #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST")]
     host: Option<String>,
+    /// Where KES keeps its keys, instead of the manifest's; endpoint and credentials come from the variables that the
+    /// vendor's own tools read
+    #[arg(long, global = true, value_enum, value_name = "KEYSTORE", env = "KESTACK_KEYSTORE")]
+    keystore: Option<KeystoreKind>,
     /// Form of what is printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, env = "KESTACK_OUTPUT")]
     output: Format,
@@ -101,6 +106,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Prove that the stack encrypts
     Verify(verify::Verify),
+    /// Say what is wrong and how to mend it: engine, binaries, ports, certificates, keystore
+    Doctor(doctor::Doctor),
     /// Encryption keys
     #[command(subcommand)]
     Key(key::Key),
@@ -144,6 +151,7 @@ impl Cli {
             Verb::Env(verb) => verb.run(globals, &output).await,
             Verb::Plan(verb) => verb.run(globals, &output).await,
             Verb::Verify(verb) => verb.run(globals, &output).await,
+            Verb::Doctor(verb) => verb.run(globals, &output).await,
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
             Verb::Export(verb) => verb.run(globals, &output).await,

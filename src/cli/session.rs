@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Globals;
 use crate::engine::discover::{self, Connection, EngineWish};
-use crate::engine::{Engine, PodState};
+use crate::engine::{Engine, EngineInfo, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
 use crate::manifest::{self, Manifest};
@@ -21,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What a keystore's backend finds in the environment where KES runs: a container has none of this shell's variables,
+/// a process has them.
+pub(super) fn keystore_environment(engine: &EngineInfo) -> kes_server::keystore::Environment {
+    use kes_server::keystore::Environment;
+
+    if engine.kind == "process" { Environment::new(environment) } else { Environment::empty() }
 }
 
 /// The manifest with what the command line changes, and the folder of all stacks.
@@ -41,6 +49,9 @@ impl Wish {
             })?;
         }
         manifest.engine = globals.engine.unwrap_or(manifest.engine);
+        if let Some(kind) = globals.keystore {
+            manifest.keystore = kind.section(&environment)?;
+        }
         let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
         let base = Layout::base(dir.as_deref(), environment);
         Ok(Self { manifest, base, host: globals.host.clone() })

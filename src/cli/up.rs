@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Wish, environment};
+use super::session::{Wish, environment, keystore_environment};
 use crate::apply::{self, Step};
+use crate::doctor;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::plan::Decision;
@@ -37,6 +38,10 @@ impl Up {
         let _lock = wish.lock().await?;
         let engine = connection.engine.clone();
         let (stack, images) = resolve(wish, engine.as_ref()).await?;
+        // KES, once it runs, asks for itself
+        if engine.pod(stack.manifest.name.as_str()).await?.is_none_or(|pod| !pod.running) {
+            doctor::keystore::require(&stack.manifest, keystore_environment(engine.info())).await?;
+        }
         // What the network must give comes before anything is made: without it there will be no stack.
         for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
             image.obtain(engine.as_ref()).await?;

@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 mod check;
+mod from_environment;
 mod names;
 mod tree;
+
+pub use from_environment::KeystoreKind;
 
 pub use names::{BucketName, StackName};
 

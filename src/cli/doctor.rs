@@ -1,0 +1,57 @@
+//! `kestack doctor`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::Output;
+use super::session::{Wish, environment, keystore_environment};
+use crate::doctor::{self, Finding, State};
+use crate::error::Error;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    healthy: bool,
+    findings: Vec<Finding>,
+}
+
+impl Doctor {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let (manifest, base) = (&wish.manifest, &wish.base);
+        let keystores = keystore_environment(connection.engine.info());
+        let findings = doctor::examine(manifest, base, connection.engine.as_ref(), &environment, keystores).await?;
+        let healthy = !findings.iter().any(Finding::is_bad);
+        output.result(&Report { name: manifest.name.to_string(), healthy, findings }, human);
+        if healthy {
+            return Ok(());
+        }
+        Err(Error::Environment {
+            what: format!("stack '{}' cannot run as it is", manifest.name),
+            hint: "do what is said above, then ask again".into(),
+        })
+    }
+}
+
+fn human(report: &Report) -> String {
+    let mut text = format!("stack '{}'\n", report.name);
+    for Finding { what, state, seen, advice } in &report.findings {
+        let mark = match state {
+            State::Good => "ok  ",
+            State::Warning => "WARN",
+            State::Bad => "BAD ",
+        };
+        let _ = writeln!(text, "  {mark} {what:<12} {seen}");
+        if let Some(advice) = advice {
+            let _ = writeln!(text, "       {:<12} → {}", "", advice.replace('\n', "\n                      "));
+        }
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! The machine, the binaries and the stack's own files.
+
+use jiff::Timestamp;
+use kes_server::keystore::Environment;
+
+use super::keystore::{self, Depth};
+use super::{Finding, State};
+use crate::engine::{Engine, EngineInfo, Env, PodState};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::pki;
+use crate::stack::{Layout, Stack, check_ours};
+use crate::supply::{self, ImageSource};
+
+/// Certificates with less than that are renewed soon.
+const DAYS: i64 = 30;
+
+/// Looks at everything that a stack needs, without changing anything but for a probe in a remote keystore.
+pub async fn examine(
+    manifest: &Manifest,
+    base: &std::path::Path,
+    engine: &dyn Engine,
+    env: &Env<'_>,
+    keystores: Environment,
+) -> Result<Vec<Finding>, Error> {
+    let mut findings = vec![engine_finding(engine.info())];
+    let layout = Layout::new(base, manifest.name.as_str());
+    findings.push(outcome("folder", layout.check_writable(), || layout.root().display().to_string()));
+    let kes = supply::kes(&manifest.kes, env).map_err(Error::from);
+    findings.push(supplied("KES", kes));
+    findings.push(supplied("MinIO", supply::minio(&manifest.minio, engine, env).await.map_err(Error::from)));
+    let pod = engine.pod(manifest.name.as_str()).await?;
+    findings.extend(pod_findings(manifest, engine.info(), pod.as_ref()));
+    findings.extend(stack_findings(manifest, base, pod.as_ref()));
+    let found = keystore::examine(manifest, Depth::Everything, keystores).await;
+    findings.extend(found.unwrap_or_else(|error| vec![failure("keystore", &error)]));
+    Ok(findings)
+}
+
+fn engine_finding(info: &EngineInfo) -> Finding {
+    let rootless = if info.rootless { ", rootless" } else { "" };
+    Finding::good("engine", format!("{} {}{rootless} at {}", info.kind, info.version, info.address))
+}
+
+fn supplied(what: &str, source: Result<ImageSource, Error>) -> Finding {
+    match source {
+        Ok(source) if source.is_local() => Finding::good(what, source.reference()),
+        Ok(source) => Finding::warning(
+            what,
+            format!("{} is not here yet", source.reference()),
+            "`kestack up` fetches or builds it, which takes a while",
+        ),
+        Err(error) => failure(what, &error),
+    }
+}
+
+fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) -> Vec<Finding> {
+    let name = manifest.name.as_str();
+    let mut findings = Vec::new();
+    if let Err(error) = check_ours(name, pod, info) {
+        findings.push(failure("pod", &error));
+    }
+    for container in pod.iter().flat_map(|pod| &pod.containers).filter(|container| !container.running) {
+        let code = container.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+        let seen = format!("{} is {}{code}", container.name, container.status);
+        findings.push(Finding::warning("container", seen, "`kestack logs` says why; `kestack up` starts it"));
+    }
+    findings
+}
+
+fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
+    let stack = match Stack::resolve(manifest.clone(), base, pod) {
+        Ok(stack) => stack,
+        Err(error) => return vec![failure("files", &error)],
+    };
+    let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
+    let ports = outcome("ports", stack.ports.check_free(&held), || {
+        format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoint())
+    });
+    let material = &stack.material;
+    let certificates = [
+        ("ca", &material.authority.cert_pem),
+        ("kes-server", &material.kes.cert_pem),
+        ("minio", &material.minio.cert_pem),
+        ("admin", &material.admin.cert_pem),
+    ];
+    let now = Timestamp::now();
+    let days = certificates.into_iter().map(|(name, pem)| match pki::days_left(pem, now) {
+        Ok(days) if days < DAYS => Finding::warning(
+            "certificate",
+            format!("{name} is valid for {days} more days"),
+            "`kestack up` renews it in time; `kestack status` shows all of them",
+        ),
+        Ok(days) => Finding::good("certificate", format!("{name} is valid for {days} more days")),
+        Err(error) => failure("certificate", &error.into()),
+    });
+    [ports].into_iter().chain(days).collect()
+}
+
+fn outcome(what: &str, result: Result<(), Error>, seen: impl FnOnce() -> String) -> Finding {
+    match result {
+        Ok(()) => Finding::good(what, seen()),
+        Err(error) => failure(what, &error),
+    }
+}
+
+/// An error's first line is what was seen, the rest what to do.
+fn failure(what: &str, error: &Error) -> Finding {
+    let text = error.to_string();
+    let (seen, advice) = text.split_once('\n').unwrap_or((&text, ""));
+    let advice = (!advice.is_empty()).then(|| advice.trim().to_owned());
+    Finding { what: what.into(), state: State::Bad, seen: seen.to_owned(), advice }
+}

@@ -1,0 +1,179 @@
+//! Whether a keystore can do what KES will ask of it: asked by KES's own backend, before anything is started.
+
+use std::time::Duration;
+
+use kes_server::config::{Config, KeyStoreConfig};
+use kes_server::crypto::{Algorithm, Key};
+use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
+use serde_json::Value;
+
+use super::Finding;
+use super::permission::{Call, needed};
+use crate::error::Error;
+use crate::manifest::Manifest;
+
+/// Longest time for all questions together. Azure takes its time to forget the probe.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Names under which containers know the host they run on. From here, that is the loopback.
+const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Reading; and writing only if the stack's key is not there yet and must be made.
+    Needed,
+    /// Everything: a key is created, read, listed and deleted.
+    Everything,
+}
+
+/// Tries the keystore of a manifest. Of a folder there is nothing to ask.
+///
+/// # Errors
+/// If KES would not take the section at all.
+pub async fn examine(manifest: &Manifest, depth: Depth, environment: Environment) -> Result<Vec<Finding>, Error> {
+    if manifest.keystore_is_fs() {
+        return Ok(Vec::new());
+    }
+    let config = section(&manifest.keystore)?;
+    let name = config.display();
+    let questions = ask(&config, manifest, depth, &environment);
+    let answered = tokio::time::timeout(DEADLINE, questions).await;
+    Ok(answered.unwrap_or_else(|_| {
+        let seen = format!("{name} did not answer everything within {} s", DEADLINE.as_secs());
+        vec![Finding::bad("keystore", seen, "see whether it is overloaded, or something between drops packets")]
+    }))
+}
+
+/// Fails with the first thing that keeps KES from working with the keystore.
+///
+/// # Errors
+/// [`Error::Environment`] that names it.
+pub async fn require(manifest: &Manifest, environment: Environment) -> Result<(), Error> {
+    let findings = examine(manifest, Depth::Needed, environment).await?;
+    match findings.into_iter().find(Finding::is_bad) {
+        None => Ok(()),
+        Some(Finding { seen, advice, .. }) => Err(Error::Environment { what: seen, hint: advice.unwrap_or_default() }),
+    }
+}
+
+/// KES's reading of a section, as it is seen from this host.
+fn section(keystore: &Value) -> Result<KeyStoreConfig, Error> {
+    let mut text = keystore.to_string();
+    for name in HOST_NAMES {
+        text = text.replace(&format!("//{name}"), "//127.0.0.1");
+    }
+    let whole = format!("version: v1\nadmin: {{ identity: disabled }}\ntls: {{ key: k, cert: c }}\nkeystore: {text}\n");
+    let config = Config::parse(&whole, &|_| None).map_err(|error| Error::Usage {
+        what: format!("KES does not take the keystore section: {error}"),
+        hint: "correct it in kestack.yaml".into(),
+    })?;
+    Ok(config.keystore)
+}
+
+async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environment: &Environment) -> Vec<Finding> {
+    let name = config.display();
+    let backend = match Backend::connect(config, environment).await {
+        Ok(backend) => backend,
+        Err(error) => return vec![no_connection(&name, &error)],
+    };
+    if let Err(error) = backend.status().await {
+        return vec![no_connection(&name, &error)];
+    }
+    let mut probe = Probe { backend, manifest, findings: vec![Finding::good("keystore", format!("{name} answers"))] };
+    let key = manifest.default_key.as_str();
+    let is_there = match probe.backend.get(key).await {
+        Ok(value) => {
+            probe.stored_key(key, &value);
+            true
+        }
+        Err(KeyStoreError::NotFound) => false,
+        Err(error) => {
+            probe.refused(Call::Get, &error);
+            return probe.findings;
+        }
+    };
+    if depth == Depth::Everything || !is_there {
+        probe.write().await;
+    }
+    probe.list().await;
+    probe.findings
+}
+
+fn no_connection(name: &str, error: &KeyStoreError) -> Finding {
+    match error {
+        KeyStoreError::Unreachable(why) => Finding::bad(
+            "keystore",
+            format!("{name} cannot be reached: {why}"),
+            "check the endpoint, the network and, for Vault, that it is unsealed",
+        ),
+        other => Finding::bad(
+            "keystore",
+            format!("{name} does not let KES in: {other}"),
+            "check the credentials and the TLS files of the keystore section",
+        ),
+    }
+}
+
+/// A keystore that answers.
+struct Probe<'a> {
+    backend: Backend,
+    manifest: &'a Manifest,
+    findings: Vec<Finding>,
+}
+
+impl Probe<'_> {
+    fn refused(&mut self, call: Call, error: &KeyStoreError) {
+        let seen = format!("the keystore does not let KES {}: {error}", call.verb());
+        let advice = format!("grant {}", needed(&self.manifest.keystore, call));
+        // a stack works without listing, and without deleting
+        self.findings.push(match call {
+            Call::Create | Call::Get => Finding::bad("keystore", seen, advice),
+            Call::List | Call::Delete => Finding::warning("keystore", seen, advice),
+        });
+    }
+
+    fn stored_key(&mut self, name: &str, value: &[u8]) {
+        self.findings.push(match Key::decode(value) {
+            Ok(key) => Finding::good("key", format!("'{name}' is there, {}", key.algorithm())),
+            Err(error) => Finding::bad(
+                "key",
+                format!("'{name}' is in the keystore but is no key of KES: {error}"),
+                "choose another name under `keys:`, or restore the entry",
+            ),
+        });
+    }
+
+    /// Makes a key that nobody uses, reads it, and removes it.
+    async fn write(&mut self) {
+        let mut id = [0; 8];
+        let made = aws_lc_rs::rand::fill(&mut id).ok().and_then(|()| Key::generate(Algorithm::preferred(), "").ok());
+        let Some(key) = made else { return };
+        let name = format!("kestack-probe-{}", hex::encode(id));
+        let value = key.encode();
+        if let Err(error) = self.backend.create(&name, &value).await {
+            return self.refused(Call::Create, &error);
+        }
+        match self.backend.get(&name).await {
+            Ok(read) if *read == *value => self.findings.push(Finding::good("keystore", "a key was stored and read")),
+            Ok(_) => self.findings.push(Finding::bad(
+                "keystore",
+                "a key reads back differently from how it was stored",
+                "do not use this keystore",
+            )),
+            Err(error) => self.refused(Call::Get, &error),
+        }
+        if let Err(error) = self.backend.delete(&name).await {
+            self.refused(Call::Delete, &error);
+            let seen = format!("the probe '{name}' is still in the keystore");
+            self.findings.push(Finding::warning("keystore", seen, "remove it"));
+        }
+    }
+
+    async fn list(&mut self) {
+        match self.backend.list("").await {
+            Ok(names) => self.findings.push(Finding::good("keystore", format!("{} names are listed", names.len()))),
+            Err(error) => self.refused(Call::List, &error),
+        }
+    }
+}
