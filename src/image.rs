@@ -18,9 +18,12 @@ mod cache;
 mod elf;
 mod layer;
 mod pause;
+mod program;
 
 #[cfg(test)]
 pub(crate) use elf::tests::static_executable;
+pub use program::{program_of, program_reference};
+
 use layer::{BLOCK, header, padding};
 
 /// Bytes read from the binary at a time while the archive is sent.
@@ -75,6 +78,12 @@ pub enum ImageError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// The file is no program.
+    #[error("'{}' is not executable\n  make it so with `chmod +x`, or name another", path.display())]
+    NotExecutable {
+        /// The file.
+        path: PathBuf,
     },
     /// The binary cannot run in an image that holds nothing else.
     #[error("'{}' {why}\n  an image is made of it alone, so it must be a static Linux executable for this machine", path.display())]
@@ -192,7 +201,7 @@ async fn read_chunk(path: &Path, at: u64, size: u64) -> io::Result<Bytes> {
 fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<(String, u64), ImageError> {
     let read = |source| ImageError::Read { path: recipe.binary.clone(), source };
     let stamp = cache::Stamp::of(&recipe.binary).map_err(read)?;
-    if let Some(layer) = cache.and_then(|folder| cache::recall(folder, recipe, &stamp)) {
+    if let Some(layer) = cache.and_then(|folder| cache::recall(folder, &kept(recipe), &recipe.binary, &stamp)) {
         return Ok((layer, stamp.size));
     }
     elf::check(&recipe.binary)
@@ -201,9 +210,14 @@ fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<(String, u64),
     let binary = std::fs::File::open(&recipe.binary).map_err(read)?;
     let layer = layer::digest(recipe.name, binary, stamp.size).map_err(read)?;
     if let Some(folder) = cache {
-        cache::remember(folder, recipe, &stamp, &layer);
+        cache::remember(folder, &kept(recipe), &recipe.binary, &stamp, &layer);
     }
     Ok((layer, stamp.size))
+}
+
+/// What a layer's digest is remembered as: the program's name stands in the layer.
+fn kept(recipe: &ImageRecipe) -> String {
+    format!("layer-{}", recipe.name)
 }
 
 fn identity(name: &str, configuration: &[u8]) -> ImageIdentity {

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kestack::cli::{self, Cli};
+use kestack::cli::{self, Cli, Part};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -21,18 +22,27 @@ async fn run(cli: &Cli) -> Result<(), kestack::Error> {
 }
 
 fn main() -> ExitCode {
+    if let Some(part) = Part::asked_for(std::env::args_os()) {
+        return finish(Builder::new_current_thread(), part.run());
+    }
     let cli = Cli::parse();
     let level = if cli.verbose() { "kestack=debug" } else { "kestack=warn" };
     let filter = EnvFilter::try_from_env("KESTACK_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(2);
+    finish(threads, run(&cli))
+}
+
+fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), kestack::Error>>) -> ExitCode {
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("no runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(&cli)) {
+    match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::report(&error);

@@ -11,12 +11,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::engine::{Engine, EngineError, Env};
+use crate::engine::{Engine, EngineError, EngineInfo, Env};
 use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
 use crate::manifest::{KesSection, MinioSection};
 
 mod binary;
 mod module;
+mod program;
 
 use binary::Search;
 use module::GoBuild;
@@ -52,7 +53,16 @@ enum Way {
     },
     Pull(String),
     Build(GoBuild),
+    /// A program that is run as it is.
+    Program(PathBuf),
+    /// The module, built into a program that is run as it is.
+    Make(GoBuild),
 }
+
+/// What is looked for as `kes`.
+const KES: Search = Search { name: "kes", setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
+/// What is looked for as `minio`.
+const MINIO: Search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +76,11 @@ pub enum SupplyError {
         #[source]
         source: ImageError,
     },
+    /// The manifest names an image, and the engine has none.
+    #[error(
+        "{0} in kestack.yaml names an image, but the process engine runs programs\n  name one with `{1}`, or choose another engine"
+    )]
+    NoImages(&'static str, &'static str),
     /// No source has it.
     #[error("no {what} to be had; tried\n  {}\n{advice}", tried.join("\n  "))]
     Exhausted {
@@ -76,6 +91,9 @@ pub enum SupplyError {
         /// What to do.
         advice: &'static str,
     },
+    /// A program went away while it was about to be used.
+    #[error("'{}' is gone\n  run the command again: it is looked for anew", .0.display())]
+    Gone(PathBuf),
     /// The image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -101,16 +119,29 @@ const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or nam
 ///
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used, or nothing is found.
-pub fn kes(section: &KesSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+pub fn kes(section: &KesSection, engine: &EngineInfo, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    if engine.has_containers() {
+        return kes_without_engine(section, env);
+    }
+    match &section.image {
+        Some(_) => Err(SupplyError::NoImages("kes.image", KES.setting)),
+        None => program::kes(&KES, section.binary.as_ref(), env),
+    }
+}
+
+/// Decides where the image of KES comes from; no engine needs to be asked.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or nothing is found.
+pub fn kes_without_engine(section: &KesSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
     if let Some(image) = &section.image {
         return Ok(ImageSource::named(image));
     }
-    let search = Search { name: "kes", setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
     let mut tried = Vec::new();
-    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+    if let Some(source) = from_named_binary(&KES, section.binary.as_deref(), env)? {
         return Ok(source);
     }
-    from_found_binary(&search, env, &mut tried).ok_or(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
+    from_found_binary(&KES, env, &mut tried).ok_or(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
 }
 
 /// Decides where the MinIO image comes from. The engine is asked what it has; nothing is changed.
@@ -118,17 +149,22 @@ pub fn kes(section: &KesSection, env: &Env<'_>) -> Result<ImageSource, SupplyErr
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used, or the engine does not answer.
 pub async fn minio(section: &MinioSection, engine: &dyn Engine, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    if !engine.info().has_containers() {
+        return match &section.image {
+            Some(_) => Err(SupplyError::NoImages("minio.image", MINIO.setting)),
+            None => program::minio(&MINIO, section.binary.as_ref(), env),
+        };
+    }
     if let Some(image) = &section.image {
         return Ok(ImageSource::named(image));
     }
-    let search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
-    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+    if let Some(source) = from_named_binary(&MINIO, section.binary.as_deref(), env)? {
         return Ok(source);
     }
     if let Some(source) = from_store(engine).await? {
         return Ok(source);
     }
-    Ok(from_found_binary(&search, env, &mut Vec::new()).unwrap_or_else(|| from_network(env)))
+    Ok(from_found_binary(&MINIO, env, &mut Vec::new()).unwrap_or_else(|| from_network(env)))
 }
 
 /// Decides where the MinIO image comes from without an engine to ask: what is named, a binary that is found, else the
@@ -140,11 +176,10 @@ pub fn minio_without_engine(section: &MinioSection, env: &Env<'_>) -> Result<Ima
     if let Some(image) = &section.image {
         return Ok(ImageSource::named(image));
     }
-    let search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
-    if let Some(source) = from_named_binary(&search, section.binary.as_deref(), env)? {
+    if let Some(source) = from_named_binary(&MINIO, section.binary.as_deref(), env)? {
         return Ok(source);
     }
-    let found = from_found_binary(&search, env, &mut Vec::new());
+    let found = from_found_binary(&MINIO, env, &mut Vec::new());
     Ok(found.unwrap_or_else(|| ImageSource::named(OFFICIAL)))
 }
 
@@ -245,9 +280,9 @@ impl ImageSource {
     /// True if the image can be had without the network.
     pub fn is_local(&self) -> bool {
         self.ways.iter().all(|way| match way {
-            Way::Present | Way::Compose { .. } => true,
+            Way::Present | Way::Compose { .. } | Way::Program(_) => true,
             Way::Pull(_) => false,
-            Way::Build(build) => build.is_done(),
+            Way::Build(build) | Way::Make(build) => build.is_done(),
         })
     }
 
@@ -276,6 +311,8 @@ impl ImageSource {
     async fn by(&self, way: &Way, engine: &dyn Engine) -> Result<(), SupplyError> {
         match way {
             Way::Present => Ok(()),
+            Way::Program(path) => Err(SupplyError::Gone(path.clone())),
+            Way::Make(build) => Ok(build.run().await.map(drop)?),
             Way::Compose { recipe, cache } => Ok(engine.load_image(compose(recipe, None, cache.as_deref())?).await?),
             Way::Pull(from) => self.pull(from, engine).await,
             Way::Build(build) => {
@@ -318,9 +355,10 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Present => f.write_str("present"),
+            Self::Program(path) => write!(f, "{}", path.display()),
             Self::Compose { recipe, .. } => write!(f, "composed from {}", recipe.binary.display()),
             Self::Pull(from) => write!(f, "pulled from {from}"),
-            Self::Build(_) => write!(f, "built from the Go module {}", module::MODULE),
+            Self::Build(_) | Self::Make(_) => write!(f, "built from the Go module {}", module::MODULE),
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum TemplateError {
 /// What the configuration of KES depends on.
 #[derive(Debug, Serialize)]
 pub struct KesConfigContext {
-    /// Address to listen on, in the pod.
+    /// Address to listen on.
     pub address: String,
     /// Identity of the stack's admin.
     pub admin: String,
@@ -44,7 +44,7 @@ pub struct KesConfigContext {
     pub identities: Vec<String>,
     /// Keys that shall exist.
     pub keys: Vec<String>,
-    /// The keystore section, as the user wrote it.
+    /// The keystore section, as KES shall read it.
     pub keystore: Value,
 }
 
@@ -71,26 +71,14 @@ pub struct MinioEnvContext {
 /// Where MinIO finds what its environment file names.
 #[derive(Debug, Clone, Serialize)]
 pub struct MinioPaths {
-    /// The drive.
-    pub drive: String,
+    /// The drive; `None` if it stands among the server's arguments.
+    pub drive: Option<String>,
     /// Client certificate towards KES.
     pub cert: String,
     /// Its key; `None` if another part of the environment names it.
     pub key: Option<String>,
     /// Certificate authority of KES.
     pub ca: String,
-}
-
-impl MinioPaths {
-    /// In a container of a stack.
-    pub(crate) fn in_container() -> Self {
-        Self {
-            drive: "/mnt/minio".into(),
-            cert: "/certs/minio-kes.cert".into(),
-            key: Some("/certs/minio-kes.key".into()),
-            ca: "/certs/ca.cert".into(),
-        }
-    }
 }
 
 /// Where KES finds its certificate, and what its configuration says of itself.
@@ -106,19 +94,8 @@ pub struct KesPlace<'a> {
     pub cache: bool,
 }
 
-/// In a container of a stack.
-const IN_CONTAINER: KesPlace<'_> = KesPlace {
-    origin: "kestack: `kestack up` writes it anew",
-    tls_key: "/certs/kes-server.key",
-    tls_cert: "/certs/kes-server.cert",
-    cache: false,
-};
-
 const KES: &str = "kes/config.yaml.tera";
 const MINIO: &str = "minio/env.tera";
-
-/// Folder of the fs keystore in the container.
-pub const KEYS_FOLDER: &str = "/mnt/keys";
 
 /// Variables that make the stack what it is.
 const RESERVED: [&str; 6] = [
@@ -130,25 +107,11 @@ const RESERVED: [&str; 6] = [
     "MINIO_CONSOLE_ADDRESS",
 ];
 
-/// Renders `kes-config.yaml` for a container of a stack.
-pub fn render_kes_config(values: &KesConfigContext) -> Result<Zeroizing<String>, TemplateError> {
-    let mut keystore = values.keystore.clone();
-    if let Some(fs) = keystore.get_mut("fs") {
-        *fs = serde_json::json!({ "path": KEYS_FOLDER });
-    }
-    render_kes_config_at(values, &keystore, &IN_CONTAINER)
-}
-
-/// Renders `kes-config.yaml` for any place; `keystore` as KES shall read it there. Variables of the environment that
-/// it names count as set.
-pub(crate) fn render_kes_config_at(
-    values: &KesConfigContext,
-    keystore: &Value,
-    place: &KesPlace<'_>,
-) -> Result<Zeroizing<String>, TemplateError> {
+/// Renders `kes-config.yaml`. Variables of the environment that its keystore section names count as set.
+pub fn render_kes_config(values: &KesConfigContext, place: &KesPlace<'_>) -> Result<Zeroizing<String>, TemplateError> {
     let mut context = context(KES, values)?;
     // as text: a map's order in the template engine is not fixed, and a changed file restarts its reader
-    context.insert("keystore", &keystore.to_string());
+    context.insert("keystore", &values.keystore.to_string());
     context.insert("place", place);
     let text = render(KES, include_str!("../templates/kes/config.yaml.tera"), &context)?;
     Config::parse(&text, &|name| Some(name.to_owned()))?;
@@ -263,11 +226,27 @@ mod tests {
     }
 
     fn minio(env: &[(&str, &str)]) -> MinioEnvContext {
+        minio_on(Some("/mnt/minio"), env)
+    }
+
+    const PLACE: KesPlace<'_> = KesPlace {
+        origin: "a test",
+        tls_key: "/certs/kes-server.key",
+        tls_cert: "/certs/kes-server.cert",
+        cache: false,
+    };
+
+    fn minio_on(drive: Option<&str>, env: &[(&str, &str)]) -> MinioEnvContext {
         MinioEnvContext {
             root_user: "user".into(),
             root_password: Zeroizing::new("pass word#1=".into()),
             kes_endpoint: "https://127.0.0.1:7373".into(),
-            paths: MinioPaths::in_container(),
+            paths: MinioPaths {
+                drive: drive.map(str::to_owned),
+                cert: "/certs/minio-kes.cert".into(),
+                key: Some("/certs/minio-kes.key".into()),
+                ca: "/certs/ca.cert".into(),
+            },
             default_key: "one".into(),
             console_redirect: Some("http://127.0.0.1:9".into()),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -276,10 +255,10 @@ mod tests {
 
     #[test]
     fn the_rendered_configuration_is_what_was_meant() {
-        let text = render_kes_config(&kes(json!({ "fs": { "path": "/host/keys" } }))).unwrap();
+        let text = render_kes_config(&kes(json!({ "fs": { "path": "/mnt/keys" } })), &PLACE).unwrap();
         let config = Config::parse(&text, &|_| None).unwrap();
         assert_eq!(config.keys, ["one", "two"]);
-        assert_eq!(config.keystore, kes_server::config::KeyStoreConfig::Fs { path: KEYS_FOLDER.into() });
+        assert_eq!(config.keystore, kes_server::config::KeyStoreConfig::Fs { path: "/mnt/keys".into() });
         let minio = kes_server::auth::Identity::new("c0".repeat(32));
         for (path, allowed) in [
             ("/v1/key/create/a", true),
@@ -298,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_keystore_that_kes_refuses_is_an_error_here() {
-        let error = render_kes_config(&kes(json!({ "fs": {}, "vault": { "endpoint": "x" } }))).unwrap_err();
+        let error = render_kes_config(&kes(json!({ "fs": {}, "vault": { "endpoint": "x" } })), &PLACE).unwrap_err();
         assert!(error.to_string().contains("more than once keystore specified"), "{error}");
     }
 
@@ -308,6 +287,9 @@ mod tests {
         let read = parse_env(&text);
         assert_eq!(read["MINIO_ROOT_PASSWORD"], "pass word#1=");
         assert_eq!(read["MINIO_KMS_KES_KEY_NAME"], "one");
+        assert_eq!(read["MINIO_VOLUMES"], "/mnt/minio");
+        let without = render_minio_env(&minio_on(None, &[])).unwrap();
+        assert!(!without.contains("MINIO_VOLUMES"), "the drive is an argument");
         assert_eq!(read["MINIO_SITE_NAME"], "a=b # c");
         assert_eq!(read["MINIO_BROWSER_REDIRECT_URL"], "http://127.0.0.1:9");
         assert_eq!(parse_env("export A=\"x y\"\r\n#B=1\n C='d'\n")["A"], "x y");

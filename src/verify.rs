@@ -150,7 +150,7 @@ async fn revoked(
 
 /// Puts a configuration of KES into force that lists MinIO's identity, or does not, and waits until KES says so.
 async fn permit(stack: &Stack, context: &Context, minio: &Identity, allowed: bool) -> Result<(), Error> {
-    let text = kes_config(stack, allowed)?;
+    let text = kes_config(stack, context.engine.info(), allowed)?;
     let path = stack.layout.kes_config();
     // In place: the container has this very file mounted, a renamed one would not reach it.
     std::fs::write(&path, text.as_bytes()).map_err(Error::file("write", &path))?;

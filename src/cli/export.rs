@@ -84,7 +84,7 @@ impl Machine {
         let at = self.at.as_ref().unwrap_or(&folder);
         let name = wish.manifest.name.to_string();
         let images = Images {
-            kes: supply::kes(&wish.manifest.kes, &environment)?,
+            kes: supply::kes_without_engine(&wish.manifest.kes, &environment)?,
             minio: supply::minio_without_engine(&wish.manifest.minio, &environment)?,
         };
         let deployment = Deployment::resolve(

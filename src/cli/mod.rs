@@ -18,6 +18,7 @@ mod key;
 mod logs;
 mod output;
 mod plan;
+mod process;
 mod reset;
 mod session;
 mod status;
@@ -25,6 +26,7 @@ mod up;
 mod verify;
 
 use output::Output;
+pub use process::Part;
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]

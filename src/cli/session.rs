@@ -62,7 +62,9 @@ impl Wish {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Error> {
-        let wish = EngineWish { kind: self.manifest.engine, host: self.host.clone(), env: &environment };
+        let layout = self.layout();
+        let wish =
+            EngineWish { kind: self.manifest.engine, host: self.host.clone(), env: &environment, stack: layout.root() };
         Ok(discover::connect(&wish).await?)
     }
 

@@ -61,7 +61,7 @@ pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     check_ours(&name, pod.as_ref(), engine.info())?;
     wish.layout().check_writable()?;
     let images = Images {
-        kes: supply::kes(&wish.manifest.kes, &environment)?,
+        kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
     let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;

@@ -3,9 +3,10 @@
 //! `--host` or `KESTACK_HOST`, then `CONTAINER_HOST`, then `DOCKER_HOST` name a socket; what is named is used or
 //! complained about, never passed over. Then rootless Podman's socket, rootful Podman's, a Podman service that we start
 //! ourselves, and Docker's socket (containers.md §6). Podman comes first wherever it is installed, served or not: what a
-//! stack was brought up with is found again, whichever daemons happen to run.
+//! stack was brought up with is found again, whichever daemons happen to run. Where there is none, the servers are
+//! processes of this host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::geteuid;
@@ -17,6 +18,7 @@ use super::{Engine, EngineError, hint};
 use crate::manifest::EngineKind;
 
 mod found;
+mod processes;
 
 use found::{Found, ask};
 
@@ -30,7 +32,8 @@ const ADVICE: &str = "do one of these:\n  \
     systemctl --user enable --now podman.socket       # rootless\n  \
     sudo systemctl enable --now podman.socket         # as root\n  \
     sudo systemctl enable --now docker                # or Docker\n  \
-    name a socket: --host unix:///path/podman.sock";
+    name a socket: --host unix:///path/podman.sock\n  \
+    do without: --engine process";
 
 /// An engine that answers.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct EngineWish<'a> {
     pub host: Option<String>,
     /// The environment.
     pub env: &'a Env<'a>,
+    /// Folder of the stack; the process engine keeps its records there.
+    pub stack: &'a Path,
 }
 
 /// Finds an engine and connects to it.
@@ -57,14 +62,15 @@ pub struct EngineWish<'a> {
 /// # Errors
 /// [`EngineError::NotFound`] with every place tried, why it did not do, and what to do.
 pub async fn connect(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    if wish.kind == EngineKind::Process {
-        return Err(EngineError::NotFound(
-            "engine 'process' is not supported yet\n  say `engine: podman` or `engine: docker`, or leave it out".into(),
-        ));
+    if let Some(connection) = processes::chosen(wish)? {
+        return Ok(connection);
     }
     match named(wish) {
         Some((name, value)) => at(&name, &value, wish.kind).await,
-        None => first_of(wish, podman_places(wish.env), docker_places(wish.env)).await,
+        None => match first_of(wish, podman_places(wish.env), docker_places(wish.env)).await {
+            Err(error) => processes::instead_of(error, wish),
+            found => found,
+        },
     }
 }
 
@@ -191,7 +197,8 @@ mod tests {
 
     async fn refusal(kind: EngineKind, host: Option<&str>, variables: &[(&str, &str)]) -> String {
         let env = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let wish = EngineWish { kind, host: host.map(str::to_owned), env: &env };
+        let stack = Path::new("/nonexistent/stack");
+        let wish = EngineWish { kind, host: host.map(str::to_owned), env: &env, stack };
         connect(&wish).await.unwrap_err().to_string()
     }
 
@@ -209,7 +216,8 @@ mod tests {
     async fn podman_is_known_by_the_head_of_its_ping() {
         let engine = FakeEngine::start(|_| Reply::Answer(200, "OK"));
         let env = |name: &str| (name == "CONTAINER_HOST").then(|| format!("unix://{}", engine.socket().display()));
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env };
+        let stack = Path::new("/nonexistent/stack");
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack };
         let connection = connect(&wish).await.unwrap();
         assert_eq!(connection.engine.info().version, "4.3.1");
         assert_eq!(connection.engine.info().rootless, !geteuid().is_root());
@@ -238,7 +246,13 @@ mod tests {
             });
             let env = |_: &str| None;
             let host = engine.socket().to_str().map(str::to_owned);
-            let connection = connect(&EngineWish { kind: EngineKind::Docker, host, env: &env }).await;
+            let connection = connect(&EngineWish {
+                kind: EngineKind::Docker,
+                host,
+                env: &env,
+                stack: Path::new("/nonexistent/stack"),
+            })
+            .await;
             let Some(spoken) = spoken else {
                 assert!(connection.unwrap_err().to_string().contains("20.10 or later"));
                 continue;
@@ -257,7 +271,8 @@ mod tests {
     #[tokio::test]
     async fn every_place_tried_is_listed() {
         let env = |name: &str| (name == "PATH" || name == "XDG_RUNTIME_DIR").then(|| "/nonexistent".to_owned());
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env };
+        let stack = Path::new("/nonexistent/stack");
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack };
         // The others may really answer on the host of this test.
         let absent = |mut places: Places| {
             places.retain(|(_, path)| path.starts_with("/nonexistent"));
@@ -269,11 +284,6 @@ mod tests {
         assert!(text.contains("rootless Docker, /nonexistent/docker.sock"), "{text}");
         assert!(text.contains("`podman` is not in PATH"), "{text}");
         assert!(text.contains("install Podman"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn engines_to_come_are_refused_by_name() {
-        assert!(refusal(EngineKind::Process, None, &[]).await.contains("not supported yet"));
     }
 
     #[test]

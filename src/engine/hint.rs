@@ -111,7 +111,7 @@ pub(super) fn taken_port(message: &str) -> Option<u16> {
     before.rsplit(':').next()?.parse().ok()
 }
 
-fn port_hint(port: u16) -> String {
+pub(super) fn port_hint(port: u16) -> String {
     let other = "or choose another port in kestack.yaml (0 takes a free one)";
     match listener::of_port(port) {
         Some(holder) if holder.program == "podman" => format!(

@@ -22,6 +22,7 @@ mod hint;
 pub(crate) mod host;
 mod listener;
 mod podman;
+pub mod process;
 mod service;
 mod transport;
 
@@ -39,7 +40,7 @@ pub const LABEL_VERSION: &str = "io.kestack.version";
 /// Which engine answers, and how.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
-    /// `podman` or `docker`, later `process`.
+    /// `podman`, `docker` or `process`.
     pub kind: &'static str,
     /// The engine's own version, for example `4.3.1`.
     pub version: String,
@@ -53,17 +54,23 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
-    /// The call of the engine's own program by which a user removes a pod.
+    /// True if servers run in containers; else they are processes of this host, with its paths and ports.
+    pub fn has_containers(&self) -> bool {
+        self.kind != process::KIND
+    }
+
+    /// The call by which a user removes a pod without kestack's help, where there is one.
     pub fn removal_of(&self, pod: &str) -> String {
         match self.kind {
             "docker" => format!("docker rm --force {pod}-infra"),
+            process::KIND => format!("kestack down --name {pod} --engine process"),
             _ => format!("podman pod rm --force {pod}"),
         }
     }
 }
 
 /// A pod: a shared network namespace with published ports.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct PodSpec {
     /// Name of the pod, equal to the stack's.
     pub name: String,
@@ -86,7 +93,7 @@ pub struct PortMapping {
 
 /// A container inside a pod. Always uid and gid 1000, read-only root, `no-new-privileges`, all capabilities
 /// dropped but those named (design.md D6c).
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ContainerSpec {
     /// Name of the container.
     pub name: String,
@@ -109,7 +116,7 @@ pub struct ContainerSpec {
 }
 
 /// A bind mount of a host file or folder.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Mount {
     /// Absolute path on the host; must exist.
     pub source: PathBuf,

@@ -2,8 +2,8 @@
 
 use super::{Deployment, Export, PUBLIC, file};
 use crate::error::Error;
-use crate::stack::{minio_env_at, ports};
-use crate::template::{self, MinioPaths};
+use crate::stack::{View, minio_env_at, ports};
+use crate::template;
 
 const COMPOSE: &str = "export/compose/compose.yaml.tera";
 
@@ -21,7 +21,7 @@ pub fn compose(deployment: &Deployment) -> Result<Export, Error> {
     let env = minio_env_at(
         &deployment.stack,
         &format!("https://kes-server:{}", ports::KES_PORT),
-        MinioPaths::in_container(),
+        View::in_containers().minio_paths(),
     )?;
     for file in export.files.iter_mut().filter(|file| file.path == path) {
         file.content = env.as_bytes().to_vec().into();

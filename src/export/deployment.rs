@@ -14,7 +14,7 @@ use crate::image::Archive;
 use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{FileResource, Owner};
 use crate::stack::keystore;
-use crate::stack::{Layout, Material, Ports, Stack};
+use crate::stack::{Layout, Material, Ports, Stack, View};
 use crate::supply::ImageSource;
 use crate::template;
 
@@ -128,7 +128,7 @@ impl Deployment {
     pub(super) fn export(&self, target: &'static str) -> Result<Export, Error> {
         self.check()?;
         let owner = Owner::Container { id: self.is_root().then_some(CONTAINER_ID) };
-        let mut files = self.stack.files(owner)?;
+        let mut files = self.stack.files(owner, &View::in_containers())?;
         files.push(file(self.stack.layout.exported(), &format!("{}\n", json!({ "target": target })), PUBLIC));
         Ok(Export {
             target,
@@ -218,9 +218,10 @@ impl Deployment {
             })
             .collect::<Vec<_>>()
         };
+        let view = View::in_containers();
         [
-            self.container("kes-server", &self.stack.kes_spec(kes.reference()), kes, ports(true)),
-            self.container("minio-server", &self.stack.minio_spec(minio.reference()), minio, ports(false)),
+            self.container("kes-server", &self.stack.kes_spec(kes.reference(), &view), kes, ports(true)),
+            self.container("minio-server", &self.stack.minio_spec(minio.reference(), &view), minio, ports(false)),
         ]
     }
 

@@ -1,7 +1,7 @@
 //! `export systemd`: KES and MinIO as units on bare metal. Private keys reach them as credentials of systemd, those of
 //! the keystore as an environment file that only root reads; locked memory needs one capability and no `setcap`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -10,7 +10,7 @@ use super::{Deployment, Export, PUBLIC, SCRIPT, SECRET, file, quoted};
 use crate::error::Error;
 use crate::resource::{FileResource, Owner};
 use crate::stack::keystore::{self, Credential};
-use crate::stack::minio_env_at;
+use crate::stack::{minio_env_at, ports};
 use crate::template::{self, KesConfigContext, KesPlace, MinioPaths};
 
 const KES: &str = "export/systemd/kes.service.tera";
@@ -46,7 +46,7 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
         files.push(file(deployment.path(name), &rendered, mode));
     }
     files.push(file(deployment.path("kes-config.yaml"), &kes_config(deployment, &section)?, PUBLIC));
-    let kes = format!("https://{}", SocketAddr::new(reachable(stack.ports.host), stack.ports.kes));
+    let kes = format!("https://{}", SocketAddr::new(ports::reachable(stack.ports.host), stack.ports.kes));
     files.push(file(deployment.path("minio.env"), &minio_env_at(stack, &kes, minio_paths())?, SECRET));
     files.extend(certificates(deployment));
     files.extend(keystore_files(deployment)?);
@@ -144,21 +144,12 @@ fn kes_config(deployment: &Deployment, section: &Value) -> Result<Zeroizing<Stri
         tls_cert: "/etc/kes/kes-server.cert",
         cache: true,
     };
-    Ok(template::render_kes_config_at(&values, section, &place)?)
-}
-
-/// Where a server that listens on `host` is reached from this machine.
-fn reachable(host: IpAddr) -> IpAddr {
-    match host {
-        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        host => host,
-    }
+    Ok(template::render_kes_config(&values, &place)?)
 }
 
 fn minio_paths() -> MinioPaths {
     MinioPaths {
-        drive: DRIVE.into(),
+        drive: Some(DRIVE.into()),
         cert: format!("{ETC}/minio-kes.cert"),
         // a credential, whose folder only the unit knows
         key: None,

@@ -1,4 +1,4 @@
-//! Remembers the layer digest of a binary by what `stat` says of it, so that an unchanged one is not read again.
+//! Remembers digests made of a binary by what `stat` says of it, so that an unchanged one is not read again.
 //!
 //! It is only a cache: whatever is missing, broken or cannot be written costs a fraction of a second.
 
@@ -10,8 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-
-use super::ImageRecipe;
 
 /// A file changed this recently may change again without its time changing.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -29,7 +27,7 @@ pub(super) struct Stamp {
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     stamp: Stamp,
-    layer: String,
+    digest: String,
 }
 
 impl Stamp {
@@ -53,20 +51,20 @@ impl Stamp {
     }
 }
 
-/// The digest of the recipe's layer, if its binary is the one that was digested.
-pub(super) fn recall(folder: &Path, recipe: &ImageRecipe, stamp: &Stamp) -> Option<String> {
-    let entry: Entry = serde_json::from_slice(&fs::read(place(folder, recipe)).ok()?).ok()?;
-    (entry.stamp == *stamp).then_some(entry.layer)
+/// The digest of `what` is made of the binary, if that is the one that was digested.
+pub(super) fn recall(folder: &Path, what: &str, binary: &Path, stamp: &Stamp) -> Option<String> {
+    let entry: Entry = serde_json::from_slice(&fs::read(place(folder, what, binary)).ok()?).ok()?;
+    (entry.stamp == *stamp).then_some(entry.digest)
 }
 
-/// Remembers the digest of the recipe's layer.
-pub(super) fn remember(folder: &Path, recipe: &ImageRecipe, stamp: &Stamp, layer: &str) {
+/// Remembers the digest of `what` is made of the binary.
+pub(super) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, digest: &str) {
     if !stamp.settled() {
         return;
     }
-    let entry = Entry { stamp: stamp.clone(), layer: layer.to_owned() };
-    if let Err(error) = write(folder, &place(folder, recipe), &entry) {
-        tracing::debug!(%error, "the digest of an image layer is not remembered");
+    let entry = Entry { stamp: stamp.clone(), digest: digest.to_owned() };
+    if let Err(error) = write(folder, &place(folder, what, binary), &entry) {
+        tracing::debug!(%error, "a digest is not remembered");
     }
 }
 
@@ -78,19 +76,19 @@ fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
     Ok(())
 }
 
-fn place(folder: &Path, recipe: &ImageRecipe) -> PathBuf {
-    let path = digest(&SHA256, recipe.binary.as_os_str().as_encoded_bytes());
-    folder.join(format!("layer-{}-{}.json", recipe.name, hex::encode(path)))
+fn place(folder: &Path, what: &str, binary: &Path) -> PathBuf {
+    let path = digest(&SHA256, binary.as_os_str().as_encoded_bytes());
+    folder.join(format!("digest-{what}-{}.json", hex::encode(path)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn recipe(folder: &Path) -> ImageRecipe {
+    fn binary(folder: &Path) -> PathBuf {
         let binary = folder.join("binary");
         fs::write(&binary, "content").unwrap();
-        ImageRecipe { name: "kes", binary }
+        binary
     }
 
     fn settled(stamp: &Stamp) -> Stamp {
@@ -100,29 +98,29 @@ mod tests {
     #[test]
     fn remembers_by_stamp() {
         let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(folder.path());
-        let stamp = settled(&Stamp::of(&recipe.binary).unwrap());
-        remember(folder.path(), &recipe, &stamp, "abc");
-        assert_eq!(recall(folder.path(), &recipe, &stamp).as_deref(), Some("abc"));
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        remember(folder.path(), "layer", &binary, &stamp, "abc");
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp).as_deref(), Some("abc"));
         let touched = Stamp { modified: (1, 1), ..stamp };
-        assert_eq!(recall(folder.path(), &recipe, &touched), None);
+        assert_eq!(recall(folder.path(), "layer", &binary, &touched), None);
     }
 
     #[test]
     fn a_file_just_written_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(folder.path());
-        let stamp = Stamp::of(&recipe.binary).unwrap();
-        remember(folder.path(), &recipe, &stamp, "abc");
-        assert_eq!(recall(folder.path(), &recipe, &stamp), None);
+        let binary = binary(folder.path());
+        let stamp = Stamp::of(&binary).unwrap();
+        remember(folder.path(), "layer", &binary, &stamp, "abc");
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp), None);
     }
 
     #[test]
     fn a_broken_entry_is_no_entry() {
         let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(folder.path());
-        let stamp = settled(&Stamp::of(&recipe.binary).unwrap());
-        fs::write(place(folder.path(), &recipe), "{").unwrap();
-        assert_eq!(recall(folder.path(), &recipe, &stamp), None);
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        fs::write(place(folder.path(), "layer", &binary), "{").unwrap();
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp), None);
     }
 }

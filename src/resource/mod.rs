@@ -80,7 +80,7 @@ pub enum Owner {
     Caller,
     /// The uid and gid that the containers' processes have, as the host sees them.
     Container {
-        /// User and group number; `None` where the caller already is that user (rootless `keep-id`).
+        /// User and group number; `None` where the caller already is that user (rootless `keep-id`, processes).
         id: Option<u32>,
     },
 }

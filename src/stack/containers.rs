@@ -1,21 +1,14 @@
 //! The pod and the two containers of a stack, with their digests.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Images, Stack, keystore, ports};
+use super::view::{View, shown};
+use super::{Images, Stack, keystore};
 use crate::digest;
 use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec};
 use crate::error::Error;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
-
-/// Paths inside the containers, as in the documented procedure.
-const CERTS: &str = "/certs";
-pub(super) const KEYSTORE_FILES: &str = "/certs/keystore";
-const KES_CONFIG: &str = "/etc/default/kes-config.yaml";
-const KEYS: &str = "/mnt/keys";
-const MINIO_ENV: &str = "/etc/default/minio";
-const DRIVE: &str = "/mnt/minio";
 
 impl Stack {
     pub(super) fn pod(&self) -> PodResource {
@@ -30,8 +23,9 @@ impl Stack {
         pod: &PodResource,
         files: &[FileResource],
         images: &Images,
+        view: &View,
     ) -> Vec<Box<dyn Resource>> {
-        let specs = [self.kes_spec(images.kes.reference()), self.minio_spec(images.minio.reference())];
+        let specs = [self.kes_spec(images.kes.reference(), view), self.minio_spec(images.minio.reference(), view)];
         specs
             .into_iter()
             .map(|spec| Box::new(ContainerResource { spec: self.sealed(spec, pod, files) }) as Box<dyn Resource>)
@@ -55,22 +49,23 @@ impl Stack {
     }
 
     /// The container of KES.
-    pub(crate) fn kes_spec(&self, image: &str) -> ContainerSpec {
-        let certs = Path::new(CERTS);
+    pub(crate) fn kes_spec(&self, image: &str, view: &View) -> ContainerSpec {
         let mut mounts = vec![
-            read_only(self.layout.kes_key(), certs.join("kes-server.key")),
-            read_only(self.layout.kes_cert(), certs.join("kes-server.cert")),
-            read_only(self.layout.kes_config(), KES_CONFIG.into()),
-            Mount { source: self.keys_folder(), target: KEYS.into(), read_only: false },
+            read_only(self.layout.kes_key(), view.certs.join("kes-server.key")),
+            read_only(self.layout.kes_cert(), view.certs.join("kes-server.cert")),
+            read_only(self.layout.kes_config(), view.kes_config.clone()),
+            Mount { source: self.keys_folder(), target: view.keys.clone(), read_only: false },
         ];
-        mounts.extend(keystore::files(&self.manifest.keystore).into_iter().map(|file| {
-            read_only(self.layout.keystore_files().join(file.name), Path::new(KEYSTORE_FILES).join(file.name))
-        }));
+        mounts.extend(
+            keystore::files(&self.manifest.keystore).into_iter().map(|file| {
+                read_only(self.layout.keystore_files().join(file.name), view.keystore_files.join(file.name))
+            }),
+        );
         ContainerSpec {
             name: self.kes_container(),
             pod: self.manifest.name.to_string(),
             image: image.to_owned(),
-            command: vec!["server".into(), "--config".into(), KES_CONFIG.into()],
+            command: vec!["server".into(), "--config".into(), shown(&view.kes_config)],
             env: BTreeMap::new(),
             labels: self.role("kes"),
             mounts,
@@ -80,22 +75,20 @@ impl Stack {
     }
 
     /// The container of MinIO. No terminal: with one, MinIO waits five seconds for it to answer.
-    pub(crate) fn minio_spec(&self, image: &str) -> ContainerSpec {
-        let certs = Path::new(CERTS);
-        let inside = format!(":{}", ports::CONSOLE_PORT);
+    pub(crate) fn minio_spec(&self, image: &str, view: &View) -> ContainerSpec {
         ContainerSpec {
             name: self.minio_container(),
             pod: self.manifest.name.to_string(),
             image: image.to_owned(),
-            command: vec!["server".into(), "--console-address".into(), inside],
-            env: BTreeMap::from([("MINIO_CONFIG_ENV_FILE".into(), MINIO_ENV.into())]),
+            command: [&["server".to_owned()], view.minio_arguments.as_slice()].concat(),
+            env: BTreeMap::from([("MINIO_CONFIG_ENV_FILE".into(), shown(&view.minio_env))]),
             labels: self.role("minio"),
             mounts: vec![
-                read_only(self.layout.minio_key(), certs.join("minio-kes.key")),
-                read_only(self.layout.minio_cert(), certs.join("minio-kes.cert")),
-                read_only(self.layout.ca_cert(), certs.join("ca.cert")),
-                read_only(self.layout.minio_env(), MINIO_ENV.into()),
-                Mount { source: self.layout.drive(), target: DRIVE.into(), read_only: false },
+                read_only(self.layout.minio_key(), view.certs.join("minio-kes.key")),
+                read_only(self.layout.minio_cert(), view.certs.join("minio-kes.cert")),
+                read_only(self.layout.ca_cert(), view.certs.join("ca.cert")),
+                read_only(self.layout.minio_env(), view.minio_env.clone()),
+                Mount { source: self.layout.drive(), target: view.drive.clone(), read_only: false },
             ],
             capabilities: vec![],
             stop_timeout: 10,

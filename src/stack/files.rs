@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::containers::KEYSTORE_FILES;
+use super::view::{View, shown};
 use super::{Stack, keystore, ports};
+use crate::engine::EngineInfo;
 use crate::error::Error;
 use crate::resource::{DirectoryResource, FileResource, Owner};
-use crate::template::{self, KesConfigContext, MinioEnvContext, MinioPaths};
+use crate::template::{self, KesConfigContext, KesPlace, MinioEnvContext, MinioPaths};
 
 /// Mode of what only its owner may read.
 const SECRET: u32 = 0o600;
@@ -30,7 +31,7 @@ impl Stack {
     }
 
     /// Every file of the stack. What a container reads belongs to its user, the rest to whoever runs kestack.
-    pub(crate) fn files(&self, container: Owner) -> Result<Vec<FileResource>, Error> {
+    pub(crate) fn files(&self, container: Owner, view: &View) -> Result<Vec<FileResource>, Error> {
         let (layout, material) = (&self.layout, &self.material);
         let file = |path: PathBuf, content: &[u8], mode, owner| FileResource {
             path,
@@ -40,7 +41,7 @@ impl Stack {
             in_place: false,
         };
         let caller = Owner::Caller;
-        let kes_config = file(layout.kes_config(), kes_config(self, true)?.as_bytes(), SECRET, container);
+        let kes_config = file(layout.kes_config(), config_of_kes(self, view, true)?.as_bytes(), SECRET, container);
         let mut files = vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
             file(layout.ca_key(), material.authority.key_pem.as_bytes(), SECRET, caller),
@@ -52,7 +53,12 @@ impl Stack {
             file(layout.admin_key(), material.admin.key_pem.as_bytes(), SECRET, caller),
             file(layout.digest_key(), &material.digest_key, SECRET, caller),
             FileResource { in_place: true, ..kes_config },
-            file(layout.minio_env(), minio_env(self)?.as_bytes(), SECRET, container),
+            file(
+                layout.minio_env(),
+                minio_env_at(self, &view.kes_endpoint, view.minio_paths())?.as_bytes(),
+                SECRET,
+                container,
+            ),
         ];
         for found in keystore::files(&self.manifest.keystore) {
             let content = Zeroizing::new(std::fs::read(&found.source).map_err(Error::file("read", &found.source))?);
@@ -68,23 +74,34 @@ impl Stack {
     }
 }
 
-/// `kes-config.yaml`; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
-pub fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>, Error> {
-    Ok(template::render_kes_config(&KesConfigContext {
-        address: format!("0.0.0.0:{}", ports::KES_PORT),
+/// `kes-config.yaml` on that engine; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
+pub fn kes_config(stack: &Stack, engine: &EngineInfo, minio: bool) -> Result<Zeroizing<String>, Error> {
+    config_of_kes(stack, &View::of(stack, engine)?, minio)
+}
+
+fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<String>, Error> {
+    let file = |name: &str| shown(&view.keystore_files.join(name));
+    let mut keystore = keystore::with_files(&stack.manifest.keystore, file);
+    if let Some(fs) = keystore.get_mut("fs") {
+        *fs = serde_json::json!({ "path": shown(&view.keys) });
+    }
+    let values = KesConfigContext {
+        address: view.kes_address.to_string(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
-        keystore: keystore::with_files(&stack.manifest.keystore, |name| format!("{KEYSTORE_FILES}/{name}")),
-    })?)
+        keystore,
+    };
+    let place = KesPlace {
+        origin: "kestack: `kestack up` writes it anew",
+        tls_key: &shown(&view.certs.join("kes-server.key")),
+        tls_cert: &shown(&view.certs.join("kes-server.cert")),
+        cache: false,
+    };
+    Ok(template::render_kes_config(&values, &place)?)
 }
 
-/// MinIO's environment file.
-pub fn minio_env(stack: &Stack) -> Result<Zeroizing<String>, Error> {
-    minio_env_at(stack, &format!("https://127.0.0.1:{}", ports::KES_PORT), MinioPaths::in_container())
-}
-
-/// MinIO's environment file for other places.
+/// MinIO's environment file for servers at those places.
 pub(crate) fn minio_env_at(stack: &Stack, kes: &str, paths: MinioPaths) -> Result<Zeroizing<String>, Error> {
     let (manifest, material) = (&stack.manifest, &stack.material);
     Ok(template::render_minio_env(&MinioEnvContext {

@@ -23,12 +23,14 @@ pub(crate) mod keystore;
 mod layout;
 mod material;
 pub(crate) mod ports;
+mod view;
 
+pub use files::kes_config;
 pub(crate) use files::minio_env_at;
-pub use files::{kes_config, minio_env};
 pub use layout::Layout;
 pub use material::{Credentials, Material};
 pub use ports::Ports;
+pub(crate) use view::View;
 
 /// A stack as it shall be on this host. Nothing is written yet.
 #[derive(Debug)]
@@ -109,9 +111,10 @@ impl Stack {
     /// Everything that makes up the stack, in the order in which it can be made.
     pub fn stages(&self, engine: &EngineInfo, images: &Images) -> Result<Vec<Stage>, Error> {
         let owner = Owner::Container { id: engine.owner };
-        let files = self.files(owner)?;
+        let view = View::of(self, engine)?;
+        let files = self.files(owner, &view)?;
         let pod = self.pod();
-        let containers = self.containers(&pod, &files, images);
+        let containers = self.containers(&pod, &files, images, &view);
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));

@@ -1,6 +1,6 @@
 //! Which host ports a stack has.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use crate::engine::{PodState, PortMapping};
 use crate::error::Error;
@@ -80,6 +80,15 @@ impl Ports {
                    minio.console_port (0 means any free one)"
                 .into(),
         })
+    }
+}
+
+/// Where a server that listens on `host` is reached from this machine.
+pub(crate) fn reachable(host: IpAddr) -> IpAddr {
+    match host {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
     }
 }
 

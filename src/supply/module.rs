@@ -54,7 +54,8 @@ impl GoBuild {
         self.binary().is_file()
     }
 
-    fn binary(&self) -> PathBuf {
+    /// Where the program is once it is built.
+    pub(super) fn binary(&self) -> PathBuf {
         self.cache.join(FOLDER).join("minio")
     }
 

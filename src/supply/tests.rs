@@ -21,8 +21,11 @@ struct Store {
 
 impl Store {
     fn new(images: &[&str], registry: &[&'static str]) -> Self {
-        let info =
-            EngineInfo { kind: "podman", version: "0".into(), rootless: false, owner: None, address: String::new() };
+        Self::of("podman", images, registry)
+    }
+
+    fn of(kind: &'static str, images: &[&str], registry: &[&'static str]) -> Self {
+        let info = info(kind);
         let names = images.iter().map(ToString::to_string).collect();
         Self { info, registry: registry.to_vec(), names: Mutex::new(names) }
     }
@@ -92,7 +95,11 @@ impl Engine for Store {
     }
 }
 
-const KES: KesSection = KesSection { port: 7373, image: None, binary: None };
+const SECTION: KesSection = KesSection { port: 7373, image: None, binary: None };
+
+fn info(kind: &'static str) -> EngineInfo {
+    EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }
+}
 
 /// A folder with a program in it.
 fn folder_with(name: &str, content: &[u8]) -> tempfile::TempDir {
@@ -208,9 +215,47 @@ async fn a_build_that_fails_shows_the_last_words_of_go() {
 #[test]
 fn kes_is_found_in_path_or_its_absence_is_explained() {
     let folder = folder_with("kes", &executable());
-    let source = kes(&KES, &variables(&[("PATH", folder.path())])).unwrap();
+    let source = kes(&SECTION, &info("podman"), &variables(&[("PATH", folder.path())])).unwrap();
     assert!(source.reference().starts_with("localhost/kestack/kes:"), "{source}");
     let folder = folder_with("kes", b"not a program");
-    let error = kes(&KES, &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
+    let error = kes(&SECTION, &info("podman"), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
     assert!(error.contains("no Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
+}
+
+#[tokio::test]
+async fn without_containers_programs_are_run_as_they_are() {
+    let (named, found) = (folder_with("named", b"#!/bin/sh\n"), folder_with("minio", b"#!/bin/sh\n"));
+    let processes = Store::of("process", &[SUPPLIED, REGISTRIES[0]], &[REGISTRIES[1]]);
+    let env = variables(&[("PATH", found.path())]);
+    let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
+    assert_eq!(crate::image::program_of(source.reference()), found.path().join("minio"), "no image comes before it");
+    assert!(source.is_local());
+    let section = MinioSection { binary: Some(named.path().join("named")), ..MinioSection::default() };
+    let source = minio(&section, &processes, &env).await.unwrap();
+    assert_eq!(crate::image::program_of(source.reference()), named.path().join("named"));
+    let section = MinioSection { image: Some("example.org/minio:1".into()), ..MinioSection::default() };
+    let error = minio(&section, &processes, &env).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("minio.image in kestack.yaml names an image") && error.contains("minio.binary"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn without_containers_the_module_is_the_last_resort() {
+    let processes = Store::of("process", &[], &[]);
+    let error = minio(&MinioSection::default(), &processes, &|_| None).await.unwrap_err().to_string();
+    for expected in ["MINIO_BINARY: not set", "there is no `go`", "minio.binary", "install Go"] {
+        assert!(error.contains(expected), "{error}");
+    }
+    let go = folder_with("go", b"#!/bin/sh\nprintf x > \"$GOBIN/minio\"\n");
+    let cache = tempfile::tempdir().unwrap();
+    let env = variables(&[("PATH", go.path()), ("XDG_CACHE_HOME", cache.path())]);
+    let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
+    assert!(!source.is_local());
+    source.obtain(&processes).await.unwrap();
+    assert_eq!(std::fs::read(source.reference()).unwrap(), b"x");
+    let again = minio(&MinioSection::default(), &processes, &env).await.unwrap();
+    assert_eq!(again.reference(), source.reference(), "the build does not change what is referred to");
+    assert!(again.is_local());
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ pub(crate) async fn with(kind: EngineKind, test: &str, body: impl AsyncFnOnce(&F
 impl Fixture {
     async fn new(kind: EngineKind, test: &str) -> Self {
         static COUNT: AtomicU16 = AtomicU16::new(0);
-        let wish = EngineWish { kind, host: None, env: &environment };
+        let wish = EngineWish { kind, host: None, env: &environment, stack: Path::new("/nonexistent") };
         let connection = connect(&wish).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let binary = folder.path().join("program");

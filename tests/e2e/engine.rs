@@ -111,7 +111,7 @@ impl Kind {
 
 /// `<pid> <command line>` of each process of `program` (of any if empty) that names the stack in its arguments or
 /// its environment, this test and its children aside: they stand in its folder, but do not name it.
-fn processes(stack: &str, program: &str) -> Vec<String> {
+pub(crate) fn processes(stack: &str, program: &str) -> Vec<String> {
     let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let of_stack = folders.filter_map(|folder| {
         let pid = folder.file_name()?.to_str()?.parse::<u32>().ok()?;

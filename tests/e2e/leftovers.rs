@@ -24,7 +24,11 @@ fn census() -> BTreeSet<String> {
     let ours = |name: &&str| programs.contains(name);
     add("process", text(&processes.stdout).lines().map(str::trim).filter(ours).collect::<Vec<_>>().join("\n"));
     let sockets = Command::new("ss").args(["-Hltn"]).output().unwrap();
-    let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    // from 32768 on ports are the system's to give, and never a stack's
+    let address = |line: &str| {
+        let address = line.split_whitespace().nth(3)?;
+        (address.rsplit(':').next()?.parse::<u16>().ok()? < 32768).then(|| address.to_owned())
+    };
     add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
     for folder in ["/tmp", "/run/lock", "/var/tmp"] {
         let entries = std::fs::read_dir(folder).unwrap().flatten();

@@ -10,6 +10,7 @@ mod errors;
 mod faults;
 mod leftovers;
 mod lifecycle;
+mod processes;
 mod proof;
 mod sandbox;
 mod secrets;

@@ -1,0 +1,62 @@
+//! What `up` starts on the process engine. Not for people, so no verb of theirs: neither help nor completion shows it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::engine::process;
+use crate::error::Error;
+
+/// A part of a running stack that this program can be.
+#[derive(Debug, Parser)]
+#[command(name = "kestack")]
+pub enum Part {
+    /// Looks after one server.
+    ProcessSupervise {
+        /// Folder of the server
+        folder: PathBuf,
+    },
+    /// Becomes one server.
+    ProcessServe {
+        /// Process number of the supervisor
+        #[arg(long)]
+        parent: i32,
+        /// Folder of the server
+        folder: PathBuf,
+    },
+}
+
+impl Part {
+    /// The part that the arguments ask for; `None` if they are a user's.
+    pub fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        Self::try_parse_from(arguments).ok()
+    }
+
+    /// Plays the part to its end. The thread that calls must live as long: a server ends with the thread that started
+    /// it (prctl(2), `PR_SET_PDEATHSIG`).
+    ///
+    /// # Errors
+    /// Those of the server's folder and of its first start.
+    pub async fn run(self) -> Result<(), Error> {
+        match self {
+            Self::ProcessSupervise { folder } => Ok(process::supervise(folder).await?),
+            Self::ProcessServe { parent, folder } => Ok(process::serve(&folder, parent)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_arguments_are_no_part() {
+        let asked = |line: &str| Part::asked_for(line.split(' ').map(OsString::from));
+        assert!(matches!(asked("kestack process-supervise /a"), Some(Part::ProcessSupervise { .. })));
+        assert!(matches!(asked("kestack process-serve --parent 1 /a"), Some(Part::ProcessServe { parent: 1, .. })));
+        for users in ["kestack", "kestack up", "kestack --help", "kestack --version"] {
+            assert!(asked(users).is_none(), "{users}");
+        }
+    }
+}

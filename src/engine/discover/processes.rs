@@ -1,0 +1,72 @@
+//! Processes of this host among the engines to choose from. They are always to be had, so they come last; but a stack
+//! that runs as processes stays there, because the servers of two engines must never share a drive.
+
+use std::sync::Arc;
+
+use super::super::EngineError;
+use super::super::process::{Processes, is_there};
+use super::{Connection, EngineWish};
+use crate::manifest::EngineKind;
+
+/// The process engine if it is the one: named, or the one where the stack is up.
+///
+/// # Errors
+/// [`EngineError::NotFound`] if the stack is up there and another engine is named, or a socket is.
+pub(super) fn chosen(wish: &EngineWish<'_>) -> Result<Option<Connection>, EngineError> {
+    match (wish.kind, is_there(wish.stack)) {
+        (EngineKind::Process, _) | (EngineKind::Auto, true) => connection(wish).map(Some),
+        (_, false) => Ok(None),
+        (_, true) => Err(EngineError::NotFound(format!(
+            "the stack in '{}' is up as processes of this host\n  end it there first: `kestack down --engine process`",
+            wish.stack.display()
+        ))),
+    }
+}
+
+/// What is left where `auto` found no container engine.
+pub(super) fn instead_of(error: EngineError, wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
+    if wish.kind != EngineKind::Auto {
+        return Err(error);
+    }
+    tracing::debug!("{error}");
+    tracing::warn!("no container engine answers: the servers are processes of this host");
+    connection(wish)
+}
+
+fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
+    if let Some(host) = wish.host.as_ref().filter(|host| !host.is_empty()) {
+        return Err(EngineError::NotFound(format!(
+            "--host (or KESTACK_HOST) is '{host}', the socket of a container engine, but the servers are processes of \
+             this host\n  leave it out, or choose another engine"
+        )));
+    }
+    let kestack = std::env::current_exe()
+        .map_err(|error| EngineError::NotFound(format!("this program cannot find itself: {error}")))?;
+    let base = wish.stack.parent().unwrap_or(wish.stack);
+    Ok(Connection { engine: Arc::new(Processes::new(base.to_owned(), kestack)), _service: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stack_stays_where_it_is() {
+        let base = tempfile::tempdir().unwrap();
+        let stack = base.path().join("stack");
+        std::fs::create_dir_all(stack.join("run")).unwrap();
+        let connect = async |kind, host: Option<&str>| {
+            connect(&EngineWish { kind, host: host.map(str::to_owned), env: &|_| None, stack: &stack }).await
+        };
+        for kind in [EngineKind::Auto, EngineKind::Process] {
+            assert!(!connect(kind, None).await.unwrap().engine.info().has_containers());
+            let error = connect(kind, Some("/a/socket")).await.unwrap_err().to_string();
+            assert!(error.contains("'/a/socket'") && error.contains("leave it out"), "{error}");
+        }
+        for kind in [EngineKind::Podman, EngineKind::Docker] {
+            let error = connect(kind, None).await.unwrap_err().to_string();
+            assert!(error.contains("kestack down --engine process"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The process that becomes a server. It writes down who it is before it does: from its first moment on, a server
+//! can be found by whoever has to end it.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::STARTED;
+use super::identity::Identity;
+use super::member::Member;
+
+/// Becomes the server of the member in this folder; `parent` is its supervisor. Returns only if that fails.
+pub(super) fn serve(folder: PathBuf, parent: i32) -> io::Error {
+    let mut command = match prepared(&Member::at(folder), parent) {
+        Ok(command) => command,
+        Err(error) => return error,
+    };
+    let error = command.exec();
+    io::Error::new(error.kind(), format!("cannot run '{}': {error}", command.get_program().display()))
+}
+
+fn prepared(member: &Member, parent: i32) -> io::Result<Command> {
+    die_with(parent)?;
+    let spec = member.spec()?.ok_or_else(|| io::Error::other("there is nothing to serve here"))?;
+    let mut command = Command::new(crate::image::program_of(&spec.image));
+    // Only what the recipe says: the caller's MINIO_* or proxies would make it another server.
+    command.args(&spec.command).env_clear().envs(&spec.env).env("HOME", member.folder());
+    command.current_dir(member.folder());
+    member.introduce_server(&Identity::own()?)?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{STARTED}")?;
+    stdout.flush()?;
+    Ok(command)
+}
+
+/// A supervisor that was killed takes its server with it: nobody would keep its log or start it again.
+#[cfg(target_os = "linux")]
+fn die_with(parent: i32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    if now == Some(parent) { Ok(()) } else { Err(io::Error::other("the supervisor is gone")) }
+}
+
+/// Elsewhere a server is without a supervisor until the next `up` or `down` finds its record.
+#[cfg(not(target_os = "linux"))]
+fn die_with(_: i32) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The process that looks after one server: it starts it, keeps its log, starts it again when it crashes, and ends
+//! it when told to. It is kestack itself, detached from the command that started it.
+//!
+//! Standard input is the member's lock, held until the end. The first line on standard output says that the server
+//! was started, or why not.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::STARTED;
+use super::identity::Identity;
+use super::log::{Log, Stream};
+use super::member::{Exit, Member};
+use super::restart::Restarts;
+
+/// How long the new process may take until it is about to become the server.
+const START: Duration = Duration::from_secs(10);
+/// How long the last words of a server that ended are waited for; a child of its own may keep its outputs open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Signals that a supervisor acts on.
+struct Signals {
+    end: End,
+    hangup: unix::Signal,
+}
+
+/// Signals that tell us to end.
+struct End {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+struct Supervisor {
+    member: Member,
+    stop_timeout: Duration,
+    signals: Signals,
+    log: Arc<Log>,
+    restarts: Restarts,
+}
+
+/// The server, and what takes down its words.
+struct Server {
+    child: Child,
+    words: JoinSet<()>,
+}
+
+/// How one run of the server came to its end.
+enum Ended {
+    /// We were told to end it.
+    Stopped(ExitStatus),
+    /// By itself.
+    Itself(ExitStatus),
+}
+
+/// Looks after the member in this folder until it is told to end, or its server ends for good.
+///
+/// # Errors
+/// Those of the first start, which also stand on standard output, and of the member's files.
+pub(super) async fn supervise(folder: PathBuf) -> io::Result<()> {
+    let started = async {
+        let supervisor = Supervisor::new(Member::at(folder))?;
+        let server = supervisor.start().await?;
+        Ok::<_, io::Error>((supervisor, server))
+    };
+    match started.await {
+        Ok((supervisor, server)) => {
+            acknowledge(STARTED);
+            supervisor.run(server).await
+        }
+        Err(error) => {
+            acknowledge(&error.to_string());
+            Err(error)
+        }
+    }
+}
+
+/// Tells whoever started us; that one may have been killed meanwhile, which changes nothing.
+fn acknowledge(word: &str) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{}", word.replace('\n', "; ")).and_then(|()| stdout.flush());
+}
+
+impl Supervisor {
+    fn new(member: Member) -> io::Result<Self> {
+        // The terminal's signals are not for us. It fails only for the leader of a group, which a child is not.
+        let _ = rustix::process::setsid();
+        let spec = member.spec()?.ok_or_else(|| io::Error::other("there is nothing to supervise here"))?;
+        // Before we say who we are: from then on we may be told to end.
+        let signals = Signals::listen()?;
+        member.introduce_supervisor(&Identity::own()?)?;
+        let log = Arc::new(Log::open(&member.log())?);
+        let stop_timeout = Duration::from_secs(spec.stop_timeout.into());
+        Ok(Self { member, stop_timeout, signals, log, restarts: Restarts::default() })
+    }
+
+    async fn run(mut self, mut server: Server) -> io::Result<()> {
+        loop {
+            let begun = Instant::now();
+            let ended = self.watch(&mut server.child).await?;
+            let _ = timeout(LAST_WORDS, server.words.join_all()).await;
+            let status = match ended {
+                Ended::Stopped(status) => return self.member.record_exit(&Exit { code: code(status), again: false }),
+                Ended::Itself(status) => status,
+            };
+            let wait = if status.success() { None } else { self.restarts.after(begun.elapsed()) };
+            self.member.record_exit(&Exit { code: code(status), again: wait.is_some() })?;
+            let Some(wait) = wait else { return Ok(()) };
+            self.say(&format!("the server ended ({status}) and is started again"));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.signals.end.recv() => {
+                    return self.member.record_exit(&Exit { code: code(status), again: false });
+                }
+            }
+            server = self.start().await?;
+        }
+    }
+
+    /// Starts the server. When this returns its record is written and it runs, or is about to.
+    async fn start(&self) -> io::Result<Server> {
+        self.member.forget_exit()?;
+        let mut command = Command::new(own_program()?);
+        command
+            .args(["process-serve", "--parent"])
+            .arg(rustix::process::getpid().to_string())
+            .arg(self.member.folder());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut stdout = BufReader::new(stdout.ok_or(io::ErrorKind::BrokenPipe)?);
+        let mut stderr = stderr.ok_or(io::ErrorKind::BrokenPipe)?;
+        if let Err(error) = introduced(&mut stdout).await {
+            child.start_kill()?;
+            child.wait().await?;
+            let mut why = String::new();
+            let _ = timeout(LAST_WORDS, stderr.read_to_string(&mut why)).await;
+            return Err(if why.is_empty() { error } else { io::Error::other(why.trim_end().to_owned()) });
+        }
+        let (log, other) = (Arc::clone(&self.log), Arc::clone(&self.log));
+        let mut words = JoinSet::new();
+        words.spawn(async move { log.copy(Stream::Stdout, stdout).await });
+        words.spawn(async move { other.copy(Stream::Stderr, stderr).await });
+        Ok(Server { child, words })
+    }
+
+    /// Passes signals on until the server ends.
+    async fn watch(&mut self, child: &mut Child) -> io::Result<Ended> {
+        loop {
+            tokio::select! {
+                status = child.wait() => return Ok(Ended::Itself(status?)),
+                () = self.signals.end.recv() => return self.stop(child).await.map(Ended::Stopped),
+                _ = self.signals.hangup.recv() => tell(child, Signal::HUP),
+            }
+        }
+    }
+
+    async fn stop(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        tell(child, Signal::TERM);
+        // one that is frozen would not hear it
+        tell(child, Signal::CONT);
+        if let Ok(status) = timeout(self.stop_timeout, child.wait()).await {
+            return status;
+        }
+        self.say(&format!("the server did not end within {} s and is killed", self.stop_timeout.as_secs()));
+        child.start_kill()?;
+        child.wait().await
+    }
+
+    fn say(&self, text: &str) {
+        self.log.append(Stream::Stderr, format!("kestack: {text}").as_bytes(), true);
+    }
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            end: End {
+                terminate: unix::signal(SignalKind::terminate())?,
+                interrupt: unix::signal(SignalKind::interrupt())?,
+            },
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl End {
+    /// Returns when one comes.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The first line of the new process says that it wrote its record; then it becomes the server.
+async fn introduced(stdout: &mut BufReader<ChildStdout>) -> io::Result<()> {
+    let mut line = String::new();
+    timeout(START, stdout.read_line(&mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    if line.trim_end() == STARTED { Ok(()) } else { Err(io::Error::other("the process that becomes the server ended")) }
+}
+
+/// Our child cannot be mistaken: its number is kept until we have waited for it.
+fn tell(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
+        tracing::debug!(%error, "the server is gone already");
+    }
+}
+
+/// This very program, also where its file was replaced meanwhile.
+fn own_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+fn code(status: ExitStatus) -> i64 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1).into()
+}

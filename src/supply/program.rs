@@ -1,0 +1,65 @@
+//! Programs of this host, for the engine that runs them as they are: what the user names, else what is found, else
+//! the official Go module. There are no images, and nothing is pulled.
+
+use std::path::PathBuf;
+
+use super::module::GoBuild;
+use super::{ImageSource, Search, SupplyError, Way, cache_folder};
+use crate::engine::Env;
+use crate::image::program_reference;
+
+/// What to do if there is no MinIO.
+const MINIO_ADVICE: &str = "do one of:\n  \
+    name a `minio` program: MINIO_BINARY=/path/minio, or `minio.binary` in kestack.yaml\n  \
+    put one beside kestack or into PATH\n  \
+    install Go (https://go.dev/dl): kestack then builds the official module";
+/// What to do if there is no `kes`.
+const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or name it: KESTACK_KES_BINARY=/path/kes, \
+                          or `kes.binary` in kestack.yaml";
+
+/// The `kes` to run.
+pub(super) fn kes(search: &Search, setting: Option<&PathBuf>, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    match on_this_host(search, setting, env)? {
+        Ok(source) => Ok(source),
+        Err(tried) => Err(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE }),
+    }
+}
+
+/// The `minio` to run.
+pub(super) fn minio(search: &Search, setting: Option<&PathBuf>, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    let mut tried = match on_this_host(search, setting, env)? {
+        Ok(source) => return Ok(source),
+        Err(tried) => tried,
+    };
+    let Some(build) = GoBuild::plan(cache_folder(env), env) else {
+        tried.push("the Go module: there is no `go` in PATH".into());
+        return Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE });
+    };
+    // its folder is named after the module's version: the path alone says what it is, also before it is built
+    Ok(ImageSource { reference: build.binary().display().to_string(), ways: vec![Way::Make(build)] })
+}
+
+/// What is named or found; the inner error is what was found and cannot be used.
+fn on_this_host(
+    search: &Search,
+    setting: Option<&PathBuf>,
+    env: &Env<'_>,
+) -> Result<Result<ImageSource, Vec<String>>, SupplyError> {
+    let cache = cache_folder(env);
+    let source = |path: PathBuf| {
+        let reference = program_reference(&path, cache.as_deref())?;
+        Ok(ImageSource { reference, ways: vec![Way::Program(path)] })
+    };
+    if let Some((by, path)) = search.named(setting.map(PathBuf::as_path), env) {
+        return source(path).map(Ok).map_err(|source| SupplyError::Named { by, source });
+    }
+    let mut tried = vec![format!("{}: not set", search.variable)];
+    for path in search.places(env) {
+        match source(path) {
+            Ok(source) => return Ok(Ok(source)),
+            Err(error) => tried.push(error.to_string()),
+        }
+    }
+    tried.push(format!("`{}` beside kestack and in PATH: none that can be run", search.name));
+    Ok(Err(tried))
+}

@@ -1,0 +1,150 @@
+//! What only the process engine has: supervisors, and a place among the other engines.
+
+use crate::engine::{Kind, kind, processes};
+use crate::sandbox::{Sandbox, enabled, text};
+
+/// True if these tests can run; otherwise says why not.
+fn applies() -> bool {
+    let applies = enabled() && kind() == Kind::Process;
+    if !applies {
+        eprintln!("skipped: about the process engine; run with KESTACK_E2E_ENGINE=process");
+    }
+    applies
+}
+
+/// Process numbers of a stack's processes of that program.
+fn pids(stack: &Sandbox, program: &str) -> Vec<String> {
+    let lines = processes(&stack.name, program);
+    lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+fn kill(pids: &[String]) {
+    assert!(!pids.is_empty());
+    assert!(std::process::Command::new("kill").arg("-KILL").args(pids).status().unwrap().success());
+}
+
+#[test]
+fn whatever_is_killed_comes_back_with_its_data() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    for victims in [&["kes"][..], &["minio"], &["kestack"], &["kes", "minio"], &["kestack", "kes", "minio"]] {
+        let pids: Vec<_> = victims.iter().flat_map(|program| pids(&stack, program)).collect();
+        kill(&pids);
+        stack.ok(&["up"]);
+        assert_eq!(stack.json(&["verify"])["proven"], true);
+        assert_eq!(stack.read("/encrypted/kept"), b"precious", "{victims:?}");
+        let running: Vec<_> = ["kes", "minio", "kestack"].iter().map(|name| processes(&stack.name, name)).collect();
+        assert_eq!(running.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2], "{victims:?}: {running:#?}");
+    }
+}
+
+#[test]
+fn a_killed_server_comes_back_by_itself() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    for program in ["kes", "minio"] {
+        let before = pids(&stack, program);
+        kill(&before);
+        let start = std::time::Instant::now();
+        let back = || pids(&stack, program).iter().any(|pid| !before.contains(pid));
+        while !back() || !stack.run(&["status"]).status.success() {
+            assert!(start.elapsed().as_secs() < 10, "{program}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+}
+
+#[test]
+fn down_finds_servers_without_supervisors() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    kill(&pids(&stack, "kestack"));
+    stack.ok(&["down", "--data"]);
+    assert_eq!(kind().members(&stack.name), Vec::<String>::new());
+    assert!(!stack.root().exists());
+}
+
+#[test]
+fn a_stack_stays_on_its_engine() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["up", "--engine", "auto"])["changed"], 0, "auto finds what runs");
+    let error = stack.fails(&["up", "--engine", "podman"], 6);
+    assert!(error.contains("is up as processes") && error.contains("kestack down --engine process"), "{error}");
+}
+
+#[test]
+fn auto_falls_back_to_processes_and_says_so() {
+    if !applies() {
+        return;
+    }
+    if ["/run/podman/podman.sock", "/var/run/docker.sock"].iter().any(|socket| std::path::Path::new(socket).exists()) {
+        eprintln!("skipped: a container engine's socket is here");
+        return;
+    }
+    let stack = Sandbox::new("");
+    let mut command = stack.command(&["up", "--engine", "auto", "--quiet", "--output", "json"]);
+    let output = command.env("PATH", "/nonexistent").env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("no container engine answers: the servers are processes of this host"), "{stderr}");
+    assert!(text(&output.stdout).contains("\"engine\": \"process "));
+    assert_eq!(stack.json(&["verify", "--engine", "auto"])["proven"], true);
+}
+
+#[test]
+fn images_are_refused_before_anything_is_made() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("minio: { port: 0, console_port: 0, image: example.org/minio }\n");
+    let error = stack.fails(&["up"], 6);
+    assert!(error.contains("minio.image") && error.contains("minio.binary"), "{error}");
+    let error = stack.fails(&["up", "--host", "unix:///nonexistent/podman.sock"], 6);
+    assert!(error.contains("--host"), "{error}");
+    assert!(!stack.base().exists());
+}
+
+#[test]
+fn a_server_that_cannot_start_is_reported_with_its_words() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: not-minio }\n");
+    let program = stack.folder().join("not-minio");
+    std::fs::write(&program, "#!/bin/sh\necho 'not today' >&2\nexit 7\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = stack.fails(&["up"], 4);
+    assert!(error.contains("MinIO ended with exit code 7") && error.contains("not today"), "{error}");
+}
+
+#[test]
+fn a_path_with_blanks_works() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("dir: with blanks\n");
+    let run = |arguments: &[&str]| {
+        let output = stack.command(arguments).env_remove("KESTACK_DIR").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    run(&["up"]);
+    run(&["verify"]);
+    run(&["down", "--data"]);
+    assert_eq!(kind().members(&stack.name), Vec::<String>::new());
+}
