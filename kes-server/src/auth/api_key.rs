@@ -124,14 +124,17 @@ impl fmt::Debug for ApiKey {
 impl FromStr for ApiKey {
     type Err = ApiKeyError;
 
-    /// The prefix may be missing.
+    /// The prefix may be missing. Line breaks are ignored: files end in one, and so do variables that are made of them.
     fn from_str(text: &str) -> Result<Self, ApiKeyError> {
         let text = text.strip_prefix(PREFIX).unwrap_or(text);
-        let bytes = STANDARD.decode(text).map_err(|error| match error {
-            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
-                ApiKeyError::Base64(at)
-            }
-            _ => ApiKeyError::Base64(text.len()),
+        let unbroken = Zeroizing::new(text.replace(['\r', '\n'], ""));
+        let bytes = STANDARD.decode(unbroken.as_bytes()).map_err(|error| {
+            let foreign = |byte: u8| !byte.is_ascii_alphanumeric() && !b"+/=\r\n".contains(&byte);
+            ApiKeyError::Base64(match (text.bytes().position(foreign), error) {
+                (Some(at), _)
+                | (None, base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => at,
+                (None, _) => text.len(),
+            })
         })?;
         let bytes = Zeroizing::new(bytes);
         let Some((kind, seed)) = bytes.split_first() else { return Err(ApiKeyError::Length) };

@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Option<Nanoseconds> {
     if rest.is_empty() {
         return None;
     }
-    let mut total: i64 = 0;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
         let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
@@ -38,10 +38,12 @@ pub(super) fn parse(text: &str) -> Option<Nanoseconds> {
         total = total.checked_add(nanoseconds(number, self::unit(unit)?)?)?;
         rest = tail;
     }
-    Some(Nanoseconds(if negative { -total } else { total }))
+    // the least duration has no positive counterpart
+    let nanos = if negative { 0_i64.checked_sub_unsigned(total) } else { total.try_into().ok() };
+    nanos.map(Nanoseconds)
 }
 
-fn unit(name: &str) -> Option<i64> {
+fn unit(name: &str) -> Option<u64> {
     Some(match name {
         "ns" => 1,
         // the micro sign and the Greek letter
@@ -55,23 +57,23 @@ fn unit(name: &str) -> Option<i64> {
 }
 
 /// A decimal number of units; digits beyond the nanosecond are dropped.
-fn nanoseconds(number: &str, unit: i64) -> Option<i64> {
+fn nanoseconds(number: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return None;
     }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let mut total = whole.checked_mul(unit)?;
-    let mut place = i128::from(unit);
+    let mut place = u128::from(unit);
     let mut scale = 1;
-    let mut part: i128 = 0;
+    let mut part: u128 = 0;
     // 15 digits are more than a nanosecond of an hour
     for digit in fraction.chars().take(15) {
-        part = part * 10 + i128::from(digit.to_digit(10)?);
+        part = part * 10 + u128::from(digit.to_digit(10)?);
         scale *= 10;
     }
     place = place * part / scale;
-    total = total.checked_add(i64::try_from(place).ok()?)?;
+    total = total.checked_add(u64::try_from(place).ok()?)?;
     Some(total)
 }
 
@@ -122,13 +124,26 @@ mod tests {
             (".5s", 500_000_000),
             ("1.s", 1_000_000_000),
             ("-1s", -1_000_000_000),
+            ("-2562047h47m16.854775808s", i64::MIN),
             ("0", 0),
         ] {
             assert_eq!(parse(text), Some(Nanoseconds(nanos)), "{text}");
         }
-        for text in
-            ["", "5", "1d", "s", "-", ".s", "1..5s", "1.5.s", " 1s", "5 minutes", "2562048h", "9999999999999999999s"]
-        {
+        for text in [
+            "",
+            "5",
+            "1d",
+            "s",
+            "-",
+            ".s",
+            "1..5s",
+            "1.5.s",
+            " 1s",
+            "5 minutes",
+            "2562048h",
+            "9223372036854775808ns",
+            "9999999999999999999s",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

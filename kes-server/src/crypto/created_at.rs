@@ -24,23 +24,53 @@ impl CreatedAt {
         if (seconds, nanoseconds) == ZERO_PARTS {
             return Some(Self::ZERO);
         }
-        Timestamp::new(seconds, nanoseconds).ok().map(|time| Self(Some((time, Offset::UTC))))
+        (0..NANOS).contains(&nanoseconds).then_some(())?;
+        Self::at(Timestamp::new(seconds, nanoseconds).ok()?, Offset::UTC)
     }
 
-    /// RFC 3339 text.
+    /// RFC 3339 text, and nothing that only looks like it.
     pub fn parse(text: &str) -> Option<Self> {
         if text == ZERO_TEXT {
             return Some(Self::ZERO);
         }
-        let time: Timestamp = text.parse().ok()?;
-        let offset = jiff::fmt::temporal::Pieces::parse(text).ok()?.to_numeric_offset()?;
-        Some(Self(Some((time, offset))))
+        is_rfc3339(text).then_some(())?;
+        Self::at(text.parse().ok()?, jiff::fmt::temporal::Pieces::parse(text).ok()?.to_numeric_offset()?)
     }
 
-    /// Seconds and nanoseconds since 1970.
-    pub fn parts(&self) -> (i64, i32) {
-        self.0.map_or(ZERO_PARTS, |(time, _)| (time.as_second(), time.subsec_nanosecond()))
+    /// Not before the year 1: clients could not read that.
+    fn at(time: Timestamp, offset: Offset) -> Option<Self> {
+        (time.as_second() >= ZERO_PARTS.0).then_some(Self(Some((time, offset))))
     }
+
+    /// Seconds and nanoseconds since 1970. The nanoseconds are never negative, also before 1970.
+    pub fn parts(&self) -> (i64, i32) {
+        let Some((time, _)) = self.0 else { return ZERO_PARTS };
+        match (time.as_second(), time.subsec_nanosecond()) {
+            (seconds, nanos @ ..0) => (seconds - 1, nanos + NANOS),
+            parts => parts,
+        }
+    }
+}
+
+/// Of a second.
+const NANOS: i32 = 1_000_000_000;
+
+/// `dddd-dd-ddTdd:dd:dd`, perhaps a fraction, `Z` or an offset of hours and minutes.
+fn is_rfc3339(text: &str) -> bool {
+    let has_form = |text: &str, form: &str| {
+        let fits = |(byte, form): (u8, u8)| if form == b'd' { byte.is_ascii_digit() } else { byte == form };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
+    };
+    let Some((time, rest)) = text.split_at_checked("dddd-dd-ddTdd:dd:dd".len()) else { return false };
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => {
+            fraction.trim_start_matches(|c: char| c.is_ascii_digit())
+        }
+        Some(_) => return false,
+        None => rest,
+    };
+    let is_zone = zone == "Z" || has_form(zone, "+dd:dd") || has_form(zone, "-dd:dd");
+    is_zone && has_form(time, "dddd-dd-ddTdd:dd:dd")
 }
 
 const ZERO_TEXT: &str = "0001-01-01T00:00:00Z";
