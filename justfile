@@ -16,6 +16,14 @@ tier name:
 audit:
     cargo deny check advisories
 
+# one fuzz target for so many seconds; without a name all of them, one after the other
+fuzz target="all" seconds="600":
+    kes-server/fuzz/run {{ target }} {{ seconds }}
+
+# what tests do not notice in keys and access
+mutants:
+    cargo mutants --package kes-server --file 'kes-server/src/crypto/**' --file 'kes-server/src/auth/**'
+
 # up, reset, down against the scripted procedure
 bench:
     cargo build --release --workspace --bins

@@ -7,7 +7,7 @@ use serde::{Serialize, de::MapAccess};
 use super::{
     authorize::Authorized,
     error::{ApiError, ImportError, What},
-    json::{Base64, Bytes, Fields},
+    json::{self, Base64, Bytes, Fields},
     payload::{Payload, PayloadError},
     reply::{self, Reply},
 };
@@ -169,6 +169,28 @@ body!(EncryptBody { plaintext: Bytes, context: Bytes, version: Version });
 body!(GenerateBody { context: Bytes, version: Version });
 body!(DecryptBody { ciphertext: Bytes, context: Bytes, version: Version });
 body!(HmacBody { message: Bytes, version: Version });
+
+/// What the handler of a route would take from a body, field by field; `None` if it would refuse it.
+pub(super) fn body_fields(route: &str, document: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let bytes = |fields: &[Bytes]| fields.iter().map(|field| field.0.to_vec()).collect();
+    Some(match route {
+        "/v1/key/import/" => {
+            let body: ImportBody = json::decode(document).ok()?;
+            vec![body.key.0.to_vec(), body.cipher.unwrap_or_default().into_bytes()]
+        }
+        "/v1/key/encrypt/" => {
+            let body: EncryptBody = json::decode(document).ok()?;
+            bytes(&[body.plaintext, body.context])
+        }
+        "/v1/key/generate/" => bytes(&[json::decode::<GenerateBody>(document).ok()?.context]),
+        "/v1/key/decrypt/" => {
+            let body: DecryptBody = json::decode(document).ok()?;
+            bytes(&[body.ciphertext, body.context])
+        }
+        "/v1/key/hmac/" => bytes(&[json::decode::<HmacBody>(document).ok()?.message]),
+        _ => return None,
+    })
+}
 
 #[derive(Serialize)]
 struct Description<'a> {

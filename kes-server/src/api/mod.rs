@@ -5,6 +5,7 @@
 
 mod authorize;
 mod error;
+pub(crate) mod fuzzing;
 mod identity;
 mod json;
 mod key;

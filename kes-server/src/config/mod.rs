@@ -15,6 +15,7 @@ use crate::auth::{Access, AssignError, Identity};
 use crate::keystore::Expiry;
 
 mod duration;
+pub(crate) mod fuzzing;
 mod keystore;
 mod legacy;
 mod level;

@@ -37,11 +37,7 @@ impl Key {
     /// # Errors
     /// [`CryptoError::NotAuthentic`] for whatever is wrong: callers must not learn more.
     pub fn decrypt(&self, ciphertext: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let legacy = match ciphertext.first() {
-            Some(0x95) => from_msgpack(ciphertext),
-            Some(b'{') => from_json(ciphertext),
-            _ => None,
-        };
+        let legacy = legacy_ciphertext(ciphertext);
         let ciphertext = legacy.as_deref().unwrap_or(ciphertext);
         let (sealed, random) = ciphertext.split_last_chunk::<RANDOM_LEN>().ok_or(CryptoError::NotAuthentic)?;
         let (aead, nonce) = self.derive(random)?;
@@ -64,6 +60,15 @@ impl Key {
         derived.zeroize();
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::Failed)?;
         Ok((LessSafeKey::new(unbound.map_err(|_| CryptoError::Failed)?), nonce))
+    }
+}
+
+/// The present form of a ciphertext of an old version; `None` if it is not of that form, be it present or garbage.
+pub fn legacy_ciphertext(ciphertext: &[u8]) -> Option<Vec<u8>> {
+    match ciphertext.first() {
+        Some(0x95) => from_msgpack(ciphertext),
+        Some(b'{') => from_json(ciphertext),
+        _ => None,
     }
 }
 

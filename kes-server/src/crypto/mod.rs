@@ -15,6 +15,8 @@ pub mod encrypted_pem;
 pub mod locked;
 mod stored;
 
+#[doc(hidden)]
+pub use ciphertext::legacy_ciphertext;
 pub use created_at::CreatedAt;
 pub use stored::DecodeError;
 

@@ -13,6 +13,7 @@ use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate},
 };
+use zeroize::Zeroizing;
 
 use super::reason;
 use crate::crypto::encrypted_pem::{self, EncryptedPemError};
@@ -43,7 +44,12 @@ pub enum KeyPairError {
 
 /// A certificate chain, leaf first. All blocks of the file must be certificates.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyPairError> {
-    let blocks = blocks(path)?;
+    parse_certificates(&read(path)?)
+}
+
+/// The certificates of a file with this content.
+pub(crate) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, KeyPairError> {
+    let blocks = blocks(text)?;
     if blocks.is_empty() {
         return Err(KeyPairError::Pem("no valid PEM data"));
     }
@@ -55,7 +61,12 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 /// The first private key of a file, which may hold certificates too.
 pub(super) fn private_key(path: &Path, password: Option<&str>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
-    let blocks = blocks(path)?;
+    parse_private_key(&read(path)?, password)
+}
+
+/// The private key of a file with this content.
+pub(crate) fn parse_private_key(text: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
+    let blocks = blocks(text)?;
     if blocks.is_empty() {
         return Err(KeyPairError::Pem("no valid PEM data"));
     }
@@ -86,7 +97,7 @@ pub(super) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, K
 }
 
 /// Whether a certificate names a host: without that no client would accept it.
-pub(super) fn names_a_host(certificate: &CertificateDer<'_>) -> bool {
+pub(crate) fn names_a_host(certificate: &CertificateDer<'_>) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let is_host = |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
     matches!(certificate.subject_alternative_name(), Ok(Some(names)) if names.value.general_names.iter().any(is_host))
@@ -98,9 +109,12 @@ pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPubl
     Some(SubjectPublicKeyInfoDer::from(certificate.public_key().raw.to_vec()))
 }
 
-fn blocks(path: &Path) -> Result<Vec<Pem>, KeyPairError> {
-    let text =
-        fs::read(path).map_err(|source| KeyPairError::File { operation: "open", path: path.to_owned(), source })?;
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyPairError> {
+    let refused = |source| KeyPairError::File { operation: "open", path: path.to_owned(), source };
+    fs::read(path).map(Zeroizing::new).map_err(refused)
+}
+
+fn blocks(text: &[u8]) -> Result<Vec<Pem>, KeyPairError> {
     pem::parse_many(text).map_err(|_| KeyPairError::Pem("no valid PEM data"))
 }
 

@@ -8,7 +8,7 @@ use crate::{api::CertificateError, auth::Identity};
 ///
 /// It must be the first of the chain: only that one's key has signed the handshake. The original would take any, and
 /// with it the word of a client that shows somebody else's certificate behind a CA certificate of its own.
-pub(super) fn identify(chain: &[CertificateDer<'_>]) -> Result<Identity, CertificateError> {
+pub(crate) fn identify(chain: &[CertificateDer<'_>]) -> Result<Identity, CertificateError> {
     let mut client = None;
     for (position, certificate) in chain.iter().enumerate() {
         let (identity, is_ca) = Identity::of_certificate(certificate).map_err(|_| CertificateError::Missing)?;

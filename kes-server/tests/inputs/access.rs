@@ -1,0 +1,106 @@
+//! API keys, identities, names and policies, made by rule (kes-api §1.6, §3).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kes_server::auth::{Access, ApiKey, ApiKeyError, Decision, Identity, Policy};
+use proptest::array::uniform32;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::checks;
+
+/// Paths and rules over few characters, so that they meet often.
+const PATH: &str = "/v1/(key|policy|status)(/[ab*]{0,2}){0,2}|[/ab*]{0,4}";
+
+fn rules() -> impl Strategy<Value = Vec<String>> {
+    vec(PATH, 0..4)
+}
+
+fn naive(rule: &str, path: &str) -> bool {
+    match rule.len() {
+        0 => false,
+        length if rule.ends_with('*') => {
+            path.len() >= length - 1 && path.as_bytes()[..length - 1] == rule.as_bytes()[..length - 1]
+        }
+        _ => rule.bytes().eq(path.bytes()),
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_api_key_is_its_text(seed in uniform32(any::<u8>())) {
+        let key = ApiKey::from_seed(Zeroizing::new(seed)).unwrap();
+        let body = STANDARD.encode([&[0], seed.as_slice()].concat());
+        prop_assert_eq!(&*key.reveal(), &format!("kes:v1:{body}"));
+        checks::api_key::check(key.reveal().as_bytes());
+        checks::api_key::check(body.as_bytes());
+        checks::api_key::check(format!("{body}\r\n").as_bytes());
+        prop_assert!(key.private_key().secret_der().ends_with(&seed));
+        prop_assert_eq!(key.identity().as_str().len(), 64);
+    }
+
+    #[test]
+    fn what_is_no_api_key_says_why(bytes in vec(any::<u8>(), 0..40), at in 0..44_usize, bad in "[ !_\\-\u{e9}]") {
+        let refused = |text: &str| text.parse::<ApiKey>().map(drop).unwrap_err();
+        if bytes.len() != 33 {
+            prop_assert_eq!(refused(&STANDARD.encode(&bytes)), ApiKeyError::Length);
+        }
+        let mut key = STANDARD.encode([1; 33]);
+        prop_assert_eq!(refused(&format!("kes:v1:{key}")), ApiKeyError::Type);
+        key.replace_range(at..=at, &bad);
+        prop_assert_eq!(refused(&key), ApiKeyError::Base64(at));
+        checks::api_key::check(key.as_bytes());
+    }
+
+    #[test]
+    fn policies_decide_as_the_plainest_rule(allow in rules(), deny in rules(), path in PATH, holder in "[ab]", caller in "[abc]?") {
+        let policy = Policy { allow: allow.clone(), deny: deny.clone() };
+        let other = Policy { allow: vec!["*".into()], deny: vec![] };
+        let policies = [("p".to_owned(), policy, vec![Identity::new(&holder)]), ("q".to_owned(), other, vec![])];
+        let access = Access::new(Identity::new("c"), policies).unwrap();
+        let denied = deny.iter().find(|rule| naive(rule, &path)).map(String::as_str);
+        let allowed = allow.iter().find(|rule| naive(rule, &path)).map(String::as_str);
+        let expected = match (caller.as_str(), denied, allowed) {
+            ("", ..) => Decision::UnknownIdentity,
+            ("c", ..) => Decision::Admin,
+            (caller, ..) if caller != holder => Decision::UnknownIdentity,
+            (_, Some(rule), _) => Decision::Denied { policy: "p", rule },
+            (_, None, Some(rule)) => Decision::Allowed { policy: "p", rule },
+            (_, None, None) => Decision::NotAllowed { policy: "p" },
+        };
+        prop_assert_eq!(access.decide(&Identity::new(&caller), &path), expected);
+        let is_allowed = matches!(expected, Decision::Admin | Decision::Allowed { .. });
+        prop_assert_eq!(expected.is_allowed(), is_allowed);
+    }
+
+    #[test]
+    fn names_patterns_and_assignments_follow_their_rules(
+        lines in vec("[+@-]?[ab_*-]{0,3}|@[ab]|[+-]/[a*]{0,2}|[aB0_*é-]{78,82}", 0..8),
+    ) {
+        checks::policy::check(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn everybody_has_the_policy_that_names_them(assigned in proptest::collection::btree_map("[a-z]{1,3}", "[a-z]{1,2}", 0..6)) {
+        let mut policies: BTreeMap<&str, Vec<Identity>> = BTreeMap::new();
+        for (holder, policy) in &assigned {
+            policies.entry(policy).or_default().push(Identity::new(holder));
+        }
+        let policies = policies.into_iter().map(|(name, holders)| (name.to_owned(), Policy::default(), holders));
+        let access = Access::new(Identity::new("ADMIN"), policies).unwrap();
+        let known: BTreeMap<_, _> = access.assigned().iter().map(|(who, policy)| (who.to_string(), policy.clone())).collect();
+        prop_assert_eq!(known, assigned);
+        prop_assert_eq!(access.admin().as_str(), "ADMIN");
+    }
+}
+
+#[test]
+fn every_api_key_is_another() {
+    let [one, other] = [0, 1].map(|_| ApiKey::generate().unwrap());
+    assert_ne!(one.identity(), other.identity());
+    assert_ne!(one.reveal(), other.reveal());
+    assert_ne!(one.certificate().unwrap(), one.certificate().unwrap(), "serial numbers differ");
+}
