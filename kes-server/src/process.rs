@@ -2,6 +2,8 @@
 
 use std::thread::available_parallelism;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Resources in use; zero where the system does not tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
@@ -14,6 +16,18 @@ pub(crate) struct Usage {
     pub(crate) heap: u64,
     /// Bytes of the main thread's stack.
     pub(crate) stack: u64,
+}
+
+/// Lets the process open as many files as the system allows it at all; how many that is. The usual limit is meant for
+/// programs that call `select`.
+pub(crate) fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+    .unwrap_or(u64::MAX)
 }
 
 /// What is in use now.

@@ -194,6 +194,18 @@ pub(super) fn no_path() -> Reply {
     reply
 }
 
+/// For a request over HTTP/1.1 that does not say, or says twice, whom it is for: another server on its way may have
+/// read it differently.
+pub(super) fn no_host() -> Reply {
+    let mut reply = reply::typed(
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Bytes::from_static(b"400 Bad Request: exactly one Host header is required"),
+    );
+    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
 /// To the clean form of a path. Keeps the method, as Go from 1.26 on does.
 pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
     let Ok(value) = HeaderValue::from_str(location) else { return no_path() };

@@ -20,7 +20,7 @@ mod system;
 
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, request};
+use http::{Method, Request, Version, header, request};
 use hyper::body::Incoming;
 
 pub(crate) use self::error::CertificateError;
@@ -55,6 +55,9 @@ pub(crate) struct Peer {
 /// Serves one request.
 pub(crate) async fn handle(service: &Service, peer: &Peer, request: Request<Incoming>) -> Reply {
     let (head, mut body) = request.into_parts();
+    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
+        return error::no_host();
+    }
     let reply = dispatch(service, peer, &head, &mut body).await;
     payload::discard(&mut body).await;
     if head.method == Method::HEAD { error::without_body(reply) } else { reply }

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
 
 use super::json::{self, Fields};
 
@@ -14,6 +15,12 @@ const JSON: &[u8] = b"application/json";
 /// How much of a body that nobody wanted is read and thrown away, and for how long. A client that is answered before
 /// its body has been taken may find the stream reset and never see the answer.
 const UNWANTED: (usize, Duration) = (256 << 10, Duration::from_secs(1));
+
+/// Bytes from which on a body is large. What `MinIO` sends is a tenth of it.
+const LARGE: usize = 16 << 10;
+
+/// Large bodies that may be in memory at a time; more of them wait, and their clients with them.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(64);
 
 /// A body that is still to be read.
 #[derive(Debug)]
@@ -83,6 +90,7 @@ async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, PayloadError> 
         return Err(PayloadError::TooLarge);
     }
     let mut whole = BytesMut::new();
+    let mut permit = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| PayloadError::Broken)?.into_data() else { continue };
         if whole.len() + data.len() > limit {
@@ -91,7 +99,12 @@ async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, PayloadError> 
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
-        whole.reserve(announced.max(data.len()).saturating_sub(whole.len()));
+        if permit.is_none() && whole.len() + data.len() > LARGE {
+            // It is never closed; the time that a request has ends the wait.
+            permit = LARGE_BODIES.acquire().await.ok();
+        }
+        let expected = if permit.is_some() { announced } else { announced.min(LARGE) };
+        whole.reserve(expected.max(data.len()).saturating_sub(whole.len()));
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())

@@ -124,7 +124,7 @@ fn key_pair(cert_file: &Path, key_file: &Path) -> Result<Credentials, CliError> 
     {
         let password = password::ask("Enter password for private key: ")?;
         let der = encrypted_pem::decrypt(&block, &password).map_err(|_| CliError::message("incorrect password"))?;
-        key = Zeroizing::new(pem::encode(&pem::Pem::new(block.tag(), der.to_vec())).into_bytes());
+        key = Zeroizing::new(pem::encode(&pem::Pem::new(encrypted_pem::label(&block), der.to_vec())).into_bytes());
     }
     Ok(Credentials::from_pem(&certificate, &key)?)
 }

@@ -1,5 +1,6 @@
-//! Private keys in PEM encrypted as in RFC 1423 (kes-api §2): the only encryption of key files that KES knows. The
-//! key derivation is a single round of MD5; it is here for files that exist, not as a recommendation.
+//! Encrypted private keys in PEM. As in RFC 1423 (kes-api §2), the only encryption of key files that the original
+//! knows: the key derivation is a single round of MD5; it is here for files that exist, not as a recommendation. And
+//! as PKCS#8 with PBES2 (RFC 8018), which is what tools write today.
 
 use aws_lc_rs::{
     cipher::{
@@ -12,6 +13,7 @@ use aws_lc_rs::{
 use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use md5::{Digest as _, Md5};
 use pem::{EncodeConfig, LineEnding, Pem};
+use pkcs8::EncryptedPrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
 /// Why an encrypted key cannot be read or written; the texts are those of the original.
@@ -57,13 +59,24 @@ impl Cipher {
     }
 }
 
+/// The label of encrypted PKCS#8.
+const PKCS8: &str = "ENCRYPTED PRIVATE KEY";
+
 /// Whether the content of the block is encrypted.
 pub fn is_encrypted(block: &Pem) -> bool {
-    block.headers().get("DEK-Info").is_some()
+    block.tag() == PKCS8 || block.headers().get("DEK-Info").is_some()
 }
 
-/// The content of an encrypted block: DER of the kind that its label says.
+/// The label that the block has once its content is decrypted.
+pub fn label(block: &Pem) -> &str {
+    if block.tag() == PKCS8 { "PRIVATE KEY" } else { block.tag() }
+}
+
+/// The content of an encrypted block: DER of the kind that its [`label`] says.
 pub fn decrypt(block: &Pem, password: &str) -> Result<Zeroizing<Vec<u8>>, EncryptedPemError> {
+    if block.tag() == PKCS8 {
+        return decrypt_pkcs8(block.contents(), password);
+    }
     let info = block.headers().get("DEK-Info").ok_or(EncryptedPemError::Mode)?;
     let (name, iv) = info.split_once(',').ok_or(EncryptedPemError::Mode)?;
     let cipher = Cipher::from_name(name.trim()).ok_or(EncryptedPemError::Mode)?;
@@ -107,6 +120,12 @@ fn derive(password: &str, iv: &[u8], length: usize) -> Result<Zeroizing<Vec<u8>>
     }
     key.truncate(length);
     Ok(key)
+}
+
+fn decrypt_pkcs8(content: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>, EncryptedPemError> {
+    let info = EncryptedPrivateKeyInfoRef::try_from(content).map_err(|_| EncryptedPemError::Mode)?;
+    let key = info.decrypt(password).map_err(|_| EncryptedPemError::Password)?;
+    Ok(key.to_bytes())
 }
 
 fn decrypt_aes(

@@ -19,9 +19,9 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// Hands connections to the workers, never more than there may be, until it is dropped.
 pub(super) async fn accept(listener: &TcpListener, shared: &Shared, workers: &Workers) {
-    while let Some(permit) = shared.connections.admit().await {
+    loop {
         match take(listener).await {
-            Ok(stream) => workers.serve(Accepted { stream, permit }),
+            Ok(stream) => workers.serve(Accepted { stream, admitted: shared.connections.admit().await }),
             Err(error) => {
                 shared.service.log.error(Level::ERROR, &format!("http: Accept error: {error}"));
                 tokio::time::sleep(BACKOFF).await;

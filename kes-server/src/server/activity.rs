@@ -6,13 +6,16 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+};
 
 /// How long a connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(90);
@@ -21,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(90);
 const HEAD: Duration = Duration::from_secs(5);
 
 const NEVER: u64 = u64::MAX;
+
+/// Requests that a connection may have answered, and bytes that it may have read, before others come first.
+const TURN: (u32, usize) = (8, 4 << 10);
 
 /// Times of a connection, in milliseconds since it began.
 #[derive(Debug)]
@@ -32,7 +38,11 @@ pub(super) struct Activity {
     /// When the head of a request began to arrive. Only watched over HTTP/1: there, what arrives between requests
     /// can be nothing else.
     head_since: AtomicU64,
-    watches_heads: bool,
+    watches_heads: AtomicBool,
+    /// Requests since the connection last had nothing to read.
+    requests_in_turn: AtomicU32,
+    is_evicted: AtomicBool,
+    eviction: Notify,
 }
 
 /// A request that is being served, until it is dropped.
@@ -40,10 +50,54 @@ pub(super) struct Activity {
 pub(super) struct Busy(Arc<Activity>);
 
 impl Activity {
-    pub(super) fn new(watches_heads: bool) -> Arc<Self> {
-        let head_since = AtomicU64::new(if watches_heads { 0 } else { NEVER });
-        let (running, idle_since) = (AtomicU32::new(0), AtomicU64::new(0));
-        Arc::new(Self { began: Instant::now(), running, idle_since, head_since, watches_heads })
+    /// Of a connection that was just accepted.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            running: AtomicU32::new(0),
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(NEVER),
+            watches_heads: AtomicBool::new(false),
+            requests_in_turn: AtomicU32::new(0),
+            is_evicted: AtomicBool::new(false),
+            eviction: Notify::new(),
+        })
+    }
+
+    /// After the handshake: requests may come.
+    pub(super) fn begin(&self, watches_heads: bool) {
+        self.watches_heads.store(watches_heads, Ordering::Relaxed);
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+        self.received();
+    }
+
+    /// How long nothing has been served; `None` while something is, and once the connection was told to go.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        if self.running.load(Ordering::Relaxed) > 0 || self.is_evicted.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.began.elapsed().saturating_sub(Duration::from_millis(self.idle_since.load(Ordering::Relaxed))))
+    }
+
+    /// Tells the connection to go at once.
+    pub(super) fn evict(&self) {
+        self.is_evicted.store(true, Ordering::Relaxed);
+        self.eviction.notify_one();
+    }
+
+    /// Waits until the connection is told to go.
+    pub(super) async fn evicted(&self) {
+        self.eviction.notified().await;
+    }
+
+    /// Whether it is time for other connections. A client that sends requests faster than they are answered would
+    /// otherwise never give way.
+    pub(super) fn has_had_its_turn(&self) -> bool {
+        let is_over = self.requests_in_turn.fetch_add(1, Ordering::Relaxed) >= TURN.0;
+        if is_over {
+            self.requests_in_turn.store(0, Ordering::Relaxed);
+        }
+        is_over
     }
 
     pub(super) fn request(self: &Arc<Self>) -> Busy {
@@ -55,7 +109,7 @@ impl Activity {
     /// Time left until the connection has been idle, or busy with the head of a request, for too long.
     pub(super) fn time_left(&self) -> Duration {
         if self.running.load(Ordering::Relaxed) > 0 {
-            return if self.watches_heads { HEAD } else { IDLE };
+            return if self.watches_heads.load(Ordering::Relaxed) { HEAD } else { IDLE };
         }
         let left = |since: &AtomicU64, limit: Duration| match since.load(Ordering::Relaxed) {
             NEVER => Duration::MAX,
@@ -65,7 +119,7 @@ impl Activity {
     }
 
     fn received(&self) {
-        if self.watches_heads && self.running.load(Ordering::Relaxed) == 0 {
+        if self.watches_heads.load(Ordering::Relaxed) && self.running.load(Ordering::Relaxed) == 0 {
             let since = &self.head_since;
             let _: Result<u64, u64> = since.compare_exchange(NEVER, self.now(), Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -83,10 +137,18 @@ impl Drop for Busy {
     }
 }
 
-/// A byte stream that tells when something arrives.
+/// A byte stream that tells when something arrives, and pauses when others should have their turn.
 pub(super) struct Watched<S> {
-    pub(super) stream: S,
-    pub(super) activity: Arc<Activity>,
+    stream: S,
+    activity: Arc<Activity>,
+    /// Bytes since there was last nothing to read.
+    read_in_turn: usize,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, read_in_turn: 0 }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -95,9 +157,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.read_in_turn >= TURN.1 {
+            self.read_in_turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
+        if result.is_pending() {
+            self.read_in_turn = 0;
+            self.activity.requests_in_turn.store(0, Ordering::Relaxed);
+        } else if buffer.filled().len() > before {
+            self.read_in_turn += buffer.filled().len() - before;
             self.activity.received();
         }
         result
@@ -140,13 +211,15 @@ mod tests {
 
     #[test]
     fn heads_are_short_and_idleness_is_longer() {
-        let http1 = Activity::new(true);
+        let http1 = Activity::new();
+        http1.begin(true);
         assert!(about(http1.time_left(), HEAD), "the first request must come soon");
         drop(http1.request());
         assert!(about(http1.time_left(), HEAD) || about(http1.time_left(), IDLE));
         http1.received();
         assert!(about(http1.time_left(), HEAD), "a head is arriving");
-        let http2 = Activity::new(false);
+        let http2 = Activity::new();
+        http2.begin(false);
         http2.received();
         assert!(about(http2.time_left(), IDLE));
         let busy = http2.request();

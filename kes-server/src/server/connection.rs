@@ -52,7 +52,7 @@ const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP req
 type Stream = TokioIo<Watched<TlsStream<TcpStream>>>;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, shared: &Shared) {
+pub(super) async fn serve(stream: TcpStream, shared: &Shared, activity: &Arc<Activity>) {
     let Ok(address) = stream.peer_addr() else { return };
     let stream = match timeout(HANDSHAKE, handshake(stream, shared)).await {
         Ok(Ok(stream)) => stream,
@@ -63,9 +63,9 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared) {
     let identity = peer::identify(tls.peer_certificates().unwrap_or_default());
     let peer = Peer { ip: address.ip().to_canonical().to_string(), identity };
     let is_http2 = tls.alpn_protocol() == Some(b"h2");
-    let activity = Activity::new(!is_http2);
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let client = Arc::new(Client { service: Arc::clone(&shared.service), peer, activity });
+    activity.begin(!is_http2);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
+    let client = Arc::new(Client { service: Arc::clone(&shared.service), peer, activity: Arc::clone(activity) });
     if is_http2 { http2(io, client).await } else { http1(io, client).await }
 }
 
@@ -174,6 +174,9 @@ struct Client {
 
 async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
     let busy = client.activity.request();
+    if client.activity.has_had_its_turn() {
+        tokio::task::yield_now().await;
+    }
     let reply = api::handle(&client.service, &client.peer, request).await;
     let (head, body) = reply.into_parts();
     let busy = matches!(body, ReplyBody::Lines(_)).then_some(busy);

@@ -76,7 +76,7 @@ pub(crate) fn parse_private_key(text: &[u8], password: Option<&str>) -> Result<P
         return parse_key(key.tag(), key.contents().to_vec());
     }
     let password = password.ok_or(KeyPairError::Pem("private key is encrypted: password required"))?;
-    parse_key(key.tag(), encrypted_pem::decrypt(key, password)?.to_vec())
+    parse_key(encrypted_pem::label(key), encrypted_pem::decrypt(key, password)?.to_vec())
 }
 
 /// Certificates of a file, or of all files of a folder.

@@ -9,6 +9,7 @@ mod activity;
 mod banner;
 mod command;
 mod connection;
+mod connections;
 mod dev;
 pub(crate) mod key_pair;
 mod material;

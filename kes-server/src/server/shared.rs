@@ -4,13 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Reload, ServeError, ServeOptions, banner,
+    connections::Connections,
     material::{Material, Surroundings},
 };
-use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics};
+use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics, process};
 
 /// What all connections share.
 #[derive(Debug, Clone)]
@@ -21,13 +22,6 @@ pub(super) struct Shared {
     pub(super) connections: Connections,
     pub(super) around: Surroundings,
 }
-
-/// How many connections there may be: enough for every client, few enough to stay within the memory of a small host.
-const MAX_CONNECTIONS: u32 = 10_000;
-
-/// The connections there are.
-#[derive(Debug, Clone)]
-pub(super) struct Connections(Arc<Semaphore>);
 
 /// What is there before a configuration is loaded.
 #[derive(Debug)]
@@ -64,19 +58,7 @@ impl Shared {
         log.print(&banner::banner(&config, &keystore.to_string(), version, api_key));
         let state = Material::state(&config, keystore, &log).await?;
         let service = Service::new(log, metrics, version, draining, state);
-        let connections = Connections(Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)));
+        let connections = Connections::within(process::raise_file_limit());
         Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections, around })
-    }
-}
-
-impl Connections {
-    /// Waits until there may be one more; it counts until the permit is dropped.
-    pub(super) async fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_owned().await.ok()
-    }
-
-    /// Waits until there are none.
-    pub(super) async fn idle(&self) {
-        drop(self.0.acquire_many(MAX_CONNECTIONS).await);
     }
 }

@@ -11,18 +11,18 @@ use std::{
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
 };
 
-use super::{connection, shared::Shared, watchdog::Beat};
+use super::{connection, connections::Admitted, shared::Shared, watchdog::Beat};
 
 /// Threads for what cannot be waited for otherwise, such as files; per worker.
 const BLOCKING_THREADS: usize = 32;
 
-/// A connection that was accepted, and the permit for it.
+/// A connection that was accepted, and counts.
 pub(super) struct Accepted {
     pub(super) stream: std::net::TcpStream,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) admitted: Admitted,
 }
 
 /// The threads.
@@ -87,12 +87,14 @@ fn work(
                 accepted = connections.recv() => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
-            let Some(Accepted { stream, permit }) = accepted else { return };
+            let Some(Accepted { stream, admitted }) = accepted else { return };
             let Ok(stream) = TcpStream::from_std(stream) else { continue };
             let shared = shared.clone();
             tokio::spawn(async move {
-                connection::serve(stream, &shared).await;
-                drop(permit);
+                tokio::select! {
+                    () = connection::serve(stream, &shared, &admitted.activity) => {}
+                    () = admitted.activity.evicted() => {}
+                }
             });
         }
     });

@@ -100,15 +100,25 @@ impl Folder {
 
     /// The library's client, as admin of the server of this folder.
     pub(crate) fn client(&self, timeouts: Timeouts) -> Client {
-        let key: ApiKey = ADMIN_API_KEY.parse().unwrap();
-        let credentials = Credentials::new(vec![key.certificate().unwrap()], key.private_key());
-        let trust = Trust::Pem(fs::read(self.path("server.crt")).unwrap());
-        Client::new(&[&self.address], credentials, &trust, timeouts).unwrap()
+        self.clients(timeouts)()
+    }
+
+    /// Makes such clients, each with connections of its own.
+    pub(crate) fn clients(&self, timeouts: Timeouts) -> impl Fn() -> Client + Send + 'static {
+        let (address, trust) = (self.address.clone(), Trust::Pem(fs::read(self.path("server.crt")).unwrap()));
+        move || {
+            let key: ApiKey = ADMIN_API_KEY.parse().unwrap();
+            let credentials = Credentials::new(vec![key.certificate().unwrap()], key.private_key());
+            Client::new(&[&address], credentials, &trust, timeouts).unwrap()
+        }
     }
 
     /// A server that may not answer yet.
     pub(crate) fn start(&self) -> Server {
-        let mut command = self.command(&["server", "--config", "config.yaml"]);
+        self.start_by(&mut self.command(&["server", "--config", "config.yaml"]))
+    }
+
+    fn start_by(&self, command: &mut Command) -> Server {
         let child = command
             .stdout(fs::File::create(self.path("stdout")).unwrap())
             .stderr(fs::File::create(self.path("stderr")).unwrap())
@@ -119,7 +129,19 @@ impl Folder {
 
     /// A server that answers.
     pub(crate) fn serve(&self) -> Server {
-        let server = self.start();
+        self.until_ready(self.start())
+    }
+
+    /// A server that answers, within a limit as `prlimit` names it.
+    pub(crate) fn serve_within(&self, limit: &str, value: u32) -> Server {
+        let kes = env!("CARGO_BIN_EXE_kes");
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--{limit}={value}")).arg(kes).args(["server", "--config", "config.yaml"]);
+        limited.current_dir(self.dir.path()).stdin(Stdio::null());
+        self.until_ready(self.start_by(&mut limited))
+    }
+
+    fn until_ready(&self, server: Server) -> Server {
         for _ in 0..200 {
             if self.kes(&["probe", "--timeout", "1s"]).status.success() {
                 return server;
@@ -138,6 +160,11 @@ impl Server {
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.0.wait().unwrap().code()
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Reloads as an operator reloads.
