@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Globals;
 use crate::engine::discover::{self, Connection, EngineWish};
-use crate::engine::{Engine, EngineInfo, PodState};
+use crate::engine::{Engine, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
 use crate::manifest::{self, Manifest};
@@ -23,12 +23,10 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// What a keystore's backend finds in the environment where KES runs: a container has none of this shell's variables,
-/// a process has them.
-pub(super) fn keystore_environment(engine: &EngineInfo) -> kes_server::keystore::Environment {
-    use kes_server::keystore::Environment;
-
-    if engine.kind == "process" { Environment::new(environment) } else { Environment::empty() }
+/// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container
+/// as in a process. What it shall know stands in the manifest, so that whoever starts it anew starts the same.
+pub(super) fn keystore_environment() -> kes_server::keystore::Environment {
+    kes_server::keystore::Environment::empty()
 }
 
 /// The manifest with what the command line changes, and the folder of all stacks.

@@ -26,7 +26,7 @@ pub async fn examine(
     let mut findings = vec![engine_finding(engine.info())];
     let layout = Layout::new(base, manifest.name.as_str());
     findings.push(outcome("folder", layout.check_writable(), || layout.root().display().to_string()));
-    let kes = supply::kes(&manifest.kes, env).map_err(Error::from);
+    let kes = supply::kes(&manifest.kes, engine.info(), env).map_err(Error::from);
     findings.push(supplied("KES", kes));
     findings.push(supplied("MinIO", supply::minio(&manifest.minio, engine, env).await.map_err(Error::from)));
     let pod = engine.pod(manifest.name.as_str()).await?;
