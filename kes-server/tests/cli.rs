@@ -159,13 +159,25 @@ fn keys_move_to_another_keystore_as_they_are() {
     assert_eq!(key("target", "a-1"), key("keys", "a-1"));
     assert!(!folder.dir.path().join("target/b-1").exists());
 
+    let dry = migrate(&["--dry-run"]);
+    let (keys, target) = (folder.path("keys"), folder.path("target"));
+    let copied = format!("b-1: from Filesystem: {keys} to Filesystem: {target}");
+    let shown = format!("a-1: there already\na-2: there already\n{copied}\n1 keys would be migrated.\n");
+    assert_eq!((stdout(&dry), stderr(&dry)), (shown, "2 keys are there already\n".into()));
+
+    fs::write(folder.path("target/a-1"), "damaged").unwrap();
+    fs::write(folder.path("target/a-2"), "damaged").unwrap();
     let refused = migrate(&[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let text = stderr(&refused);
+    assert!(text.contains("has other keys with the names a-1, a-2; nothing was copied; --merge"), "{text}");
+    assert!(!folder.dir.path().join("target/b-1").exists());
     assert_eq!(stdout(&migrate(&["--merge"])), "Migrated 1 keys successfully!\n");
+    assert_eq!(key("target", "a-1"), b"damaged");
     assert_eq!(stdout(&migrate(&["--merge"])), "Migration succeeded! No keys migrated.\n");
-    fs::write(folder.path("target/a-1"), "damaged").unwrap();
-    assert_eq!(stdout(&migrate(&["--force"])), "Migrated 3 keys successfully!\n");
+    assert_eq!(stdout(&migrate(&["--force"])), "Migrated 2 keys successfully!\n");
     assert_eq!(key("target", "a-1"), key("keys", "a-1"));
+    assert_eq!(stdout(&migrate(&[])), "Migration succeeded! No keys migrated.\n");
 }
 
 #[test]

@@ -101,6 +101,11 @@ pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
+/// Replaces the last line of progress on standard error, a terminal; the line stays if it is the `last`.
+pub(super) fn progress(text: &str, last: bool) {
+    drop(write!(io::stderr(), "\r\u{1b}[K{text}{}", if last { "\n" } else { "" }));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

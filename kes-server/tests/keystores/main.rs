@@ -25,4 +25,5 @@ mod entrust;
 mod fortanix;
 mod keysecure;
 mod local;
+mod migrate;
 mod vault;

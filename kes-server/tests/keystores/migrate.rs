@@ -1,0 +1,149 @@
+//! `kes migrate`, the program, between keystores: killed in the middle, run again, and all keys are the same.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::conformance::VALUE;
+use super::fake::azure::{Azure, SECRET};
+use super::fake::vault::{ROLE_ID, SECRET_ID, Vault};
+use super::fake::{Fake, Fault};
+
+const KEYS: usize = 300;
+
+fn name(number: usize) -> String {
+    format!("key-{number:03}")
+}
+
+/// A folder with the files that a run needs.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A configuration `<name>.yaml` with this keystore.
+    fn config(&self, name: &str, keystore: &str) {
+        let server = "version: v1\naddress: 127.0.0.1:0\nadmin: { identity: disabled }\ntls: { key: k, cert: c }\n";
+        fs::write(self.path(&format!("{name}.yaml")), format!("{server}keystore:\n  {keystore}\n")).unwrap();
+    }
+
+    /// The same, for a folder of that name.
+    fn fs(&self, name: &str) {
+        self.config(name, &format!("fs: {{ path: {} }}", self.path(name).display()));
+    }
+
+    fn kes(&self, from: &str, to: &str, environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kes"));
+        command.args(["migrate", "--from", &format!("{from}.yaml"), "--to", &format!("{to}.yaml")]);
+        command.current_dir(&self.0).env_clear().envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+}
+
+/// Names and contents; what a killed write left aside is no key.
+fn keys(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let entries = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()));
+    entries.filter(|(name, _)| !name.starts_with('.')).map(|(name, path)| (name, fs::read(path).unwrap())).collect()
+}
+
+/// Ends it with SIGKILL as soon as `so_far`, and says that it had not ended.
+async fn kill(mut child: Child, so_far: impl Fn() -> bool) {
+    let wait = async {
+        while !so_far() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // a folder syncs each key, which takes its time on a busy disk
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.kill().await.unwrap();
+}
+
+/// Runs to the end; how many keys it copied, and how many were there.
+async fn finish(mut command: Command) -> (usize, usize) {
+    let output = command.output().await.unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}{stderr}");
+    let number = |text: &str, before: &str, after: &str| {
+        text.strip_prefix(before).and_then(|text| text.strip_suffix(after)).unwrap().parse().unwrap()
+    };
+    (number(&stdout, "Migrated ", " keys successfully!\n"), number(&stderr, "", " keys are there already\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_migration_goes_on_to_the_same_bytes() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("old")).unwrap();
+    for number in 0..KEYS {
+        fs::write(folder.path("old").join(name(number)), [VALUE, name(number).as_bytes()].concat()).unwrap();
+    }
+    let service = Arc::<Vault>::default();
+    let fake = Fake::start(service.clone()).await;
+    folder.fs("old");
+    folder.fs("new");
+    let (url, approle) = (fake.url(), format!("approle: {{ id: {ROLE_ID}, secret: {SECRET_ID} }}"));
+    folder.config("vault", &format!("vault: {{ endpoint: \"{url}\", engine: kv, version: v1, {approle} }}"));
+    fake.fail("", usize::MAX, Fault::Slow(Duration::from_millis(5)));
+
+    let there = |number: usize| service.stored("kv", &name(number)).is_some();
+    kill(folder.kes("old", "vault", &[]).spawn().unwrap(), || there(100)).await;
+    assert!(!there(KEYS - 1));
+    let (copied, before) = finish(folder.kes("old", "vault", &[])).await;
+    assert_eq!(copied + before, KEYS);
+    assert!((90..250).contains(&before), "{before}");
+
+    let there = |number: usize| folder.path("new").join(name(number)).exists();
+    kill(folder.kes("vault", "new", &[]).spawn().unwrap(), || there(100)).await;
+    assert!(!there(KEYS - 1));
+    let (copied, before) = finish(folder.kes("vault", "new", &[])).await;
+    assert_eq!(copied + before, KEYS);
+    assert_eq!(keys(&folder.path("new")), keys(&folder.path("old")));
+}
+
+/// Over TLS, with a CA from the environment and with what clouds read there.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_the_target_cannot_have_are_refused_before_anything_is_copied() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("old")).unwrap();
+    for name in ["a", "b_1", "b_2", "sub.folder"] {
+        fs::write(folder.path("old").join(name), VALUE).unwrap();
+    }
+    let service = Arc::<Azure>::default();
+    let fake = Fake::start_tls(service.clone()).await;
+    let (url, ca) = (fake.url(), fake.ca().unwrap());
+    folder.fs("old");
+    folder.config("azure", &format!("azure: {{ keyvault: {{ endpoint: \"{url}\" }} }}"));
+    let environment = [
+        ("AZURE_AUTHORITY_HOST", &*url),
+        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_CLIENT_SECRET", SECRET),
+        ("KES_AZURE_SKIP_DOMAIN_CHECK", "on"),
+        ("SSL_CERT_FILE", ca.to_str().unwrap()),
+    ];
+    let output = folder.kes("old", "azure", &environment).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("left out, since no key can have such a name: sub.folder"), "{text}");
+    assert!(
+        text.contains("cannot say what it has as b_1, b_2; nothing was copied. The first: Azure Key Vault"),
+        "{text}"
+    );
+    assert!(service.stored("a").is_empty());
+    let output = folder.kes("old", "azure", &environment).arg("a").output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(service.stored("a").concat().as_bytes(), VALUE);
+}
