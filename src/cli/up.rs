@@ -48,9 +48,31 @@ impl Up {
         }
         let stages = stack.stages(engine.info(), &images)?;
         let context = stack.context(engine.clone())?;
-        let steps = apply::up(&stages, &context, output.progress().as_ref()).await?;
+        let mut walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+        // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
+        if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
+            walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+        }
+        let steps = walk?;
+        remove_former_images(engine.as_ref(), &images, &steps).await;
         output.result(&report(&stack, engine.as_ref(), steps), human);
         Ok(())
+    }
+}
+
+/// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made
+/// again then. What cannot be removed is not worth a failure.
+async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Step]) {
+    for (role, image) in [("kes", &images.kes), ("minio", &images.minio)] {
+        let is_new = |step: &Step| {
+            step.kind == "image" && step.decision != Decision::Keep && step.name.split(' ').next() == Some(role)
+        };
+        if !steps.iter().any(is_new) {
+            continue;
+        }
+        if let Err(error) = engine.remove_former_images(role, image.reference()).await {
+            tracing::warn!(%error, "former images stay");
+        }
     }
 }
 

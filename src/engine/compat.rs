@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::hint::refused;
-use super::transport::{Answer, Socket, TransportError};
-use super::{EngineError, LogLine, Signal};
+use super::transport::{Answer, Socket, TransportError, query};
+use super::{EngineError, LABEL_ROLE, LogLine, Signal};
 use crate::image::Archive;
 
 /// The least version of the shared API that kestack knows: of Docker 20.10 and Podman 4.
@@ -47,6 +47,25 @@ pub(super) struct Compat {
 #[serde(rename_all = "PascalCase")]
 struct Image {
     id: String,
+}
+
+/// An image, as `images/json` lists it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    repo_tags: Option<Vec<String>>,
+}
+
+impl Listed {
+    /// True if kestack composed it from a program for this role, and it has no other name: it can be made again.
+    fn is_composed(&self, role: &str) -> bool {
+        let is_ours = |tag: &String| {
+            let digits = tag.strip_prefix(&format!("localhost/kestack/{role}:"));
+            digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        };
+        self.repo_tags.iter().flatten().all(|tag| is_ours(tag) || tag == "<none>:<none>")
+    }
 }
 
 /// How both engines say what went wrong.
@@ -81,8 +100,7 @@ impl Compat {
         let call = self.call(&["image", "inspect", reference]);
         // Not by bollard: its types refuse what they do not know, and only the ID is wanted.
         let path = format!("/v{}/images/{reference}/json", self.api);
-        let answer = self.socket.call(Method::GET, &path, None, QUICK).await;
-        let answer = answer.map_err(|error| EngineError::Connection { call: call.clone(), source: Box::new(error) })?;
+        let answer = self.request(Method::GET, &path, &call).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -119,6 +137,26 @@ impl Compat {
         let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
         let answer = within(QUICK, self.docker.tag_image(reference, Some(options))).await;
         answer.map_err(|error| failed(self.call(&["tag", reference, name]), error))
+    }
+
+    /// Removes composed images of a role but the one that `keep` names; those that a container uses stay.
+    pub(super) async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
+        let kept = self.image(keep).await?;
+        let filters = serde_json::json!({ "label": [format!("{LABEL_ROLE}={role}")] }).to_string();
+        let call = self.call(&["images", "--filter", &format!("label={LABEL_ROLE}={role}")]);
+        let path = format!("/v{}/images/json?filters={}", self.api, query(&filters));
+        let answer = self.request(Method::GET, &path, &call).await?;
+        let listed: Vec<Listed> = serde_json::from_slice(&answer.body)
+            .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
+        for image in listed.into_iter().filter(|image| image.is_composed(role)) {
+            let id = bare_id(image.id);
+            if kept.as_ref() != Some(&id) {
+                let call = self.call(&["rmi", &id]);
+                let answer = self.request(Method::DELETE, &format!("/v{}/images/{id}", self.api), &call).await?;
+                tracing::debug!(image = id, status = %answer.status, "former image");
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn start_container(&self, name: &str) -> Result<(), EngineError> {
@@ -162,6 +200,12 @@ impl Compat {
             }
         });
         receiver
+    }
+
+    /// A request that bollard has no fitting form of. Any answer is fine here.
+    async fn request(&self, method: Method, path: &str, call: &str) -> Result<Answer, EngineError> {
+        let answer = self.socket.call(method, path, None, QUICK).await;
+        answer.map_err(|error| EngineError::Connection { call: call.to_owned(), source: Box::new(error) })
     }
 
     fn call(&self, arguments: &[&str]) -> String {
@@ -302,6 +346,19 @@ mod tests {
             lines.push((line.stderr, line.text));
         }
         assert_eq!(lines, [(true, "a".to_owned()), (false, "x".to_owned()), (true, "b".to_owned())]);
+    }
+
+    #[test]
+    fn only_images_that_can_be_made_again_are_composed() {
+        let image = |tags: &[&str]| Listed {
+            id: String::new(),
+            repo_tags: Some(tags.iter().map(ToString::to_string).collect()),
+        };
+        assert!(image(&["localhost/kestack/kes:00ff"]).is_composed("kes"));
+        assert!(image(&["<none>:<none>"]).is_composed("kes"));
+        assert!(image(&[]).is_composed("kes"));
+        assert!(!image(&["localhost/kestack/minio:supplied"]).is_composed("minio"));
+        assert!(!image(&["localhost/kestack/kes:00ff", "example.org/kes:1"]).is_composed("kes"));
     }
 
     #[test]

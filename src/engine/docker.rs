@@ -229,6 +229,10 @@ impl Engine for Docker {
         self.compat.tag_image(reference, name).await
     }
 
+    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
+        self.compat.remove_former_images(role, keep).await
+    }
+
     /// A container that would be the pod's infra by name, but is not ours, is a pod that kestack did not make.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
         let mut members = self.members(name).await?;

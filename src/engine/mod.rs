@@ -217,6 +217,14 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// True if a container could not be made because its image is not there.
+    pub fn is_missing_image(&self) -> bool {
+        let said = ["image not known", "No such image"];
+        matches!(self, Self::Refused { message, .. } if said.iter().any(|words| message.contains(words)))
+    }
+}
+
 /// A container engine. Every method is idempotent: what is already so is success, what is absent is no error
 /// to remove.
 #[async_trait]
@@ -235,6 +243,10 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Gives a present image another name, of the form `repository:tag`.
     async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError>;
+
+    /// Removes the images that kestack composed for a role (`kes` or `minio`), unless a container uses them, and keeps
+    /// the one that `keep` names.
+    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError>;
 
     /// The pod of that name.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError>;

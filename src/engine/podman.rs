@@ -154,6 +154,10 @@ impl Engine for Podman {
         self.compat.tag_image(reference, name).await
     }
 
+    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
+        self.compat.remove_former_images(role, keep).await
+    }
+
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
         let repeat = format!("podman pod inspect {name}");
         let Some(pod) = self.look::<answer::Pod>(&format!("pods/{name}/json"), &repeat).await? else {

@@ -142,6 +142,11 @@ impl Engine for Processes {
         Err(no_images(&format!("tag {reference} {name}")))
     }
 
+    /// Programs run where they lie; nothing was made of them.
+    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
         let run = self.run(name);
         if !run.is_dir() {

@@ -63,6 +63,9 @@ impl Engine for Store {
         self.add(name);
         Ok(())
     }
+    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        unreachable!()
+    }
     async fn pod(&self, _: &str) -> Result<Option<PodState>, EngineError> {
         unreachable!()
     }

@@ -1,10 +1,13 @@
 //! What can die only under Docker: the container that holds the network, a container's shim, the daemon.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Kind, cli, kind};
-use crate::sandbox::{Sandbox, enabled, text};
+use crate::sandbox::{Sandbox, binary, enabled, text};
 
 /// True if Docker is under test; otherwise says so.
 fn docker() -> bool {
@@ -108,4 +111,41 @@ fn a_killed_daemon_is_mended_by_up() {
     let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
     assert_eq!(states.lines().collect::<Vec<_>>(), ["exited"; 3], "everything stopped");
     assert_mended(&stack);
+}
+
+/// A user who is not root but may use Docker: the servers run as that user, and all files stay the user's.
+#[test]
+fn a_user_who_may_use_docker_owns_all_of_the_stack() {
+    if !docker() {
+        return;
+    }
+    let socket = std::env::var("DOCKER_HOST").unwrap().replace("unix://", "");
+    let (uid, group) = (23_456, std::fs::metadata(&socket).unwrap().gid());
+    let stack = Sandbox::new("");
+    chown(stack.folder(), Some(uid), Some(group)).unwrap();
+    // the programs may lie where this user cannot go
+    let programs = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(programs.path(), Permissions::from_mode(0o755)).unwrap();
+    let minio = std::env::var("MINIO_BINARY").unwrap().into();
+    for program in [binary(), binary().with_file_name("kes"), minio] {
+        std::fs::copy(&program, programs.path().join(program.file_name().unwrap())).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let usual = stack.command(arguments);
+        let mut command = Command::new(programs.path().join("kestack"));
+        command.args(arguments).current_dir(stack.folder()).envs(usual.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.env("MINIO_BINARY", programs.path().join("minio")).env("HOME", stack.folder()).uid(uid).gid(group);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    };
+    run(&["up"]);
+    run(&["verify"]);
+    for server in ["kes-server", "minio-server"] {
+        let pid = cli(&["inspect", "--format", "{{.State.Pid}}", &format!("{}-{server}", stack.name)]);
+        assert_eq!(std::fs::metadata(format!("/proc/{}", pid.trim())).unwrap().uid(), uid);
+    }
+    let stored = stack.root().join("keys/minio-backend-key");
+    assert_eq!(std::fs::metadata(stored).unwrap().uid(), uid);
+    run(&["down", "--data"]);
+    assert!(!stack.root().exists());
 }

@@ -1,7 +1,7 @@
 //! up, up again, down, and what stays in between.
 
-use crate::engine::kind;
-use crate::sandbox::{Sandbox, enabled};
+use crate::engine::{cli, has_containers, kind};
+use crate::sandbox::{Sandbox, binary, enabled};
 
 #[test]
 fn a_stack_comes_up_once_and_keeps_its_data() {
@@ -73,4 +73,33 @@ fn declared_keys_and_buckets_are_there_with_their_encryption() {
     assert_eq!(stack.json(&["bucket", "info", "two"])["versioning"], true);
     assert_eq!(status["state"], "running");
     assert!(status["certificate_days_left"]["minio"].as_i64().unwrap() > 300, "{status}");
+}
+
+#[test]
+fn an_upgrade_removes_the_image_of_the_former_program() {
+    if !enabled() || !has_containers() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let image = || cli(&["inspect", "--format", "{{.Image}}", &format!("{}-kes-server", stack.name)]);
+    let present = |id: &str| {
+        let all = cli(&["images", "--no-trunc", "--format", "{{.ID}}"]);
+        all.lines().any(|line| line.trim_start_matches("sha256:") == id.trim().trim_start_matches("sha256:"))
+    };
+    let upgrade = |version: &str| {
+        let program = stack.folder().join("kes");
+        let mut bytes = std::fs::read(binary().with_file_name("kes")).unwrap();
+        bytes.extend(format!("{version} {}", stack.name).bytes());
+        std::fs::write(&program, bytes).unwrap();
+        stack.manifest(&format!("kes: {{ port: 0, binary: {} }}\n", program.display()));
+        stack.ok(&["up"]);
+        image()
+    };
+    let first = upgrade("first");
+    let second = upgrade("second");
+    assert_ne!(first, second);
+    assert!(present(&second) && !present(&first), "{first} {second}");
+    stack.ok(&["verify"]);
+    stack.ok(&["down", "--data"]);
+    cli(&["rmi", second.trim()]);
 }
