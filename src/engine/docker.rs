@@ -5,7 +5,7 @@
 //! to go; a pod whose infra does not run is made again, because its members would stay in a dead network.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bollard::ClientVersion;
@@ -14,6 +14,7 @@ use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::interval;
 
 use super::compat::{Compat, failure_text};
 use super::hint::{refused, taken_port};
@@ -41,9 +42,8 @@ const MAKE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 /// How often removing a pod is tried: a container may be in the middle of a start, or of being removed already.
 const REMOVALS: usize = 3;
-/// How often making a container is tried: once more after its image was brought in, and once more after what a killed
-/// kestack left under its name was removed.
-const CREATIONS: usize = 3;
+/// How often making a container is tried while a container of its name comes into being or goes.
+const TRY: Duration = Duration::from_millis(20);
 
 /// Docker behind its socket.
 #[derive(Debug)]
@@ -112,34 +112,35 @@ impl Docker {
         self.containers(&json!({ "label": [format!("{LABEL_POD}={pod}")] })).await
     }
 
-    /// Creates a container of `pod`.
+    /// Creates a container of `pod`; tries again as long as what is in the way can be cleared.
     async fn create(&self, name: &str, pod: &str, body: &Value, repeat: &str) -> Result<(), EngineError> {
         let path = format!("containers/create?name={}", query(name));
-        for _ in 1..CREATIONS {
+        let start = Instant::now();
+        let mut tries = interval(TRY);
+        loop {
+            tries.tick().await;
             let answer = self.call(Method::POST, &path, Some(body), repeat, MAKE).await?;
-            let mended = match answer.status {
+            let cleared = match answer.status {
                 StatusCode::CREATED => return Ok(()),
                 StatusCode::CONFLICT => self.clear_leftover(name, pod).await?,
                 StatusCode::NOT_FOUND => self.bring_pause(body).await?,
                 _ => false,
             };
-            if !mended {
+            if !cleared || start.elapsed() > MAKE {
                 return Err(refusal(&answer, repeat));
             }
         }
-        let answer = self.call(Method::POST, &path, Some(body), repeat, MAKE).await?;
-        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, repeat)) }
     }
 
     /// Removes a container of this pod that was created and never started: a request goes on after the kestack that
-    /// made it was killed (containers.md §0, fact 18), and may come to its end only now. True if there was one.
+    /// made it was killed (containers.md §0, fact 18), and may come to its end only now. Until it does, the name is taken
+    /// and nobody has it. True if there is nobody now.
     async fn clear_leftover(&self, name: &str, pod: &str) -> Result<bool, EngineError> {
-        let holder = self.inspect(name).await?;
-        let leftover = holder.is_some_and(|holder| holder.is_of(pod) && holder.is_unused());
-        if leftover {
-            self.remove(name).await?;
+        match self.inspect(name).await? {
+            None => Ok(true),
+            Some(holder) if holder.is_of(pod) && holder.is_unused() => self.remove(name).await.map(|()| true),
+            Some(_) => Ok(false),
         }
-        Ok(leftover)
     }
 
     /// Loads the image of infra containers if that is the one that `body` misses. True if it did.
@@ -147,6 +148,9 @@ impl Docker {
         let Some(archive) = image::pause().filter(|archive| body["Image"] == archive.reference()) else {
             return Ok(false);
         };
+        if self.compat.image(archive.reference()).await?.is_some() {
+            return Ok(false);
+        }
         self.compat.load_image(archive).await?;
         Ok(true)
     }
@@ -176,15 +180,18 @@ impl Docker {
     }
 
     /// One attempt to stop and remove all that carries the pod's name. Members end side by side, each within its own
-    /// stop timeout and while the network still stands.
-    async fn remove_once(&self, pod: &str) -> Result<(), EngineError> {
+    /// stop timeout and while the network still stands. True if there was nothing.
+    async fn remove_once(&self, pod: &str) -> Result<bool, EngineError> {
         let (infra, members): (Vec<_>, Vec<_>) = self.members(pod).await?.into_iter().partition(Container::is_infra);
+        if infra.is_empty() && members.is_empty() {
+            return Ok(true);
+        }
         let stops = join_all(members.iter().map(|member| self.stop(member))).await;
         for error in stops.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "a container does not stop");
         }
         let removals = members.iter().chain(&infra).map(|container| self.remove(&container.id));
-        join_all(removals).await.into_iter().collect()
+        join_all(removals).await.into_iter().collect::<Result<Vec<()>, _>>().map(|_| false)
     }
 
     /// Removes a container, running or not. If somebody else is at it, returns when that is done.
@@ -269,11 +276,12 @@ impl Engine for Docker {
     async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
         for _ in 1..REMOVALS {
             match self.remove_once(name).await {
-                Ok(()) => return Ok(()),
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "removing the pod again"),
             }
         }
-        self.remove_once(name).await
+        self.remove_once(name).await.map(drop)
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

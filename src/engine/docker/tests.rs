@@ -163,6 +163,7 @@ async fn the_image_of_the_infra_is_brought_in_when_it_is_missing() {
                 _ => Reply::Answer(201, r#"{"Id":"i"}"#),
             }
         }
+        line if line.contains("/images/localhost") => Reply::Answer(404, r#"{"message":"No such image"}"#),
         line if line.contains("/images/load") => Reply::Cut("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         _ => Reply::Answer(204, ""),
     });
@@ -192,6 +193,27 @@ async fn what_a_killed_kestack_created_is_replaced_and_nothing_else() {
         assert_eq!(created.is_ok(), replaced, "{created:?}");
         assert_eq!(lines(&engine).iter().any(|line| line.starts_with("DELETE")), replaced);
     }
+}
+
+/// A killed kestack's request is under way: the name is taken, but no container has it yet.
+#[tokio::test]
+async fn what_comes_into_being_is_waited_for_and_replaced() {
+    let requests = std::sync::atomic::AtomicUsize::new(0);
+    let engine = FakeEngine::start(move |line| {
+        let count = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match line {
+            line if line.contains("/containers/create") && count < 6 => {
+                Reply::Answer(409, r#"{"message":"The container name \"/s-kes\" is already in use by \"k\""}"#)
+            }
+            line if line.contains("/containers/create") => Reply::Answer(201, r#"{"Id":"k"}"#),
+            line if line.starts_with("DELETE") => Reply::Answer(204, ""),
+            _ if count < 5 => Reply::Answer(404, r#"{"message":"No such container: s-kes"}"#),
+            _ => Reply::Answer(200, KES_CREATED),
+        }
+    });
+    docker(&engine).create_container(&container_spec()).await.unwrap();
+    let methods: Vec<_> = lines(&engine).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(methods, ["POST", "GET", "POST", "GET", "POST", "GET", "DELETE", "POST"]);
 }
 
 #[tokio::test]
