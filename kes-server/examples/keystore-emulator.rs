@@ -26,6 +26,11 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
+    /// AWS Secrets Manager in `eu-central-1`: access key `static`, any secret key; signatures are not verified. Tokens
+    /// of the instance with `AWS_EC2_METADATA_SERVICE_ENDPOINT` set to it.
+    Aws,
+    /// GCP Secret Manager, project `my-project`: tokens of the metadata server with `GCE_METADATA_HOST` set to it.
+    Gcp,
     /// K/V v1 at `kv`, v2 at `kv2`, transit key `kes`; AppRole `kes-role` with secret `kes-secret`, root token `root`.
     Vault,
 }
@@ -36,6 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { kind, listen } = Arguments::parse();
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let fake = match kind {
+        Kind::Aws => Fake::listen(listener, fake::aws::Aws::default(), None, None),
+        Kind::Gcp => Fake::listen(listener, fake::gcp::Gcp::default(), None, None),
         Kind::Vault => Fake::listen(listener, fake::vault::Vault::default(), None, None),
     };
     println!("{}", fake.url());

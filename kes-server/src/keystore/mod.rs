@@ -19,11 +19,10 @@ mod connection;
 mod entrust;
 mod fortanix;
 mod fs;
-#[allow(dead_code, reason = "until all backends are there")]
+mod gcp;
 mod http;
 mod keysecure;
 mod memory;
-#[allow(dead_code, reason = "until all backends are there")]
 mod session;
 mod vault;
 
@@ -34,6 +33,7 @@ pub use connection::{Connection, Patience};
 pub use entrust::Entrust;
 pub use fortanix::Fortanix;
 pub use fs::Fs;
+pub use gcp::Gcp;
 pub use keysecure::KeySecure;
 pub use memory::Memory;
 pub use vault::Vault;
@@ -120,6 +120,8 @@ pub enum Backend {
     Fortanix(Fortanix),
     /// A folder.
     Fs(Fs),
+    /// GCP Secret Manager.
+    Gcp(Gcp),
     /// Thales `CipherTrust` Manager, formerly Gemalto `KeySecure`.
     KeySecure(KeySecure),
     /// Nothing but memory, for `kes server --dev`.
@@ -132,20 +134,17 @@ impl Backend {
     /// Connects to the configured keystore. Must be called within a runtime, which renews tokens.
     ///
     /// # Errors
-    /// The backend's; and for those that this build does not have, a text that says so.
+    /// Those of the backend.
     pub async fn connect(config: &KeyStoreConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         match config {
             KeyStoreConfig::Aws(config) => Aws::connect(config, environment).await.map(Box::new).map(Self::Aws),
-            KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
             KeyStoreConfig::Azure(config) => Azure::connect(config, environment).map(Box::new).map(Self::Azure),
             KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
+            KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::Gcp(config) => Gcp::connect(config, environment).await.map(Self::Gcp),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
             KeyStoreConfig::Vault(config) => Vault::connect(config).await.map(Self::Vault),
-            other @ KeyStoreConfig::Gcp(_) => {
-                let name = other.display();
-                Err(KeyStoreError::Other(format!("keystore '{name}' is not part of this kes yet; use keystore.fs")))
-            }
         }
     }
 }
@@ -159,6 +158,7 @@ macro_rules! delegate {
             Backend::Entrust($store) => $call,
             Backend::Fortanix($store) => $call,
             Backend::Fs($store) => $call,
+            Backend::Gcp($store) => $call,
             Backend::KeySecure($store) => $call,
             Backend::Memory($store) => $call,
             Backend::Vault($store) => $call,

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +16,9 @@ use reqsign_core::{Context, Env, Error, FileRead, HttpSend, ProvideCredentialDyn
 use reqwest::Url;
 use tokio::io::AsyncReadExt as _;
 
-use crate::keystore::http::{Http, Retry, Settings, endpoint};
+use crate::keystore::http::{Http, Web, endpoint};
 use crate::keystore::{Environment, KeyStoreError};
 
-/// Longest time for a metadata service, which is on this machine or not at all.
-const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest time for all sources together.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Largest file that is read.
@@ -58,10 +55,10 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(http: Arc<Http>, environment: &Environment, region: &str) -> Result<Self, KeyStoreError> {
-        let settings = Settings { retry: Retry::never(), no_proxy: true, ..Settings::default() };
         let sts = variable(environment, "AWS_ENDPOINT_URL_STS").map(|text| endpoint(&text)).transpose()?;
-        let web = Web { public: http, local: Http::new(&settings)?, sts };
-        let context = Context::new().with_env(Variables(environment.clone())).with_file_read(Files).with_http_send(web);
+        let services = Services { web: Web::new(http)?, sts };
+        let context =
+            Context::new().with_env(Variables(environment.clone())).with_file_read(Files).with_http_send(services);
         Ok(Self { context, environment: environment.clone(), region: region.to_owned() })
     }
 
@@ -171,14 +168,13 @@ impl FileRead for Files {
 
 /// Metadata services and the token service.
 #[derive(Debug)]
-struct Web {
-    public: Arc<Http>,
-    local: Http,
+struct Services {
+    web: Web,
     /// Another address of the token service, e.g. of a private endpoint.
     sts: Option<Url>,
 }
 
-impl HttpSend for Web {
+impl HttpSend for Services {
     async fn http_send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let is_role = request.uri().path().ends_with("/iam/security-credentials/");
         let mut request: reqwest::Request = request
@@ -189,29 +185,11 @@ impl HttpSend for Web {
         {
             *request.url_mut() = sts.clone();
         }
-        let answer = if is_local(request.url()) {
-            let late = || Error::unexpected(format!("no answer within {} s", LOCAL_DEADLINE.as_secs()));
-            tokio::time::timeout(LOCAL_DEADLINE, self.local.once(request)).await.map_err(|_| late())?
-        } else {
-            self.public.once(request).await
-        };
-        let answer = answer.map_err(|failure| Error::unexpected(failure.to_string()))?;
+        let answer = self.web.send(request).await.map_err(|failure| Error::unexpected(failure.to_string()))?;
         // the first line is the role
         let end = answer.body.iter().position(|byte| is_role && *byte == b'\n').unwrap_or(answer.body.len());
         let mut response = http::Response::new(Bytes::copy_from_slice(answer.body.get(..end).unwrap_or_default()));
         (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
         Ok(response)
-    }
-}
-
-/// True for what is reached without a proxy: this machine and the services next to it.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match host.trim_matches(['[', ']']).parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback() || address.is_unicast_link_local() || address.is_unique_local()
-        }
-        Err(_) => host == "localhost",
     }
 }

@@ -14,10 +14,12 @@ use super::KeyStoreError;
 mod failure;
 mod retry;
 mod trust;
+mod web;
 
 pub(super) use failure::Failure;
 pub(super) use retry::{Retry, between, retry_after};
 pub(super) use trust::Trust;
+pub(super) use web::Web;
 
 /// Longest time for a connection to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,8 +95,13 @@ impl Http {
 
     /// Sends a request, again where the retry rules say so, and reads the answer, whatever its status.
     pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
+        self.send_by(&self.retry, request).await
+    }
+
+    /// Like [`Self::send`], by other rules than those of this keystore.
+    pub(super) async fn send_by(&self, retry: &Retry, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let request = request.build().map_err(|error| Failure::other("request", error.without_url().to_string()))?;
-        self.send_each(|| async { Ok(copy(&request)) }).await
+        bounded(retry.run(|| self.once(copy(&request)))).await
     }
 
     /// Like [`Self::send`] with a request that is made anew for each attempt, for example because it is signed.
@@ -102,11 +109,7 @@ impl Http {
     where
         F: Future<Output = Result<Request, Failure>>,
     {
-        let attempts = self.retry.run(|| async { self.once(make().await?).await });
-        match tokio::time::timeout(DEADLINE, attempts).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::timeout("keystore", DEADLINE)),
-        }
+        bounded(self.retry.run(|| async { self.once(make().await?).await })).await
     }
 
     /// Sends a request once.
@@ -192,6 +195,13 @@ pub(super) fn select(mut names: Vec<String>, prefix: &str) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+async fn bounded(attempts: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+    match tokio::time::timeout(DEADLINE, attempts).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::timeout("keystore", DEADLINE)),
+    }
 }
 
 /// A URL without what may be secret: user, password and query.

@@ -100,6 +100,14 @@ mod tests {
         assert_eq!(attempts(&Retry::never(), Failure::timeout("GET", Duration::from_secs(1))).await, 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_last_outcome_is_told_when_time_is_up() {
+        let start = Instant::now();
+        let retry = Retry { attempts: u32::MAX, pause: |_, _| Duration::from_secs(7), ..Retry::default() };
+        assert_eq!(attempts(&retry, Failure::timeout("GET", Duration::from_secs(1))).await, 5);
+        assert_eq!(start.elapsed(), Duration::from_secs(28));
+    }
+
     #[test]
     fn a_random_pause_keeps_its_bounds() {
         let (least, most) = (Duration::from_millis(200), Duration::from_secs(1));

@@ -27,6 +27,7 @@ pub mod aws;
 pub mod azure;
 pub mod entrust;
 pub mod fortanix;
+pub mod gcp;
 pub mod keysecure;
 mod tls;
 pub mod vault;
@@ -143,6 +144,8 @@ struct Script {
     trace: Vec<String>,
     /// No trace is kept.
     forgetful: bool,
+    /// The `Authorization` headers, not in the trace because they change.
+    authorizations: Vec<String>,
     rules: Vec<Rule>,
 }
 
@@ -223,6 +226,11 @@ impl Fake {
         self.script.lock().unwrap().rules.clear();
     }
 
+    /// The `Authorization` headers since the last call.
+    pub fn authorizations(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().unwrap().authorizations)
+    }
+
     /// The requests since the last call, a line each.
     pub fn trace(&self) -> Vec<String> {
         std::mem::take(&mut self.script.lock().unwrap().trace)
@@ -283,6 +291,7 @@ async fn answer<S: Service>(
         let line = request.line();
         if !script.forgetful {
             script.trace.push(line.clone());
+            script.authorizations.push(request.header("authorization").into());
         }
         let rule = script.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.matching));
         rule.map(|rule| {

@@ -1,0 +1,97 @@
+//! The creation of a key takes two calls: the secret, and its first version. What may be left of one that failed is a
+//! secret without a version, which cannot be read but blocks its name (kes-keystores §6.4; §14, 15).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Shared, refusal};
+use crate::keystore::KeyStoreError;
+use crate::keystore::http::{Failure, Retry, join};
+
+/// The version that an addition made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// The one that is read.
+    First,
+    /// Somebody else was first.
+    Later,
+    /// None: somebody deleted the secret meanwhile.
+    None,
+}
+
+/// What services answer that made something.
+#[derive(Deserialize)]
+struct Made {
+    name: String,
+}
+
+impl Shared {
+    pub(super) async fn create(&self, name: &str, text: &str) -> Result<(), KeyStoreError> {
+        let secret = self.create_secret(name).await?;
+        let mut added = self.add_version(&secret, text).await;
+        if added.as_ref().is_err_and(Failure::is_interrupted) {
+            match self.get(name).await {
+                Err(KeyStoreError::NotFound) => added = self.add_version(&secret, text).await,
+                Ok(_) => added = Ok(Version::Later),
+                Err(_) => {}
+            }
+        }
+        match added {
+            Ok(Version::First) => Ok(()),
+            // ours if it was added by the attempt whose answer was lost
+            Ok(Version::Later) => match self.get(name).await? {
+                first if first.as_slice() == text.as_bytes() => Ok(()),
+                _ => Err(KeyStoreError::Exists),
+            },
+            Ok(Version::None) => {
+                Err(KeyStoreError::Other(format!("the secret '{name}' was deleted while it was made")))
+            }
+            Err(failure) => Err(self.clear(name, failure).await),
+        }
+    }
+
+    /// The name of a new secret, as the service calls it.
+    async fn create_secret(&self, name: &str) -> Result<String, KeyStoreError> {
+        let mut url = self.secrets(&[]);
+        url.query_pairs_mut().append_pair("secretId", name);
+        let body = json!({ "replication": { "automatic": {} } });
+        let answer = self.call(&refusal::lost(), Method::POST, url, Some(body)).await?;
+        match refusal::check(&answer, "secretmanager.secrets.create") {
+            Ok(()) => Ok(answer.json::<Made>()?.name),
+            // it may be there by the attempt whose answer was lost; then it has no version yet
+            Err(KeyStoreError::Exists) if answer.repeated => match self.get(name).await {
+                Err(KeyStoreError::NotFound) => Ok(format!("projects/{}/secrets/{name}", self.project)),
+                _ => Err(KeyStoreError::Exists),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn add_version(&self, secret: &str, text: &str) -> Result<Version, Failure> {
+        let path: Vec<_> = std::iter::once("v1").chain(secret.split('/')).collect();
+        let mut url = join(&self.endpoint, &path);
+        url.set_path(&format!("{}:addVersion", url.path()));
+        let body = json!({ "payload": { "data": STANDARD.encode(text) } });
+        let answer = self.call(&Retry::never(), Method::POST, url, Some(body)).await?;
+        match refusal::check(&answer, "secretmanager.versions.add") {
+            Err(KeyStoreError::NotFound) => return Ok(Version::None),
+            result => result?,
+        }
+        let version = answer.json::<Made>()?.name;
+        Ok(if version.ends_with("/versions/1") { Version::First } else { Version::Later })
+    }
+
+    /// Removes the secret that got no version, and returns what is to be told.
+    async fn clear(&self, name: &str, failure: Failure) -> KeyStoreError {
+        match self.delete(name).await {
+            Ok(()) | Err(KeyStoreError::NotFound) => failure.into(),
+            Err(error) => KeyStoreError::Other(format!(
+                "{failure}; the secret '{name}' is left without a version, and could not be deleted either: {error}; \
+                 delete it to make its name usable again"
+            )),
+        }
+    }
+}
