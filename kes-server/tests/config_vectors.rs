@@ -182,6 +182,15 @@ fn old_spellings_keep_their_meaning_and_warn() {
 }
 
 #[test]
+fn proxies_without_effect_are_told() {
+    let head = "admin: {identity: a}\nkeystore: {fs: {path: /k}}\n";
+    let proxied = |proxy: &str| parse(&format!("{head}tls: {{key: k, cert: c, proxy: {proxy}}}\n")).unwrap().warnings;
+    let warnings = proxied("{identities: [p], header: {cert: X-Tls-Client-Cert}}");
+    assert!(matches!(&warnings[..], [only] if only.starts_with("'tls.proxy' has no effect")), "{warnings:?}");
+    assert_eq!(proxied("{identities: []}"), Vec::<String>::new());
+}
+
+#[test]
 fn hostile_files_neither_crash_nor_hang() {
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
     assert!(matches!(parse(&format!("x: {deep}\n")), Err(ConfigError::Yaml(_))));

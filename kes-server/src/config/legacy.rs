@@ -2,7 +2,6 @@
 //!
 //! They are read in their old meaning, each with a warning that says what to write instead; the last release of the
 //! original refuses or ignores them. `policy.<name>.paths` is in `policy`.
-//! So does `tls.proxy`, which no release since 2023 applies (Q5).
 
 use super::section::Section;
 use super::yaml::Value;
@@ -21,12 +20,20 @@ pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
     warn(keys_are_keystore(root), "'keys' as the keystore is an old spelling; rename it to 'keystore'");
     let direct = direct_secretsmanager(root.section("keystore"));
     warn(direct, "'keystore.secretsmanager' is an old spelling; use 'keystore.aws.secretsmanager'");
-    let proxies = root.section("tls").section("proxy").node("identities").map(|node| &node.value);
-    warn(
-        matches!(proxies, Some(Value::List(proxies)) if !proxies.is_empty()),
-        "'tls.proxy' has no effect: a request is its sender's, and a proxy has no policy; let clients connect directly",
-    );
     warnings
+}
+
+/// Identities of TLS proxies. They are checked and, as in every release since 2023, without effect (Q5).
+pub(super) fn proxies(root: Section<'_>, warnings: &mut Vec<String>) -> Vec<String> {
+    let proxy = root.section("tls").section("proxy");
+    let identities = proxy.strings("identities");
+    // known, so that it is not called unknown
+    proxy.section("header").string("cert");
+    if !identities.is_empty() {
+        let why = "a request is its sender's, and a proxy has no policy; let clients connect directly";
+        warnings.push(format!("'tls.proxy' has no effect: {why}"));
+    }
+    identities
 }
 
 /// The admin: `admin.identity`, else `root`.

@@ -23,7 +23,7 @@ pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigE
     let mut warnings = legacy::warnings(root);
     let address = root.string("address");
     let admin = legacy::admin(root);
-    let proxies = root.section("tls").section("proxy").strings("identities");
+    let proxies = legacy::proxies(root, &mut warnings);
     let tls = tls::read(root.section("tls"));
     let policies = policy::read(root.section("policy"), &admin, &proxies, &mut warnings);
     let cache = expiry(root.section("cache").section("expiry"));

@@ -191,6 +191,19 @@ fn with_auth_on_the_issuer_must_be_known() {
     }
 }
 
+/// A client's own certificate as the CA: what those do who have no CA.
+#[test]
+fn with_auth_on_a_client_can_vouch_for_itself() {
+    let (trusted, other) = (Client::usual(for_clients, None), Client::usual(for_clients, None));
+    let folder = folder("auth: on, ca: own.crt", &[&trusted, &other]);
+    folder.write("own.crt", &pem::encode(&pem::Pem::new("CERTIFICATE", trusted.chain[0].to_vec())));
+    let _server = folder.serve();
+    expect(&folder, "trusted", &trusted, Ok(()));
+    for version in VERSIONS {
+        assert!(other.status(&folder, version).is_err(), "another with the same name");
+    }
+}
+
 fn expect(folder: &Folder, label: &str, client: &Client, expected: Result<(), &str>) {
     for version in VERSIONS {
         match (client.status(folder, version), expected) {
