@@ -37,6 +37,8 @@ pub(super) struct Settings {
     pub(super) trust: Trust,
     /// Private key and certificate to show, as PEM files.
     pub(super) client: Option<(PathBuf, PathBuf)>,
+    /// The socket to call instead of the host of the URL.
+    pub(super) socket: Option<PathBuf>,
     /// Every call opens a connection of its own (Vault).
     pub(super) no_keep_alive: bool,
     /// Proxies are left out, for what is on this machine or next to it.
@@ -78,6 +80,9 @@ impl Http {
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
+        if let Some(socket) = &settings.socket {
+            builder = builder.unix_socket(socket.as_path());
+        }
         if settings.no_keep_alive {
             builder = builder.pool_max_idle_per_host(0);
         }

@@ -15,7 +15,7 @@ use super::wire::{Wire, body, identified, refused};
 use crate::config::{Secret, VaultAuth, VaultConfig};
 
 /// A sealed Vault is not asked more often than this whether it still is.
-const RECHECK: Duration = Duration::from_secs(1);
+const RECHECK: Duration = Duration::from_millis(200);
 /// Longest time that a new token is left alone.
 const MAX_LAG: Duration = Duration::from_secs(30);
 /// All states are answers, not errors.

@@ -87,6 +87,15 @@ impl Vault {
         }
     }
 
+    /// Whether a key of that name can be asked for.
+    async fn open(&self, name: &str) -> Result<(), KeyStoreError> {
+        // a name that is a path would be that of another entry; the API lets none pass, a configuration may
+        if name.contains('/') || matches!(name, "" | "." | "..") {
+            return Err(KeyStoreError::Other(format!("vault: '{name}' is not the name of a key")));
+        }
+        self.unsealed().await
+    }
+
     async fn unsealed(&self) -> Result<(), KeyStoreError> {
         if self.login().is_sealed(&self.session.token().secret).await {
             return Err(KeyStoreError::Unreachable("vault: key store is sealed".into()));
@@ -141,7 +150,7 @@ async fn poll(session: Arc<Session<Login>>, every: Duration) {
 
 impl fmt::Display for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hashicorp Vault: {}", self.login().wire.endpoint.as_str().trim_end_matches('/'))
+        write!(f, "Hashicorp Vault: {}", self.login().wire.name)
     }
 }
 
@@ -162,7 +171,7 @@ impl KeyStore for Vault {
 
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let value = super::text(value)?;
-        self.unsealed().await?;
+        self.open(name).await?;
         let _one = match self.engine.version() {
             EngineVersion::V1 => Some(self.creations.lock().await),
             EngineVersion::V2 => None,
@@ -179,7 +188,7 @@ impl KeyStore for Vault {
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        self.unsealed().await?;
+        self.open(name).await?;
         let query: &[_] = match self.engine.version() {
             EngineVersion::V1 => &[],
             // what others wrote later is not the key
@@ -191,7 +200,7 @@ impl KeyStore for Vault {
 
     /// A missing name counts as deleted: Vault answers alike.
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        self.unsealed().await?;
+        self.open(name).await?;
         let path = self.engine.whole(name);
         let answer = self.call(Method::DELETE, &path, &[], None).await?;
         match answer.status {

@@ -1,5 +1,6 @@
 //! Calls to a Vault as its own SDK makes them (kes-keystores §4.1), and what its refusals mean.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderValue, LOCATION};
@@ -14,7 +15,9 @@ use crate::config::{Secret, VaultConfig};
 #[derive(Debug)]
 pub(super) struct Wire {
     http: Http,
-    pub(super) endpoint: Url,
+    endpoint: Url,
+    /// The endpoint as it is configured.
+    pub(super) name: String,
     /// Namespace of all calls but login and health; empty for the root.
     pub(super) namespace: String,
 }
@@ -24,12 +27,19 @@ impl Wire {
         let settings = Settings {
             trust: Trust::only(config.tls.ca.as_ref()),
             client: config.tls.client.clone(),
+            socket: config.endpoint.strip_prefix("unix://").map(PathBuf::from),
             no_keep_alive: true,
             retry: Retry { attempts: 3, worthwhile, pause },
             ..Settings::default()
         };
-        let (endpoint, namespace) = (endpoint(&config.endpoint)?, config.namespace.clone());
-        Ok(Self { http: Http::new(&settings)?, endpoint, namespace })
+        // the host of a request over a socket is that of the SDK
+        let address = if settings.socket.is_some() { "http://localhost" } else { &config.endpoint };
+        Ok(Self {
+            http: Http::new(&settings)?,
+            endpoint: endpoint(address)?,
+            name: config.endpoint.clone(),
+            namespace: config.namespace.clone(),
+        })
     }
 
     /// A request to `/v1/<path>`. Empty segments of the path are left out.

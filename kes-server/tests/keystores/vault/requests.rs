@@ -102,6 +102,46 @@ async fn an_engine_may_be_mounted_deeper() {
     assert_eq!(store.list("").await.unwrap(), ["key"]);
 }
 
+/// As an agent of Vault on the same machine listens.
+#[tokio::test]
+async fn an_endpoint_may_be_a_socket() {
+    let (fake, _) = start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let (listener, address) = (tokio::net::UnixListener::bind(&socket).unwrap(), fake.address);
+    let agent = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(address).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    let endpoint = format!("unix://{}", socket.display());
+    let store = connect(VaultConfig { endpoint: endpoint.clone(), ..v1(&fake) }).await.unwrap();
+    assert_eq!(store.to_string(), format!("Hashicorp Vault: {endpoint}"));
+    store.create("key", VALUE).await.unwrap();
+    assert_eq!(store.get("key").await.unwrap().as_slice(), VALUE);
+    agent.abort();
+}
+
+#[tokio::test]
+async fn a_name_is_never_a_path() {
+    let (fake, _) = start().await;
+    let store = connect(VaultConfig { prefix: "folder".into(), ..v2(&fake) }).await.unwrap();
+    trace(&fake);
+    for name in ["", ".", "..", "a/b", "../a", "dir/"] {
+        for text in [
+            refusal(store.get(name)).await,
+            refusal(store.create(name, VALUE)).await,
+            refusal(store.delete(name)).await,
+        ] {
+            assert_eq!(text, format!("vault: '{name}' is not the name of a key"));
+        }
+    }
+    assert_eq!(trace(&fake), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_standby_that_redirects_is_followed_once() {
     let (active, service) = start().await;

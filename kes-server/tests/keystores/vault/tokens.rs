@@ -33,6 +33,9 @@ async fn a_refused_login_says_why_and_what_to_check() {
         r#"/v1/auth/approle/login answered 400: {"errors":["invalid role or secret ID"]}; check id and secret"#;
     assert!(text.contains(expected), "{text}");
     assert!(!text.contains(SECRET_ID), "{text}");
+    service.credential(SECRET_ID);
+    let shown = format!("{:?}", connect(v1(&fake)).await.unwrap());
+    assert!(!shown.contains(SECRET_ID) && !shown.contains("hvs."), "{shown}");
     let text = refusal(connect(VaultConfig { auth: kubernetes(Jwt::Token(Secret::new(JWT))), ..v1(&fake) })).await;
     assert!(text.ends_with("check role and jwt of keystore.vault.kubernetes"), "{text}");
 }
