@@ -10,7 +10,6 @@ use super::super::KeyStoreError;
 use super::super::http::{Http, endpoint};
 use super::challenge::Challenge;
 use super::credential::{Credential, Granted};
-use super::vault;
 use crate::config::Secret;
 
 /// How long before its end a token is renewed.
@@ -40,9 +39,8 @@ struct Held {
 }
 
 impl Login {
-    pub(super) fn new(credential: Credential) -> Result<Self, KeyStoreError> {
-        let http = Http::new(&vault::settings())?;
-        Ok(Self { http, credential, held: Mutex::default(), logins: tokio::sync::Mutex::default() })
+    pub(super) fn new(credential: Credential, http: Http) -> Self {
+        Self { http, credential, held: Mutex::default(), logins: tokio::sync::Mutex::default() }
     }
 
     /// The token of now; `None` before the vault has said what it wants.

@@ -23,8 +23,6 @@ pub(super) struct Managed {
     client: Option<String>,
     /// Whether to look first if the service is there.
     probe: bool,
-    /// The metadata service has retry rules of its own.
-    http: Http,
 }
 
 #[derive(Debug)]
@@ -62,7 +60,7 @@ impl Managed {
                 Service::Metadata(join(&endpoint(&host)?, &["metadata", "identity", "oauth2", "token"]))
             }
         };
-        Ok(Ok(Self { service, client, probe, http: Http::new(&settings())? }))
+        Ok(Ok(Self { service, client, probe }))
     }
 
     /// Asks for a token.
@@ -74,11 +72,12 @@ impl Managed {
                 Ok(granted(&answer.map_err(KeyStoreError::from)?)?)
             }
             Service::Metadata(url) => {
-                if self.probe && !self.is_there(url).await {
+                let http = Http::new(&settings())?;
+                if self.probe && !is_there(&http, url).await {
                     return Err(Denied::Absent("managed identity: no metadata service answers here".into()));
                 }
-                let request = self.request(&self.http, url, "2018-02-01", challenge).header("Metadata", "true");
-                let answer = self.http.send(request).await.map_err(KeyStoreError::from)?;
+                let request = self.request(&http, url, "2018-02-01", challenge).header("Metadata", "true");
+                let answer = http.send(request).await.map_err(KeyStoreError::from)?;
                 // a machine without an identity
                 if self.probe && answer.status == 400 {
                     return Err(Denied::Absent(format!("managed identity: {}", answer.refused())));
@@ -96,16 +95,17 @@ impl Managed {
         }
         http.client().get(url)
     }
-
-    /// Any answer will do; without the header `Metadata` it is a refusal.
-    async fn is_there(&self, url: &Url) -> bool {
-        let mut url = url.clone();
-        url.query_pairs_mut().append_pair("api-version", "2018-02-01");
-        matches!(tokio::time::timeout(PROBE, self.http.reach(url)).await, Ok(Ok(_)))
-    }
 }
 
-/// The metadata service is slow to know an identity; as many of its 5 retries as a call has time for.
+/// Any answer will do; without the header `Metadata` it is a refusal.
+async fn is_there(http: &Http, url: &Url) -> bool {
+    let mut url = url.clone();
+    url.query_pairs_mut().append_pair("api-version", "2018-02-01");
+    matches!(tokio::time::timeout(PROBE, http.reach(url)).await, Ok(Ok(_)))
+}
+
+/// Of the metadata service: it is slow to know an identity, and no proxy leads to it. As many of its 5 retries as a
+/// call has time for.
 fn settings() -> Settings {
     let retry = Retry {
         attempts: 4,
@@ -115,5 +115,5 @@ fn settings() -> Settings {
         },
         pause: |made, _| Duration::from_secs(1 << made.min(4)),
     };
-    Settings { retry, ..Settings::default() }
+    Settings { retry, no_proxy: true, ..Settings::default() }
 }

@@ -35,7 +35,9 @@ impl Vault {
         if !check_domain {
             tracing::warn!("{SKIP_DOMAIN_CHECK} is on: '{endpoint}' may ask for any token; for emulators only");
         }
-        Ok(Self { http: Http::new(&settings())?, endpoint, login: Login::new(credential)?, check_domain })
+        let http = Http::new(&settings())?;
+        let login = Login::new(credential, http.clone());
+        Ok(Self { http, endpoint, login, check_domain })
     }
 
     pub(super) fn endpoint(&self) -> &Url {
@@ -108,7 +110,7 @@ impl Vault {
 }
 
 /// The rules of Azure's own clients (kes-keystores §8): 7 retries in about 5 s.
-pub(super) fn settings() -> Settings {
+fn settings() -> Settings {
     let retry = Retry {
         attempts: 8,
         worthwhile: |outcome| match outcome {

@@ -48,7 +48,7 @@ pub(super) struct Settings {
 }
 
 /// A client of one keystore.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Http {
     client: Client,
     retry: Retry,
