@@ -31,6 +31,15 @@ enum Kind {
     Aws,
     /// GCP Secret Manager, project `my-project`: tokens of the metadata server with `GCE_METADATA_HOST` set to it.
     Gcp,
+    /// Application `client` of tenant `tenant` with secret `s3cret~+&= %`; needs `KES_AZURE_SKIP_DOMAIN_CHECK=on` and
+    /// `AZURE_AUTHORITY_HOST` with the same URL.
+    Azure,
+    /// Vault `vault` with box `box`; user `user` with password `password`.
+    Entrust,
+    /// API key `YXBwOmtleQ==`.
+    Fortanix,
+    /// Refresh token `refresh`.
+    Keysecure,
     /// K/V v1 at `kv`, v2 at `kv2`, transit key `kes`; AppRole `kes-role` with secret `kes-secret`, root token `root`.
     Vault,
 }
@@ -43,6 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let fake = match kind {
         Kind::Aws => Fake::listen(listener, fake::aws::Aws::default(), None, None),
         Kind::Gcp => Fake::listen(listener, fake::gcp::Gcp::default(), None, None),
+        Kind::Azure => Fake::listen(listener, fake::azure::Azure::default(), None, None),
+        Kind::Entrust => Fake::listen(listener, fake::entrust::Entrust::default(), None, None),
+        Kind::Fortanix => Fake::listen(listener, fake::fortanix::Fortanix::default(), None, None),
+        Kind::Keysecure => Fake::listen(listener, fake::keysecure::KeySecure::default(), None, None),
         Kind::Vault => Fake::listen(listener, fake::vault::Vault::default(), None, None),
     };
     println!("{}", fake.url());

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::conformance::{self, Missing, VALUE};
 use super::fake::{self, Fake, Fault, Reply};
+use super::judge::Judge;
 use super::remote;
 
 async fn start() -> (Fake, Arc<fake::fortanix::Fortanix>) {
@@ -26,13 +27,13 @@ async fn connect(fake: &Fake, group_id: &str, api_key: &str) -> Result<Backend, 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms() {
     let (fake, _) = start().await;
-    conformance::all(&connect(&fake, "", "a2V5").await.unwrap(), Missing::IsTold).await;
+    conformance::all(&connect(&fake, "", "YXBwOmtleQ==").await.unwrap(), Missing::IsTold).await;
 }
 
 #[tokio::test]
 async fn the_requests_are_those_of_the_original() {
     let (fake, _) = start().await;
-    let store = connect(&fake, "group", "a2V5").await.unwrap();
+    let store = connect(&fake, "group", "YXBwOmtleQ==").await.unwrap();
     store.create("my-key", VALUE).await.unwrap();
     assert_eq!(store.get("my-key").await.unwrap().as_slice(), VALUE);
     assert_eq!(store.list("my").await.unwrap(), ["my-key"]);
@@ -61,7 +62,7 @@ async fn the_requests_are_those_of_the_original() {
 #[tokio::test]
 async fn keys_have_the_reference_form() {
     let (fake, service) = start().await;
-    let store = connect(&fake, "", "a2V5").await.unwrap();
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     let put = |name: &str, value: &str| service.put(name, value, true);
     remote::keeps_the_reference_form(&store, |value| BASE64.encode(value), put, |name| service.stored(name)).await;
 }
@@ -70,7 +71,7 @@ async fn keys_have_the_reference_form() {
 #[tokio::test]
 async fn pages_follow_each_other_by_name() {
     let (fake, service) = start().await;
-    let store = connect(&fake, "", "a2V5").await.unwrap();
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     for number in 0..199 {
         service.put(&format!("k&{number:03}"), "", true);
     }
@@ -83,7 +84,7 @@ async fn pages_follow_each_other_by_name() {
 #[tokio::test]
 async fn what_is_disabled_or_damaged_is_told() {
     let (fake, service) = start().await;
-    let store = connect(&fake, "", "a2V5").await.unwrap();
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     service.put("disabled", "", false);
     let text = store.get("disabled").await.unwrap_err().to_string();
     assert!(text.ends_with("/crypto/v1/keys/export answered 200: the object is disabled; enable it in Fortanix DSM"));
@@ -99,7 +100,7 @@ async fn what_is_disabled_or_damaged_is_told() {
 #[tokio::test]
 async fn only_the_servers_own_words_are_exists_and_not_found() {
     let (fake, _) = start().await;
-    let store = connect(&fake, "", "a2V5").await.unwrap();
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     fake.fail("/export", 1, Fault::Answer(Reply::text(404, "<html>no such site</html>")));
     assert!(matches!(store.get("a").await, Err(KeyStoreError::Other(why)) if why.contains("answered 404: <html>")));
     fake.fail("PUT", 1, Fault::Answer(Reply::json(409, &json!({ "message": "quota exceeded" }))));
@@ -111,7 +112,7 @@ async fn only_the_servers_own_words_are_exists_and_not_found() {
 #[tokio::test]
 async fn failures_are_retried_where_that_helps_and_told() {
     let (fake, _) = start().await;
-    let store = connect(&fake, "", "a2V5").await.unwrap();
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     fake.fail("PUT", 2, Fault::Answer(Reply::status(503)));
     store.create("a", VALUE).await.unwrap();
     remote::survives_lost_answers(&fake, &store, "PUT", "DELETE").await;
@@ -132,7 +133,7 @@ async fn a_wrong_key_or_a_sick_server_is_told_at_start() {
     assert!(text.ends_with("/sys/v1/session/auth answered 401: the API key is refused; check credentials.key"));
     assert!(!text.contains("other"), "{text}");
     fake.fail("/health", 1, Fault::Answer(Reply::status(200)));
-    let text = connect(&fake, "", "a2V5").await.unwrap_err().to_string();
+    let text = connect(&fake, "", "YXBwOmtleQ==").await.unwrap_err().to_string();
     assert!(text.ends_with("/sys/v1/health answered 200: the server is not healthy"), "{text}");
 }
 
@@ -140,10 +141,29 @@ async fn a_wrong_key_or_a_sick_server_is_told_at_start() {
 async fn its_certificate_is_checked_against_the_ca_alone() {
     let service = Arc::<fake::fortanix::Fortanix>::default();
     let fake = Fake::start_tls(service).await;
-    assert!(connect(&fake, "", "a2V5").await.is_ok());
+    assert!(connect(&fake, "", "YXBwOmtleQ==").await.is_ok());
     let other = fake::Certificate::new();
-    let (endpoint, group_id, api_key, ca) = (fake.url(), String::new(), Secret::new("a2V5"), Some(other.path()));
+    let (endpoint, group_id, api_key, ca) =
+        (fake.url(), String::new(), Secret::new("YXBwOmtleQ=="), Some(other.path()));
     let config = FortanixConfig { endpoint, group_id, api_key, ca };
     let other = Backend::connect(&KeyStoreConfig::Fortanix(config), &Environment::empty()).await;
     assert!(matches!(other, Err(KeyStoreError::Unreachable(why)) if why.contains("certificate")));
+}
+
+#[tokio::test]
+async fn fortanixs_client_and_kes_read_each_other() {
+    let Some(judge) = Judge::find("fortanix") else { return };
+    let (fake, _) = start().await;
+    let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
+    let url = fake.url();
+    let ask =
+        async |arguments: &[&str]| judge.ask(&[&[arguments[0], &url, "YXBwOmtleQ=="], &arguments[1..]].concat()).await;
+    let value = std::str::from_utf8(VALUE).unwrap();
+    store.create("ours", VALUE).await.unwrap();
+    assert_eq!(ask(&["read", "ours"]).await, json!(value));
+    ask(&["write", "theirs", value]).await;
+    assert_eq!(store.get("theirs").await.unwrap().as_slice(), VALUE);
+    assert_eq!(ask(&["names"]).await, json!(store.list("").await.unwrap()));
+    ask(&["delete", "ours"]).await;
+    assert_eq!(store.get("ours").await, Err(KeyStoreError::NotFound));
 }

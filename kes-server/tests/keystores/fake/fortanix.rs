@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Reply, Request, Service};
 
-/// An account whose API key is `a2V5`.
+/// An account whose API key is `YXBwOmtleQ==`.
 #[derive(Debug, Default)]
 pub struct Fortanix {
     objects: Mutex<BTreeMap<String, Object>>,
@@ -42,7 +42,9 @@ impl Service for Fortanix {
             ("POST", ["sys", "v1", "session", "terminate"]) => {
                 Reply::status(if authorization == "Bearer session" { 204 } else { 401 })
             }
-            _ if authorization != "Basic a2V5" => Reply::text(401, "Invalid credentials"),
+            _ if !["Basic YXBwOmtleQ==", "Bearer session"].contains(&authorization) => {
+                Reply::text(401, "Invalid credentials")
+            }
             ("POST", ["sys", "v1", "session", "auth"]) => {
                 Reply::json(200, &json!({ "token_type": "Bearer", "expires_in": 600, "access_token": "session" }))
             }
@@ -78,8 +80,10 @@ fn keys(objects: &mut BTreeMap<String, Object>, method: &str, path: &[&str], req
             if gone { Reply::status(204) } else { Reply::text(404, "sobject does not exist") }
         }
         ("GET", []) => {
-            let (limit, start) = (request.query("limit").parse().unwrap(), request.query("start"));
-            let page = objects.keys().filter(|name| name.as_str() >= start).take(limit);
+            let (start, only) = (request.query("start"), request.query("name"));
+            let limit = request.query("limit").parse().unwrap_or(100);
+            let page =
+                objects.keys().filter(|name| name.as_str() >= start && (only.is_empty() || *name == only)).take(limit);
             Reply::json(200, &page.map(|name| json!({ "kid": kid(name), "name": name })).collect())
         }
         _ => Reply::status(404),
