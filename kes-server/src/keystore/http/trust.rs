@@ -21,6 +21,8 @@ pub(in crate::keystore) enum Trust {
     Only(PathBuf),
     /// Those of the system and these.
     Also(PathBuf),
+    /// None: for plain HTTP alone.
+    Nobody,
 }
 
 impl Trust {
@@ -37,7 +39,7 @@ impl Trust {
 
 pub(super) fn client_config(trust: &Trust, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, KeyStoreError> {
     let mut roots = RootCertStore::empty();
-    if !matches!(trust, Trust::Only(_)) {
+    if matches!(trust, Trust::System | Trust::Also(_)) {
         // A machine without roots can still speak plain HTTP to an emulator; TLS then fails with a text of its own.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Request, Url};
 
-use super::{Answer, Failure, Http, KeyStoreError, Retry, Settings, copy, shown};
+use super::{Answer, Failure, Http, KeyStoreError, Retry, Settings, Trust, copy, shown};
 
 /// Longest time for a metadata service, which is near or not there at all.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -24,7 +24,9 @@ impl Web {
     /// # Errors
     /// If it cannot be set up.
     pub(in crate::keystore) fn new(public: Arc<Http>) -> Result<Self, KeyStoreError> {
-        let local = Http::new(&Settings { retry: Retry::never(), no_proxy: true, ..Settings::default() })?;
+        // what is near speaks plain HTTP, and to load the roots of TLS once more takes as long as all the rest
+        let (trust, retry) = (Trust::Nobody, Retry::never());
+        let local = Http::new(&Settings { trust, retry, no_proxy: true, ..Settings::default() })?;
         Ok(Self { public, local })
     }
 
@@ -46,8 +48,11 @@ impl Web {
     }
 }
 
-/// True for this machine and what is next to it.
+/// True for this machine and what is next to it, by plain HTTP.
 fn is_local(url: &Url) -> bool {
+    if url.scheme() != "http" {
+        return false;
+    }
     let host = url.host_str().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
@@ -67,6 +72,7 @@ mod tests {
     fn metadata_services_are_near_and_clouds_are_not() {
         let near = ["169.254.169.254", "169.254.170.2", "127.0.0.1:80", "localhost", "[fd00:ec2::254]", "[::1]:1"];
         assert!(near.iter().all(|host| is_local(&format!("http://{host}/").parse().unwrap())));
+        assert!(!is_local(&"https://127.0.0.1/".parse().unwrap()));
         let far = ["sts.amazonaws.com", "10.0.0.1", "[2001:db8::1]", "localhost.example"];
         assert!(!far.iter().any(|host| is_local(&format!("http://{host}/").parse().unwrap())));
     }
