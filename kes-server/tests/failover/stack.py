@@ -1,4 +1,4 @@
-"""Three kes over one fs keystore and a MinIO with four drives, as processes of this machine."""
+"""Some kes over one keystore and a MinIO with four drives, as processes of this machine."""
 
 import http.client
 import os
@@ -85,8 +85,10 @@ class Replica(Process):
 
 
 class Stack:
-    def __init__(self, folder, hosts):
+    def __init__(self, folder, hosts, keystore=None):
+        """With a folder as keystore, or what `keystore` says in YAML."""
         self.folder = Path(folder)
+        self.keystore = keystore or f"  fs:\n    path: {self.folder}/keys\n"
         addresses = [f"--ip={host}" for host in sorted({"127.0.0.1", *hosts})]
         self.identities = {name: self.identity(name, addresses) for name in ("server", "admin", "minio")}
         self.replicas = [Replica(self, number, host) for number, host in enumerate(hosts)]
@@ -110,7 +112,7 @@ class Stack:
             f"address: {address}\nadmin:\n  identity: {self.identities['admin']}\n"
             f"tls:\n  key: {self.folder}/server.key\n  cert: {self.folder}/server.crt\n"
             f"policy:\n  minio:\n    allow:\n{allowed}\n    identities: [{self.identities['minio']}]\n"
-            f"keystore:\n  fs:\n    path: {self.folder}/keys\n"
+            f"keystore:\n{self.keystore}"
         )
 
     def minio_environment(self):
