@@ -21,7 +21,7 @@ pub(super) enum ConfigCommand {
     Upgrade {
         #[arg(value_name = "file")]
         file: PathBuf,
-        /// Change the file instead of printing it; the old one is kept as <file>.old
+        /// Change the file instead of printing it; the old one is kept beside it as `.old`
         #[arg(short, long)]
         write: bool,
     },
