@@ -166,11 +166,12 @@ pub(crate) fn context(template: &'static str, values: &impl Serialize) -> Result
     Context::from_serialize(values).map_err(|error| TemplateError::Render { template, reason: error.to_string() })
 }
 
-/// Renders one template. Filters: `yaml`, `compose`, `line`, `unit`, each for one kind of file.
+/// Renders one template. Filters: `yaml`, `block`, `compose`, `line`, `unit`, each for one kind of file.
 pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
     let broken = |error: tera::Error| TemplateError::Render { template: name, reason: error.to_string() };
     let mut tera = Tera::default();
     tera.register_filter("yaml", yaml);
+    tera.register_filter("block", block);
     tera.register_filter("compose", compose);
     tera.register_filter("line", line);
     tera.register_filter("unit", unit);
@@ -182,6 +183,19 @@ pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Resul
 #[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
 fn yaml(value: tera::Value, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
     serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
+}
+
+/// A text of several lines as a literal block of YAML, so that people can read it; `indent` more than its key has.
+#[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
+fn block(value: &str, arguments: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    let indent = " ".repeat(arguments.must_get::<usize>("indent")?);
+    let literal = |line: &str| !line.starts_with([' ', '\t']) && !line.contains(char::is_control);
+    let readable = value.ends_with('\n') && !value.ends_with("\n\n") && value.lines().next().is_some_and(literal);
+    if !readable || value.lines().any(|line| line.contains(char::is_control)) {
+        return serde_json::to_string(value).map_err(|error| tera::Error::message(error.to_string()));
+    }
+    let lines = value.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("\n{indent}{line}") });
+    Ok(lines.fold("|".to_owned(), |text, line| text + &line))
 }
 
 /// As `yaml`, for files in which Compose puts variables in place of `$NAME`.

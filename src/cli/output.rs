@@ -75,6 +75,11 @@ pub(super) fn raw(bytes: &[u8]) {
     }
 }
 
+/// A message for people, on standard error.
+pub(super) fn message(text: &str) {
+    eprintln!("{text}");
+}
+
 /// True while somebody reads standard output.
 pub(super) fn is_read() -> bool {
     std::io::stdout().flush().is_ok()

@@ -104,6 +104,7 @@ impl Session {
             pod.running && pod.containers.len() >= 2 && pod.containers.iter().all(|container| container.running)
         });
         if session.stack.layout.exported().exists() {
+            check_containers(session.context.engine.info().kind)?;
             let s3 = &session.context.s3;
             // a signed call too: MinIO answers that it is ready before it knows its users
             probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
@@ -116,4 +117,15 @@ impl Session {
         }
         Ok(session)
     }
+}
+
+/// An exported stack runs in containers, and so must what speaks to its KES.
+fn check_containers(engine: &str) -> Result<(), Error> {
+    if engine != crate::engine::process::KIND {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: "this stack is an exported one, which runs in containers".into(),
+        hint: "name the engine that runs it: --engine podman or --engine docker".into(),
+    })
 }

@@ -1,6 +1,7 @@
 //! The same stack past `kestack up`: files for an orchestrator that the user already has.
 //!
-//! Two models carry all targets. A [`Deployment`] is the stack on one machine, resolved exactly as `up` resolves it:
+//! Two models carry all targets. A [`Cluster`] is the stack in Kubernetes: [`tenant()`] for MinIO's Operator,
+//! [`kubernetes()`] without it. A [`Deployment`] is the stack on one machine, resolved exactly as `up` resolves it:
 //! same folder tree, same containers, so that `kestack verify --dir` proves what others started. A target is one file
 //! here and one folder of templates: [`compose()`], [`kube()`], [`quadlet()`] for container engines, [`systemd()`] for bare
 //! metal.
@@ -13,19 +14,34 @@ use crate::error::Error;
 use crate::image::{Archive, ImageError};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 
+mod certificates;
+mod cluster;
 mod compose;
 mod deployment;
+mod document;
+mod iam;
+mod identity;
 mod kube;
+mod kubernetes;
 mod output;
 mod quadlet;
+mod schema;
 mod systemd;
+mod tenant;
 
+pub use cluster::{Certificates, Cluster, ClusterWish};
 pub use compose::compose;
 pub use deployment::{Deployment, DeploymentWish, Images};
+pub use document::{Document, kustomization};
+pub use iam::iam;
+pub use identity::Fleet;
 pub use kube::kube;
+pub use kubernetes::{kubernetes, kubernetes_next, kubernetes_notes};
 pub use output::write;
 pub use quadlet::{PodmanVersion, quadlet};
+pub use schema::{check_tenant, tenant_schema};
 pub use systemd::systemd;
+pub use tenant::{helm_values, tenant, tenant_next, tenant_notes};
 
 /// Mode of what only its owner may read.
 const SECRET: u32 = 0o600;

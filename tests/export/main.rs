@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
 
+mod cluster;
 mod exported;
 mod golden;
 mod keystores;

@@ -72,3 +72,63 @@ fn certificates_survive_a_second_export() {
     assert!(export(folder.path(), &["kube", "-d", "out", "--force"]).status.success());
     assert_eq!(first, read());
 }
+
+#[test]
+fn what_cannot_work_in_a_cluster() {
+    for (keystore, more, arguments, reason) in [
+        ("fs", "", &["tenant"][..], "the fs keystore cannot serve a cluster"),
+        ("fs", "", &["kubernetes"], "`kes migrate` brings the keys over"),
+        ("aws-role", "", &["tenant"], "give --workload-identity ROLE-ARN"),
+        ("azure-workload", "", &["kubernetes"], "give --workload-identity CLIENT-ID"),
+        ("gcp-workload", "", &["tenant"], "give --workload-identity SERVICE-ACCOUNT-EMAIL"),
+        ("aws-static", "", &["tenant", "--workload-identity", "arn:x"], "one of them would not be used"),
+        ("aws-static", "", &["kubernetes", "--certificates", "cluster"], "nobody asks the cluster for certificates"),
+        ("aws-static", "", &["tenant", "--certificates", "cert-manager"], "cert-manager needs an issuer"),
+        ("aws-static", "", &["tenant", "--issuer", "ca"], "--issuer is for --certificates cert-manager only"),
+        ("aws-static", "", &["tenant", "--servers", "2", "--volumes", "1"], "2 servers of 1 volumes"),
+        ("aws-static", "", &["tenant", "--kes-replicas", "0"], "0 of KES cannot work"),
+        ("aws-static", "", &["tenant", "--namespace", "Up"], "--namespace 'Up' cannot name things"),
+        ("aws-static", "", &["tenant", "--kes-image", "localhost/kestack/kes:1"], "image of KES that it can pull"),
+        ("aws-static", "", &["tenant", "--storage", "big"], "'big' is no size"),
+        (
+            "aws-static",
+            "",
+            &["tenant", "--certificates", "own", "--helm-values", "-d", "out"],
+            "cannot express externalClient",
+        ),
+    ] {
+        let error = refusal(keystore, more, arguments);
+        assert!(error.contains(reason), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn an_endpoint_without_tls_in_a_cluster() {
+    let folder = manifest("aws-static", "");
+    let path = folder.path().join("kestack.yaml");
+    let plain = std::fs::read_to_string(&path).unwrap().replace("endpoint: secrets", "endpoint: http://secrets");
+    std::fs::write(&path, plain).unwrap();
+    let output = export(folder.path(), &["tenant"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("has no TLS: keys would cross the network in clear"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn values_that_config_env_cannot_carry() {
+    for (password, carried) in
+        [("p4ssword\\\"", false), ("\\\"p4ssword", false), ("p4ss\\\"word", true), ("p4ss word", true)]
+    {
+        let folder = manifest("aws-static", "");
+        let path = folder.path().join("kestack.yaml");
+        let text_of = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text_of.replace("s3cret-root", &format!("\"{password}\""))).unwrap();
+        let output = export(folder.path(), &["tenant"]);
+        assert_eq!(output.status.success(), carried, "{password}: {}", text(&output.stderr));
+        assert!(carried || text(&output.stderr).contains("cannot carry the value of MINIO_ROOT_PASSWORD"));
+        assert!(!text(&output.stderr).contains("p4ss"), "the error shows the password");
+    }
+}

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+mod cluster;
+mod kubernetes;
+mod tenant;
+
 use super::Globals;
 use super::output::Output;
 use super::session::{Wish, environment};
@@ -22,6 +26,10 @@ pub(super) enum Export {
     Quadlet(Quadlet),
     /// Units of systemd on bare metal
     Systemd(Machine),
+    /// A Tenant of MinIO's Operator, with KES beside it
+    Tenant(Box<tenant::Tenant>),
+    /// Plain manifests of Kubernetes, without an Operator
+    Kubernetes(Box<kubernetes::Kubernetes>),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +76,8 @@ impl Export {
             Self::Quadlet(Quadlet { machine, podman }) => {
                 machine.run(wish, output, |deployment| export::quadlet(deployment, *podman)).await
             }
+            Self::Kubernetes(kubernetes) => kubernetes.run(wish, output).await,
+            Self::Tenant(tenant) => tenant.run(wish, output).await,
             Self::Systemd(machine) => machine.run(wish, output, export::systemd).await,
         }
     }

@@ -1,0 +1,181 @@
+//! What all exports for a cluster have in common: options, where the documents go, what is told.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::super::output::{self, Output};
+use super::super::session::Wish;
+use super::{human, report};
+use crate::error::Error;
+use crate::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
+use crate::stack::{Layout, Material};
+
+#[derive(Debug, Args)]
+pub(super) struct ClusterOptions {
+    /// Folder to write to instead of standard output; certificates and credentials there are kept at the next export
+    #[arg(short = 'd', long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Write over what is in the folder
+    #[arg(long, requires = "output_dir")]
+    force: bool,
+    /// Write a kustomization.yaml beside
+    #[arg(long, requires = "output_dir")]
+    kustomize: bool,
+    /// Write beside what the keystore's side must allow KES
+    #[arg(long, requires = "output_dir")]
+    with_iam: bool,
+    /// Namespace [default: the stack's name]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Domain of the cluster
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    domain: String,
+    /// Image of KES that the cluster can pull [default: kes.image of the manifest]
+    #[arg(long, value_name = "IMAGE")]
+    kes_image: Option<String>,
+    /// Image of MinIO that the cluster can pull [default: minio.image of the manifest, else the last official one]
+    #[arg(long, value_name = "IMAGE")]
+    minio_image: Option<String>,
+    /// Secret with which images are pulled
+    #[arg(long, value_name = "NAME")]
+    pull_secret: Option<String>,
+    /// Pods of KES
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    kes_replicas: u16,
+    /// Pods of MinIO
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    servers: u16,
+    /// Volumes of each pod of MinIO
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    volumes: u16,
+    /// Size of a volume
+    #[arg(long, value_name = "SIZE", default_value = "1Ti", value_parser = quantity)]
+    storage: String,
+    /// Storage class [default: the cluster's]
+    #[arg(long, value_name = "NAME")]
+    storage_class: Option<String>,
+    /// Issuer of cert-manager: a name, or ClusterIssuer/NAME
+    #[arg(long, value_name = "ISSUER")]
+    issuer: Option<String>,
+    /// Who KES is to the keystore, without credentials: ARN of a role of AWS, client ID of Azure, e-mail of GCP
+    #[arg(long, value_name = "IDENTITY")]
+    workload_identity: Option<String>,
+    /// Workload identity pool and provider of a fleet of Google's
+    #[arg(long, value_name = "POOL=PROVIDER", requires = "workload_identity")]
+    fleet: Option<Fleet>,
+}
+
+/// What the user is told beside the documents.
+pub(super) struct Told {
+    pub(super) notes: Vec<String>,
+    /// Commands that go on, given the paths of what was written.
+    pub(super) next: fn(&Cluster, &[PathBuf]) -> Vec<String>,
+}
+
+/// Who issues certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Issuance {
+    /// The stack's own authority
+    Own,
+    /// The cluster, asked by the Operator
+    Cluster,
+    /// cert-manager, with --issuer
+    CertManager,
+}
+
+impl ClusterOptions {
+    /// The model of the export.
+    pub(super) fn cluster(&self, wish: Wish, issuance: Issuance) -> Result<Cluster, Error> {
+        let material = Material::complete(&self.source(&wish), &wish.manifest)?;
+        let wished = ClusterWish {
+            namespace: self.namespace.clone(),
+            domain: self.domain.clone(),
+            kes_image: self.kes_image.clone(),
+            minio_image: self.minio_image.clone(),
+            pull_secret: self.pull_secret.clone(),
+            replicas: self.kes_replicas,
+            servers: self.servers,
+            volumes: self.volumes,
+            storage: self.storage.clone(),
+            storage_class: self.storage_class.clone(),
+            certificates: self.certificates(issuance)?,
+            workload_identity: self.workload_identity.clone(),
+            fleet: self.fleet.clone(),
+        };
+        Cluster::resolve(wish.manifest, material, wished)
+    }
+
+    /// What an earlier export left, else what the stack of `up` has.
+    fn source(&self, wish: &Wish) -> Layout {
+        let written = self.output_dir.as_ref().map(|folder| Layout::new(folder, wish.manifest.name.as_str()));
+        written.filter(|layout| layout.ca_key().exists()).unwrap_or_else(|| wish.layout())
+    }
+
+    fn certificates(&self, issuance: Issuance) -> Result<Certificates, Error> {
+        match (issuance, &self.issuer) {
+            (Issuance::Own, None) => Ok(Certificates::Own),
+            (Issuance::Cluster, None) => Ok(Certificates::Cluster),
+            (Issuance::CertManager, Some(issuer)) => {
+                let (kind, name) = issuer.split_once('/').unwrap_or(("Issuer", issuer));
+                Ok(Certificates::CertManager { kind: kind.into(), name: name.into() })
+            }
+            (Issuance::CertManager, None) => Err(Error::Usage {
+                what: "cert-manager needs an issuer".into(),
+                hint: "name it: --issuer NAME, or --issuer ClusterIssuer/NAME".into(),
+            }),
+            (_, Some(_)) => Err(Error::Usage {
+                what: "--issuer is for --certificates cert-manager only".into(),
+                hint: "give both, or neither".into(),
+            }),
+        }
+    }
+
+    /// Writes or prints the documents and says how to go on.
+    pub(super) async fn finish(
+        &self,
+        target: &'static str,
+        cluster: &Cluster,
+        mut documents: Vec<Document>,
+        told: Told,
+        output: &Output,
+    ) -> Result<(), Error> {
+        let Some(folder) = &self.output_dir else {
+            let texts: Vec<_> = documents.iter().map(|document| document.text.trim_end()).collect();
+            output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes());
+            let lines = told.notes.iter().map(|note| format!("note: {note}"));
+            let next = (told.next)(cluster, &[]);
+            let next = ["next:".to_owned()].into_iter().chain(next.iter().map(|command| format!("  {command}")));
+            output::message(&lines.chain(next).collect::<Vec<_>>().join("\n"));
+            return Ok(());
+        };
+        if self.kustomize {
+            documents.push(export::kustomization(&documents));
+        }
+        if self.with_iam {
+            documents.extend(export::iam(cluster)?);
+        }
+        let folder = std::path::absolute(folder).map_err(Error::file("find", folder))?;
+        let mut files: Vec<_> = documents.iter().map(|document| document.file(&folder)).collect();
+        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        let (folders, kept) = cluster.keepsakes(&folder);
+        files.extend(kept);
+        let next = (told.next)(cluster, &paths);
+        let export = Export { target, folders, files, images: vec![], notes: told.notes, next };
+        let report = report(cluster.name().to_owned(), &folder, &export);
+        export::write(export, &folder, self.force).await?;
+        output.result(&report, human);
+        Ok(())
+    }
+}
+
+/// A quantity of Kubernetes: a number and a unit.
+fn quantity(text: &str) -> Result<String, String> {
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let known = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    if number.trim_start_matches('0').is_empty() || !known.contains(&unit) {
+        return Err(format!("'{text}' is no size such as 500Gi or 1Ti"));
+    }
+    Ok(text.to_owned())
+}
