@@ -26,7 +26,7 @@ impl Doctor {
         let wish = Wish::load(globals)?;
         let connection = wish.connect().await?;
         let (manifest, base) = (&wish.manifest, &wish.base);
-        let keystores = keystore_environment();
+        let keystores = keystore_environment(manifest);
         let findings = doctor::examine(manifest, base, connection.engine.as_ref(), &environment, keystores).await?;
         let healthy = !findings.iter().any(Finding::is_bad);
         output.result(&Report { name: manifest.name.to_string(), healthy, findings }, human);

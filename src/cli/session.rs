@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Globals;
+use crate::doctor::keystore::from_here;
 use crate::engine::discover::{self, Connection, EngineWish};
 use crate::engine::{Engine, PodState};
 use crate::error::Error;
@@ -25,8 +26,9 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container
 /// as in a process. What it shall know stands in the manifest, so that whoever starts it anew starts the same.
-pub(super) fn keystore_environment() -> kes_server::keystore::Environment {
-    kes_server::keystore::Environment::empty()
+pub(super) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore::Environment {
+    let variables = manifest.kes.env.clone();
+    kes_server::keystore::Environment::new(move |name| variables.get(name).map(|value| from_here(value)))
 }
 
 /// The manifest with what the command line changes, and the folder of all stacks.

@@ -59,16 +59,18 @@ pub async fn require(manifest: &Manifest, environment: Environment) -> Result<()
 
 /// KES's reading of a section, as it is seen from this host.
 fn section(keystore: &Value) -> Result<KeyStoreConfig, Error> {
-    let mut text = keystore.to_string();
-    for name in HOST_NAMES {
-        text = text.replace(&format!("//{name}"), "//127.0.0.1");
-    }
+    let text = from_here(&keystore.to_string());
     let whole = format!("version: v1\nadmin: {{ identity: disabled }}\ntls: {{ key: k, cert: c }}\nkeystore: {text}\n");
     let config = Config::parse(&whole, &|_| None).map_err(|error| Error::Usage {
         what: format!("KES does not take the keystore section: {error}"),
         hint: "correct it in kestack.yaml".into(),
     })?;
     Ok(config.keystore)
+}
+
+/// What a container calls the host, as the host calls itself.
+pub(crate) fn from_here(text: &str) -> String {
+    HOST_NAMES.iter().fold(text.to_owned(), |text, name| text.replace(&format!("//{name}"), "//127.0.0.1"))
 }
 
 async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environment: &Environment) -> Vec<Finding> {

@@ -61,6 +61,8 @@ struct KesFile {
     image: Option<String>,
     /// The `kes` program to compose the image from
     binary: Option<PathBuf>,
+    /// Variables of KES's environment, never secrets
+    env: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -217,10 +219,11 @@ fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
 }
 
 fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
-    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary"]) {
+    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary", "env"]) {
         match key.as_str() {
             "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
             "image" => to.image = reader.text(value, "kes.image"),
+            "env" => to.env = kes_variables(reader, value),
             _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
         }
     }
@@ -243,7 +246,7 @@ fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioS
                 to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
             }
             "default_key" => {} // read with the keys, which it is one of
-            _ => to.env = variables(reader, value),
+            _ => to.env = variables(reader, value, "minio.env"),
         }
     }
     to
@@ -259,8 +262,22 @@ fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usiz
     Some(text)
 }
 
-fn variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
-    let entries = reader.entries(node, "minio.env", &[]);
+/// Parts of the names of variables that carry secrets.
+const SECRETS: [&str; 5] = ["SECRET", "PASSWORD", "TOKEN", "CREDENTIAL", "PRIVATE_KEY"];
+
+/// Whoever may look at a container sees its environment: what is secret belongs into the keystore section.
+fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+    let variables = variables(reader, node, "kes.env");
+    let is_file = |name: &str| name.ends_with("_FILE") || name == "GOOGLE_APPLICATION_CREDENTIALS";
+    for name in variables.keys().filter(|name| SECRETS.iter().any(|part| name.contains(part)) && !is_file(name)) {
+        let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
+        reader.wrong(node, format!("'{name}' {why}"));
+    }
+    variables
+}
+
+fn variables(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> BTreeMap<String, String> {
+    let entries = reader.entries(node, what, &[]);
     entries.into_iter().filter_map(|(name, value)| Some((name, reader.text(value, "a variable")?))).collect()
 }
 
@@ -321,6 +338,7 @@ mod tests {
             ("engine: lxc", "1:9: 'lxc' is not known in engine; there is: auto, podman, docker, process"),
             ("host: here", "1:7: host: invalid IP address syntax"),
             ("keystore: { etcd: {} }", "1:13: 'etcd' is not known in keystore; there is: fs, vault, aws"),
+            ("kes: { env: { AZURE_CLIENT_SECRET: s } }", "1:13: 'AZURE_CLIENT_SECRET' shows in the container's"),
             ("keystore: { fs: {}, aws: {} }", "1:11: keystore must name exactly one of fs, vault"),
             ("keystore: { vault: { endpoint: '${UNSET}' } }", "1:32: the variable 'UNSET' is not set"),
             ("keys: [a b]", "1:8: key: 'a b' is empty, too long or contains invalid characters"),

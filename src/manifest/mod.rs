@@ -73,6 +73,8 @@ pub struct KesSection {
     pub image: Option<String>,
     /// The `kes` program to compose the image from.
     pub binary: Option<PathBuf>,
+    /// Variables of KES's environment: proxies, hosts of clouds; never secrets, everybody can look at them.
+    pub env: BTreeMap<String, String>,
 }
 
 /// What differs for MinIO.
@@ -199,7 +201,7 @@ impl Default for Manifest {
 
 impl Default for KesSection {
     fn default() -> Self {
-        Self { port: 7373, image: None, binary: None }
+        Self { port: 7373, image: None, binary: None, env: BTreeMap::new() }
     }
 }
 

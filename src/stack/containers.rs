@@ -66,7 +66,7 @@ impl Stack {
             pod: self.manifest.name.to_string(),
             image: image.to_owned(),
             command: vec!["server".into(), "--config".into(), shown(&view.kes_config)],
-            env: BTreeMap::new(),
+            env: self.manifest.kes.env.clone(),
             labels: self.role("kes"),
             mounts,
             capabilities: vec!["IPC_LOCK".into()],

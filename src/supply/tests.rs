@@ -98,7 +98,7 @@ impl Engine for Store {
     }
 }
 
-const SECTION: KesSection = KesSection { port: 7373, image: None, binary: None };
+const SECTION: KesSection = KesSection { port: 7373, image: None, binary: None, env: BTreeMap::new() };
 
 fn info(kind: &'static str) -> EngineInfo {
     EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }

@@ -8,6 +8,7 @@ mod docker;
 mod engine;
 mod errors;
 mod faults;
+mod keystores;
 mod leftovers;
 mod lifecycle;
 mod processes;

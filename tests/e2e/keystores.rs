@@ -1,0 +1,213 @@
+//! Stacks whose root of trust is not a folder: each keystore as an emulator of this repository, AWS as moto, which
+//! checks signatures and policies. A real MinIO writes, everything is restarted cold, and the object is read.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Kind, kind};
+use crate::sandbox::{Sandbox, enabled, text};
+
+/// A server that ends with the test.
+struct Emulator {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Emulator {
+    /// One of `kes-server/examples/keystore-emulator.rs`.
+    fn start(kind: &str) -> Self {
+        let here = std::env::current_exe().unwrap();
+        let program = here.parent().unwrap().parent().unwrap().join("examples/keystore-emulator");
+        assert!(program.exists(), "run `cargo build -p kes-server --example keystore-emulator` first");
+        let port = free_port();
+        // containers reach the host by another address than the loopback
+        let mut child = Command::new(program)
+            .args([kind, "--listen", &format!("0.0.0.0:{port}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("http"), "{line}");
+        Self { child, port }
+    }
+
+    /// moto; `None`, told, without `KESTACK_PYTHON`.
+    fn moto() -> Option<Self> {
+        let python = python()?;
+        let port = free_port();
+        let child = Command::new(python)
+            .args(["-B", "-m", "moto.server", "-H", "0.0.0.0", "-p", &port.to_string()])
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let moto = Self { child, port };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "moto does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(moto)
+    }
+
+    /// Its URL from where KES runs.
+    fn url(&self) -> String {
+        let host = if kind() == Kind::Process { "127.0.0.1" } else { "host.containers.internal" };
+        format!("http://{host}:{}", self.port)
+    }
+
+    /// Access key and secret key of a user of moto that may do this and nothing else.
+    fn user(&self, name: &str, actions: &str) -> (String, String) {
+        let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("kes-server/tests/keystores/judges/aws.py");
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let output =
+            Command::new(python().unwrap()).arg("-B").arg(judge).args(["user", &url, name, actions]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("KESTACK_PYTHON");
+    if python.is_none() {
+        eprintln!("skipped: KESTACK_PYTHON names no Python with the packages of kes-server/tests/keystores/judges");
+    }
+    python.map(PathBuf::from)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Docker on Linux gives its containers no name for the host.
+fn reaches_the_host() -> bool {
+    let reaches = kind() != Kind::Docker;
+    if !reaches {
+        eprintln!("skipped: containers of this engine have no name for the host that the emulators run on");
+    }
+    reaches
+}
+
+/// Up, an object, down, up again with everything cold, the object; and `doctor` finds nothing wrong on the way.
+fn round_trip(keystore: &str) {
+    let stack = Sandbox::new(keystore);
+    let doctor = stack.json(&["doctor"]);
+    assert_eq!(doctor["healthy"], true, "{doctor:#}");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+    stack.ok(&["down"]);
+    stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+/// `up` is refused before anything is made.
+fn refused(keystore: &str, because: &str) {
+    let stack = Sandbox::new(keystore);
+    let error = stack.fails(&["up"], 6);
+    assert!(error.contains(because), "{error}");
+    assert!(!stack.root().join("config").exists(), "nothing is made");
+}
+
+fn vault(url: &str, engine: &str, secret: &str) -> String {
+    format!(
+        "keystore: {{ vault: {{ endpoint: '{url}', {engine}, approle: {{ id: kes-role, secret: '{secret}' }} }} }}\n"
+    )
+}
+
+#[test]
+fn vault_holds_the_keys() {
+    if !enabled() || !reaches_the_host() {
+        return;
+    }
+    let emulator = Emulator::start("vault");
+    round_trip(&vault(&emulator.url(), "engine: kv, version: v1, prefix: team", "kes-secret"));
+    round_trip(&vault(&emulator.url(), "engine: kv2, version: v2, transit: { key: kes }", "kes-secret"));
+    refused(&vault(&emulator.url(), "engine: kv", "wrong"), "does not let KES in");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    refused(&vault(&nobody, "engine: kv", "kes-secret"), "cannot be reached");
+}
+
+#[test]
+fn aws_holds_the_keys_with_the_least_permissions() {
+    if !enabled() || !reaches_the_host() {
+        return;
+    }
+    let Some(moto) = Emulator::moto() else { return };
+    let section = |(access_key, secret_key): (String, String)| {
+        format!(
+            "keystore: {{ aws: {{ secretsmanager: {{ endpoint: '{}', region: eu-central-1, \
+             credentials: {{ accesskey: '{access_key}', secretkey: '{secret_key}' }} }} }} }}\n",
+            moto.url()
+        )
+    };
+    let least = r#"["secretsmanager:CreateSecret","secretsmanager:DeleteSecret","secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#;
+    round_trip(&section(moto.user("kes", least)));
+    // the stack's key is there by now: writing is only tried where it must be made
+    let other = "keys: [other-key]\n";
+    let reader = moto.user("reader", r#"["secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#);
+    refused(&(section(reader) + other), "grant secretsmanager:CreateSecret");
+    let writer = moto.user("writer", r#"["secretsmanager:CreateSecret"]"#);
+    refused(&(section(writer) + other), "grant secretsmanager:GetSecretValue");
+}
+
+#[test]
+fn azure_and_gcp_hold_the_keys() {
+    if !enabled() {
+        return;
+    }
+    if kind() != Kind::Process {
+        eprintln!("skipped: these clouds get secrets over HTTPS only, but for an emulator on KES's own loopback");
+        return;
+    }
+    let azure = Emulator::start("azure");
+    let url = azure.url();
+    round_trip(&format!(
+        "kes: {{ port: 0, env: {{ AZURE_AUTHORITY_HOST: '{url}', KES_AZURE_SKIP_DOMAIN_CHECK: 'on' }} }}\n\
+         keystore: {{ azure: {{ keyvault: {{ endpoint: '{url}', credentials: {{ tenant_id: tenant, client_id: client, \
+         client_secret: 's3cret~+&= %' }} }} }} }}\n"
+    ));
+    let gcp = Emulator::start("gcp");
+    let url = gcp.url();
+    round_trip(&format!(
+        "kes: {{ port: 0, env: {{ GCE_METADATA_HOST: '127.0.0.1:{}' }} }}\n\
+         keystore: {{ gcp: {{ secretmanager: {{ endpoint: '{url}', project_id: my-project }} }} }}\n",
+        gcp.port
+    ));
+}
+
+#[test]
+fn the_appliances_hold_the_keys() {
+    if !enabled() || !reaches_the_host() {
+        return;
+    }
+    let keysecure = Emulator::start("keysecure");
+    round_trip(&format!(
+        "keystore: {{ gemalto: {{ keysecure: {{ endpoint: '{}', credentials: {{ token: refresh }} }} }} }}\n",
+        keysecure.url()
+    ));
+    let fortanix = Emulator::start("fortanix");
+    round_trip(&format!(
+        "keystore: {{ fortanix: {{ sdkms: {{ endpoint: '{}', credentials: {{ key: YXBwOmtleQ== }} }} }} }}\n",
+        fortanix.url()
+    ));
+    let entrust = Emulator::start("entrust");
+    round_trip(&format!(
+        "keystore: {{ entrust: {{ keycontrol: {{ endpoint: '{}', vault_id: vault, box_id: box, \
+         credentials: {{ username: user, password: password }} }} }} }}\n",
+        entrust.url()
+    ));
+}
