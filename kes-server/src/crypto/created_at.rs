@@ -39,7 +39,8 @@ impl CreatedAt {
 
     /// Not before the year 1: clients could not read that.
     fn at(time: Timestamp, offset: Offset) -> Option<Self> {
-        (time.as_second() >= ZERO_PARTS.0).then_some(Self(Some((time, offset))))
+        let created_at = Self(Some((time, offset)));
+        (created_at.parts().0 >= ZERO_PARTS.0).then_some(created_at)
     }
 
     /// Seconds and nanoseconds since 1970. The nanoseconds are never negative, also before 1970.
@@ -80,5 +81,64 @@ impl fmt::Display for CreatedAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((time, offset)) = self.0 else { return f.write_str(ZERO_TEXT) };
         if offset == Offset::UTC { write!(f, "{time}") } else { write!(f, "{}", time.display_with_offset(offset)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_shown_as_they_were_read() {
+        for (text, shown) in [
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("2024-02-29T23:59:59Z", "2024-02-29T23:59:59Z"),
+            ("2024-02-29T23:59:59.120Z", "2024-02-29T23:59:59.12Z"),
+            ("2024-02-29T23:59:59+00:00", "2024-02-29T23:59:59Z"),
+            ("2024-02-29T23:59:59.000000001+05:30", "2024-02-29T23:59:59.000000001+05:30"),
+            ("1969-12-31T23:59:59.25-08:00", "1969-12-31T23:59:59.25-08:00"),
+        ] {
+            assert_eq!(CreatedAt::parse(text).map(|time| time.to_string()).as_deref(), Some(shown), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_times() {
+        for text in [
+            "",
+            "2024-02-29",
+            "2024-02-29T23:59Z",
+            "2024-02-29T23:59:59",
+            "2024-02-30T23:59:59Z",
+            "2024-02-29 23:59:59Z",
+            "2024-02-29t23:59:59z",
+            "20240229T235959Z",
+            "2024-02-29T23:59:59.Z",
+            "2024-02-29T23:59:59.+05:00",
+            "2024-02-29T23:59:59.1",
+            "2024-02-29T23:59:59,1Z",
+            "2024-02-29T23:59:59+05",
+            "2024-02-29T23:59:59+05:30:15",
+            "2024-02-29T23:59:59+05:30[Asia/Kolkata]",
+            "-000001-02-28T23:59:59Z",
+            "0000-12-31T23:59:59.5Z",
+            "é2024-02-29T23:59:59Z",
+        ] {
+            assert_eq!(CreatedAt::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_those_of_protobuf() {
+        for parts in [(0, 0), (-1, 1), (-1, 999_999_999), (1_700_000_000, 5), ZERO_PARTS, (ZERO_PARTS.0, 1)] {
+            assert_eq!(CreatedAt::from_parts(parts.0, parts.1).map(|time| time.parts()), Some(parts));
+        }
+        let before = CreatedAt::from_parts(-1, 250_000_000);
+        assert_eq!(before.map(|time| time.to_string()).as_deref(), Some("1969-12-31T23:59:59.25Z"));
+        for parts in [(0, -1), (0, NANOS), (ZERO_PARTS.0 - 1, 999_999_999), (i64::MAX, 0)] {
+            assert_eq!(CreatedAt::from_parts(parts.0, parts.1), None);
+        }
+        assert_eq!(CreatedAt::from_parts(ZERO_PARTS.0, 0), Some(CreatedAt::ZERO));
+        assert!(CreatedAt::now().parts().0 > 1_700_000_000);
     }
 }

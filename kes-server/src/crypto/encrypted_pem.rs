@@ -172,6 +172,8 @@ mod tests {
     #[test]
     fn files_of_openssl_are_read() {
         let plain = pem::parse(include_str!("../../tests/data/pem/plain.pem")).unwrap();
+        assert!(!is_encrypted(&plain));
+        assert_eq!(decrypt(&plain, "secret"), Err(EncryptedPemError::Mode));
         for text in [
             include_str!("../../tests/data/pem/des.pem"),
             include_str!("../../tests/data/pem/des3.pem"),

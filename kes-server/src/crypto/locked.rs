@@ -113,3 +113,46 @@ fn take_page(free: &mut Vec<Slot>) -> Slot {
     free.extend((1..PAGE / SLOT).map(|index| Slot(unsafe { start.add(index) })));
     Slot(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken() -> usize {
+        LOCKED.load(Ordering::Relaxed) + UNLOCKED.load(Ordering::Relaxed)
+    }
+
+    fn secret(number: usize) -> [u8; SECRET_LEN] {
+        [u8::try_from(number % 255).unwrap() + 1; SECRET_LEN]
+    }
+
+    /// Other tests take a few pages meanwhile.
+    #[test]
+    fn many_secrets_share_a_page_that_is_used_again() {
+        let before = taken();
+        for _ in 0..20 {
+            let secrets: Vec<_> = (0..640).map(|n| LockedSecret::new(&secret(n), &secret(n + 1))).collect();
+            for (number, held) in secrets.iter().enumerate() {
+                assert_eq!((held.first(), held.second()), (&secret(number), &secret(number + 1)));
+            }
+        }
+        assert!(taken() - before < 100 * PAGE, "{} bytes for 640 secrets", taken() - before);
+        assert_eq!(taken() % PAGE, 0);
+    }
+
+    #[test]
+    fn what_is_given_back_is_wiped() {
+        let secrets: Vec<_> = (0..100).map(|n| LockedSecret::new(&secret(n), &secret(n))).collect();
+        drop(secrets);
+        let free = free();
+        assert!(free.len() >= 100);
+        // SAFETY: as long as the list is locked nobody takes a slot from it.
+        assert!(free.iter().all(|slot| unsafe { slot.0.as_ref() } == &[0; SLOT]));
+    }
+
+    #[test]
+    fn the_report_counts_pages() {
+        let report = report();
+        assert!(report.locked + report.unlocked >= PAGE);
+    }
+}

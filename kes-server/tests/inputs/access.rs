@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kes_server::auth::{Access, ApiKey, ApiKeyError, Decision, Identity, Policy};
+use kes_server::auth::{Access, ApiKey, ApiKeyError, Decision, Identity, KeyName, Policy};
 use proptest::array::uniform32;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::checks;
@@ -92,6 +93,7 @@ proptest! {
         let policies = policies.into_iter().map(|(name, holders)| (name.to_owned(), Policy::default(), holders));
         let access = Access::new(Identity::new("ADMIN"), policies).unwrap();
         let known: BTreeMap<_, _> = access.assigned().iter().map(|(who, policy)| (who.to_string(), policy.clone())).collect();
+        prop_assert!(access.policies().keys().eq(assigned.values().collect::<std::collections::BTreeSet<_>>()));
         prop_assert_eq!(known, assigned);
         prop_assert_eq!(access.admin().as_str(), "ADMIN");
     }
@@ -103,4 +105,43 @@ fn every_api_key_is_another() {
     assert_ne!(one.identity(), other.identity());
     assert_ne!(one.reveal(), other.reveal());
     assert_ne!(one.certificate().unwrap(), one.certificate().unwrap(), "serial numbers differ");
+}
+
+#[test]
+fn api_keys_that_end_early_say_where() {
+    for (text, at) in [("A", 0), ("AAA", 0), ("AAAAA", 4), ("kes:v1:AAAAAA", 4), ("A\n", 0), ("AA=A", 2)] {
+        assert_eq!(text.parse::<ApiKey>().map(drop), Err(ApiKeyError::Base64(at)), "{text}");
+    }
+}
+
+#[test]
+fn the_certificate_of_an_api_key_is_that_of_the_originals_sdk() {
+    let key = ApiKey::generate().unwrap();
+    let der = key.certificate().unwrap();
+    let (rest, certificate) = X509Certificate::from_der(&der).unwrap();
+    assert!(rest.is_empty());
+    for name in [certificate.subject(), certificate.issuer()] {
+        assert_eq!(name.to_string(), format!("CN={}", key.identity()));
+    }
+    let validity = certificate.validity();
+    assert_eq!(validity.not_after.timestamp() - validity.not_before.timestamp(), 90 * 24 * 60 * 60);
+    assert!(validity.is_valid());
+    let usage = certificate.key_usage().unwrap().unwrap();
+    assert!(usage.critical && usage.value.flags == 1, "digitalSignature alone");
+    let extended = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(extended.client_auth && !extended.server_auth && !extended.any);
+    assert!(certificate.subject_alternative_name().unwrap().is_none());
+    assert!(certificate.raw_serial().len() <= 17);
+    certificate.verify_signature(None).unwrap();
+    let shown = format!("{key:?}");
+    assert!(shown.contains(key.identity().as_str()) && !shown.contains(&key.reveal()[7..20]), "{shown}");
+}
+
+#[test]
+fn names_are_shown_as_they_are() {
+    assert_eq!(KeyName::minio_backend().as_str(), "minio-backend-key");
+    let name: KeyName = "a-key".parse().unwrap();
+    assert_eq!((name.as_ref(), name.to_string().as_str()), ("a-key", "a-key"));
+    assert!(Identity::new("").is_unknown() && !Identity::new("a").is_unknown());
+    assert_eq!(Identity::of_certificate(b"no certificate").unwrap_err().to_string().split(": ").next(), Some("x509"));
 }

@@ -248,3 +248,12 @@ fn two_keys_and_two_data_keys_are_never_the_same() {
     assert_ne!(one.hmac(b""), other.hmac(b""));
     assert_eq!(Key::import(Algorithm::Aes256, &[1; 31], "").unwrap_err(), CryptoError::SecretLength(31));
 }
+
+#[test]
+fn nothing_shows_a_secret() {
+    let key = Key::import(Algorithm::ChaCha20, &[0x5a; 32], "me").unwrap();
+    let shown = format!("{key:?}");
+    assert!(shown.contains("ChaCha20") && shown.contains("me") && !shown.contains("90"), "{shown}");
+    assert_eq!(format!("{:?}", key.generate_dek(b"").unwrap()), "Dek(..)");
+    assert_eq!([Algorithm::Aes256, Algorithm::ChaCha20].map(|name| name.to_string()), ["AES256", "ChaCha20"]);
+}
