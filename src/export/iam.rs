@@ -74,21 +74,25 @@ fn aws(cluster: &Cluster) -> Vec<Document> {
     let policy = json!({ "Version": "2012-10-17", "Statement": statements });
     let mut documents = vec![json_document("iam-policy.json", &policy)];
     if cluster.identity.account {
-        let account = format!("system:serviceaccount:{}:{}", cluster.namespace, cluster.account());
-        let trust = json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": { "Federated": "arn:aws:iam::ACCOUNT:oidc-provider/OIDC-PROVIDER" },
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": { "StringEquals": {
-                    "OIDC-PROVIDER:sub": account, "OIDC-PROVIDER:aud": "sts.amazonaws.com",
-                } },
-            }],
-        });
-        documents.push(json_document("iam-trust.json", &trust));
+        documents.push(json_document("iam-trust.json", &aws_trust(cluster)));
     }
     documents
+}
+
+/// Lets the service account of KES take the role, and nobody else.
+fn aws_trust(cluster: &Cluster) -> Value {
+    let account = format!("system:serviceaccount:{}:{}", cluster.namespace, cluster.account());
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Federated": "arn:aws:iam::ACCOUNT:oidc-provider/OIDC-PROVIDER" },
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": { "StringEquals": {
+                "OIDC-PROVIDER:sub": account, "OIDC-PROVIDER:aud": "sts.amazonaws.com",
+            } },
+        }],
+    })
 }
 
 fn azure(cluster: &Cluster) -> String {

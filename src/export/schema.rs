@@ -50,16 +50,7 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
         return;
     }
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
-    let fits = match kind {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        _ => true,
-    };
-    if !fits {
+    if !fits(value, kind) {
         return wrong.push(format!("{at}: not of type {kind}"));
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array)
@@ -76,6 +67,18 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
             }
         }
         _ => {}
+    }
+}
+
+fn fits(value: &Value, kind: &str) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        _ => true,
     }
 }
 

@@ -32,7 +32,7 @@ const ETC: &str = "/etc/kes";
 /// Those of the templates, and of files that the keystore section names.
 pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
     deployment.check()?;
-    let (stack, images) = (&deployment.stack, &deployment.images);
+    let stack = &deployment.stack;
     let (section, credentials) = keystore(deployment);
     let values = context(deployment, &section, &credentials);
     let mut files = vec![file(deployment.path("kestack.conf"), SYSUSERS, PUBLIC)];
@@ -50,9 +50,6 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
     files.push(file(deployment.path("minio.env"), &minio_env_at(stack, &kes, minio_paths())?, SECRET));
     files.extend(certificates(deployment));
     files.extend(keystore_files(deployment)?);
-    let binary = |image: &crate::supply::ImageSource, name: &str| {
-        image.binary().map_or_else(|| format!("/path/to/{name}"), quoted)
-    };
     Ok(Export {
         target: "systemd",
         folders: vec![],
@@ -63,16 +60,24 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
              `ulimit -l` says"
                 .into(),
         ],
-        next: vec![
-            format!(
-                "sudo install -m 755 {} {} /usr/local/bin/",
-                binary(&images.kes, "kes"),
-                binary(&images.minio, "minio")
-            ),
-            format!("sudo {}", deployment.command_path("install")),
-            "sudo systemctl enable --now kes minio".into(),
-        ],
+        next: next(deployment),
     })
+}
+
+fn next(deployment: &Deployment) -> Vec<String> {
+    let images = &deployment.images;
+    let binary = |image: &crate::supply::ImageSource, name: &str| {
+        image.binary().map_or_else(|| format!("/path/to/{name}"), quoted)
+    };
+    vec![
+        format!(
+            "sudo install -m 755 {} {} /usr/local/bin/",
+            binary(&images.kes, "kes"),
+            binary(&images.minio, "minio")
+        ),
+        format!("sudo {}", deployment.command_path("install")),
+        "sudo systemctl enable --now kes minio".into(),
+    ]
 }
 
 /// The section as KES reads it there: a private key comes as a credential, whose folder the unit puts into a variable.
