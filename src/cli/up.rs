@@ -40,7 +40,8 @@ impl Up {
         let (stack, images) = resolve(wish, engine.as_ref()).await?;
         // KES, once it runs, asks for itself
         if engine.pod(stack.manifest.name.as_str()).await?.is_none_or(|pod| !pod.running) {
-            doctor::keystore::require(&stack.manifest, keystore_environment(&stack.manifest)).await?;
+            let maker = stack.material.admin_identity()?;
+            doctor::keystore::require(&stack.manifest, maker, keystore_environment(&stack.manifest)).await?;
         }
         // What the network must give comes before anything is made: without it there will be no stack.
         for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {

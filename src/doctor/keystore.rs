@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kes_server::auth::Identity;
 use kes_server::config::{Config, KeyStoreConfig};
 use kes_server::crypto::{Algorithm, Key};
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
@@ -19,11 +20,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 /// How much is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Depth {
-    /// Reading; and writing only if the stack's key is not there yet and must be made.
-    Needed,
-    /// Everything: a key is created, read, listed and deleted.
+    /// What the stack needs to start: its key is read, and made if it is not there, in the name of this identity. A
+    /// policy may allow that name and no other.
+    Start(Identity),
+    /// Everything: a probe is created, read and deleted, and names are listed.
     Everything,
 }
 
@@ -49,8 +51,8 @@ pub async fn examine(manifest: &Manifest, depth: Depth, environment: Environment
 ///
 /// # Errors
 /// [`Error::Environment`] that names it.
-pub async fn require(manifest: &Manifest, environment: Environment) -> Result<(), Error> {
-    let findings = examine(manifest, Depth::Needed, environment).await?;
+pub async fn require(manifest: &Manifest, maker: Identity, environment: Environment) -> Result<(), Error> {
+    let findings = examine(manifest, Depth::Start(maker), environment).await?;
     match findings.into_iter().find(Finding::is_bad) {
         None => Ok(()),
         Some(Finding { seen, advice, .. }) => Err(Error::Environment { what: seen, hint: advice.unwrap_or_default() }),
@@ -84,21 +86,22 @@ async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environ
     }
     let mut probe = Probe { backend, manifest, findings: vec![Finding::good("keystore", format!("{name} answers"))] };
     let key = manifest.default_key.as_str();
-    let is_there = match probe.backend.get(key).await {
-        Ok(value) => {
-            probe.stored_key(key, &value);
-            true
+    let found = probe.backend.get(key).await;
+    match (&found, &depth) {
+        (Ok(value), _) => probe.stored_key(key, value),
+        (Err(KeyStoreError::NotFound), Depth::Start(maker)) => probe.make(key, maker).await,
+        (Err(KeyStoreError::NotFound), Depth::Everything) => {
+            probe.findings.push(Finding::good("key", format!("'{key}' is not there yet; `kestack up` makes it")));
         }
-        Err(KeyStoreError::NotFound) => false,
-        Err(error) => {
-            probe.refused(Call::Get, &error);
+        (Err(error), _) => {
+            probe.refused(Call::Get, error);
             return probe.findings;
         }
-    };
-    if depth == Depth::Everything || !is_there {
-        probe.write().await;
     }
-    probe.list().await;
+    if depth == Depth::Everything {
+        probe.write().await;
+        probe.list().await;
+    }
     probe.findings
 }
 
@@ -146,6 +149,17 @@ impl Probe<'_> {
         });
     }
 
+    /// Makes the stack's key, as KES would at its start.
+    async fn make(&mut self, name: &str, maker: &Identity) {
+        let Ok(key) = Key::generate(Algorithm::preferred(), maker.as_str()) else { return };
+        match self.backend.create(name, &key.encode()).await {
+            Ok(()) | Err(KeyStoreError::Exists) => {
+                self.findings.push(Finding::good("key", format!("'{name}' is made")));
+            }
+            Err(error) => self.refused(Call::Create, &error),
+        }
+    }
+
     /// Makes a key that nobody uses, reads it, and removes it.
     async fn write(&mut self) {
         let mut id = [0; 8];
@@ -154,7 +168,12 @@ impl Probe<'_> {
         let name = format!("kestack-probe-{}", hex::encode(id));
         let value = key.encode();
         if let Err(error) = self.backend.create(&name, &value).await {
-            return self.refused(Call::Create, &error);
+            let seen = format!("the keystore does not let KES make the probe '{name}': {error}");
+            let advice = format!(
+                "none needed if its policy allows the stack's own keys; else grant {}",
+                needed(&self.manifest.keystore, Call::Create)
+            );
+            return self.findings.push(Finding::warning("keystore", seen, advice));
         }
         match self.backend.get(&name).await {
             Ok(read) if *read == *value => self.findings.push(Finding::good("keystore", "a key was stored and read")),
@@ -178,4 +197,12 @@ impl Probe<'_> {
             Err(error) => self.refused(Call::List, &error),
         }
     }
-}
+}        match self.backend.create(name, &key.encode()).await {
+            Ok(()) | Err(KeyStoreError::Exists) => {
+                self.findings.push(Finding::good("key", format!("'{name}' is made")));
+            }
+            Err(error) => self.refused(Call::Create, &error),
+        }
+    }
+
+

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 mod cluster;
+mod iam;
 mod kubernetes;
 mod tenant;
 
@@ -30,6 +31,8 @@ pub(super) enum Export {
     Tenant(Box<tenant::Tenant>),
     /// Plain manifests of Kubernetes, without an Operator
     Kubernetes(Box<kubernetes::Kubernetes>),
+    /// What the keystore's side must allow KES, and no more: policies, roles, and the commands that make them
+    Iam(iam::Iam),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +80,7 @@ impl Export {
                 machine.run(wish, output, |deployment| export::quadlet(deployment, *podman)).await
             }
             Self::Kubernetes(kubernetes) => kubernetes.run(wish, output).await,
+            Self::Iam(iam) => iam.run(wish),
             Self::Tenant(tenant) => tenant.run(wish, output).await,
             Self::Systemd(machine) => machine.run(wish, output, export::systemd).await,
         }

@@ -1,0 +1,48 @@
+//! `kestack export iam`
+
+use clap::Args;
+
+use super::super::output;
+use super::super::session::Wish;
+use crate::error::Error;
+use crate::export::{self, Certificates, Cluster, ClusterWish};
+use crate::stack::Material;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Iam {
+    /// Namespace of KES's pods, where they are somebody to the keystore [default: the stack's name]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Who KES is to the keystore, without credentials: ARN of a role of AWS, client ID of Azure, e-mail of GCP
+    #[arg(long, value_name = "IDENTITY")]
+    workload_identity: Option<String>,
+}
+
+impl Iam {
+    /// Prints what the keystore's side must allow KES, and no more; nothing in it is secret.
+    pub(in crate::cli) fn run(&self, wish: Wish) -> Result<(), Error> {
+        let material = Material::complete(&wish.layout(), &wish.manifest)?;
+        // only the keystore matters for what is printed
+        let wished = ClusterWish {
+            namespace: self.namespace.clone(),
+            domain: "cluster.local".into(),
+            kes_image: Some("kes".into()),
+            minio_image: None,
+            pull_secret: None,
+            replicas: 3,
+            servers: 4,
+            volumes: 4,
+            storage: "1Ti".into(),
+            storage_class: None,
+            certificates: Certificates::Own,
+            workload_identity: self.workload_identity.clone(),
+            fleet: None,
+        };
+        let cluster = Cluster::resolve(wish.manifest, material, wished)?;
+        for document in export::iam(&cluster)? {
+            output::message(&format!("# {}", document.name));
+            output::raw(document.text.as_bytes());
+        }
+        Ok(())
+    }
+}
