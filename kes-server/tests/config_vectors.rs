@@ -182,12 +182,12 @@ fn old_spellings_keep_their_meaning_and_warn() {
 }
 
 #[test]
-fn proxies_without_effect_are_told() {
+fn proxies_are_refused_rather_than_without_effect() {
     let head = "admin: {identity: a}\nkeystore: {fs: {path: /k}}\n";
-    let proxied = |proxy: &str| parse(&format!("{head}tls: {{key: k, cert: c, proxy: {proxy}}}\n")).unwrap().warnings;
-    let warnings = proxied("{identities: [p], header: {cert: X-Tls-Client-Cert}}");
-    assert!(matches!(&warnings[..], [only] if only.starts_with("'tls.proxy' has no effect")), "{warnings:?}");
-    assert_eq!(proxied("{identities: []}"), Vec::<String>::new());
+    let proxied = |proxy: &str| parse(&format!("{head}tls: {{key: k, cert: c, proxy: {proxy}}}\n"));
+    let refused = proxied("{identities: [p], header: {cert: X-Tls-Client-Cert}}").unwrap_err().to_string();
+    assert!(refused.contains("remove tls.proxy"), "{refused}");
+    assert_eq!(proxied("{identities: [], header: {cert: X-Tls-Client-Cert}}").unwrap().warnings, Vec::<String>::new());
 }
 
 #[test]

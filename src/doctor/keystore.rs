@@ -197,12 +197,4 @@ impl Probe<'_> {
             Err(error) => self.refused(Call::List, &error),
         }
     }
-}        match self.backend.create(name, &key.encode()).await {
-            Ok(()) | Err(KeyStoreError::Exists) => {
-                self.findings.push(Finding::good("key", format!("'{name}' is made")));
-            }
-            Err(error) => self.refused(Call::Create, &error),
-        }
-    }
-
-
+}

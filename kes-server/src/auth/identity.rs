@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
+use x509_parser::asn1_rs::Header;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo in lowercase hex; in a configuration, any text that is compared
@@ -31,7 +32,11 @@ impl Identity {
     /// The identity of a certificate (DER), and whether the certificate is marked as a CA: those are not clients.
     pub fn of_certificate(der: &[u8]) -> Result<(Self, bool), CertificateError> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|error| CertificateError(error.to_string()))?;
-        Ok((Self::of_public_key(certificate.public_key().raw), certificate.is_ca()))
+        let spki = certificate.public_key().raw;
+        if !is_whole(spki) {
+            return Err(CertificateError("its public key does not fill its field".into()));
+        }
+        Ok((Self::of_public_key(spki), certificate.is_ca()))
     }
 
     /// The identity as text.
@@ -43,6 +48,12 @@ impl Identity {
     pub fn is_unknown(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Whether these bytes are one element to its end. The parser stops behind the last part that it knows; what is hashed
+/// must be what the handshake is verified with.
+fn is_whole(element: &[u8]) -> bool {
+    Header::from_der(element).is_ok_and(|(content, header)| header.length().definite() == Ok(content.len()))
 }
 
 impl fmt::Display for Identity {

@@ -23,17 +23,12 @@ pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
     warnings
 }
 
-/// Identities of TLS proxies. They are checked and, as in every release since 2023, without effect (Q5).
-pub(super) fn proxies(root: Section<'_>, warnings: &mut Vec<String>) -> Vec<String> {
+/// Identities of TLS proxies. No release since 2023 lets them stand in for their clients (Q5).
+pub(super) fn proxies(root: Section<'_>) -> Vec<String> {
     let proxy = root.section("tls").section("proxy");
-    let identities = proxy.strings("identities");
     // known, so that it is not called unknown
     proxy.section("header").string("cert");
-    if !identities.is_empty() {
-        let why = "a request is its sender's, and a proxy has no policy; let clients connect directly";
-        warnings.push(format!("'tls.proxy' has no effect: {why}"));
-    }
-    identities
+    proxy.strings("identities")
 }
 
 /// The admin: `admin.identity`, else `root`.

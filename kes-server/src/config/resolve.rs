@@ -23,7 +23,7 @@ pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigE
     let mut warnings = legacy::warnings(root);
     let address = root.string("address");
     let admin = legacy::admin(root);
-    let proxies = legacy::proxies(root, &mut warnings);
+    let proxies = legacy::proxies(root);
     let tls = tls::read(root.section("tls"));
     let policies = policy::read(root.section("policy"), &admin, &proxies, &mut warnings);
     let cache = expiry(root.section("cache").section("expiry"));
@@ -46,6 +46,10 @@ pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigE
     let (error_level, audit_level) = (level(&levels.0)?, level(&levels.1)?);
     let (api, keys, keystore) = (api?, keys?, keystore?);
     let address = self::address(&address)?;
+    if !proxies.is_empty() {
+        let advice = "let clients connect to KES themselves and remove tls.proxy";
+        return Err(invalid(format!("kesconf: invalid tls proxy: proxies are not supported: {advice}")));
+    }
     let access = Access::new(Identity::new(admin), policies)?;
     Ok(Config { address, access, tls, cache, error_level, audit_level, api, keys, keystore, warnings })
 }
