@@ -13,7 +13,10 @@ use aws_lc_rs::{
 use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use md5::{Digest as _, Md5};
 use pem::{EncodeConfig, LineEnding, Pem};
-use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::{
+    EncryptedPrivateKeyInfoRef,
+    der::{Decode as _, asn1::AnyRef},
+};
 use zeroize::Zeroizing;
 
 /// Why an encrypted key cannot be read or written; the texts are those of the original.
@@ -82,11 +85,14 @@ pub fn decrypt(block: &Pem, password: &str) -> Result<Zeroizing<Vec<u8>>, Encryp
     let cipher = Cipher::from_name(name.trim()).ok_or(EncryptedPemError::Mode)?;
     let iv = hex::decode(iv.trim()).map_err(|_| EncryptedPemError::Mode)?;
     let key = derive(password, &iv, cipher.key_length())?;
-    match cipher {
+    let content = match cipher {
         Cipher::Aes(algorithm, _) => decrypt_aes(algorithm, &key, &iv, block.contents()),
         Cipher::Des => decrypt_des::<des::Des>(&key, &iv, block.contents()),
         Cipher::TripleDes => decrypt_des::<des::TdesEde3>(&key, &iv, block.contents()),
-    }
+    }?;
+    // the padding alone lets about one wrong password in 256 pass
+    AnyRef::from_der(&content).map_err(|_| EncryptedPemError::Password)?;
+    Ok(content)
 }
 
 /// A block of the given label, encrypted with AES-256-CBC.
@@ -160,12 +166,23 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_is_decrypted() {
-        let text = encrypt("PRIVATE KEY", b"some key", "sesame").unwrap();
+        let der = b"\x04\x08some key";
+        let text = encrypt("PRIVATE KEY", der, "sesame").unwrap();
         assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,"));
         let block = pem::parse(text.as_bytes()).unwrap();
         assert!(is_encrypted(&block));
-        assert_eq!(*decrypt(&block, "sesame").unwrap(), b"some key");
-        assert_ne!(decrypt(&block, "simsim").map(|content| content.to_vec()), Ok(b"some key".to_vec()));
+        assert_eq!(*decrypt(&block, "sesame").unwrap(), der);
+    }
+
+    /// Among 2,000 wrong passwords some leave valid padding.
+    #[test]
+    fn no_wrong_password_passes() {
+        for text in [include_str!("../../tests/data/pem/des3.pem"), include_str!("../../tests/data/pem/aes256.pem")] {
+            let block = pem::parse(text).unwrap();
+            for guess in 0..2_000 {
+                assert_eq!(decrypt(&block, &guess.to_string()), Err(EncryptedPemError::Password), "{guess}");
+            }
+        }
     }
 
     /// One P-256 key, encrypted with `openssl ec -<cipher>`, password `secret`.
