@@ -16,6 +16,7 @@ pub mod error;
 pub mod export;
 pub mod image;
 pub mod lock;
+pub mod locked;
 pub mod manifest;
 pub mod pki;
 pub mod plan;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::client::s3::Encryption;
 use crate::engine::PodState;
 use crate::error::Error;
+use crate::locked;
 use crate::pki;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -27,6 +28,9 @@ pub struct Status {
     pub containers: BTreeMap<String, String>,
     /// Endpoints by server.
     pub endpoints: BTreeMap<&'static str, Endpoint>,
+    /// KiB of KES's memory that cannot be swapped out; absent where that cannot be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kes_locked_kib: Option<u64>,
     /// Names of the keys in the keystore.
     pub keys: Vec<String>,
     /// Buckets and their default encryption.
@@ -83,6 +87,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
         folder: stack.layout.root().display().to_string(),
         containers,
+        kes_locked_kib: pod.and_then(locked::of_kes),
         endpoints: BTreeMap::from([("kes", kes), ("s3", s3), ("console", console)]),
         keys,
         buckets,

@@ -8,6 +8,7 @@ use super::Globals;
 use super::output::Output;
 use super::session::Session;
 use crate::error::Error;
+use crate::locked;
 use crate::status::{self as health, State};
 
 #[derive(Debug, Args)]
@@ -42,6 +43,9 @@ fn human(status: &health::Status) -> String {
             (None, false) => "not ready".into(),
         };
         row(name, format!("{}  {state}", endpoint.url));
+    }
+    if let Some(kib) = status.kes_locked_kib {
+        row("memory", locked::text(kib));
     }
     row("keys", status.keys.join(", "));
     for (bucket, encryption) in &status.buckets {

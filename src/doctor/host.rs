@@ -7,6 +7,7 @@ use super::keystore::{self, Depth};
 use super::{Finding, State};
 use crate::engine::{Engine, EngineInfo, Env, PodState};
 use crate::error::Error;
+use crate::locked;
 use crate::manifest::Manifest;
 use crate::pki;
 use crate::stack::{Layout, Stack, check_ours};
@@ -14,6 +15,9 @@ use crate::supply::{self, ImageSource};
 
 /// Certificates with less than that are renewed soon.
 const DAYS: i64 = 30;
+/// What to do if KES may not lock its secrets.
+const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
+                         /etc/security/limits.conf), then `kestack down` and `kestack up`";
 
 /// Looks at everything that a stack needs, without changing anything but for a probe in a remote keystore.
 pub async fn examine(
@@ -65,6 +69,10 @@ fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) 
         let seen = format!("{} is {}{code}", container.name, container.status);
         findings.push(Finding::warning("container", seen, "`kestack logs` says why; `kestack up` starts it"));
     }
+    findings.extend(pod.and_then(locked::of_kes).map(|kib| match kib {
+        0 => Finding::warning("memory", locked::text(kib), LOCK_MORE),
+        _ => Finding::good("memory", locked::text(kib)),
+    }));
     findings
 }
 

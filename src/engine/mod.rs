@@ -156,6 +156,8 @@ pub struct ContainerState {
     pub exit_code: Option<i64>,
     /// Image ID it was made from.
     pub image: String,
+    /// Its main process on the engine's host, if it runs.
+    pub pid: Option<i32>,
 }
 
 /// One line a container wrote.

@@ -204,7 +204,7 @@ impl Engine for Podman {
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         let repeat = format!("podman create --pod {} --name {} {}", spec.pod, spec.name, spec.image);
-        let body = body::container(spec);
+        let body = body::container(spec, self.info.rootless);
         let answer = self.libpod(Method::POST, "containers/create", Some(&body), &repeat, MAKE).await?;
         if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, &repeat)) }
     }

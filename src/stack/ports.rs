@@ -1,5 +1,6 @@
 //! Which host ports a stack has.
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use crate::engine::{PodState, PortMapping};
@@ -63,22 +64,25 @@ impl Ports {
     /// [`Error::Environment`] naming every taken port.
     pub fn check_free(&self, held: &[PortMapping]) -> Result<(), Error> {
         let wanted = [("KES", self.kes), ("S3", self.s3), ("the console", self.console)];
-        let taken: Vec<_> = wanted
+        let refused: Vec<_> = wanted
             .into_iter()
             .filter(|(_, port)| !held.iter().any(|mapping| mapping.host_port == *port))
-            .filter_map(|(what, port)| {
-                let error = TcpListener::bind((self.host, port)).err()?;
-                Some(format!("port {}:{port} for {what} cannot be had: {error}", self.host))
-            })
+            .filter_map(|(what, port)| Some((what, port, TcpListener::bind((self.host, port)).err()?)))
             .collect();
-        if taken.is_empty() {
-            return Ok(());
-        }
+        let Some((_, _, first)) = refused.first() else { return Ok(()) };
+        let first_step = match first.kind() {
+            ErrorKind::PermissionDenied => "without root only ports from 1024 on can be had: ",
+            _ => "stop what holds it (`ss -ltnp`), or ",
+        };
+        let says = |(what, port, error): &(&str, u16, io::Error)| {
+            format!("port {}:{port} for {what} cannot be had: {error}", self.host)
+        };
         Err(Error::Environment {
-            what: taken.join("\n"),
-            hint: "stop what holds it (`ss -ltnp`), or choose other ports in kestack.yaml: kes.port, minio.port, \
-                   minio.console_port (0 means any free one)"
-                .into(),
+            what: refused.iter().map(says).collect::<Vec<_>>().join("\n"),
+            hint: format!(
+                "{first_step}choose other ports in kestack.yaml: kes.port, minio.port, minio.console_port (0 means any \
+                 free one)"
+            ),
         })
     }
 }

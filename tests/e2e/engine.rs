@@ -30,6 +30,11 @@ pub(crate) fn kind() -> Kind {
     }
 }
 
+/// True if the engine is Podman of a user who is not root.
+pub(crate) fn rootless() -> bool {
+    kind() == Kind::Podman && !rustix::process::geteuid().is_root()
+}
+
 /// True if the engine has containers to look into; otherwise says that the test is about nothing else.
 pub(crate) fn has_containers() -> bool {
     let has = kind() != Kind::Process;

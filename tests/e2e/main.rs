@@ -13,6 +13,7 @@ mod leftovers;
 mod lifecycle;
 mod processes;
 mod proof;
+mod rootless;
 mod sandbox;
 mod secrets;
 mod verbs;

@@ -35,6 +35,8 @@ struct State {
     status: String,
     #[serde(default)]
     exit_code: i64,
+    #[serde(default)]
+    pid: i32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,6 +127,7 @@ impl Container {
             running: self.running(),
             exit_code: ended.then_some(self.state.exit_code),
             image: bare_id(self.image.clone()),
+            pid: (self.running() && self.state.pid > 0).then_some(self.state.pid),
         }
     }
 }

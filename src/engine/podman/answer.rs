@@ -35,6 +35,8 @@ pub(super) struct Container {
     exited: bool,
     #[serde(default)]
     exit_code: i64,
+    #[serde(default)]
+    pid: i32,
     #[serde(rename = "ImageID", default)]
     image_id: String,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -102,6 +104,7 @@ impl Container {
             running: self.running(),
             exit_code: self.exited.then_some(self.exit_code),
             image: self.image_id.clone(),
+            pid: (self.running() && self.pid > 0).then_some(self.pid),
         }
     }
 }

@@ -34,8 +34,10 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
     })
 }
 
-/// The body of `containers/create`.
-pub(super) fn container(spec: &ContainerSpec) -> Value {
+/// The body of `containers/create`. Rootless, no capability is asked for: the kernel would show `IPC_LOCK` and not
+/// honour it (containers.md §7).
+pub(super) fn container(spec: &ContainerSpec, rootless: bool) -> Value {
+    let capabilities: &[String] = if rootless { &[] } else { &spec.capabilities };
     let mut mounts: Vec<Value> = spec.mounts.iter().map(mount).collect();
     // The API does not add the temporary folders that the command line gives a read-only container.
     mounts.push(json!({ "type": "tmpfs", "destination": "/tmp", "options": ["size=64m", "mode=1777"] }));
@@ -48,7 +50,7 @@ pub(super) fn container(spec: &ContainerSpec) -> Value {
         "labels": spec.labels,
         "user": format!("{USER}:{USER}"),
         "cap_drop": ["ALL"],
-        "cap_add": spec.capabilities,
+        "cap_add": capabilities,
         "no_new_privileges": true,
         "read_only_filesystem": true,
         "mounts": mounts,

@@ -71,7 +71,8 @@ fn a_container_is_asked_for_like_this() {
         "stop_timeout": 7,
         "log_configuration": { "driver": "k8s-file", "size": 10_000_000 },
     });
-    assert_eq!(body::container(&container_spec()), expected);
+    assert_eq!(body::container(&container_spec(), false), expected);
+    assert_eq!(body::container(&container_spec(), true)["cap_add"], json!([]));
 }
 
 #[tokio::test]

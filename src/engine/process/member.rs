@@ -139,6 +139,7 @@ impl Member {
             running,
             exit_code: exit.filter(|_| !running && !again).map(|exit| exit.code),
             image: super::image_id(&spec.image),
+            pid: self.server()?.filter(|_| running).map(|server| server.pid),
             name: spec.name,
             labels: spec.labels,
         }))
