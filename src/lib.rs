@@ -23,6 +23,7 @@ pub mod plan;
 pub mod probe;
 pub mod reset;
 pub mod resource;
+pub mod sandbox;
 pub mod stack;
 pub mod status;
 pub mod supply;

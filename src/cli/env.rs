@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{Wish, environment};
+use super::session::{self, environment};
 use crate::error::Error;
 use crate::stack::Stack;
 
@@ -16,7 +16,7 @@ pub(super) struct Env {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Shell {
+pub(super) enum Shell {
     /// `export NAME='value'`
     Sh,
     /// `set -gx NAME 'value'`
@@ -31,13 +31,8 @@ enum Shell {
 
 impl Env {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
-        // Only ports that the engine chose must be asked of it.
-        let pod = if automatic { wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await? } else { None };
-        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
-        let shell = self.shell.unwrap_or_else(|| if output.json() { Shell::Json } else { Shell::of_user() });
-        output::line(&shell.write(&variables(&stack)));
+        let stack = session::known(globals).await?;
+        output::line(&Shell::chosen(self.shell, output).write(&variables(&stack)));
         Ok(())
     }
 }
@@ -65,12 +60,17 @@ fn variables(stack: &Stack) -> Vec<(String, String)> {
 }
 
 impl Shell {
+    /// The language that was asked for, else the one that fits.
+    pub(super) fn chosen(asked: Option<Self>, output: &Output) -> Self {
+        asked.unwrap_or_else(|| if output.json() { Self::Json } else { Self::of_user() })
+    }
+
     fn of_user() -> Self {
         let shell = environment("SHELL").unwrap_or_default();
         if shell.ends_with("/fish") { Self::Fish } else { Self::Sh }
     }
 
-    fn write(self, variables: &[(String, String)]) -> String {
+    pub(super) fn write(self, variables: &[(String, String)]) -> String {
         if self == Self::Json {
             let map: serde_json::Map<_, _> =
                 variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();

@@ -14,12 +14,14 @@ mod doctor;
 mod down;
 mod env;
 mod export;
+mod gc;
 mod key;
 mod logs;
 mod output;
 mod plan;
 mod process;
 mod reset;
+mod sandbox;
 mod session;
 mod status;
 mod up;
@@ -116,6 +118,11 @@ enum Verb {
     /// Buckets and their default encryption
     #[command(subcommand)]
     Bucket(bucket::Bucket),
+    /// A bucket, a key and a user for one test or branch, inside the running stack
+    #[command(subcommand)]
+    Sandbox(sandbox::Sandboxed),
+    /// Drop sandboxes whose lease is over
+    Gc(gc::Gc),
     /// Write what another orchestrator needs to run the same stack
     #[command(subcommand)]
     Export(export::Export),
@@ -156,6 +163,8 @@ impl Cli {
             Verb::Doctor(verb) => verb.run(globals, &output).await,
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
+            Verb::Sandbox(verb) => verb.run(globals, &output).await,
+            Verb::Gc(verb) => verb.run(globals, &output).await,
             Verb::Export(verb) => verb.run(globals, &output).await,
             Verb::Config(verb) => verb.run(globals, &output),
             Verb::Completion(verb) => verb.run(&output),

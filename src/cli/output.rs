@@ -75,6 +75,11 @@ pub(super) fn raw(bytes: &[u8]) {
     }
 }
 
+/// A point in time for people, to the second.
+pub(super) fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// A message for people, on standard error.
 pub(super) fn message(text: &str) {
     eprintln!("{text}");

@@ -75,6 +75,23 @@ impl Wish {
     }
 }
 
+/// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose.
+pub(super) async fn known(globals: &Globals) -> Result<Stack, Error> {
+    let wish = Wish::load(globals)?;
+    let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
+    let pod = if automatic { wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await? } else { None };
+    Stack::existing(wish.manifest, &wish.base, pod.as_ref())
+}
+
+/// A duration on the command line: `90s`, `30m`, `2h`, `1d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration: Option<jiff::SignedDuration> = text.parse().ok();
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| format!("'{text}' is no duration: write 90s, 30m, 2h"))
+}
+
 /// A stack that was brought up before, and the connection to its engine.
 pub(super) struct Session {
     pub(super) stack: Stack,

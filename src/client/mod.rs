@@ -1,3 +1,5 @@
 //! Clients of the servers that a stack runs. KES has one of its own: [`kes_server::client`].
 
+pub mod admin;
+mod bucket;
 pub mod s3;

@@ -138,7 +138,8 @@ impl S3Client {
 
     /// Asks `/minio/health/<check>`: `live`, `ready` or `cluster`.
     pub async fn health(&self, check: &str) -> Result<(), S3Error> {
-        let call = Call { method: Method::GET, path: format!("/minio/health/{check}"), query: "", body: Bytes::new() };
+        let path = format!("/minio/health/{check}");
+        let call = Call { method: Method::GET, path, query: "", headers: &[], body: Bytes::new() };
         self.send(&call, false).await.map(drop)
     }
 
@@ -233,7 +234,7 @@ impl S3Client {
         Ok(())
     }
 
-    async fn put_xml(
+    pub(super) async fn put_xml(
         &self,
         bucket: &str,
         query: &str,
@@ -245,8 +246,12 @@ impl S3Client {
         self.call(Method::PUT, bucket, query, body.into()).await.map(drop)
     }
 
-    async fn call(&self, method: Method, path: &str, query: &str, body: Bytes) -> Result<Answer, S3Error> {
-        self.send(&Call { method, path: format!("/{path}"), query, body }, true).await
+    pub(super) async fn call(&self, method: Method, path: &str, query: &str, body: Bytes) -> Result<Answer, S3Error> {
+        self.send(&Call { method, path: format!("/{path}"), query, headers: &[], body }, true).await
+    }
+
+    pub(super) async fn call_with(&self, method: Method, path: &str, headers: Headers<'_>) -> Result<Answer, S3Error> {
+        self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
     }
 
     async fn send(&self, call: &Call<'_>, signed: bool) -> Result<Answer, S3Error> {
@@ -269,12 +274,14 @@ impl S3Client {
         url.set_path(&call.path);
         url.set_query(Some(call.query).filter(|query| !query.is_empty()));
         let digest = hex::encode(Sha256::digest(&call.body));
-        let request = http::Request::builder()
+        let mut request = http::Request::builder()
             .method(call.method.clone())
             .uri(url.as_str())
-            .header("x-amz-content-sha256", digest)
-            .body(call.body.clone())
-            .map_err(|error| invalid(error.to_string()))?;
+            .header("x-amz-content-sha256", digest);
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(call.body.clone()).map_err(|error| invalid(error.to_string()))?;
         let (mut head, body) = request.into_parts();
         if signed {
             self.signer.sign(&mut head, None).await.map_err(|error| invalid(error.to_string()))?;
@@ -286,10 +293,13 @@ impl S3Client {
 /// MinIO shows key names with this in front, and takes them with or without it.
 const KEY_PREFIX: &str = "arn:aws:kms:";
 
+type Headers<'a> = &'a [(&'static str, &'a str)];
+
 struct Call<'a> {
     method: Method,
     path: String,
     query: &'a str,
+    headers: Headers<'a>,
     body: Bytes,
 }
 
@@ -301,21 +311,23 @@ impl Call<'_> {
     }
 }
 
-struct Answer {
+pub(super) struct Answer {
     call: String,
     headers: reqwest::header::HeaderMap,
-    body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl Answer {
-    fn xml<T: for<'de> Deserialize<'de>>(&self) -> Result<T, S3Error> {
+    pub(super) fn xml<T: for<'de> Deserialize<'de>>(&self) -> Result<T, S3Error> {
         quick_xml::de::from_reader(self.body.as_ref())
             .map_err(|error| S3Error::Invalid { call: self.call.clone(), cause: error.to_string() })
     }
 }
 
 fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
-    let error: ErrorBody = quick_xml::de::from_reader(body).unwrap_or_default();
+    // S3 answers in XML, the admin API in JSON
+    let error: ErrorBody =
+        serde_json::from_slice(body).ok().or_else(|| quick_xml::de::from_reader(body).ok()).unwrap_or_default();
     let code = if error.code.is_empty() && status == StatusCode::NOT_FOUND { "NotFound".into() } else { error.code };
     S3Error::Refused { call, status: status.as_u16(), code, message: error.message }
 }

@@ -74,13 +74,19 @@ impl Stack {
 
     /// The clients through which resources are observed and made.
     pub fn context(&self, engine: Arc<dyn Engine>) -> Result<Context, Error> {
+        let (kes, s3) = self.clients()?;
+        Ok(Context { engine, kes, s3 })
+    }
+
+    /// Clients of the two servers, as their administrators. Nothing is connected yet.
+    pub fn clients(&self) -> Result<(Arc<Client>, S3Client), Error> {
         let admin = &self.material.admin;
         let credentials = ClientCredentials::from_pem(admin.cert_pem.as_bytes(), admin.key_pem.as_bytes())?;
         let trust = Trust::Pem(self.material.authority.cert_pem.clone().into_bytes());
         let kes = Client::new(&[self.kes_endpoint()], credentials, &trust, Timeouts::default())?;
         let root = &self.material.credentials;
         let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
-        Ok(Context { engine, kes: Arc::new(kes), s3 })
+        Ok((Arc::new(kes), s3))
     }
 
     /// `https://127.0.0.1:7373`

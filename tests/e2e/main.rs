@@ -15,5 +15,6 @@ mod processes;
 mod proof;
 mod rootless;
 mod sandbox;
+mod sandboxes;
 mod secrets;
 mod verbs;

@@ -110,13 +110,28 @@ impl Sandbox {
 
     /// A signed S3 request by curl, an implementation of `SigV4` that is not ours. Returns status and body.
     pub(crate) fn s3(&self, method: &str, path: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
-        let (user, password) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
+        let user = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
+        self.s3_as(&user, method, path, body, &[])
+    }
+
+    /// The same as another user than root, with more headers.
+    pub(crate) fn s3_as(
+        &self,
+        (user, password): &(String, String),
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        headers: &[&str],
+    ) -> (u16, Vec<u8>) {
         let url = format!("{}{path}", self.variable("AWS_ENDPOINT_URL_S3"));
         let upload = self.folder.path().join("upload");
         let answer = self.folder.path().join("answer");
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "30", "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-"]);
         curl.arg("-o").arg(&answer).args(["-w", "%{http_code}", &url]);
+        for header in headers {
+            curl.args(["-H", header]);
+        }
         if let Some(body) = body {
             std::fs::write(&upload, body).unwrap();
             curl.arg("-T").arg(&upload);

@@ -1,0 +1,51 @@
+//! `kestack gc`
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::Output;
+use super::session;
+use crate::error::Error;
+use crate::sandbox::{Dropped, Sandboxes, Stale};
+
+#[derive(Debug, Args)]
+pub(super) struct Gc {}
+
+#[derive(Serialize)]
+struct Report {
+    sandboxes: Vec<Dropped>,
+}
+
+impl Gc {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let report = Report { sandboxes: sandboxes(globals).await? };
+        output.result(&report, human);
+        Ok(())
+    }
+}
+
+/// A stack that does not run has no sandbox in anybody's way.
+async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
+    let swept = match session::known(globals).await {
+        Ok(stack) => Sandboxes::of(&stack)?.sweep(Timestamp::now()).await,
+        Err(error) => Err(error),
+    };
+    match swept {
+        Err(Error::NotRunning(_)) => Ok(vec![]),
+        swept => swept,
+    }
+}
+
+fn human(report: &Report) -> String {
+    let lines: Vec<_> = report
+        .sandboxes
+        .iter()
+        .map(|dropped| match dropped.why {
+            Stale::Expired => format!("dropped sandbox '{}': its lease is over", dropped.name),
+            Stale::Unfinished => format!("dropped sandbox '{}': it was never finished", dropped.name),
+        })
+        .collect();
+    if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }
+}

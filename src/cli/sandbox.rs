@@ -1,0 +1,171 @@
+//! `kestack sandbox`
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Globals;
+use super::env::Shell;
+use super::output::{self, Output, table};
+use super::session;
+use crate::error::Error;
+use crate::sandbox::{Access, Sandbox, SandboxName, SandboxWish, Sandboxes};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Sandboxed {
+    /// Make a sandbox: a bucket, the key that encrypts it, and a user that may use these two and nothing else
+    Create(Create),
+    /// List the sandboxes
+    List,
+    /// Print the variables that clients of a sandbox need
+    Env {
+        /// Name of the sandbox
+        name: SandboxName,
+        /// Language of the output [default: that of $SHELL; json with --output json]
+        #[arg(short, long, value_enum)]
+        shell: Option<Shell>,
+    },
+    /// Give a sandbox a new lease, from now on
+    Extend {
+        /// Name of the sandbox
+        name: SandboxName,
+        /// How long it is needed, such as 90s, 30m or 2h; without it, until it is dropped
+        #[arg(long, value_parser = session::duration)]
+        lease: Option<Duration>,
+    },
+    /// Drop sandboxes with all they hold: objects, versions, bucket, user and key
+    Drop {
+        /// Names of the sandboxes
+        #[arg(required = true)]
+        names: Vec<SandboxName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name of the sandbox [default: a random one]
+    name: Option<SandboxName>,
+    /// How long it is needed, such as 90s, 30m or 2h: `kestack gc` drops it afterwards
+    #[arg(long, value_parser = session::duration)]
+    lease: Option<Duration>,
+    /// Keep versions of its objects
+    #[arg(long)]
+    versioning: bool,
+}
+
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    sandbox: Sandbox,
+    milliseconds: u128,
+    /// The variables that `kestack sandbox env` prints.
+    env: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    sandboxes: Vec<Sandbox>,
+}
+
+#[derive(Serialize)]
+struct Dropped {
+    dropped: Vec<String>,
+    milliseconds: u128,
+}
+
+impl Sandboxed {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let start = Instant::now();
+        let sandboxes = Sandboxes::of(&session::known(globals).await?)?;
+        match self {
+            Self::Create(wish) => wish.run(&sandboxes, start, output).await,
+            Self::List => list(&sandboxes, output).await,
+            Self::Env { name, shell } => {
+                let sandbox = sandboxes.find(name).await?;
+                let variables = variables(&sandbox, &sandboxes.access_of(&sandbox)?);
+                output::line(&Shell::chosen(*shell, output).write(&variables));
+                Ok(())
+            }
+            Self::Extend { name, lease } => {
+                output.result(&sandboxes.extend(name, *lease).await?, |sandbox| {
+                    format!("sandbox '{}' is kept {}", sandbox.name, until(sandbox))
+                });
+                Ok(())
+            }
+            Self::Drop { names } => drop_all(&sandboxes, names, start, output).await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(&self, sandboxes: &Sandboxes, start: Instant, output: &Output) -> Result<(), Error> {
+        let name = self.name.clone().map_or_else(SandboxName::random, Ok)?;
+        let wish = SandboxWish { name, lease: self.lease, versioning: self.versioning };
+        let (sandbox, access) = sandboxes.create(&wish).await?;
+        let env = variables(&sandbox, &access).into_iter().map(|(name, value)| (name, value.into())).collect();
+        let created = Created { sandbox, milliseconds: start.elapsed().as_millis(), env };
+        output.result(&created, |created| {
+            let sandbox = &created.sandbox;
+            format!(
+                "sandbox '{}' was made in {} ms and is kept {}\n  bucket  {}\n  key     {}\nnext:\n  \
+                 eval \"$(kestack sandbox env {})\"   variables of its own user",
+                sandbox.name,
+                created.milliseconds,
+                until(sandbox),
+                sandbox.bucket,
+                sandbox.key,
+                sandbox.name
+            )
+        });
+        Ok(())
+    }
+}
+
+async fn list(sandboxes: &Sandboxes, output: &Output) -> Result<(), Error> {
+    let listed = Listed { sandboxes: sandboxes.list().await? };
+    output.result(&listed, |listed| {
+        let rows: Vec<_> = listed.sandboxes.iter().map(row).collect();
+        table(&["name", "bucket", "made", "kept until"], &rows)
+    });
+    Ok(())
+}
+
+async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, output: &Output) -> Result<(), Error> {
+    for name in names {
+        sandboxes.drop(name).await?;
+    }
+    let dropped = names.iter().map(ToString::to_string).collect();
+    output.result(&Dropped { dropped, milliseconds: start.elapsed().as_millis() }, |report| {
+        format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds)
+    });
+    Ok(())
+}
+
+/// What AWS SDKs and `mc` read, and where in the sandbox they are.
+fn variables(sandbox: &Sandbox, access: &Access) -> Vec<(String, String)> {
+    let user = format!("http://{}:{}@", access.access_key, *access.secret_key);
+    // mc takes the alias from the variable's name, which cannot hold a `-`
+    let alias = sandbox.name.as_str().replace('-', "_");
+    [
+        ("AWS_ACCESS_KEY_ID".into(), access.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY".into(), access.secret_key.to_string()),
+        ("AWS_REGION".into(), "us-east-1".into()),
+        ("AWS_ENDPOINT_URL_S3".into(), access.endpoint.clone()),
+        (format!("MC_HOST_{alias}"), access.endpoint.replacen("http://", &user, 1)),
+        ("KESTACK_SANDBOX".into(), sandbox.name.to_string()),
+        ("KESTACK_BUCKET".into(), sandbox.bucket.clone()),
+        ("KESTACK_KEY".into(), sandbox.key.clone()),
+    ]
+    .into()
+}
+
+fn row(sandbox: &Sandbox) -> Vec<String> {
+    let made = sandbox.created.map_or_else(|| "not whole".to_owned(), output::time);
+    let end = sandbox.expires.map_or_else(|| "-".to_owned(), output::time);
+    vec![sandbox.name.to_string(), sandbox.bucket.clone(), made, end]
+}
+
+fn until(sandbox: &Sandbox) -> String {
+    sandbox.expires.map_or_else(|| "until it is dropped".to_owned(), |end| format!("until {}", output::time(end)))
+}

@@ -1,0 +1,330 @@
+//! Sandboxes: a bucket, an EK that encrypts it, and a user that may use these two and nothing else, inside a running
+//! stack. Made in milliseconds for one test or one branch, dropped with all it held.
+//!
+//! There is no list of sandboxes: each is known by the tags of its bucket, and the password of its user is derived
+//! from a secret of the stack, so it is stored nowhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, try_join_all};
+use jiff::{SignedDuration, Timestamp};
+use kes_server::client::Client;
+use serde::{Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::client::s3::{Encryption, S3Client, S3Error};
+use crate::digest::SecretKey;
+use crate::error::Error;
+use crate::stack::Stack;
+
+mod iam;
+mod name;
+mod sweep;
+
+use name::PREFIX;
+pub use name::SandboxName;
+pub use sweep::{Dropped, Stale};
+
+/// Tag: when the sandbox was made, to the nanosecond; also what makes its password differ from that of an earlier
+/// sandbox of its name.
+const CREATED: &str = "kestack:created";
+/// Tag: when it may be dropped.
+const EXPIRES: &str = "kestack:expires";
+
+/// The sandboxes of one stack.
+pub struct Sandboxes {
+    stack: String,
+    endpoint: String,
+    kes: Arc<Client>,
+    s3: S3Client,
+    secrets: SecretKey,
+}
+
+/// What a sandbox shall be.
+#[derive(Debug, Clone)]
+pub struct SandboxWish {
+    /// Its name.
+    pub name: SandboxName,
+    /// How long it is needed; [`Sandboxes::sweep`] drops it afterwards. Without one it stays until it is dropped.
+    pub lease: Option<Duration>,
+    /// Whether its bucket keeps versions.
+    pub versioning: bool,
+}
+
+/// A sandbox that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sandbox {
+    /// Its name.
+    #[serde(serialize_with = "text")]
+    pub name: SandboxName,
+    /// Its bucket, whose default encryption is SSE-KMS with its key.
+    pub bucket: String,
+    /// Its key in KES.
+    pub key: String,
+    /// When it was made; `None` if whoever made it was killed before it was whole.
+    pub created: Option<Timestamp>,
+    /// When it may be dropped.
+    pub expires: Option<Timestamp>,
+}
+
+/// What its user needs to come in.
+#[derive(Clone)]
+pub struct Access {
+    /// URL of S3.
+    pub endpoint: String,
+    /// Access key.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Sandboxes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandboxes").field("stack", &self.stack).finish_non_exhaustive()
+    }
+}
+
+impl Sandboxes {
+    /// The sandboxes of `stack`. Nothing is connected yet.
+    pub fn of(stack: &Stack) -> Result<Self, Error> {
+        let (kes, s3) = stack.clients()?;
+        let (stack, endpoint, secrets) =
+            (stack.manifest.name.to_string(), stack.s3_endpoint(), stack.material.digests());
+        Ok(Self { stack, endpoint, kes, s3, secrets })
+    }
+
+    /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by
+    /// side. What was made before a failure is removed again.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is one of that name.
+    pub async fn create(&self, wish: &SandboxWish) -> Result<(Sandbox, Access), Error> {
+        let id = wish.name.resource();
+        let sandbox = Sandbox::new(wish)?;
+        let access = self.access_of(&sandbox)?;
+        match self.kes.create_key(&id).await {
+            Err(error) if error.is_key_exists() => return Err(self.taken(&wish.name)),
+            made => made.map_err(|error| self.unreached(error))?,
+        }
+        if let Err(error) = self.s3.create_bucket(&id).await {
+            self.kes.delete_key(&id).await?;
+            return Err(if error.code() == "BucketAlreadyOwnedByYou" { self.taken(&wish.name) } else { error.into() });
+        }
+        // neither is given up halfway: what they make must be known before it is removed
+        let (settings, user) =
+            join(self.furnish(&sandbox, wish.versioning), self.make_user(&id, &access.secret_key)).await;
+        if let Err(error) = settings.and(user) {
+            self.clear(&id).await?;
+            return Err(error);
+        }
+        Ok((sandbox, access))
+    }
+
+    /// The sandbox of that name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is none.
+    pub async fn find(&self, name: &SandboxName) -> Result<Sandbox, Error> {
+        match self.tags_of(name).await {
+            Ok(Some(tags)) => Ok(Sandbox::found(name, &tags)),
+            Ok(None) => Err(self.absent(name)),
+            Err(error) if error.is_connection() => Err(Error::NotRunning(self.stack.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All sandboxes, by name.
+    pub async fn list(&self) -> Result<Vec<Sandbox>, Error> {
+        let buckets = match self.s3.list_buckets().await {
+            Err(error) if error.is_connection() => return Err(Error::NotRunning(self.stack.clone())),
+            buckets => buckets?,
+        };
+        let names = buckets.iter().filter_map(|bucket| SandboxName::of_resource(bucket));
+        let found = names.map(|name| async move {
+            let tags = self.tags_of(&name).await?;
+            Ok::<_, S3Error>(tags.map(|tags| Sandbox::found(&name, &tags)))
+        });
+        let mut all: Vec<_> = try_join_all(found).await?.into_iter().flatten().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    /// What the user of a sandbox needs.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the sandbox was never finished.
+    pub fn access_of(&self, sandbox: &Sandbox) -> Result<Access, Error> {
+        let created = sandbox.created.ok_or_else(|| Error::Usage {
+            what: format!("sandbox '{}' is not whole: whoever made it was interrupted", sandbox.name),
+            hint: format!("remove it with `kestack sandbox drop {}` and make it again", sandbox.name),
+        })?;
+        let secret = format!("password of sandbox user\n{}\n{}", sandbox.name, created.as_nanosecond());
+        let mut password = self.secrets.tag(secret.as_bytes());
+        // as much as MinIO itself would take for a secret key: 160 bits
+        password.truncate(40);
+        Ok(Access {
+            endpoint: self.endpoint.clone(),
+            access_key: sandbox.bucket.clone(),
+            secret_key: Zeroizing::new(password),
+        })
+    }
+
+    /// Gives a sandbox a new lease, from now on; `None` lets it stay until it is dropped.
+    pub async fn extend(&self, name: &SandboxName, lease: Option<Duration>) -> Result<Sandbox, Error> {
+        let mut sandbox = self.find(name).await?;
+        sandbox.expires = lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
+        self.s3.put_bucket_tags(&sandbox.bucket, &sandbox.tags()).await?;
+        Ok(sandbox)
+    }
+
+    /// Drops a sandbox: its user first, so that nobody writes any more, then the bucket with all objects and
+    /// versions, then the key. A drop that was killed is finished by the next.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is none of that name.
+    pub async fn drop(&self, name: &SandboxName) -> Result<(), Error> {
+        let id = name.resource();
+        match self.kes.describe_key(&id).await {
+            Err(error) if error.is_key_not_found() => {
+                self.find(name).await?;
+            }
+            known => drop(known.map_err(|error| self.unreached(error))?),
+        }
+        self.clear(&id).await
+    }
+
+    /// The tags of a sandbox's bucket; `None` if there is no bucket. MinIO says of both, one without tags and one that is
+    /// absent, that there are no tags.
+    async fn tags_of(&self, name: &SandboxName) -> Result<Option<BTreeMap<String, String>>, S3Error> {
+        let bucket = name.resource();
+        let tags = self.s3.bucket_tags(&bucket).await?;
+        if tags.is_empty() {
+            match self.s3.bucket_encryption(&bucket).await {
+                Err(error) if error.code() == "NoSuchBucket" => return Ok(None),
+                there => drop(there?),
+            }
+        }
+        Ok(Some(tags))
+    }
+
+    async fn clear(&self, id: &str) -> Result<(), Error> {
+        self.s3.remove_user(id).await?;
+        self.s3.remove_bucket_with_objects(id).await?;
+        match self.kes.delete_key(id).await {
+            Err(error) if error.is_key_not_found() => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    async fn furnish(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {
+        let bucket = &sandbox.bucket;
+        self.s3.put_bucket_tags(bucket, &sandbox.tags()).await?;
+        self.s3.put_bucket_encryption(bucket, &Encryption::SseKms(sandbox.key.clone())).await?;
+        if versioning {
+            self.s3.put_bucket_versioning(bucket, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_user(&self, id: &str, password: &str) -> Result<(), Error> {
+        // the policy is there but for the first sandbox of a fresh drive
+        for with_policy in [false, true] {
+            let imported = self.s3.import_iam(iam::archive(id, password, with_policy)?).await?;
+            if imported.whole() {
+                return Ok(());
+            }
+            tracing::debug!("MinIO did not import {} of {id}", imported.missing());
+        }
+        Err(Error::Environment {
+            what: format!("MinIO did not make the user '{id}'"),
+            hint: "`kestack logs` shows what it says".into(),
+        })
+    }
+
+    fn taken(&self, name: &SandboxName) -> Error {
+        Error::Usage {
+            what: format!("there is a sandbox '{name}' in stack '{}' already", self.stack),
+            hint: format!("choose another name, or remove it: `kestack sandbox drop {name}`"),
+        }
+    }
+
+    fn absent(&self, name: &SandboxName) -> Error {
+        Error::Usage {
+            what: format!("there is no sandbox '{name}' in stack '{}'", self.stack),
+            hint: "`kestack sandbox list` shows what there is".into(),
+        }
+    }
+
+    /// A stack whose KES is not there does not run.
+    fn unreached(&self, error: kes_server::client::ClientError) -> Error {
+        if error.is_connection() { Error::NotRunning(self.stack.clone()) } else { error.into() }
+    }
+}
+
+impl Sandbox {
+    fn new(wish: &SandboxWish) -> Result<Self, Error> {
+        let now = Timestamp::now();
+        let expires = wish.lease.map(|lease| end_of(lease, now)).transpose()?;
+        let id = wish.name.resource();
+        Ok(Self { name: wish.name.clone(), bucket: id.clone(), key: id, created: Some(now), expires })
+    }
+
+    fn found(name: &SandboxName, tags: &BTreeMap<String, String>) -> Self {
+        let time = |tag: &str| tags.get(tag).and_then(|value| value.parse().ok());
+        let id = name.resource();
+        Self { name: name.clone(), bucket: id.clone(), key: id, created: time(CREATED), expires: time(EXPIRES) }
+    }
+
+    fn tags(&self) -> BTreeMap<String, String> {
+        let times = [(CREATED, self.created), (EXPIRES, self.expires)];
+        times.into_iter().filter_map(|(tag, time)| Some((tag.to_owned(), time?.to_string()))).collect()
+    }
+
+    /// True if its lease is over.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+}
+
+/// When a lease that begins at `now` is over.
+///
+/// # Errors
+/// [`Error::Usage`] if that is beyond what a clock can show.
+pub fn end_of(lease: Duration, now: Timestamp) -> Result<Timestamp, Error> {
+    let end = SignedDuration::try_from(lease).ok().and_then(|lease| now.checked_add(lease).ok());
+    end.ok_or_else(|| Error::Usage {
+        what: "the lease ends after the year 9999".into(),
+        hint: "leave it out to have no end".into(),
+    })
+}
+
+fn text<S: Serializer>(name: &SandboxName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn tags_carry_a_sandbox_to_the_nanosecond() {
+        let wish = SandboxWish { name: "a".parse().unwrap(), lease: Some(Duration::from_secs(60)), versioning: false };
+        let sandbox = Sandbox::new(&wish).unwrap();
+        assert_eq!(Sandbox::found(&wish.name, &sandbox.tags()), sandbox);
+        let end = sandbox.expires.unwrap();
+        assert!(sandbox.expired(end) && !sandbox.expired(sandbox.created.unwrap()));
+        let unfinished = Sandbox::found(&wish.name, &BTreeMap::new());
+        assert_eq!((unfinished.created, unfinished.expires), (None, None));
+        assert!(!unfinished.expired(Timestamp::MAX));
+        assert!(end_of(Duration::MAX, Timestamp::now()).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! What nobody needs any more: sandboxes whose lease is over, and what killed commands left of sandboxes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{PREFIX, SandboxName, Sandboxes};
+use crate::error::Error;
+
+/// How long a sandbox may take to be made or dropped. What is not whole after that never will be.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// Why a sandbox was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stale {
+    /// Its lease is over.
+    Expired,
+    /// Whoever made or dropped it was killed.
+    Unfinished,
+}
+
+/// A sandbox that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: Stale,
+}
+
+impl Sandboxes {
+    /// Drops what is stale at `now`; the rest is left alone, whatever its age.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Vec<Dropped>, Error> {
+        let all = self.list().await?;
+        let whole: BTreeSet<_> =
+            all.iter().filter(|sandbox| sandbox.created.is_some()).map(|sandbox| sandbox.name.to_string()).collect();
+        let expired = all.iter().filter(|sandbox| sandbox.expired(now)).map(|sandbox| sandbox.name.clone());
+        let mut stale: Vec<_> = expired.map(|name| (name, Stale::Expired)).collect();
+        // KES takes no prefix that ends with a `-`
+        for key in self.kes.list_keys(PREFIX.trim_end_matches('-')).await? {
+            let Some(name) = SandboxName::of_resource(&key) else { continue };
+            if !whole.contains(name.as_str()) && self.abandoned(&key, now).await? {
+                stale.push((name, Stale::Unfinished));
+            }
+        }
+        let mut dropped = Vec::new();
+        for (name, why) in stale {
+            self.clear(&name.resource()).await?;
+            dropped.push(Dropped { name: name.to_string(), why });
+        }
+        Ok(dropped)
+    }
+
+    /// True if the key of a sandbox that is not whole is too old for one that is just being made.
+    async fn abandoned(&self, key: &str, now: Timestamp) -> Result<bool, Error> {
+        let known = match self.kes.describe_key(key).await {
+            Err(error) if error.is_key_not_found() => return Ok(false),
+            known => known?,
+        };
+        let made: Option<Timestamp> = known.created_at.parse().ok();
+        Ok(made.is_some_and(|made| now.duration_since(made).unsigned_abs() > GRACE && made < now))
+    }
+}
