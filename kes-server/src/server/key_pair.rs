@@ -6,6 +6,7 @@ use std::{
 };
 
 use pem::Pem;
+use pkcs8::der::{Decode as _, asn1::AnyRef};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, SubjectPublicKeyInfoDer,
 };
@@ -121,6 +122,7 @@ fn blocks(text: &[u8]) -> Result<Vec<Pem>, KeyPairError> {
 /// PKCS#8, PKCS#1 or SEC 1, as the label says or, for old tools that label badly, as the content shows.
 fn parse_key(label: &str, der: Vec<u8>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
     match label {
+        _ if AnyRef::from_der(&der).is_err() => Err(KeyPairError::Content("tls: failed to parse private key")),
         "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
         "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
         "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
