@@ -10,23 +10,21 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::Instant;
 
+use self::flight::Flights;
 use super::{HOLD, KeyStore, KeyStoreError};
 use crate::crypto::Key;
 
-/// How often the keystore is asked whether it works.
-const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+mod flight;
+mod sweep;
 
 /// First pause of a read that waits for the keystore; each is twice as long as the last.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How many times within `any` the cached keys are compared with the keystore's.
-const REVIEWS: u32 = 5;
 
 /// Something that whoever runs the server should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +75,8 @@ pub struct Cache<S> {
 struct Shared<S> {
     store: S,
     entries: RwLock<HashMap<String, Entry>>,
-    /// One lock per name that is being read: whoever comes later waits and finds the entry.
-    flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One lock per name that is being read.
+    flights: Flights,
     /// Counts deletions: a read that a deletion overtook must not put its key into the cache.
     deletions: AtomicU64,
     offline: AtomicBool,
@@ -99,11 +97,11 @@ impl<S: KeyStore + 'static> Cache<S> {
         let shared = Arc::new(Shared {
             store,
             entries: RwLock::default(),
-            flights: Mutex::default(),
+            flights: Flights::default(),
             deletions: AtomicU64::new(0),
             offline: AtomicBool::new(false),
         });
-        let sweeper = tokio::spawn(sweep(shared.clone(), expiry, notify));
+        let sweeper = tokio::spawn(sweep::sweep(shared.clone(), expiry, notify));
         Self { shared, sweeper }
     }
 
@@ -118,19 +116,12 @@ impl<S: KeyStore + 'static> Cache<S> {
             return Ok(key);
         }
         let patient_until = Instant::now() + HOLD;
-        let flight = lock(&self.shared.flights).entry(name.to_owned()).or_default().clone();
-        let guard = flight.lock().await;
-        let result = match self.shared.cached(name) {
+        let flight = self.shared.flights.board(name);
+        let _one = flight.turn().await;
+        match self.shared.cached(name) {
             Some(key) => Ok(key),
             None => held(patient_until, || self.shared.read(name)).await,
-        };
-        drop(guard);
-        let mut flights = lock(&self.shared.flights);
-        // the map's and ours: nobody else waits
-        if Arc::strong_count(&flight) <= 2 {
-            flights.remove(name);
         }
-        result
     }
 
     /// Stores a key under a free name. Does not fill the cache.
@@ -244,59 +235,6 @@ fn fingerprint(stored: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().unwrap_or_default()
 }
 
-async fn sweep<S: KeyStore>(shared: Arc<Shared<S>>, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync) {
-    tokio::join!(expire(&shared, expiry), async {
-        let mut reviews = ticks(expiry.any / REVIEWS);
-        loop {
-            tick(&mut reviews).await;
-            if !shared.offline.load(Ordering::Relaxed) {
-                shared.review(&notify).await;
-            }
-        }
-    });
-}
-
-async fn expire<S: KeyStore>(shared: &Shared<S>, expiry: Expiry) {
-    let mut any = ticks(expiry.any);
-    let mut unused = ticks(expiry.unused / 2);
-    let mut offline = ticks(expiry.offline);
-    let mut status = ticks(STATUS_INTERVAL);
-    loop {
-        let down = shared.offline.load(Ordering::Relaxed);
-        let paused = down && !expiry.offline.is_zero();
-        tokio::select! {
-            () = tick(&mut any) => if !paused { shared.clear() },
-            () = tick(&mut unused) => if !paused { shared.drop_unused() },
-            () = tick(&mut offline) => if down { shared.clear() },
-            () = tick(&mut status) => {
-                let down = shared.store.status().await.is_err();
-                shared.offline.store(down, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// A clock that ticks every `period`, `None` if that is zero.
-fn ticks(period: Duration) -> Option<tokio::time::Interval> {
-    if period.is_zero() {
-        return None;
-    }
-    let mut ticks = interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Some(ticks)
-}
-
-async fn tick(clock: &mut Option<tokio::time::Interval>) {
-    match clock {
-        Some(clock) => drop(clock.tick().await),
-        None => std::future::pending().await,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
@@ -305,6 +243,7 @@ fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use std::fmt;
+    use std::sync::Mutex;
     use std::sync::atomic::AtomicUsize;
 
     use futures_util::future::join_all;
@@ -320,6 +259,8 @@ mod tests {
         memory: Memory,
         reads: AtomicUsize,
         down: AtomicBool,
+        /// The question after its state is never answered.
+        mute: AtomicBool,
     }
 
     impl fmt::Display for Slow {
@@ -330,6 +271,9 @@ mod tests {
 
     impl KeyStore for Slow {
         async fn status(&self) -> Result<Duration, KeyStoreError> {
+            if self.mute.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             if self.down.load(Ordering::Relaxed) {
                 return Err(KeyStoreError::Unreachable("down".into()));
             }
@@ -376,7 +320,7 @@ mod tests {
         cache.get("key").await.unwrap();
         assert_eq!(reads(&cache), 1);
         assert_eq!(cache.get("missing").await.unwrap_err(), KeyStoreError::NotFound);
-        assert!(lock(&cache.shared.flights).is_empty());
+        assert!(cache.shared.flights.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -391,6 +335,27 @@ mod tests {
             cache.get("key").await.unwrap();
         }
         assert_eq!(reads(&cache), 7, "in use, reviewed four times, swept once after 5 minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_go_in_time_also_if_the_keystore_does_not_say_how_it_is() {
+        let cache = cache(Expiry::default()).await;
+        cache.store().mute.store(true, Ordering::Relaxed);
+        cache.get("key").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert!(cache.shared.cached("key").is_none(), "unused for 40 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_while_waiting_leaves_nothing_behind() {
+        let cache = cache(Expiry::default()).await;
+        let impatient = (0..5).map(|_| tokio::time::timeout(Duration::from_millis(10), cache.get("key")));
+        assert!(join_all(impatient).await.iter().all(Result::is_err));
+        assert!(cache.shared.flights.is_empty());
+        let (patient, left) =
+            tokio::join!(cache.get("key"), tokio::time::timeout(Duration::from_millis(10), cache.get("key")));
+        assert!(patient.is_ok() && left.is_err());
+        assert!(cache.shared.flights.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
