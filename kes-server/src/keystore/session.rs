@@ -16,6 +16,8 @@ use crate::config::Secret;
 
 /// Shortest time between two attempts: a token of a few seconds must not become a storm.
 const FLOOR: Duration = Duration::from_secs(1);
+/// Longest life that is believed: no clock can be set to the end of what a keystore may claim.
+pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest pause between attempts that fail.
 const CEILING: Duration = Duration::from_secs(15);
 
@@ -74,7 +76,8 @@ struct Current {
 }
 
 impl Current {
-    fn new(token: Token) -> Self {
+    fn new(mut token: Token) -> Self {
+        token.life = token.life.map(|life| life.min(LONGEST));
         Self { token: Arc::new(token), since: Instant::now(), previous: None }
     }
 
@@ -275,7 +278,7 @@ mod tests {
             let end = if self.max > 0 { self.login.load(Ordering::Relaxed) + self.max - now } else { self.life };
             let life = (self.life > 0).then(|| Duration::from_secs(self.life.min(end)));
             let mut ends = self.ends.lock().unwrap();
-            ends.push(Instant::now() + life.unwrap_or_default());
+            ends.push(Instant::now() + life.unwrap_or_default().min(LONGEST));
             Ok(Token { secret: Secret::new(format!("token-{}", ends.len())), life, renewable: self.renewable })
         }
     }
@@ -318,6 +321,7 @@ mod tests {
         assert_eq!(asked(40, false, 70).await, [("login", 0), ("login", 32), ("login", 64)]);
         assert_eq!(asked(20, true, 40).await, [("login", 0), ("renew", 16), ("renew", 32)]);
         assert_eq!(asked(0, true, 86_400).await, [("login", 0)], "valid for ever");
+        assert_eq!(asked(u64::MAX, true, 86_400).await, [("login", 0)], "beyond what a clock can say");
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,7 +67,8 @@ fn pause(attempts: u32, outcome: &Result<Answer, Failure>) -> Duration {
     let factor = 1 << attempts.saturating_sub(1).min(8);
     match outcome {
         Ok(answer) if is_throttled(answer) => {
-            between(Duration::from_millis(500), Duration::from_secs(1)) * factor + retry_after(answer)
+            let pause = between(Duration::from_millis(500), Duration::from_secs(1)) * factor;
+            pause.saturating_add(retry_after(answer))
         }
         _ => between(Duration::from_millis(30), Duration::from_millis(60)) * factor,
     }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::KeyStoreError;
 use super::super::http::{Http, endpoint};
+use super::super::session::LONGEST;
 use super::challenge::Challenge;
 use super::credential::{Credential, Granted};
 use crate::config::Secret;
@@ -91,7 +92,7 @@ impl Login {
             }
         }
         let Granted { token, life } = self.credential.token(&self.http, &challenge).await?;
-        let since = Instant::now();
+        let (since, life) = (Instant::now(), life.min(LONGEST));
         let renewal = since + life.saturating_sub(AHEAD).max(life / 2);
         let held = Held { token: token.clone(), challenge, since, renewal, end: since + life };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);

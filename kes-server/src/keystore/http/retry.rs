@@ -53,7 +53,7 @@ impl Retry {
                 return outcome;
             }
             let pause = (self.pause)(made, &outcome);
-            if start.elapsed() + pause >= DEADLINE {
+            if start.elapsed().saturating_add(pause) >= DEADLINE {
                 return outcome;
             }
             tokio::time::sleep(pause).await;
@@ -90,6 +90,12 @@ mod tests {
         });
         assert_eq!(outcome.await.unwrap_err(), failure);
         made.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_without_end_is_not_waited_for() {
+        let retry = Retry { attempts: 5, pause: |_, _| Duration::MAX, ..Retry::default() };
+        assert_eq!(attempts(&retry, Failure::timeout("GET", Duration::from_secs(1))).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
