@@ -92,6 +92,32 @@ async fn a_managed_identity_is_asked_for_by_its_client_id() {
     assert!(logins(&fake, identity("identity"), &arc).await.0.unwrap_err().contains("Azure Arc is not supported"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn managed_identities_are_not_asked_for_by_way_of_a_proxy() {
+    let (near, service) = start().await;
+    let vault = Fake::start_tls(service.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = |name: &str, keystore: &str| {
+        let server = "admin: { identity: disabled }\ntls: { key: k, cert: c }\n";
+        std::fs::write(folder.path().join(name), format!("{server}keystore: {keystore}\n")).unwrap();
+    };
+    config("azure.yaml", &format!("{{ azure: {{ keyvault: {{ endpoint: \"{}\" }} }} }}", vault.url()));
+    config("fs.yaml", "{ fs: { path: keys } }");
+    let token = format!("{}/msi/token", near.url());
+    for variables in [
+        vec![("IDENTITY_ENDPOINT", &*token), ("IDENTITY_HEADER", "header")],
+        vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", &*near.url())],
+    ] {
+        let mut kes = tokio::process::Command::new(env!("CARGO_BIN_EXE_kes"));
+        kes.args(["migrate", "--from", "azure.yaml", "--to", "fs.yaml", "--dry-run"]).current_dir(&folder);
+        kes.env_clear().envs(variables).env("SSL_CERT_FILE", vault.ca().unwrap());
+        kes.env("KES_AZURE_SKIP_DOMAIN_CHECK", "on").env("HTTP_PROXY", "http://127.0.0.1:1").kill_on_drop(true);
+        let ended = tokio::time::timeout(Duration::from_secs(60), kes.output()).await.unwrap().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_eq!(service.tokens(), 2);
+}
+
 #[tokio::test]
 async fn the_command_lines_come_last() {
     let (fake, service) = start().await;

@@ -157,7 +157,7 @@ impl Source {
     async fn token(&self, http: &Http, challenge: &Challenge) -> Result<Granted, Denied> {
         match self {
             Self::Application(application) => Ok(application.token(http, challenge).await?),
-            Self::Managed(managed) => managed.token(http, challenge).await,
+            Self::Managed(managed) => managed.token(challenge).await,
             Self::Cli(cli) => cli.token(challenge).await,
             Self::Absent(why) => Err(Denied::Absent((*why).into())),
         }

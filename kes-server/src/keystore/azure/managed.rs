@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use reqwest::{RequestBuilder, Url};
 
-use super::super::http::{Failure, Http, Retry, Settings, endpoint, join};
+use super::super::http::{Failure, Http, Retry, Settings, Trust, endpoint, join};
 use super::super::{Environment, KeyStoreError};
 use super::challenge::Challenge;
 use super::credential::{Denied, Granted, granted};
+use super::vault;
 use crate::config::Secret;
 
 /// The metadata service of virtual machines and Kubernetes nodes (IMDS).
@@ -19,6 +20,8 @@ const PROBE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Managed {
     service: Service,
+    /// Both services are next to us: no proxy leads to them, and it must not see what they say.
+    http: Http,
     /// Which identity, if there are several.
     client: Option<String>,
     /// Whether to look first if the service is there.
@@ -60,24 +63,24 @@ impl Managed {
                 Service::Metadata(join(&endpoint(&host)?, &["metadata", "identity", "oauth2", "token"]))
             }
         };
-        Ok(Ok(Self { service, client, probe }))
+        let http = Http::new(&service.settings())?;
+        Ok(Ok(Self { service, http, client, probe }))
     }
 
     /// Asks for a token.
-    pub(super) async fn token(&self, http: &Http, challenge: &Challenge) -> Result<Granted, Denied> {
+    pub(super) async fn token(&self, challenge: &Challenge) -> Result<Granted, Denied> {
         match &self.service {
             Service::AppService { endpoint, header } => {
-                let request = self.request(http, endpoint, "2019-08-01", challenge);
-                let answer = http.send(request.header("X-IDENTITY-HEADER", header.expose())).await;
+                let request = self.request(endpoint, "2019-08-01", challenge);
+                let answer = self.http.send(request.header("X-IDENTITY-HEADER", header.expose())).await;
                 Ok(granted(&answer.map_err(KeyStoreError::from)?)?)
             }
             Service::Metadata(url) => {
-                let http = Http::new(&settings())?;
-                if self.probe && !is_there(&http, url).await {
+                if self.probe && !is_there(&self.http, url).await {
                     return Err(Denied::Absent("managed identity: no metadata service answers here".into()));
                 }
-                let request = self.request(&http, url, "2018-02-01", challenge).header("Metadata", "true");
-                let answer = http.send(request).await.map_err(KeyStoreError::from)?;
+                let request = self.request(url, "2018-02-01", challenge).header("Metadata", "true");
+                let answer = self.http.send(request).await.map_err(KeyStoreError::from)?;
                 // a machine without an identity
                 if self.probe && answer.status == 400 {
                     return Err(Denied::Absent(format!("managed identity: {}", answer.refused())));
@@ -87,13 +90,25 @@ impl Managed {
         }
     }
 
-    fn request(&self, http: &Http, url: &Url, version: &str, challenge: &Challenge) -> RequestBuilder {
+    fn request(&self, url: &Url, version: &str, challenge: &Challenge) -> RequestBuilder {
         let mut url = url.clone();
         url.query_pairs_mut().append_pair("api-version", version).append_pair("resource", &challenge.resource);
         if let Some(client) = &self.client {
             url.query_pairs_mut().append_pair("client_id", client);
         }
-        http.client().get(url)
+        self.http.client().get(url)
+    }
+}
+
+impl Service {
+    fn settings(&self) -> Settings {
+        let (url, retry) = match self {
+            Self::AppService { endpoint, .. } => (endpoint, vault::settings().retry),
+            Self::Metadata(url) => (url, metadata_retry()),
+        };
+        // plain HTTP needs no roots, and to load them takes as long as all the rest
+        let trust = if url.scheme() == "http" { Trust::Nobody } else { Trust::System };
+        Settings { trust, retry, no_proxy: true, ..Settings::default() }
     }
 }
 
@@ -104,16 +119,14 @@ async fn is_there(http: &Http, url: &Url) -> bool {
     matches!(tokio::time::timeout(PROBE, http.reach(url)).await, Ok(Ok(_)))
 }
 
-/// Of the metadata service: it is slow to know an identity, and no proxy leads to it. As many of its 5 retries as a
-/// call has time for.
-fn settings() -> Settings {
-    let retry = Retry {
+/// The metadata service is slow to know an identity. As many of its 5 retries as a call has time for.
+fn metadata_retry() -> Retry {
+    Retry {
         attempts: 4,
         worthwhile: |outcome| match outcome {
             Ok(answer) => matches!(answer.status.as_u16(), 404 | 410 | 429 | 500..),
             Err(failure) => Failure::is_network(failure),
         },
         pause: |made, _| Duration::from_secs(1 << made.min(4)),
-    };
-    Settings { retry, no_proxy: true, ..Settings::default() }
+    }
 }

@@ -110,7 +110,7 @@ impl Vault {
 }
 
 /// The rules of Azure's own clients (kes-keystores §8): 7 retries in about 5 s.
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let retry = Retry {
         attempts: 8,
         worthwhile: |outcome| match outcome {
