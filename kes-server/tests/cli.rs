@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use support::{ADMIN, Folder, stderr, stdout};
 
@@ -117,6 +117,24 @@ fn the_older_spelling_of_identity_still_works() {
 }
 
 #[test]
+fn flags_of_older_servers_are_taken() {
+    let folder = Folder::new();
+    let config = folder.config("keys");
+    folder.write("config.yaml", &config.replace(&format!("admin:\n  identity: {ADMIN}\n"), ""));
+    let server = folder.serve_with(&["--root", ADMIN, "--auth=off", "--mlock", "--key", "k", "--cert", "c", "--quiet"]);
+    assert!(folder.kes(&["key", "create", "-k", "my-key"]).status.success(), "the flag names the admin");
+    let reload = || support::read(folder.path("stdout").as_ref()).matches("SIGHUP signal completed").count();
+    server.hang_up();
+    support::eventually("it reloads", || reload() == 1);
+    assert!(folder.kes(&["key", "info", "-k", "my-key"]).status.success(), "also after a reload");
+    let told = support::read(folder.path("stderr").as_ref());
+    for flag in ["--root", "--auth", "--mlock", "--key", "--cert", "--quiet"] {
+        assert_eq!(told.lines().filter(|line| line.contains(&format!("WARNING: '{flag}' is"))).count(), 1, "{told}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn mistakes_are_one_line() {
     let folder = Folder::new();
     for (arguments, text) in [
@@ -142,6 +160,32 @@ fn completions_are_printed_for_every_shell() {
         assert!(output.status.success() && stdout(&output).contains("identity"), "{shell}");
     }
     assert_eq!(folder.kes(&["completion", "cmd"]).status.code(), Some(1));
+}
+
+#[test]
+fn the_completion_is_installed_once() {
+    let folder = Folder::new();
+    let install = |shell: &str| {
+        let mut command = folder.command(&["--auto-completion"]);
+        command.env("HOME", folder.dir.path()).env("SHELL", shell).output().unwrap()
+    };
+    folder.write(".bashrc", "export A=b");
+    for said in ["Added the completion to", "The completion is installed already in"] {
+        let output = install("/bin/bash");
+        assert!(stdout(&output).starts_with(said), "{output:?}");
+    }
+    let lines = support::read(folder.path(".bashrc").as_ref());
+    assert!(lines.starts_with("export A=b\n") && lines.lines().count() == 2, "{lines}");
+    let path = Path::new(env!("CARGO_BIN_EXE_kes")).parent().unwrap();
+    let mut bash = std::process::Command::new("/bin/bash");
+    bash.args(["-c", "source ~/.bashrc && complete -p kes"]).env("HOME", folder.dir.path());
+    let completed = bash.env("PATH", format!("{}:/usr/bin:/bin", path.display())).output().unwrap();
+    assert!(stdout(&completed).contains("_kes"), "{completed:?}");
+
+    assert!(install("/usr/bin/zsh").status.success());
+    assert!(support::read(folder.path(".zshrc").as_ref()).contains("kes completion zsh"));
+    let refused = install("/usr/bin/fish");
+    assert!(!refused.status.success() && stderr(&refused).contains("'kes completion <shell>'"), "{refused:?}");
 }
 
 #[test]

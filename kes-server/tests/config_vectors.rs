@@ -1,6 +1,8 @@
 //! Configuration files of the original, good and bad, and what it says of them (kes-api §4, §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
+use std::fs;
+
 use kes_server::config::{Config, ConfigError, Jwt, KeyStoreConfig, Kubernetes, VaultAuth};
 use serde_json::Value;
 
@@ -179,6 +181,28 @@ fn old_spellings_keep_their_meaning_and_warn() {
     let aws = with("keystore: {secretsmanager: {endpoint: e, region: r}}\n");
     assert_eq!(aws.keystore.display(), "AWS SecretsManager: e");
     assert_eq!(aws.warnings.len(), 1, "{:?}", aws.warnings);
+}
+
+#[test]
+fn an_admin_of_the_command_line_counts_if_the_file_names_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let load = |admin: &str, flag: Option<&str>| {
+        fs::write(&file, format!("{admin}\ntls: {{key: k, cert: c}}\nkeystore: {{fs: {{path: /k}}}}\n")).unwrap();
+        let config = Config::load_for(flag, &file, &|_| None)?;
+        Ok::<_, ConfigError>((config.admin().to_string(), config.warnings.join("; ")))
+    };
+    let (admin, warnings) = load("", Some("flag")).unwrap();
+    assert!(admin == "flag" && warnings.contains("use 'admin.identity'"), "{admin}: {warnings}");
+    assert_eq!(load("admin: {identity: \"\"}", Some("flag")).unwrap().0, "flag");
+    let ignored = "'--root' is ignored: the configuration file names another admin";
+    assert_eq!(load("admin: {identity: file}", Some("flag")).unwrap(), ("file".into(), ignored.into()));
+    let (admin, warnings) = load("root: file", Some("flag")).unwrap();
+    assert!(admin == "file" && warnings.ends_with(ignored), "{admin}: {warnings}");
+    assert_eq!(load("admin: {identity: flag}", Some("flag")).unwrap(), ("flag".into(), String::new()));
+    for nobody in [None, Some("")] {
+        assert_eq!(load("", nobody).unwrap_err().to_string(), "kesconf: invalid admin identity: no admin identity");
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ struct Cli {
     /// Print version, runtime and licence
     #[arg(short, long)]
     version: bool,
-    /// Print how to install the completion for a shell
+    /// Install the completion for bash or zsh
     #[arg(long, hide = true)]
     auto_completion: bool,
     #[command(subcommand)]
@@ -144,7 +144,8 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
         return output::print(&version::text());
     }
     match cli.command {
-        None => output::line("Completions are printed by 'kes completion <shell>': see 'kes completion --help'"),
+        // without a command there is nothing but `--auto-completion`
+        None => completion::install(session.environment),
         Some(Verb::Server(arguments)) => server::run(arguments, session).await,
         Some(Verb::Supervise(arguments)) => supervise::run(arguments).await,
         Some(Verb::Key(command)) => key::run(command, session).await,

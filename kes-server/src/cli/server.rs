@@ -23,12 +23,14 @@ pub(super) struct ServerArguments {
     /// End if the keystore cannot be reached at start, instead of serving and trying again
     #[arg(long)]
     fail_fast: bool,
+    /// The admin, if the configuration names none: a flag of older releases
+    #[arg(long, hide = true, value_name = "identity")]
+    root: Option<String>,
     #[command(flatten)]
     ignored: IgnoredFlags,
 }
 
-/// Flags of older releases, which the configuration file has taken over. Scripts and the operator of `MinIO` still pass
-/// them.
+/// Flags of older releases without effect. Scripts and the operator of `MinIO` still pass them.
 #[derive(Debug, clap::Args)]
 struct IgnoredFlags {
     #[arg(long, hide = true, value_name = "file")]
@@ -37,8 +39,6 @@ struct IgnoredFlags {
     cert: Option<String>,
     #[arg(long, hide = true, value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
     auth: Option<String>,
-    #[arg(long, hide = true, value_name = "identity")]
-    root: Option<String>,
     #[arg(long, hide = true)]
     mlock: bool,
     #[arg(short, long, hide = true)]
@@ -51,20 +51,23 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
     if session.environment.get("KES_SUPERVISED").is_some() {
         supervise::end_with_parent();
     }
-    for flag in arguments.ignored.given() {
-        session.output.warning(&format!("'{flag}' is ignored: the configuration file says it now"));
+    for (flag, why) in arguments.ignored.given() {
+        session.output.warning(&format!("'{flag}' is ignored: {why}"));
     }
     let patience = if arguments.fail_fast { Patience::Fail } else { Patience::Wait };
     let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
     match (arguments.dev, arguments.config) {
         (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
         (true, None) => {
+            if arguments.root.is_some() {
+                session.output.warning("'--root' is ignored: a server in development mode makes an admin of its own");
+            }
             server::run_dev(address, options(None, patience, session), commands).await.map_err(CliError::plain)
         }
         (false, file) => {
             let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
-            let path = file.clone();
-            let read = move || Config::load(&path, &|name| environment.get(name));
+            let (path, root) = (file.clone(), arguments.root);
+            let read = move || Config::load_for(root.as_deref(), &path, &|name| environment.get(name));
             let mut config = read().map_err(CliError::plain)?;
             for warning in &config.warnings {
                 session.output.warning(warning);
@@ -91,15 +94,16 @@ fn options(reload: Option<Reload>, patience: Patience, session: &Session<'_>) ->
 }
 
 impl IgnoredFlags {
-    fn given(&self) -> impl Iterator<Item = &'static str> {
+    /// The flags that were given, and what makes each of them needless.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        const IN_FILE: &str = "the configuration file says it now";
         let flags = [
-            ("--key", self.key.is_some()),
-            ("--cert", self.cert.is_some()),
-            ("--auth", self.auth.is_some()),
-            ("--root", self.root.is_some()),
-            ("--mlock", self.mlock),
-            ("--quiet", self.quiet),
+            ("--key", IN_FILE, self.key.is_some()),
+            ("--cert", IN_FILE, self.cert.is_some()),
+            ("--auth", IN_FILE, self.auth.is_some()),
+            ("--mlock", "the memory of keys is always locked", self.mlock),
+            ("--quiet", IN_FILE, self.quiet),
         ];
-        flags.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+        flags.into_iter().filter(|(.., is_given)| *is_given).map(|(flag, why, _)| (flag, why))
     }
 }

@@ -31,10 +31,21 @@ pub(super) fn proxies(root: Section<'_>) -> Vec<String> {
     proxy.strings("identities")
 }
 
-/// The admin: `admin.identity`, else `root`.
-pub(super) fn admin(root: Section<'_>) -> String {
+/// The admin: `admin.identity`, else `root`, else the one of the command line.
+pub(super) fn admin(root: Section<'_>, flag: Option<&str>, warnings: &mut Vec<String>) -> String {
     let admin = root.section("admin");
-    if admin.node("identity").is_some() { admin.string("identity") } else { root.string("root") }
+    let named = if admin.node("identity").is_some() { admin.string("identity") } else { root.string("root") };
+    match flag {
+        Some(flag) if named.is_empty() => {
+            warnings.push("'--root' is an old spelling; use 'admin.identity' in the configuration file".into());
+            flag.to_owned()
+        }
+        Some(flag) if flag != named => {
+            warnings.push("'--root' is ignored: the configuration file names another admin".into());
+            named
+        }
+        _ => named,
+    }
 }
 
 /// True if `keys` is a mapping of backends and there is no `keystore`.

@@ -121,14 +121,20 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
+        Self::load_for(None, path, env)
+    }
+
+    /// Reads a configuration file for a server whose command line names the admin, as releases before 2022 had it. It
+    /// counts only if the file names none.
+    pub fn load_for(admin: Option<&str>, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|source| ConfigError::Open { path: path.to_owned(), source })?;
-        Self::parse(&text, env)
+        resolve::config(&text, admin, env)
     }
 
     /// Reads the text of a configuration.
     pub fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
-        resolve::config(text, env)
+        resolve::config(text, None, env)
     }
 
     /// The text of a configuration in today's spelling; it means the same.

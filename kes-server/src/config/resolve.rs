@@ -14,15 +14,15 @@ use crate::keystore::Expiry;
 
 const DEFAULT_PORT: u16 = 7373;
 
-/// Reads and checks the text of a configuration.
-pub(super) fn config(text: &str, env: Environment<'_>) -> Result<Config, ConfigError> {
+/// Reads and checks the text of a configuration. `flag` is the admin that the command line names.
+pub(super) fn config(text: &str, flag: Option<&str>, env: Environment<'_>) -> Result<Config, ConfigError> {
     let tree = yaml::parse(text)?;
     let reader = Reader::new(env);
     let root = reader.section(Some(&*tree).filter(|root| !is_null(root)));
     version(root)?;
     let mut warnings = legacy::warnings(root);
     let address = root.string("address");
-    let admin = legacy::admin(root);
+    let admin = legacy::admin(root, flag, &mut warnings);
     let proxies = legacy::proxies(root);
     let tls = tls::read(root.section("tls"));
     let policies = policy::read(root.section("policy"), &admin, &proxies, &mut warnings);

@@ -7,6 +7,8 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use kes_server::{
@@ -17,6 +19,9 @@ use tempfile::TempDir;
 
 pub(crate) const ADMIN_API_KEY: &str = "kes:v1:AAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 pub(crate) const ADMIN: &str = "a050837d85070582ccf7394b0988847cc312cb88259b894899f6f239cf1791a5";
+
+/// Longest wait for what must come, on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLICIES: &str = r#"
 policy:
@@ -132,6 +137,12 @@ impl Folder {
         self.until_ready(self.start())
     }
 
+    /// A server that answers, started with these arguments besides its configuration.
+    pub(crate) fn serve_with(&self, more: &[&str]) -> Server {
+        let arguments = [&["server", "--config", "config.yaml"], more].concat();
+        self.until_ready(self.start_by(&mut self.command(&arguments)))
+    }
+
     /// A server that answers, within a limit as `prlimit` names it.
     pub(crate) fn serve_within(&self, limit: &str, value: u32) -> Server {
         let kes = env!("CARGO_BIN_EXE_kes");
@@ -142,13 +153,13 @@ impl Folder {
     }
 
     fn until_ready(&self, server: Server) -> Server {
-        for _ in 0..200 {
-            if self.kes(&["probe", "--timeout", "1s"]).status.success() {
-                return server;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let start = Instant::now();
+        while !self.kes(&["probe", "--timeout", "1s"]).status.success() {
+            let told = || read(&self.dir.path().join("stderr"));
+            assert!(start.elapsed() < PATIENCE, "the server does not answer: {}", told());
+            sleep(Duration::from_millis(20));
         }
-        panic!("the server does not answer: {}", read(&self.dir.path().join("stderr")));
+        server
     }
 }
 
@@ -181,6 +192,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Waits for what must come, a bounded time.
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        sleep(Duration::from_millis(50));
     }
 }
 
