@@ -7,8 +7,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::fs::symlink,
-    process::{Child, Stdio},
+    os::unix::{fs::symlink, net::UnixDatagram},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,16 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{ADMIN, Folder, stderr, stdout};
-
-/// Waits for what must come, a bounded time.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
+use support::{ADMIN, Folder, eventually, stderr, stdout};
 
 fn run(folder: &Folder, arguments: &[&str]) -> Ended {
     let mut command = folder.command(arguments);
@@ -39,13 +30,22 @@ struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        let ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+        if ended(&mut self.0) {
+            return;
+        }
         signal("-TERM", self.0.id());
+        let start = Instant::now();
+        while !ended(&mut self.0) && start.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 fn signal(signal: &str, id: u32) {
-    assert!(std::process::Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
 }
 
 /// A keystore that gives out tokens, has one secret, and can be switched on late: just enough of a `CipherTrust` Manager.
@@ -103,6 +103,22 @@ fn a_server_starts_without_its_keystore_and_serves_when_it_is_there() {
     eventually("it is ready", || folder.kes(&["probe", "--ready", "--timeout", "2s"]).status.success());
     let log = support::read(folder.path("stderr").as_ref());
     assert!(log.contains("cannot be reached") && log.contains("is connected"), "{log}");
+}
+
+/// Clouds are not asked at start, so that they are out of reach is seen when the first key is made.
+#[test]
+fn a_server_starts_without_a_cloud_that_shall_have_keys() {
+    let folder = Folder::new();
+    let (head, _) = folder.config("keys").rsplit_once("keystore:").map(|(h, t)| (h.to_owned(), t.to_owned())).unwrap();
+    let client = "{ tenant_id: t, client_id: c, client_secret: s }";
+    let vault = format!("{{ endpoint: \"http://127.0.0.1:1\", credentials: {client} }}");
+    let keystore = format!("keystore: {{ azure: {{ keyvault: {vault} }} }}");
+    folder.write("config.yaml", &format!("{head}keys: [{{ name: wanted }}]\n{keystore}\n"));
+
+    let refused = folder.kes(&["server", "--config", "config.yaml", "--fail-fast"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let server = folder.serve();
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl fmt::Debug for Environment {
 
 /// How long a request waits for a keystore that is out of reach before it fails: what a moment later would work is
 /// no error, and a client of the original that turns to another server loses the request's body (kubernetes.md §5.1).
-const HOLD: Duration = Duration::from_secs(10);
+pub(crate) const HOLD: Duration = Duration::from_secs(10);
 
 /// Why a keystore did not do what it was asked (kes-keystores §1.5).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

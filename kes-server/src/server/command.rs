@@ -54,45 +54,89 @@ pub(super) async fn obey(
     shared: &Shared,
     supervisor: &Supervisor,
 ) {
+    let Some(reload) = reload else { return obey_without_configuration(commands, shared).await };
     let mut refresh = interval_at(Instant::now() + TLS_REFRESH, TLS_REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut files = reload.as_ref().map(|reload| WatchedFiles::new(reload.files()));
+    let mut files = WatchedFiles::new(reload.files());
+    let mut next = None;
     loop {
-        let command = tokio::select! {
-            command = commands.recv() => command,
-            _ = refresh.tick() => {
-                if let Some(reload) = &reload {
-                    reload.refresh_tls(shared);
-                }
-                continue;
-            }
-            change = changed(files.as_mut()) => {
-                if let Some(reload) = &reload {
-                    match change {
-                        Change::Configuration => reload.reload(shared, Cause::Change).await,
-                        Change::Tls => reload.refresh_tls(shared),
-                    }
-                    files = Some(WatchedFiles::new(reload.files()));
-                }
-                continue;
+        let event = if let Some(command) = next.take() {
+            Event::Told(command)
+        } else {
+            tokio::select! {
+                command = commands.recv() => Event::Told(command.unwrap_or(Command::Stop)),
+                _ = refresh.tick() => Event::Due,
+                change = files.changed() => Event::Changed(change),
             }
         };
-        match (command, &reload) {
-            (Some(Command::Reload), Some(reload)) => {
+        match event {
+            Event::Told(Command::Stop) => return,
+            Event::Told(Command::Reload) => {
                 supervisor.reloading();
-                reload.reload(shared, Cause::Signal).await;
+                next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Signal))).await;
                 supervisor.ready();
-                files = Some(WatchedFiles::new(reload.files()));
             }
-            (Some(Command::Reload), None) => shared.service.log.print_error("There is no configuration to reload.\n"),
-            (Some(Command::Stop) | None, _) => return,
+            Event::Changed(Change::Configuration) => {
+                next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Change))).await;
+            }
+            Event::Changed(Change::Tls) | Event::Due => reload.refresh_tls(shared),
+        }
+        if !matches!(event, Event::Due) {
+            files = WatchedFiles::new(reload.files());
         }
     }
 }
 
-async fn changed(files: Option<&mut WatchedFiles>) -> Change {
-    match files {
-        Some(files) => files.changed().await,
-        None => std::future::pending().await,
+async fn obey_without_configuration(mut commands: mpsc::Receiver<Command>, shared: &Shared) {
+    while commands.recv().await == Some(Command::Reload) {
+        shared.service.log.print_error("There is no configuration to reload.\n");
+    }
+}
+
+/// What makes the server do something.
+enum Event {
+    Told(Command),
+    /// It is time to read the certificate again.
+    Due,
+    Changed(Change),
+}
+
+/// Does work that may wait for a keystore; what the server is told meanwhile. To stop is obeyed at once: the work is
+/// dropped, and what it was to replace is still in force.
+async fn meanwhile(
+    commands: &mut mpsc::Receiver<Command>,
+    mut work: impl Future<Output = ()> + Unpin,
+) -> Option<Command> {
+    let mut told = None;
+    loop {
+        tokio::select! {
+            () = &mut work => return told,
+            command = commands.recv() => match command {
+                Some(Command::Reload) => told = Some(Command::Reload),
+                Some(Command::Stop) | None => return Some(Command::Stop),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_waits_does_not_keep_a_server_from_stopping() {
+        let (sender, mut commands) = mpsc::channel(2);
+        assert_eq!(meanwhile(&mut commands, Box::pin(async {})).await, None);
+        let work = Box::pin(async {
+            sender.send(Command::Reload).await.unwrap();
+            while sender.capacity() < 2 {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(meanwhile(&mut commands, work).await, Some(Command::Reload), "what comes meanwhile is not lost");
+        sender.send(Command::Reload).await.unwrap();
+        sender.send(Command::Stop).await.unwrap();
+        assert_eq!(meanwhile(&mut commands, std::future::pending()).await, Some(Command::Stop));
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
+use tokio::time::timeout;
 
 use super::tls::{self, TlsError};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     auth::{ApiKeyError, AssignError},
     config::{Config, Level},
     crypto::{Algorithm, CryptoError, Key},
-    keystore::{Connection, Environment, KeyStoreError, Patience},
+    keystore::{Connection, Environment, HOLD, KeyStoreError, Patience},
     log::Log,
 };
 
@@ -47,8 +48,8 @@ pub enum MaterialError {
     Access(#[from] AssignError),
 }
 
-/// How long to wait before the configured keys are tried again while the keystore is out of reach.
-const KEYS_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses between attempts to make the configured keys grow from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What a server needs to reach its keystore.
 #[derive(Debug, Clone)]
@@ -68,21 +69,34 @@ impl Material {
     }
 
     /// What the API serves with. Makes the keys that the configuration lists and that are not there yet; while the
-    /// keystore is out of reach that is done in the background.
+    /// keystore is out of reach that is done in the background, if `patience` waits.
     pub(super) async fn state(
         config: &Config,
         keystore: Connection,
-        log: &Arc<Log>,
+        around: &Surroundings,
     ) -> Result<Arc<State>, MaterialError> {
         let is_reachable = keystore.backend().is_some();
-        let state = Arc::new(State::new(config, keystore, log));
-        if is_reachable {
-            create_keys(&state, config).await?;
-        } else if !config.keys.is_empty() {
-            tokio::spawn(create_keys_later(Arc::downgrade(&state), config.clone(), Arc::clone(log)));
+        let state = Arc::new(State::new(config, keystore, &around.log));
+        // not to be mistaken for a start that hangs
+        let made = match around.patience {
+            Patience::Fail => create_keys(&state, config).await,
+            Patience::Wait if is_reachable => {
+                timeout(HOLD, create_keys(&state, config)).await.unwrap_or_else(|_| Err(too_slow()))
+            }
+            Patience::Wait => Err(too_slow()),
+        };
+        match made {
+            Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_))) if around.patience == Patience::Wait => {
+                tokio::spawn(create_keys_later(Arc::downgrade(&state), config.clone(), Arc::clone(&around.log)));
+            }
+            made => made?,
         }
         Ok(state)
     }
+}
+
+fn too_slow() -> MaterialError {
+    KeyStoreError::Unreachable("the configured keys are not there yet".into()).into()
 }
 
 async fn create_keys(state: &State, config: &Config) -> Result<(), MaterialError> {
@@ -98,13 +112,18 @@ async fn create_keys(state: &State, config: &Config) -> Result<(), MaterialError
 
 /// Until it has worked, or a reload has put another configuration in place.
 async fn create_keys_later(state: Weak<State>, config: Config, log: Arc<Log>) {
+    let mut pause = PAUSES.0;
     while let Some(state) = state.upgrade() {
         match create_keys(&state, &config).await {
             Ok(()) => return,
-            Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_))) => {}
-            Err(error) => log.error(Level::ERROR, &format!("cannot create the configured keys: {error}")),
+            // soon after it is there again
+            Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_))) => pause = PAUSES.0,
+            Err(error) => {
+                log.error(Level::ERROR, &format!("cannot create the configured keys: {error}"));
+                pause = (pause * 2).min(PAUSES.1);
+            }
         }
         drop(state);
-        tokio::time::sleep(KEYS_PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }

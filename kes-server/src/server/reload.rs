@@ -114,7 +114,7 @@ async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialErro
     let around = Surroundings { patience: Patience::Fail, ..shared.around.clone() };
     let Material { config, tls, keystore } = Material::load(config, &around).await?;
     let banner = banner::banner(&config, &keystore.to_string(), (service.version, service.commit), None);
-    service.replace(Material::state(&config, keystore, &service.log).await?);
+    service.replace(Material::state(&config, keystore, &around).await?);
     shared.tls.store(tls);
     service.log.set_levels(config.error_level, config.audit_level);
     Ok(banner)

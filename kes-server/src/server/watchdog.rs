@@ -66,7 +66,15 @@ impl Watchdog {
         let log = Arc::clone(log);
         let stalled = move |silent: Duration| {
             let text = format!("watchdog: a worker has not run for {} s: the process ends", silent.as_secs());
-            log.error(Level::ERROR, &text);
+            // that nobody reads the log may be why: it is told for a moment, by a thread of its own
+            let (log, (told, telling)) = (Arc::clone(&log), mpsc::channel::<()>());
+            let teller = thread::Builder::new().spawn(move || {
+                log.error(Level::ERROR, &text);
+                drop(told);
+            });
+            // Without the thread nobody is told, and the wait is over at once.
+            drop(teller);
+            let _: Result<(), RecvTimeoutError> = telling.recv_timeout(BEAT);
             process::abort();
         };
         thread::Builder::new()
