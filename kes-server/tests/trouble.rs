@@ -181,5 +181,83 @@ fn a_supervised_server_is_replaced_when_it_is_killed_or_stopped() {
     folder.write("broken.yaml", &format!("admin: {{ identity: {ADMIN} }}"));
     let failed = folder.kes(&["supervise", "--", "server", "--config", "broken.yaml"]);
     assert_eq!(failed.status.code(), Some(1));
-    assert!(stderr(&failed).contains("no private key"), "{failed:?}");
+    assert_eq!(stderr(&failed), "Error: kesconf: invalid tls config: no private key\n");
+    assert_eq!(folder.kes(&["supervise", "--", "server", "--help"]).status.code(), Some(2));
+}
+
+/// What the first process of a container must do: children of others, signals before the server is there, the exit
+/// code, and what a supervisor above is told.
+#[test]
+fn supervise_is_a_good_first_process() {
+    let folder = Folder::new();
+    let above = UnixDatagram::bind(folder.path("notify")).unwrap();
+    above.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let heard = |what: &str| {
+        let start = Instant::now();
+        let mut message = [0; 256];
+        while !message.starts_with(what.as_bytes()) {
+            assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+            message = [0; 256];
+            above.recv(&mut message).unwrap();
+        }
+    };
+
+    // `sleep` is a child of the process that becomes `kes supervise`, which did not start it
+    let kes = env!("CARGO_BIN_EXE_kes");
+    let script = "sleep 0.5 & exec \"$0\" supervise -- server --config config.yaml";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, kes]).current_dir(folder.dir.path());
+    command.env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "2000000");
+    let log = |name: &str| Stdio::from(fs::File::create(folder.path(name)).unwrap());
+    let mut supervisor = Ended(command.stdout(log("stdout")).stderr(log("stderr")).spawn().unwrap());
+    let id = supervisor.0.id();
+    eventually("sh has become kes", || {
+        fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains("\0supervise\0"))
+    });
+    let catches_hang_up = || {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & 1 == 1
+    };
+    eventually("it knows the signal", catches_hang_up);
+    signal("-HUP", id);
+    heard("READY=1");
+    eventually("it reloads", || support::read(folder.path("stdout").as_ref()).contains("SIGHUP signal completed"));
+    heard("RELOADING=1");
+    heard("WATCHDOG=1");
+    eventually("one child is left", || {
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_whitespace().count() == 1
+    });
+    signal("-TERM", id);
+    heard("STOPPING=1");
+    assert_eq!(supervisor.0.wait().unwrap().code(), Some(0));
+    assert!(support::read(folder.path("stdout").as_ref()).ends_with("Goodbye.\n"));
+}
+
+/// Whoever reads the log stands still, and with the log, the server: it must not hang for ever.
+#[test]
+fn a_server_whose_log_nobody_reads_ends() {
+    let folder = Folder::new();
+    folder.write("config.yaml", &format!("{}log:\n  error: DEBUG\n", folder.config("keys")));
+    let mut command = folder.command(&["server", "--config", "config.yaml"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut server = Ended(child);
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    // each is a line in the log: a pipe takes 64 KiB
+    let flood = thread::spawn({
+        let address = folder.address.clone();
+        move || {
+            for _ in 0..2_000 {
+                let Ok(mut stream) = TcpStream::connect(&address) else { return };
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+            }
+        }
+    });
+    let start = Instant::now();
+    while server.0.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it hangs");
+        thread::sleep(Duration::from_millis(100));
+    }
+    flood.join().unwrap();
 }

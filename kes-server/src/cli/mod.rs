@@ -147,7 +147,7 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
         // without a command there is nothing but `--auto-completion`
         None => completion::install(session.environment),
         Some(Verb::Server(arguments)) => server::run(arguments, session).await,
-        Some(Verb::Supervise(arguments)) => supervise::run(arguments).await,
+        Some(Verb::Supervise(arguments)) => supervise::run(arguments, session).await,
         Some(Verb::Key(command)) => key::run(command, session).await,
         Some(Verb::Policy(command)) => policy::run(command, session).await,
         Some(Verb::Identity(arguments)) => identity::run(arguments, session).await,
@@ -177,6 +177,7 @@ fn exit_code(output: Output, result: Result<(), CliError>) -> ExitCode {
             output.error(&text);
             ExitCode::FAILURE
         }
+        Err(CliError::Ended(code)) => ExitCode::from(code),
         // The reader of a pipe has seen enough: `kes ls | head`.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(CliError::Output(error)) => {
@@ -191,6 +192,8 @@ fn exit_code(output: Output, result: Result<(), CliError>) -> ExitCode {
 enum CliError {
     Message(String),
     Output(io::Error),
+    /// A program that we ran ended so, and has said why.
+    Ended(u8),
 }
 
 impl CliError {
@@ -225,6 +228,7 @@ impl fmt::Display for CliError {
         match self {
             Self::Message(text) => f.write_str(text),
             Self::Output(error) => error.fmt(f),
+            Self::Ended(code) => write!(f, "ended with code {code}"),
         }
     }
 }

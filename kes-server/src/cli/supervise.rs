@@ -1,7 +1,9 @@
 //! `kes supervise`: a small parent that starts a server anew when it ends or no longer runs, for places where nothing
 //! else does: a process that is stopped cannot watch itself (kubernetes.md K17, §5.1).
 //!
-//! It speaks the protocol of systemd with its child: `READY=1` once it serves, `WATCHDOG=1` while its threads run.
+//! It speaks the protocol of systemd with its child: `READY=1` once it serves, `WATCHDOG=1` while its threads run. Its
+//! own supervisor, if there is one, hears the same of it. As the first process of a container it also takes care of
+//! children that are not its own.
 
 use std::{
     ffi::OsString,
@@ -15,11 +17,15 @@ use rustix::process::{Pid, Signal};
 use tokio::{
     net::UnixDatagram,
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{CliError, output, time};
+use self::signals::{Signals, Told};
+use super::{CliError, output, session::Session, time};
+use crate::server::Supervisor;
+
+mod orphans;
+mod signals;
 
 /// Longest pause before a server that ends soon after its start is started again.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -49,18 +55,31 @@ enum End {
 }
 
 /// Ends with the server's exit code when it is told to stop, or when the server fails before it has ever served.
-pub(super) async fn run(arguments: SuperviseArguments) -> Result<(), CliError> {
+pub(super) async fn run(arguments: SuperviseArguments, session: &Session<'_>) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::message(format!("cannot supervise: {error}"));
-    let (mut has_served, mut pause) = (false, Duration::from_millis(100));
     let mut signals = Signals::new().map_err(failed)?;
+    let above = Supervisor::new(&session.environment.for_keystores());
+    tokio::select! {
+        result = keep(&arguments, &mut signals, &above) => result.unwrap_or_else(|error| Err(failed(error))),
+        never = above.reassure() => match never {},
+    }
+}
+
+/// One life of the server after the other.
+async fn keep(
+    arguments: &SuperviseArguments,
+    signals: &mut Signals,
+    above: &Supervisor,
+) -> io::Result<Result<(), CliError>> {
+    let (mut has_served, mut pause) = (false, Duration::from_millis(100));
     loop {
         let start = Instant::now();
-        let mut life = Life::start(&arguments).map_err(failed)?;
-        let end = life.watch(arguments.watchdog, &mut signals).await.map_err(failed)?;
+        let mut life = Life::start(arguments)?;
+        let end = life.watch(arguments.watchdog, signals, above).await?;
         has_served |= life.is_ready;
         let why = match end {
-            End::Stopped(status) => return exit(status),
-            End::Exit(status) if !has_served => return exit(status),
+            End::Stopped(status) => return Ok(exit(status)),
+            End::Exit(status) if !has_served => return Ok(exit(status)),
             End::Exit(status) => format!("the server ended: {status}"),
             End::Stalled => format!("the server gave no sign of life for {:?} and was killed", arguments.watchdog),
         };
@@ -68,49 +87,24 @@ pub(super) async fn run(arguments: SuperviseArguments) -> Result<(), CliError> {
         output::note(&format!("kes supervise: {why}; starting it again"));
         tokio::select! {
             () = sleep(pause) => {}
-            () = signals.stop() => return Ok(()),
+            () = signals.stop() => return Ok(Ok(())),
         }
     }
 }
 
+/// The server has said itself why it ended, unless it was killed.
 fn exit(status: ExitStatus) -> Result<(), CliError> {
-    if status.success() { Ok(()) } else { Err(CliError::message(format!("the server ended: {status}"))) }
-}
+    use std::os::unix::process::ExitStatusExt as _;
 
-/// What we are told.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    let code = status.code().or_else(|| {
+        output::note(&format!("kes supervise: the server ended: {status}"));
+        // as shells count
+        status.signal().map(|signal| 128 + signal)
+    });
+    match code {
+        Some(0) => Ok(()),
+        code => Err(CliError::Ended(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
     }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
-
-    /// Waits until we are told to end.
-    async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Stop,
-    Reload,
 }
 
 /// One life of the server.
@@ -140,27 +134,47 @@ impl Life {
         Ok(Self { child, socket: UnixDatagram::from_std(socket)?, is_ready: false })
     }
 
-    async fn watch(&mut self, limit: Duration, signals: &mut Signals) -> io::Result<End> {
+    async fn watch(&mut self, limit: Duration, signals: &mut Signals, above: &Supervisor) -> io::Result<End> {
         let mut message = [0; 256];
         // a server that starts is only waited for: it may migrate, log in, or wait for its keystore
-        let mut due = None;
+        let (mut due, mut must_reload) = (None, false);
         loop {
+            // what ended before a signal could tell
+            orphans::reap(self.child.id());
             tokio::select! {
                 status = self.child.wait() => return Ok(End::Exit(status?)),
                 length = self.socket.recv(&mut message) => {
-                    let said = message.get(..length?).unwrap_or_default();
-                    self.is_ready |= said.starts_with(b"READY=1");
+                    self.heard(message.get(..length?).unwrap_or_default(), above);
                     due = self.is_ready.then(|| Instant::now() + limit);
+                    if self.is_ready && std::mem::take(&mut must_reload) {
+                        self.signal(Signal::HUP);
+                    }
                 }
                 () = at(due) => {
                     self.child.kill().await?;
                     return Ok(End::Stalled);
                 }
                 told = signals.next() => match told {
+                    // a server that has just been started might not know the signal yet, and would end
+                    Told::Reload if !self.is_ready => must_reload = true,
                     Told::Reload => self.signal(Signal::HUP),
-                    Told::Stop => return self.stop().await.map(End::Stopped),
+                    Told::Stop => {
+                        above.stopping();
+                        return self.stop().await.map(End::Stopped);
+                    }
+                    Told::ChildEnded => {}
                 },
             }
+        }
+    }
+
+    /// What the server says of itself.
+    fn heard(&mut self, said: &[u8], above: &Supervisor) {
+        if said.starts_with(b"READY=1") {
+            self.is_ready = true;
+            above.ready();
+        } else if said.starts_with(b"RELOADING=1") {
+            above.reloading();
         }
     }
 

@@ -30,6 +30,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
+pub(crate) use self::supervisor::Supervisor;
 pub use self::{
     command::{Command, signals},
     key_pair::KeyPairError,
@@ -40,7 +41,6 @@ pub use self::{
 use self::{
     material::Material,
     shared::{Frame, Shared},
-    supervisor::Supervisor,
     watchdog::Watchdog,
     workers::Workers,
 };

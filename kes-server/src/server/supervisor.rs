@@ -2,6 +2,7 @@
 //! the socket that `NOTIFY_SOCKET` names, which may be abstract. Without it nothing is told to nobody.
 
 use std::{
+    convert::Infallible,
     io,
     os::{linux::net::SocketAddrExt as _, unix::net},
     process,
@@ -15,14 +16,14 @@ use crate::keystore::Environment;
 
 /// Whoever supervises the process.
 #[derive(Debug, Clone)]
-pub(super) struct Supervisor {
+pub(crate) struct Supervisor {
     socket: Option<Arc<net::UnixDatagram>>,
     watchdog: Option<Duration>,
 }
 
 impl Supervisor {
     /// The one that the environment names. One that cannot be reached is no reason not to serve.
-    pub(super) fn new(environment: &Environment) -> Self {
+    pub(crate) fn new(environment: &Environment) -> Self {
         let socket = environment.get("NOTIFY_SOCKET").and_then(|name| connect(&name).ok()).map(Arc::new);
         let is_ours = environment.get("WATCHDOG_PID").is_none_or(|id| id == process::id().to_string());
         let time = environment.get("WATCHDOG_USEC").and_then(|time| time.parse().ok()).map(Duration::from_micros);
@@ -30,29 +31,39 @@ impl Supervisor {
     }
 
     /// How often it must be told at least that the server is alive, if at all.
-    pub(super) fn watchdog(&self) -> Option<Duration> {
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
     /// The server answers.
-    pub(super) fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.tell("READY=1");
     }
 
     /// The configuration is being read again; [`Self::ready`] ends it.
-    pub(super) fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1_000));
     }
 
     /// The server is about to end.
-    pub(super) fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
     /// The server is alive.
-    pub(super) fn alive(&self) {
+    pub(crate) fn alive(&self) {
         self.tell("WATCHDOG=1");
+    }
+
+    /// Tells it for ever that the runtime of the caller runs, twice within its time.
+    pub(crate) async fn reassure(&self) -> Infallible {
+        let Some(expected) = self.watchdog else { return std::future::pending().await };
+        let mut ticks = tokio::time::interval(expected / 2);
+        loop {
+            ticks.tick().await;
+            self.alive();
+        }
     }
 
     fn tell(&self, what: &str) {
