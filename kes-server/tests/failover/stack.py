@@ -14,6 +14,7 @@ KES = str(Path(os.environ["KESTACK_BIN"]).with_name("kes"))
 MINIO = os.environ["MINIO_BINARY"]
 KEY = "failover-key"
 SUCCESSES = re.compile(r'^kes_http_request_success\{.*code="200".*\} (\d+)', re.MULTILINE)
+FAILURES = re.compile(r"^kes_http_request_failure\{.*\} (\d+)", re.MULTILINE)
 
 # what MinIO calls, and nothing else
 ALLOWED = ["/v1/key/create/*", "/v1/key/generate/*", "/v1/key/decrypt/*", "/v1/key/describe/*", "/v1/key/list/*", "/v1/status"]
@@ -74,12 +75,19 @@ class Replica(Process):
 
     def successes(self):
         """Requests that it answered with 200 so far."""
+        return self.count(SUCCESSES)
+
+    def failures(self):
+        """Requests that it answered with 5xx so far."""
+        return self.count(FAILURES)
+
+    def count(self, metric):
         tls = ssl.create_default_context(cafile=str(self.folder / "server.crt"))
         tls.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
         connection = http.client.HTTPSConnection(self.host, self.port, context=tls, timeout=5)
         try:
             connection.request("GET", "/v1/metrics")
-            return sum(int(count) for count in SUCCESSES.findall(connection.getresponse().read().decode()))
+            return sum(int(count) for count in metric.findall(connection.getresponse().read().decode()))
         finally:
             connection.close()
 
