@@ -83,6 +83,13 @@ fn commands_answer_as_the_reference_does() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+#[test]
+fn the_readme_names_every_exception() {
+    for (line, _) in DIFFERENT {
+        assert!(include_str!("../README.md").contains(&format!("`{line}`")), "{line}");
+    }
+}
+
 /// What must be the same: all of it but times, the port, the wording of help, and what `DIFFERENT` lists.
 fn shape(line: &str, (code, stdout, stderr): &(i32, String, String), folder: &Folder) -> (i32, String, String) {
     let stdout = without_times(stdout).replace("127.0.0.1:27373", &folder.address);

@@ -93,9 +93,14 @@ fn names_lines(said: &str, lines: &[Value]) -> bool {
 #[test]
 fn every_exception_is_a_case() {
     let cases = cases();
-    let labels = DECIDED_LATER.iter().flat_map(|(_, labels)| *labels).chain(CRASHES.iter().map(|(label, _)| label));
+    let labels = DECIDED_LATER
+        .iter()
+        .flat_map(|(_, labels)| *labels)
+        .chain(CRASHES.iter().map(|(label, _)| label))
+        .chain(&OLDER);
     for label in labels {
         assert!(cases.iter().any(|case| case["label"] == *label && case["started"] == false), "{label}");
+        assert!(include_str!("../README.md").contains(&format!("`{label}`")), "{label} is not in the README");
     }
 }
 

@@ -151,6 +151,7 @@ fn exchanges_are_those_of_the_original() {
         let expected = vector["status_line"].as_str().unwrap().split(' ').nth(1).unwrap();
         if let Some((_, status, _)) = DIFFERENT.iter().find(|(other, ..)| *other == label) {
             assert_eq!(answer.status, *status, "{label}");
+            assert!(include_str!("../README.md").contains(&format!("`{label}`")), "{label} is not in the README");
             continue;
         }
         let about_itself = label.starts_with("version") || label.starts_with("status") && expected == "200";
