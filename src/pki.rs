@@ -11,9 +11,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use serde::Serialize;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{GeneralName, X509Certificate};
 use zeroize::Zeroizing;
+
+mod validity;
+
+pub use validity::Validity;
 
 /// Life of the authority in hours: ten years. It never leaves the host.
 const AUTHORITY_HOURS: i64 = 10 * 365 * 24;
@@ -81,35 +86,57 @@ impl std::fmt::Debug for Leaf {
 
 impl Authority {
     /// Makes an authority for a stack.
-    pub fn generate(stack: &str) -> Result<Self, PkiError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(&format!("kestack {stack}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        live(&mut params, Timestamp::now(), AUTHORITY_HOURS);
-        let certificate = params.self_signed(&key)?;
-        Ok(Self { cert_pem: certificate.pem(), key_pem: Zeroizing::new(key.serialize_pem()) })
+    pub fn generate(stack: &str, now: Timestamp) -> Result<Self, PkiError> {
+        Self::self_signed(&KeyPair::generate()?, &format!("kestack {stack}"), now)
     }
 
     /// Takes an authority up again.
+    ///
+    /// # Errors
+    /// [`PkiError::Read`] if one of the texts cannot be read, or they do not belong together.
     pub fn load(cert_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let authority = Self { cert_pem: cert_pem.to_owned(), key_pem: Zeroizing::new(key_pem.to_owned()) };
-        authority.issuer()?;
-        Ok(authority)
+        let key = authority.key()?;
+        let theirs =
+            |ca: &X509Certificate<'_>| ca.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+        if with_certificate(cert_pem, theirs)? {
+            return Ok(authority);
+        }
+        Err(PkiError::Read("the authority's key is not the one of its certificate".into()))
+    }
+
+    /// The authority with a new certificate for the same key and name: what it issued before stays valid under the new
+    /// certificate, and what it will issue is valid under the old one for as long as that lives.
+    pub fn renew(&self, now: Timestamp) -> Result<Self, PkiError> {
+        let name = with_certificate(&self.cert_pem, |ca| {
+            let names = ca.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+            names.map(str::to_owned).next()
+        })?;
+        let name = name.ok_or_else(|| PkiError::Read("the authority has no name".into()))?;
+        Self::self_signed(&self.key()?, &name, now)
     }
 
     /// Issues a leaf with a new key.
-    pub fn issue(&self, spec: &LeafSpec) -> Result<Leaf, PkiError> {
-        self.sign(&KeyPair::generate()?, spec, Timestamp::now())
+    pub fn issue(&self, spec: &LeafSpec, now: Timestamp) -> Result<Leaf, PkiError> {
+        self.sign(&KeyPair::generate()?, spec, now)
     }
 
     /// Issues a leaf for the key of an old one; for a new key if the old one cannot be read.
-    pub fn reissue(&self, old: &Leaf, spec: &LeafSpec) -> Result<Leaf, PkiError> {
+    pub fn reissue(&self, old: &Leaf, spec: &LeafSpec, now: Timestamp) -> Result<Leaf, PkiError> {
         match KeyPair::from_pem(&old.key_pem) {
-            Ok(key) => self.sign(&key, spec, Timestamp::now()),
-            Err(_) => self.issue(spec),
+            Ok(key) => self.sign(&key, spec, now),
+            Err(_) => self.issue(spec, now),
         }
+    }
+
+    fn self_signed(key: &KeyPair, name: &str, now: Timestamp) -> Result<Self, PkiError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        live(&mut params, now, AUTHORITY_HOURS);
+        let certificate = params.self_signed(key)?;
+        Ok(Self { cert_pem: certificate.pem(), key_pem: Zeroizing::new(key.serialize_pem()) })
     }
 
     fn sign(&self, key: &KeyPair, spec: &LeafSpec, now: Timestamp) -> Result<Leaf, PkiError> {
@@ -128,13 +155,17 @@ impl Authority {
     }
 
     fn issuer(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
-        let key = KeyPair::from_pem(&self.key_pem)?;
-        Ok(Issuer::from_ca_cert_pem(&self.cert_pem, key)?)
+        Ok(Issuer::from_ca_cert_pem(&self.cert_pem, self.key()?)?)
+    }
+
+    fn key(&self) -> Result<KeyPair, PkiError> {
+        KeyPair::from_pem(&self.key_pem).map_err(|error| PkiError::Read(error.to_string()))
     }
 }
 
-/// Why a leaf cannot go on being used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a certificate cannot go on being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mismatch {
     /// It cannot be read, or its key is another's.
     Broken,
@@ -142,8 +173,19 @@ pub enum Mismatch {
     Issuer,
     /// It is for other names.
     Names,
-    /// Two thirds of its life are over.
+    /// Two thirds of its life are over, or it lies in the future of a clock that was set back.
     Due,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "could not be read, or its key was another's",
+            Self::Issuer => "another authority had issued it",
+            Self::Names => "the names it is for are others now",
+            Self::Due => "it was due",
+        })
+    }
 }
 
 /// Says whether a leaf still is what `spec` asks for.
@@ -162,9 +204,7 @@ pub fn leaf_matches(leaf: &Leaf, spec: &LeafSpec, authority: &Authority, now: Ti
         if names(certificate) != wanted_names(spec) {
             return Err(Mismatch::Names);
         }
-        let validity = certificate.validity();
-        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        if now.as_second() >= from + (to - from) / 3 * 2 { Err(Mismatch::Due) } else { Ok(()) }
+        if Validity::in_certificate(certificate).is_due(now) { Err(Mismatch::Due) } else { Ok(()) }
     })
     .map_err(broken)?
 }
@@ -172,13 +212,6 @@ pub fn leaf_matches(leaf: &Leaf, spec: &LeafSpec, authority: &Authority, now: Ti
 /// The identity of a certificate's holder at KES.
 pub fn identity(cert_pem: &str) -> Result<Identity, PkiError> {
     with_certificate(cert_pem, |certificate| Identity::of_public_key(certificate.public_key().raw))
-}
-
-/// Whole days until a certificate expires; negative once it has.
-pub fn days_left(cert_pem: &str, now: Timestamp) -> Result<i64, PkiError> {
-    with_certificate(cert_pem, |certificate| {
-        (certificate.validity().not_after.timestamp() - now.as_second()).div_euclid(24 * 3600)
-    })
 }
 
 fn with_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, PkiError> {
@@ -243,29 +276,36 @@ mod tests {
         }
     }
 
+    fn in_days(days: i64) -> Timestamp {
+        Timestamp::now() + Span::new().hours(days * 24)
+    }
+
+    fn authority() -> Authority {
+        Authority::generate("test", Timestamp::now()).unwrap()
+    }
+
     #[test]
     fn a_leaf_is_good_for_two_thirds_of_its_life() {
-        let authority = Authority::generate("test").unwrap();
-        let leaf = authority.issue(&spec()).unwrap();
-        let now = Timestamp::now();
-        let in_days = |days: i64| now + Span::new().hours(days * 24);
-        assert_eq!(leaf_matches(&leaf, &spec(), &authority, now), Ok(()));
-        assert_eq!(leaf_matches(&leaf, &spec(), &authority, in_days(242)), Ok(()));
-        assert_eq!(leaf_matches(&leaf, &spec(), &authority, in_days(245)), Err(Mismatch::Due));
-        assert!((364..=365).contains(&days_left(&leaf.cert_pem, now).unwrap()));
-        assert_eq!(days_left(&leaf.cert_pem, in_days(400)).unwrap().signum(), -1);
+        let authority = authority();
+        let leaf = authority.issue(&spec(), in_days(0)).unwrap();
+        let matches = |days| leaf_matches(&leaf, &spec(), &authority, in_days(days));
+        assert_eq!(matches(0), Ok(()));
+        assert_eq!(matches(242), Ok(()));
+        assert_eq!(matches(245), Err(Mismatch::Due));
+        assert_eq!(matches(400), Err(Mismatch::Due), "expired");
+        assert_eq!(matches(-1), Err(Mismatch::Due), "the clock was set back");
     }
 
     #[test]
     fn a_leaf_of_another_authority_key_or_name_is_not() {
-        let authority = Authority::generate("test").unwrap();
-        let leaf = authority.issue(&spec()).unwrap();
+        let authority = authority();
         let now = Timestamp::now();
-        let other = Authority::generate("test").unwrap();
+        let leaf = authority.issue(&spec(), now).unwrap();
+        let other = Authority::generate("test", now).unwrap();
         assert_eq!(leaf_matches(&leaf, &spec(), &other, now), Err(Mismatch::Issuer));
         let renamed = LeafSpec { dns: vec!["elsewhere".into()], ..spec() };
         assert_eq!(leaf_matches(&leaf, &renamed, &authority, now), Err(Mismatch::Names));
-        let mixed = Leaf { key_pem: authority.issue(&spec()).unwrap().key_pem, ..leaf.clone() };
+        let mixed = Leaf { key_pem: authority.issue(&spec(), now).unwrap().key_pem, ..leaf.clone() };
         assert_eq!(leaf_matches(&mixed, &spec(), &authority, now), Err(Mismatch::Broken));
         let torn = Leaf { cert_pem: leaf.cert_pem.get(..100).unwrap().into(), ..leaf };
         assert_eq!(leaf_matches(&torn, &spec(), &authority, now), Err(Mismatch::Broken));
@@ -273,14 +313,31 @@ mod tests {
 
     #[test]
     fn a_reissued_leaf_keeps_its_identity() {
-        let authority = Authority::load(
-            &Authority::generate("test").unwrap().cert_pem,
-            &Authority::generate("test").unwrap().key_pem,
-        )
-        .unwrap();
-        let leaf = authority.issue(&spec()).unwrap();
-        let again = authority.reissue(&leaf, &spec()).unwrap();
+        let made = authority();
+        let authority = Authority::load(&made.cert_pem, &made.key_pem).unwrap();
+        let leaf = authority.issue(&spec(), in_days(-300)).unwrap();
+        let again = authority.reissue(&leaf, &spec(), in_days(0)).unwrap();
         assert_ne!(leaf.cert_pem, again.cert_pem);
         assert_eq!(identity(&leaf.cert_pem).unwrap(), identity(&again.cert_pem).unwrap());
+    }
+
+    #[test]
+    fn a_renewed_authority_keeps_what_it_issued() {
+        let old = Authority::generate("test", in_days(-3000)).unwrap();
+        assert!(Validity::of(&old.cert_pem).unwrap().is_due(in_days(0)));
+        let leaf = old.issue(&spec(), in_days(0)).unwrap();
+        let new = old.renew(in_days(0)).unwrap();
+        assert_ne!(old.cert_pem, new.cert_pem);
+        assert_eq!(leaf_matches(&leaf, &spec(), &new, in_days(0)), Ok(()));
+        let later = new.issue(&spec(), in_days(0)).unwrap();
+        assert_eq!(leaf_matches(&later, &spec(), &old, in_days(0)), Ok(()), "for whoever has the old certificate");
+        let subject = |pem: &str| with_certificate(pem, |ca| (ca.subject().to_string(), ca.issuer().to_string()));
+        assert_eq!(subject(&old.cert_pem).unwrap(), subject(&new.cert_pem).unwrap());
+    }
+
+    #[test]
+    fn an_authority_with_anothers_key_is_refused() {
+        let error = Authority::load(&authority().cert_pem, &authority().key_pem).unwrap_err().to_string();
+        assert!(error.contains("not the one of its certificate") && error.contains("kestack up"), "{error}");
     }
 }

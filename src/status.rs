@@ -9,9 +9,9 @@ use crate::client::s3::Encryption;
 use crate::engine::PodState;
 use crate::error::Error;
 use crate::locked;
-use crate::pki;
 use crate::resource::Context;
 use crate::stack::Stack;
+use crate::stack::certificates::{self, CertificateState};
 
 /// The state of one stack.
 #[derive(Debug, Serialize)]
@@ -37,6 +37,8 @@ pub struct Status {
     pub buckets: BTreeMap<String, String>,
     /// Days until each certificate expires.
     pub certificate_days_left: BTreeMap<&'static str, i64>,
+    /// How each certificate is, and when it is renewed.
+    pub certificates: Vec<CertificateState>,
 }
 
 /// Overall state of a stack.
@@ -80,6 +82,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         (Some(_), true) => State::Running,
         (Some(_), false) => State::Degraded,
     };
+    let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
     Ok(Status {
         name: stack.manifest.name.to_string(),
@@ -91,7 +94,8 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         endpoints: BTreeMap::from([("kes", kes), ("s3", s3), ("console", console)]),
         keys,
         buckets,
-        certificate_days_left: days_left(stack)?,
+        certificate_days_left: days_left(&certificates),
+        certificates,
     })
 }
 
@@ -113,15 +117,8 @@ async fn buckets(context: &Context) -> Result<BTreeMap<String, String>, Error> {
     Ok(buckets)
 }
 
-fn days_left(stack: &Stack) -> Result<BTreeMap<&'static str, i64>, Error> {
-    let (material, now) = (&stack.material, Timestamp::now());
-    let certs = [
-        ("ca", &material.authority.cert_pem),
-        ("kes-server", &material.kes.cert_pem),
-        ("minio", &material.minio.cert_pem),
-        ("admin", &material.admin.cert_pem),
-    ];
-    certs.into_iter().map(|(name, pem)| Ok((name, pki::days_left(pem, now)?))).collect()
+fn days_left(certificates: &[CertificateState]) -> BTreeMap<&'static str, i64> {
+    certificates.iter().filter_map(|certificate| Some((certificate.name, certificate.days_left?))).collect()
 }
 
 impl Endpoint {

@@ -51,8 +51,8 @@ fn human(status: &health::Status) -> String {
     for (bucket, encryption) in &status.buckets {
         row("bucket", format!("{bucket}  {encryption}"));
     }
-    for (name, days) in &status.certificate_days_left {
-        row("certificate", format!("{name}  {days} days left"));
+    for certificate in &status.certificates {
+        row("certificate", certificate.to_string());
     }
     text
 }

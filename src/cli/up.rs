@@ -11,6 +11,7 @@ use crate::doctor;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::plan::Decision;
+use crate::stack::certificates::Renewal;
 use crate::stack::{Images, Stack, check_ours};
 use crate::supply;
 
@@ -28,6 +29,7 @@ struct Report {
     buckets: Vec<String>,
     keys: Vec<String>,
     changed: usize,
+    renewed: Vec<Renewal>,
     steps: Vec<Step>,
 }
 
@@ -104,6 +106,7 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
         keys: manifest.keys.iter().map(ToString::to_string).collect(),
+        renewed: stack.material.renewed.clone(),
         changed: steps.iter().filter(|step| step.decision != Decision::Keep).count(),
         steps,
     }
@@ -111,8 +114,9 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
 
 fn human(report: &Report) -> String {
     let state = if report.changed == 0 { "is up, nothing to change" } else { "is up" };
+    let renewed: Vec<_> = report.renewed.iter().map(renewal).collect();
     format!(
-        "stack '{}' {state}\n  S3       {}\n  console  {}\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n\
+        "stack '{}' {state}\n  S3       {}\n  console  {}\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
          next:\n  eval \"$(kestack env)\"   variables for aws, mc, SDKs and kes\n  kestack verify         proof of the encryption",
         report.name,
         report.s3,
@@ -121,5 +125,11 @@ fn human(report: &Report) -> String {
         report.keys.join(", "),
         report.buckets.join(", "),
         report.folder,
+        renewed.concat(),
     )
+}
+
+fn renewal(Renewal { name, why, advice }: &Renewal) -> String {
+    let advice = advice.as_deref().map(|advice| format!("\n           {advice}")).unwrap_or_default();
+    format!("  renewed  certificate of {name}: {why}{advice}\n")
 }

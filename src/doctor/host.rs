@@ -9,12 +9,10 @@ use crate::engine::{Engine, EngineInfo, Env, PodState};
 use crate::error::Error;
 use crate::locked;
 use crate::manifest::Manifest;
-use crate::pki;
+use crate::stack::certificates::{self, CertificateState, Lifetime};
 use crate::stack::{Layout, Stack, check_ours};
 use crate::supply::{self, ImageSource};
 
-/// Certificates with less than that are renewed soon.
-const DAYS: i64 = 30;
 /// What to do if KES may not lock its secrets.
 const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
                          /etc/security/limits.conf), then `kestack down` and `kestack up`";
@@ -85,24 +83,34 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
     let ports = outcome("ports", stack.ports.check_free(&held), || {
         format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoint())
     });
-    let material = &stack.material;
-    let certificates = [
-        ("ca", &material.authority.cert_pem),
-        ("kes-server", &material.kes.cert_pem),
-        ("minio", &material.minio.cert_pem),
-        ("admin", &material.admin.cert_pem),
-    ];
-    let now = Timestamp::now();
-    let days = certificates.into_iter().map(|(name, pem)| match pki::days_left(pem, now) {
-        Ok(days) if days < DAYS => Finding::warning(
+    let certificates = certificates::on_disk(&stack.layout, Timestamp::now());
+    let certificates = match certificates {
+        Ok(certificates) => certificates.iter().map(|found| certificate(found, &stack.layout)).collect(),
+        Err(error) => vec![failure("certificate", &error)],
+    };
+    [ports].into_iter().chain(unreachable(manifest)).chain(certificates).collect()
+}
+
+fn certificate(found: &CertificateState, layout: &Layout) -> Finding {
+    let text = found.to_string();
+    let again = if layout.exported().exists() { "export the stack again" } else { "run `kestack up`" };
+    match found.state {
+        Lifetime::Good => Finding::good("certificate", text),
+        Lifetime::Due => Finding::warning("certificate", text, again),
+        Lifetime::Expired | Lifetime::Broken => Finding::bad("certificate", text, again),
+    }
+}
+
+/// KES for other machines, whose names its certificate does not know.
+fn unreachable(manifest: &Manifest) -> Option<Finding> {
+    let anywhere = manifest.host.is_unspecified() && manifest.kes.names.is_empty();
+    anywhere.then(|| {
+        Finding::warning(
             "certificate",
-            format!("{name} is valid for {days} more days"),
-            "`kestack up` renews it in time; `kestack status` shows all of them",
-        ),
-        Ok(days) => Finding::good("certificate", format!("{name} is valid for {days} more days")),
-        Err(error) => failure("certificate", &error.into()),
-    });
-    [ports].into_iter().chain(days).collect()
+            format!("KES listens on {}, but its certificate is for this machine alone", manifest.host),
+            "say in `kes.names` of kestack.yaml by which names and addresses others reach it",
+        )
+    })
 }
 
 fn outcome(what: &str, result: Result<(), Error>, seen: impl FnOnce() -> String) -> Finding {

@@ -1,5 +1,6 @@
 //! Certificates of the stack's own authority for the names that pods have in a cluster.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Certificates;
@@ -33,13 +34,8 @@ pub(super) fn client(cluster: &Cluster) -> Value {
 }
 
 fn issue(cluster: &Cluster, common_name: &str, dns: &[String]) -> Result<Leaf, Error> {
-    Ok(cluster.material.authority.issue(&LeafSpec {
-        common_name: common_name.into(),
-        dns: dns.to_vec(),
-        ip: vec![],
-        server: true,
-        client: false,
-    })?)
+    let spec = LeafSpec { common_name: common_name.into(), dns: dns.to_vec(), ip: vec![], server: true, client: false };
+    Ok(cluster.material.authority.issue(&spec, Timestamp::now())?)
 }
 
 fn pair(leaf: &Leaf) -> Value {

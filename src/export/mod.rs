@@ -75,6 +75,7 @@ fn file(path: PathBuf, content: &str, mode: u32) -> FileResource {
         mode,
         owner: Owner::Caller,
         in_place: false,
+        staging: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn keystore_files(deployment: &Deployment) -> Result<Vec<FileResource>, Error> {
             mode,
             owner: Owner::Caller,
             in_place: false,
+            staging: None,
         })
     });
     copied.collect()

@@ -61,6 +61,8 @@ struct KesFile {
     image: Option<String>,
     /// The `kes` program to compose the image from
     binary: Option<PathBuf>,
+    /// Names and addresses by which clients on other machines reach KES: its certificate is for them, too
+    names: Option<Vec<String>>,
     /// Variables of KES's environment, never secrets
     env: Option<BTreeMap<String, String>>,
 }
@@ -219,11 +221,15 @@ fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
 }
 
 fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
-    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary", "env"]) {
+    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary", "names", "env"]) {
         match key.as_str() {
             "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
             "image" => to.image = reader.text(value, "kes.image"),
             "env" => to.env = kes_variables(reader, value),
+            "names" => {
+                let names = reader.items(value, "kes.names");
+                to.names = names.iter().filter_map(|name| reader.parsed(name, "kes.names")).collect();
+            }
             _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
         }
     }
@@ -339,6 +345,7 @@ mod tests {
             ("host: here", "1:7: host: invalid IP address syntax"),
             ("keystore: { etcd: {} }", "1:13: 'etcd' is not known in keystore; there is: fs, vault, aws"),
             ("kes: { env: { AZURE_CLIENT_SECRET: s } }", "1:13: 'AZURE_CLIENT_SECRET' shows in the container's"),
+            ("kes: { names: [kes:7373] }", "1:16: kes.names: 'kes:7373' is neither an IP address nor a DNS name"),
             ("keystore: { fs: {}, aws: {} }", "1:11: keystore must name exactly one of fs, vault"),
             ("keystore: { vault: { endpoint: '${UNSET}' } }", "1:32: the variable 'UNSET' is not set"),
             ("keys: [a b]", "1:8: key: 'a b' is empty, too long or contains invalid characters"),
@@ -381,7 +388,7 @@ mod tests {
             assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
         }
         let text = "name: other\nengine: podman\ndir: data\nhost: 0.0.0.0\nkeystore: { fs: { path: keys } }\nkeys: [a, b]\n\
-                    kes: { port: 0, binary: bin/kes }\nminio: { port: 1, console_port: 2, root_user: '${SET}', default_key: b, \
+                    kes: { port: 0, binary: bin/kes, names: [kes.example.org] }\nminio: { port: 1, console_port: 2, root_user: '${SET}', default_key: b, \
                     env: { A: 1 } }\nbuckets: [{ name: abc, key: a, versioning: true }]\n";
         let manifest = read(text, Path::new("/here"), &|_| Some("value".into())).unwrap();
         assert_eq!(manifest.dir.as_deref(), Some(Path::new("/here/data")));
@@ -390,6 +397,7 @@ mod tests {
         assert_eq!(manifest.default_key.as_str(), "b");
         assert_eq!(manifest.minio.env["A"], "1");
         assert_eq!(manifest.kes.binary.as_deref(), Some(Path::new("/here/bin/kes")));
+        assert_eq!(manifest.kes.names, ["kes.example.org".parse().unwrap()]);
     }
 
     #[test]

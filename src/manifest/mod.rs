@@ -20,7 +20,7 @@ mod tree;
 
 pub use from_environment::KeystoreKind;
 
-pub use names::{BucketName, StackName};
+pub use names::{BucketName, HostName, StackName};
 
 /// Names under which the file is looked for.
 const FILE_NAMES: [&str; 2] = ["kestack.yaml", "kestack.yml"];
@@ -73,6 +73,8 @@ pub struct KesSection {
     pub image: Option<String>,
     /// The `kes` program to compose the image from.
     pub binary: Option<PathBuf>,
+    /// Names and addresses beyond this machine's by which clients reach KES: its certificate is for them, too.
+    pub names: Vec<HostName>,
     /// Variables of KES's environment: proxies, hosts of clouds; never secrets, everybody can look at them.
     pub env: BTreeMap<String, String>,
 }
@@ -201,7 +203,7 @@ impl Default for Manifest {
 
 impl Default for KesSection {
     fn default() -> Self {
-        Self { port: 7373, image: None, binary: None, env: BTreeMap::new() }
+        Self { port: 7373, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() }
     }
 }
 

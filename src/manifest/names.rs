@@ -1,6 +1,7 @@
 //! Names with rules.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Name of a stack: it becomes the name of a pod, a folder and a part of variables' names.
@@ -10,6 +11,44 @@ pub struct StackName(String);
 /// Name of a bucket, by the rules of S3.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BucketName(String);
+
+/// Name or address of a machine, as certificates carry it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    /// An IP address, or a DNS name (RFC 1123, section 2.1).
+    fn from_str(name: &str) -> Result<Self, String> {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(Self(address.to_string()));
+        }
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let label = |label: &str| {
+            let edges = label.starts_with('-') || label.ends_with('-');
+            (1..=63).contains(&label.len()) && !edges && label.bytes().all(plain)
+        };
+        let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        if name.len() > 253 || !name.split('.').all(label) || name.rsplit('.').next().is_some_and(numeric) {
+            return Err(format!("'{name}' is neither an IP address nor a DNS name in lower case"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
 
 impl StackName {
     /// The name as text.
@@ -71,5 +110,20 @@ impl FromStr for BucketName {
             ));
         }
         Ok(Self(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_address_or_a_name() {
+        for good in ["kes", "kes-1.example.org", "192.0.2.7", "2001:db8::1"] {
+            assert_eq!(good.parse::<HostName>().map(|host| host.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "a b", "-a", "a-", "a..b", "A", "192.0.2.256", "https://kes", "kes:7373", "*.example.org"] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad}");
+        }
     }
 }

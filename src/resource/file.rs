@@ -1,11 +1,13 @@
 //! A file with its content, mode and owner, compared by content (design.md D3).
 
-use std::io::Write as _;
+use std::fs::Permissions;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::directory::{own, shown};
@@ -27,6 +29,10 @@ pub struct FileResource {
     /// Changed in place if it exists: a running server has this very file mounted, a renamed one would not reach it.
     /// Only for files that are read when their reader is told to.
     pub in_place: bool,
+    /// Folder on the same file system in which it is written before it is renamed to its place; its own if `None`.
+    /// MinIO reads its certificates again whenever any file of their folder was written, and ends if its key is empty
+    /// at that moment (minio-kes-client §1.2).
+    pub staging: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for FileResource {
@@ -38,8 +44,39 @@ impl std::fmt::Debug for FileResource {
 impl FileResource {
     /// Writes the file; its folder must exist.
     pub(crate) fn make(&self) -> Result<(), Error> {
-        let write = if self.in_place && self.path.exists() { overwrite } else { write };
-        write(&self.path, &self.content, self.mode, self.owner)
+        let failed = |error| Error::file("write", &self.path)(error);
+        if self.in_place && self.path.exists() {
+            return self.overwrite().map_err(failed).and_then(|()| own(&self.path, self.owner));
+        }
+        let beside = self.path.parent().unwrap_or(&self.path);
+        match self.write(self.staging.as_deref().unwrap_or(beside))?.persist(&self.path) {
+            Ok(_) => Ok(()),
+            // the user has put the folder on a file system of its own
+            Err(error) if error.error.kind() == ErrorKind::CrossesDevices => {
+                self.write(beside)?.persist(&self.path).map(drop).map_err(|error| failed(error.error))
+            }
+            Err(error) => Err(failed(error.error)),
+        }
+    }
+
+    /// Writes it whole, under another name: readers see the old content or the new, a crash leaves one of them.
+    fn write(&self, folder: &Path) -> Result<NamedTempFile, Error> {
+        let failed = |error| Error::file("write", &self.path)(error);
+        let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder).map_err(failed)?;
+        file.write_all(&self.content)
+            .and_then(|()| file.as_file().set_permissions(Permissions::from_mode(self.mode)))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(failed)?;
+        own(file.path(), self.owner)?;
+        Ok(file)
+    }
+
+    /// Writes into the file that is there. A crash leaves a part of it, which the next `up` sees and completes.
+    fn overwrite(&self) -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.path)?;
+        file.set_permissions(Permissions::from_mode(self.mode))?;
+        file.write_all(&self.content)?;
+        file.sync_all()
     }
 }
 
@@ -60,7 +97,7 @@ impl Resource for FileResource {
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {
         let found = match std::fs::read(&self.path) {
             Ok(found) => Zeroizing::new(found),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Observed::Absent),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Observed::Absent),
             Err(error) => return Err(Error::file("read", &self.path)(error)),
         };
         let meta = std::fs::metadata(&self.path).map_err(Error::file("look at", &self.path))?;
@@ -78,7 +115,7 @@ impl Resource for FileResource {
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
         match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
             _ => Ok(()),
         }
     }
@@ -89,30 +126,53 @@ impl Resource for FileResource {
     }
 }
 
-/// Writes beside the file and renames: readers see the old content or the new, a crash leaves one of them.
-fn write(path: &Path, content: &[u8], mode: u32, owner: Owner) -> Result<(), Error> {
-    let failed = |error| Error::file("write", path)(error);
-    let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(content)
-        .and_then(|()| file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    own(file.path(), owner)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// Writes into the file that is there. A crash leaves a part of it, which the next `up` sees and completes.
-fn overwrite(path: &Path, content: &[u8], mode: u32, owner: Owner) -> Result<(), Error> {
-    let failed = |error| Error::file("write", path)(error);
-    let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path).map_err(failed)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
-    own(path, owner)
-}
-
 /// Only compared within this process, never printed or stored: a plain digest is enough.
 fn state(content: &[u8], mode: u32, id: Option<u32>) -> String {
     format!("{} {mode:o} {id:?}", hex::encode(Sha256::digest(content)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn its_folder_only_ever_holds_whole_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certs, staging) = (folder.path().join("certs"), folder.path().join("config"));
+        std::fs::create_dir(&certs).unwrap();
+        std::fs::create_dir(&staging).unwrap();
+        let file = FileResource {
+            path: certs.join("key"),
+            content: Zeroizing::new(b"new".to_vec()),
+            mode: 0o600,
+            owner: Owner::Caller,
+            in_place: false,
+            staging: Some(staging.clone()),
+        };
+        std::fs::write(&file.path, "old").unwrap();
+        let old = std::fs::File::open(&file.path).unwrap();
+        let written = file.write(&staging).unwrap();
+        assert!(written.path().starts_with(&staging));
+        drop(written);
+        file.make().unwrap();
+        assert_eq!(std::fs::read_to_string(&file.path).unwrap(), "new");
+        assert_eq!(std::io::read_to_string(old).unwrap(), "old", "whoever reads it goes on reading the old one");
+        assert_eq!(std::fs::read_dir(&staging).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_on_another_file_system_is_written_to_directly() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let file = FileResource {
+            path: here.path().join("key"),
+            content: Zeroizing::new(b"new".to_vec()),
+            mode: 0o600,
+            owner: Owner::Caller,
+            in_place: false,
+            staging: Some(there.path().to_owned()),
+        };
+        file.make().unwrap();
+        assert_eq!(std::fs::read_to_string(&file.path).unwrap(), "new");
+    }
 }

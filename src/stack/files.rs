@@ -39,6 +39,8 @@ impl Stack {
             mode,
             owner,
             in_place: false,
+            // whoever watches the folder of its certificates must never see a file that is not whole
+            staging: Some(layout.config()),
         };
         let caller = Owner::Caller;
         let kes_config = file(layout.kes_config(), config_of_kes(self, view, true)?.as_bytes(), SECRET, container);

@@ -1,7 +1,6 @@
 //! The secrets and certificates of a stack: what the folder holds, completed in memory by what is missing.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use aws_lc_rs::rand;
@@ -12,10 +11,11 @@ use kes_server::auth::Identity;
 use zeroize::Zeroizing;
 
 use super::Layout;
+use super::certificates::{Certificates, Renewal};
 use crate::digest::SecretKey;
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::pki::{self, Authority, Leaf, LeafSpec};
+use crate::pki::{self, Authority, Leaf};
 use crate::template::parse_env;
 
 /// Everything of a stack that is random or derived from randomness.
@@ -33,6 +33,8 @@ pub struct Material {
     pub credentials: Credentials,
     /// Key for the digests of secrets.
     pub digest_key: Zeroizing<Vec<u8>>,
+    /// Certificates that are other ones than those in the folder.
+    pub renewed: Vec<Renewal>,
 }
 
 /// MinIO's root user, which is also the S3 access key.
@@ -53,32 +55,18 @@ impl std::fmt::Debug for Credentials {
 impl Material {
     /// Reads what is there and makes what is missing or about to expire. Writes nothing.
     pub fn complete(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
-        let now = Timestamp::now();
-        let authority = match (read(&layout.ca_cert())?, read(&layout.ca_key())?) {
-            (Some(cert), Some(key)) => Authority::load(&cert, &key)?,
-            _ => Authority::generate(manifest.name.as_str())?,
-        };
-        let leaf = |spec: &LeafSpec, cert: &Path, key: &Path| -> Result<Leaf, Error> {
-            let found = match (read(cert)?, read(key)?) {
-                (Some(cert_pem), Some(key_pem)) => Some(Leaf { cert_pem: cert_pem.to_string(), key_pem }),
-                _ => None,
-            };
-            match found {
-                Some(leaf) if pki::leaf_matches(&leaf, spec, &authority, now).is_ok() => Ok(leaf),
-                Some(leaf) => Ok(authority.reissue(&leaf, spec)?),
-                None => Ok(authority.issue(spec)?),
-            }
-        };
+        let certificates = Certificates::complete(layout, manifest, Timestamp::now())?;
         Ok(Self {
-            kes: leaf(&kes_leaf(), &layout.kes_cert(), &layout.kes_key())?,
-            minio: leaf(&client_leaf("minio"), &layout.minio_cert(), &layout.minio_key())?,
-            admin: leaf(&client_leaf("admin"), &layout.admin_cert(), &layout.admin_key())?,
+            authority: certificates.authority,
+            kes: certificates.kes,
+            minio: certificates.minio,
+            admin: certificates.admin,
+            renewed: certificates.renewed,
             credentials: credentials(layout, manifest)?,
             digest_key: match read(&layout.digest_key())? {
                 Some(text) => Zeroizing::new(text.as_bytes().to_vec()),
                 None => Zeroizing::new(random(32)?.as_bytes().to_vec()),
             },
-            authority,
         })
     }
 
@@ -108,21 +96,6 @@ impl Material {
     pub fn digests(&self) -> SecretKey {
         SecretKey::new(&self.digest_key)
     }
-}
-
-/// KES is dialled inside the pod as 127.0.0.1, and by people under these names.
-fn kes_leaf() -> LeafSpec {
-    LeafSpec {
-        common_name: "kes-server".into(),
-        dns: vec!["localhost".into(), "kes-server".into()],
-        ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)],
-        server: true,
-        client: false,
-    }
-}
-
-fn client_leaf(name: &str) -> LeafSpec {
-    LeafSpec { common_name: name.into(), dns: vec![], ip: vec![], server: false, client: true }
 }
 
 /// The user's credentials, else those already in the env file, else new ones. Both parts are random: an unpatched
@@ -158,7 +131,8 @@ fn random(bytes: usize) -> Result<Zeroizing<String>, Error> {
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*buffer).replace(['-', '_'], "k")))
 }
 
-fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
+/// The text of a file; `None` if it is missing or empty.
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Ok(None),
         Ok(text) => Ok(Some(Zeroizing::new(text))),

@@ -17,6 +17,7 @@ use crate::resource::{Context, ImageResource, Owner, Resource};
 use crate::supply::ImageSource;
 
 mod buckets;
+pub mod certificates;
 mod containers;
 mod files;
 pub(crate) mod keystore;
@@ -91,17 +92,17 @@ impl Stack {
 
     /// `https://127.0.0.1:7373`
     pub fn kes_endpoint(&self) -> String {
-        format!("https://{}", std::net::SocketAddr::new(self.ports.host, self.ports.kes))
+        format!("https://{}", self.ports.reachable(self.ports.kes))
     }
 
     /// `http://127.0.0.1:9000`
     pub fn s3_endpoint(&self) -> String {
-        format!("http://{}", std::net::SocketAddr::new(self.ports.host, self.ports.s3))
+        format!("http://{}", self.ports.reachable(self.ports.s3))
     }
 
     /// `http://127.0.0.1:9001`
     pub fn console_endpoint(&self) -> String {
-        format!("http://{}", std::net::SocketAddr::new(self.ports.host, self.ports.console))
+        format!("http://{}", self.ports.reachable(self.ports.console))
     }
 
     /// Name of KES's container.

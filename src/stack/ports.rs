@@ -1,7 +1,7 @@
 //! Which host ports a stack has.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::engine::{PodState, PortMapping};
 use crate::error::Error;
@@ -49,6 +49,11 @@ impl Ports {
             console: pick(manifest.minio.console_port, CONSOLE_PORT)?,
             host: manifest.host,
         })
+    }
+
+    /// Where this machine finds the server that listens on `port`.
+    pub(super) fn reachable(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(reachable(self.host), port)
     }
 
     /// As the engine wants them.

@@ -98,7 +98,8 @@ impl Engine for Store {
     }
 }
 
-const SECTION: KesSection = KesSection { port: 7373, image: None, binary: None, env: BTreeMap::new() };
+const SECTION: KesSection =
+    KesSection { port: 7373, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() };
 
 fn info(kind: &'static str) -> EngineInfo {
     EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }

@@ -15,8 +15,10 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
         .ports
         .iter()
         .map(|port| {
+            // Netavark would forward only what is sent to the address 0.0.0.0 itself
+            let host = if port.host_ip.is_unspecified() { String::new() } else { port.host_ip.to_string() };
             json!({
-                "host_ip": port.host_ip.to_string(),
+                "host_ip": host,
                 "host_port": port.host_port,
                 "container_port": port.container_port,
             })

@@ -50,6 +50,13 @@ fn a_pod_is_asked_for_like_this() {
 }
 
 #[test]
+fn ports_of_all_addresses_name_none() {
+    let mut spec = pod_spec();
+    spec.ports[0].host_ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    assert_eq!(body::pod(&spec, false)["portmappings"][0]["host_ip"], "");
+}
+
+#[test]
 fn a_container_is_asked_for_like_this() {
     let expected = json!({
         "name": "s-kes",

@@ -1,0 +1,293 @@
+//! The certificates of a stack: taken from its folder, renewed in memory where they cannot go on being used, and how
+//! those in the folder are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Layout;
+use super::material::read;
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::pki::{self, Authority, Leaf, LeafSpec, Mismatch, Validity};
+
+/// Authority and leafs of a stack, as they shall be.
+pub(super) struct Certificates {
+    pub(super) authority: Authority,
+    pub(super) kes: Leaf,
+    pub(super) minio: Leaf,
+    pub(super) admin: Leaf,
+    pub(super) renewed: Vec<Renewal>,
+}
+
+/// A certificate that is another than the one in the folder. Its key, and with it the identity at KES, stays wherever
+/// the old key can be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Renewal {
+    /// Which: `ca`, `kes-server`, `minio`, `admin`.
+    pub name: &'static str,
+    /// Why the old one cannot go on being used.
+    pub why: Mismatch,
+    /// What somebody has to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How a certificate in the stack's folder is.
+#[derive(Debug, Serialize)]
+pub struct CertificateState {
+    /// Which: `ca`, `kes-server`, `minio`, `admin`.
+    pub name: &'static str,
+    /// Whether it is good.
+    pub state: Lifetime,
+    /// Days until it expires; negative once it has.
+    pub days_left: Option<i64>,
+    /// Days until `kestack up` renews it; negative once it would.
+    pub renewed_in_days: Option<i64>,
+}
+
+/// Where a certificate is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lifetime {
+    /// Accepted, and for long enough.
+    Good,
+    /// Accepted, but `kestack up` would renew it.
+    Due,
+    /// Accepted by nobody: it has expired, or the clock stands before its first second.
+    Expired,
+    /// Its file does not hold a certificate.
+    Broken,
+}
+
+impl Certificates {
+    /// Reads what is there and makes what is missing, does not fit any more or has lived two thirds of its life.
+    pub(super) fn complete(layout: &Layout, manifest: &Manifest, now: Timestamp) -> Result<Self, Error> {
+        let mut renewed = Vec::new();
+        let authority = authority(layout, manifest, now, &mut renewed)?;
+        let mut leaf = |name, spec: &LeafSpec, cert: &Path, key: &Path| -> Result<Leaf, Error> {
+            let (Some(cert), Some(key_pem)) = (read(cert)?, read(key)?) else { return Ok(authority.issue(spec, now)?) };
+            let found = Leaf { cert_pem: cert.to_string(), key_pem };
+            let Err(why) = pki::leaf_matches(&found, spec, &authority, now) else { return Ok(found) };
+            renewed.push(Renewal { name, why, advice: None });
+            Ok(authority.reissue(&found, spec, now)?)
+        };
+        let kes = leaf("kes-server", &kes_leaf(manifest), &layout.kes_cert(), &layout.kes_key())?;
+        let minio = leaf("minio", &client_leaf("minio"), &layout.minio_cert(), &layout.minio_key())?;
+        let admin = leaf("admin", &client_leaf("admin"), &layout.admin_cert(), &layout.admin_key())?;
+        Ok(Self { authority, kes, minio, admin, renewed })
+    }
+}
+
+/// The authority in the folder, renewed once it is due; another one if a part of it is missing.
+fn authority(
+    layout: &Layout,
+    manifest: &Manifest,
+    now: Timestamp,
+    renewed: &mut Vec<Renewal>,
+) -> Result<Authority, Error> {
+    let (cert, key) = (read(&layout.ca_cert())?, read(&layout.ca_key())?);
+    let (Some(cert), Some(key)) = (&cert, &key) else {
+        if cert.is_some() || key.is_some() {
+            let advice = format!("give '{}' to whoever keeps a copy: the old one is worth nothing", shown(layout));
+            renewed.push(Renewal { name: "ca", why: Mismatch::Broken, advice: Some(advice) });
+        }
+        return Ok(Authority::generate(manifest.name.as_str(), now)?);
+    };
+    let found = Authority::load(cert, key)?;
+    let validity = Validity::of(cert)?;
+    if !validity.is_due(now) {
+        return Ok(found);
+    }
+    let until = validity.to.strftime("%Y-%m-%d");
+    let advice = format!("give '{}' to whoever keeps a copy: theirs is good until {until}", shown(layout));
+    renewed.push(Renewal { name: "ca", why: Mismatch::Due, advice: Some(advice) });
+    Ok(found.renew(now)?)
+}
+
+fn shown(layout: &Layout) -> String {
+    layout.ca_cert().display().to_string()
+}
+
+/// KES is dialled inside the pod as 127.0.0.1, and by people under these names and those of the manifest.
+fn kes_leaf(manifest: &Manifest) -> LeafSpec {
+    let mut dns = vec!["localhost".to_owned(), "kes-server".to_owned()];
+    let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    ip.extend(Some(manifest.host).filter(|host| !host.is_unspecified()));
+    for name in &manifest.kes.names {
+        match name.address() {
+            Some(address) => ip.push(address),
+            None => dns.push(name.to_string()),
+        }
+    }
+    ip.sort_unstable();
+    ip.dedup();
+    dns.sort_unstable();
+    dns.dedup();
+    LeafSpec { common_name: "kes-server".into(), dns, ip, server: true, client: false }
+}
+
+fn client_leaf(name: &str) -> LeafSpec {
+    LeafSpec { common_name: name.into(), dns: vec![], ip: vec![], server: false, client: true }
+}
+
+/// The certificates in a stack's folder, not those that `up` would make; none before the first `up`.
+pub fn on_disk(layout: &Layout, now: Timestamp) -> Result<Vec<CertificateState>, Error> {
+    let files = [
+        ("ca", layout.ca_cert()),
+        ("kes-server", layout.kes_cert()),
+        ("minio", layout.minio_cert()),
+        ("admin", layout.admin_cert()),
+    ];
+    let states = files.into_iter().filter_map(|(name, path)| match read(&path) {
+        Ok(pem) => Some(Ok(CertificateState::of(name, &pem?, now))),
+        Err(error) => Some(Err(error)),
+    });
+    states.collect()
+}
+
+impl CertificateState {
+    fn of(name: &'static str, pem: &str, now: Timestamp) -> Self {
+        let Ok(validity) = Validity::of(pem) else {
+            return Self { name, state: Lifetime::Broken, days_left: None, renewed_in_days: None };
+        };
+        let state = match (validity.is_over(now), validity.is_due(now)) {
+            (true, _) => Lifetime::Expired,
+            (false, true) => Lifetime::Due,
+            (false, false) => Lifetime::Good,
+        };
+        let (left, renewed) = (validity.days_left(now), validity.days_to_renewal(now));
+        Self { name, state, days_left: Some(left), renewed_in_days: Some(renewed) }
+    }
+}
+
+impl std::fmt::Display for CertificateState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (left, renewed) = (self.days_left.unwrap_or_default(), self.renewed_in_days.unwrap_or_default());
+        match self.state {
+            Lifetime::Good => write!(f, "{}  {left} days left, `kestack up` renews it in {renewed}", self.name),
+            Lifetime::Due => write!(f, "{}  {left} days left, due: `kestack up` renews it", self.name),
+            Lifetime::Expired if left < 0 => {
+                write!(f, "{}  expired {} days ago: `kestack up` renews it", self.name, -left)
+            }
+            Lifetime::Expired => write!(f, "{}  not valid yet: is the clock right? `kestack up` renews it", self.name),
+            Lifetime::Broken => write!(f, "{}  is no certificate: `kestack up` makes it anew", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+    use jiff::Span;
+
+    use super::*;
+
+    struct Folder {
+        _folder: tempfile::TempDir,
+        layout: Layout,
+    }
+
+    fn day(days: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + Span::new().hours(days * 24)
+    }
+
+    impl Folder {
+        /// A stack that was brought up on day 0.
+        fn new(manifest: &Manifest) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = Layout::new(folder.path(), "test");
+            std::fs::create_dir_all(layout.certs()).unwrap();
+            let new = Self { _folder: folder, layout };
+            new.up(manifest, 0);
+            new
+        }
+
+        /// What `up` renews on that day.
+        fn up(&self, manifest: &Manifest, on: i64) -> Vec<(&'static str, Mismatch)> {
+            let layout = &self.layout;
+            let made = Certificates::complete(layout, manifest, day(on)).unwrap();
+            std::fs::write(layout.ca_cert(), &made.authority.cert_pem).unwrap();
+            std::fs::write(layout.ca_key(), made.authority.key_pem.as_bytes()).unwrap();
+            let leafs = [
+                (made.kes, layout.kes_cert(), layout.kes_key()),
+                (made.minio, layout.minio_cert(), layout.minio_key()),
+                (made.admin, layout.admin_cert(), layout.admin_key()),
+            ];
+            for (leaf, cert, key) in leafs {
+                std::fs::write(cert, leaf.cert_pem).unwrap();
+                std::fs::write(key, leaf.key_pem.as_bytes()).unwrap();
+            }
+            made.renewed.iter().map(|renewal| (renewal.name, renewal.why)).collect()
+        }
+
+        fn states(&self, on: i64) -> Vec<Lifetime> {
+            on_disk(&self.layout, day(on)).unwrap().iter().map(|state| state.state).collect()
+        }
+
+        fn identity(&self) -> String {
+            let pem = std::fs::read_to_string(self.layout.minio_cert()).unwrap();
+            pki::identity(&pem).unwrap().to_string()
+        }
+    }
+
+    const LEAFS: [(&str, Mismatch); 3] =
+        [("kes-server", Mismatch::Due), ("minio", Mismatch::Due), ("admin", Mismatch::Due)];
+
+    #[test]
+    fn leafs_are_renewed_at_two_thirds_and_keep_their_identity() {
+        use Lifetime::{Due, Expired, Good};
+        let manifest = Manifest::default();
+        let folder = Folder::new(&manifest);
+        let identity = folder.identity();
+        assert_eq!(folder.up(&manifest, 240), []);
+        assert_eq!(folder.states(240), [Good; 4]);
+        assert_eq!(folder.states(250), [Good, Due, Due, Due]);
+        assert_eq!(folder.states(370), [Good, Expired, Expired, Expired]);
+        assert_eq!(folder.up(&manifest, 370), LEAFS);
+        assert_eq!(folder.states(370), [Good; 4]);
+        assert_eq!(folder.identity(), identity);
+        assert_eq!(folder.up(&manifest, 300).len(), 3, "the clock was set back");
+    }
+
+    #[test]
+    fn the_authority_is_renewed_and_its_leafs_live_on() {
+        let manifest = Manifest::default();
+        let folder = Folder::new(&manifest);
+        folder.up(&manifest, 2400);
+        assert_eq!(folder.up(&manifest, 2440), [("ca", Mismatch::Due)]);
+        assert_eq!(folder.up(&manifest, 2441), []);
+        let expired = Folder::new(&manifest);
+        let renewed = Certificates::complete(&expired.layout, &manifest, day(4000)).unwrap().renewed;
+        let advice = renewed[0].advice.as_deref().unwrap();
+        assert!(advice.contains("certs/ca.cert") && advice.ends_with("good until 2037-01-12"), "{advice}");
+        assert_eq!(expired.up(&manifest, 4000).len(), 4);
+        assert_eq!(expired.states(4000), [Lifetime::Good; 4]);
+    }
+
+    #[test]
+    fn another_authority_issues_everything_anew() {
+        let manifest = Manifest::default();
+        let folder = Folder::new(&manifest);
+        std::fs::remove_file(folder.layout.ca_key()).unwrap();
+        let expected = [("ca", Mismatch::Broken), ("kes-server", Mismatch::Issuer)];
+        assert_eq!(folder.up(&manifest, 1)[..2], expected);
+        std::fs::write(folder.layout.minio_cert(), "torn").unwrap();
+        assert_eq!(folder.states(1)[2], Lifetime::Broken);
+        assert_eq!(folder.up(&manifest, 1), [("minio", Mismatch::Broken)]);
+    }
+
+    #[test]
+    fn names_of_the_manifest_are_in_the_certificate() {
+        let mut manifest = Manifest::default();
+        let folder = Folder::new(&manifest);
+        manifest.kes.names = vec!["kes.example.org".parse().unwrap(), "192.0.2.7".parse().unwrap()];
+        assert_eq!(folder.up(&manifest, 1), [("kes-server", Mismatch::Names)]);
+        manifest.host = "192.0.2.7".parse().unwrap();
+        assert_eq!(folder.up(&manifest, 1), [], "it is there already");
+        manifest.host = "0.0.0.0".parse().unwrap();
+        assert_eq!(folder.up(&manifest, 1), [], "nobody dials 0.0.0.0");
+    }
+}
