@@ -46,6 +46,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The keystore does not hold the keys that the stack's data was written under.
+    #[error("{0}")]
+    Guard(String),
     /// An image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -104,7 +107,7 @@ pub enum Error {
 
 impl Error {
     /// The documented exit code (design.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
-    /// 5 verification failed, 6 environment.
+    /// 5 verification failed, 6 environment, 7 keys of the data are not there.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Manifest(_) | Self::Usage { .. } => 2,
@@ -112,6 +115,7 @@ impl Error {
             Self::Ended { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
             Self::Verification(_) => 5,
             Self::Environment { .. } | Self::Supply(_) | Self::Engine(EngineError::NotFound(_)) => 6,
+            Self::Guard(_) => 7,
             _ => 1,
         }
     }

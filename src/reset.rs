@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::apply::{self, Progress, Step};
 use crate::error::Error;
+use crate::guard::Record;
 use crate::resource::Context;
 use crate::stack::Stack;
 
@@ -20,14 +21,11 @@ pub async fn in_place(
     keys: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Step>, Error> {
-    let removed = undeclared_keys(stack, context, keys);
-    let emptied = async {
-        context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
-        set_aside(stack)
-    };
-    let (removed, emptied) = futures_util::future::join(removed, emptied).await;
-    emptied?;
-    removed?;
+    context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
+    set_aside(stack)?;
+    // whenever this is killed, there are keys without data, never data without its keys
+    Record::forget(&stack.layout.guard())?;
+    undeclared_keys(stack, context, keys).await?;
     let steps = apply::up(&stack.data_stages(), context, progress).await?;
     clear(&stack.layout.trash())?;
     Ok(steps)

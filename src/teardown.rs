@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::guard::Record;
 use crate::stack::{Layout, check_ours};
 
 /// What `down` removed, and what it left because it is not kestack's.
@@ -37,6 +38,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
             Err(error) => return Err(Error::file("remove", &folder)(error)),
         }
     }
+    Record::forget(&layout.guard())?;
     let root = layout.root();
     match std::fs::remove_dir(root) {
         Ok(()) => removed.folders.push(root.to_owned()),

@@ -9,6 +9,7 @@ use super::output::{Output, table};
 use super::session::Session;
 use crate::client::s3::Encryption;
 use crate::error::Error;
+use crate::guard;
 use crate::plan::{Decision, decide};
 use crate::resource::{BucketResource, KeyResource, Resource as _};
 
@@ -87,6 +88,7 @@ impl Create {
         } else {
             let key = self.key.clone().unwrap_or_else(|| session.stack.manifest.default_key.clone());
             KeyResource { key: key.clone() }.create(context).await?;
+            guard::remember(&session.stack, context, key.as_str()).await?;
             Encryption::SseKms(key.to_string())
         };
         let versioning = context.s3.bucket_versioning(&self.name).await.unwrap_or_default();

@@ -8,6 +8,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::Session;
 use crate::error::Error;
+use crate::guard;
 use crate::plan::{Decision, decide};
 use crate::resource::{KeyResource, Resource as _};
 
@@ -59,6 +60,7 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
         if decision != Decision::Keep {
             key.create(&session.context).await?;
         }
+        guard::remember(&session.stack, &session.context, name.as_str()).await?;
         let created = decision != Decision::Keep;
         let result = serde_json::json!({ "name": name.to_string(), "created": created });
         output.result(

@@ -49,7 +49,8 @@ Examples:
   kestack down --data             removes everything, keys and data too
 
 Exit codes:
-  0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment";
+  0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment
+  7 the keystore does not hold the keys of the data";
 
 #[derive(Debug, Args)]
 struct Globals {

@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::Wish;
+use super::session::{Wish, keystore_environment};
 use super::up;
 use crate::apply::{self, Step};
 use crate::error::Error;
+use crate::guard;
 use crate::plan::Decision;
 
 #[derive(Debug, Args)]
@@ -30,8 +31,12 @@ impl Plan {
         let connection = wish.connect().await?;
         let engine = connection.engine.clone();
         let (stack, images) = up::resolve(wish, engine.as_ref()).await?;
-        let stages = stack.stages(engine.info(), &images)?;
-        let mut steps = apply::plan(&stages, &stack.context(engine)?).await?;
+        let context = stack.context(engine.clone())?;
+        let pod = engine.pod(stack.manifest.name.as_str()).await?;
+        let keystores = keystore_environment(&stack.manifest);
+        let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
+        let stages = stack.stages(engine.info(), &images, keys)?;
+        let mut steps = apply::plan(&stages, &context).await?;
         let changes = steps.iter().filter(|step| step.decision != Decision::Keep).count();
         steps.retain(|step| self.all || output.json() || step.decision != Decision::Keep);
         output.result(&Report { changes, steps }, human);

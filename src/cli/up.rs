@@ -10,6 +10,7 @@ use crate::apply::{self, Step};
 use crate::doctor;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::guard;
 use crate::plan::Decision;
 use crate::stack::certificates::Renewal;
 use crate::stack::{Images, Stack, check_ours};
@@ -40,17 +41,20 @@ impl Up {
         let _lock = wish.lock().await?;
         let engine = connection.engine.clone();
         let (stack, images) = resolve(wish, engine.as_ref()).await?;
+        let context = stack.context(engine.clone())?;
+        let pod = engine.pod(stack.manifest.name.as_str()).await?;
+        let keystores = keystore_environment(&stack.manifest);
+        // before the keystore is: that makes the stack's key, whoever lost it
+        let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
         // KES, once it runs, asks for itself
-        if engine.pod(stack.manifest.name.as_str()).await?.is_none_or(|pod| !pod.running) {
-            let maker = stack.material.admin_identity()?;
-            doctor::keystore::require(&stack.manifest, maker, keystore_environment(&stack.manifest)).await?;
+        if pod.is_none_or(|pod| !pod.running) {
+            doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
         }
         // What the network must give comes before anything is made: without it there will be no stack.
         for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
             image.obtain(engine.as_ref()).await?;
         }
-        let stages = stack.stages(engine.info(), &images)?;
-        let context = stack.context(engine.clone())?;
+        let stages = stack.stages(engine.info(), &images, keys)?;
         let mut walk = apply::up(&stages, &context, output.progress().as_ref()).await;
         // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
         if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {

@@ -59,6 +59,20 @@ pub async fn require(manifest: &Manifest, maker: Identity, environment: Environm
     }
 }
 
+/// Opens a remote keystore, as KES does.
+///
+/// # Errors
+/// Why it cannot be opened.
+pub(crate) async fn open(keystore: &Value, environment: &Environment) -> Result<Backend, String> {
+    let config = section(keystore).map_err(|error| error.to_string())?;
+    Backend::connect(&config, environment).await.map_err(|error| error.to_string())
+}
+
+/// Kind and place of a remote keystore, for people.
+pub(crate) fn name(keystore: &Value) -> String {
+    section(keystore).map_or_else(|_| "of an unknown kind".into(), |config| config.display())
+}
+
 /// KES's reading of a section, as it is seen from this host.
 fn section(keystore: &Value) -> Result<KeyStoreConfig, Error> {
     let text = from_here(&keystore.to_string());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::view::{View, shown};
 use super::{Images, Stack, keystore};
 use crate::digest;
-use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec};
+use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec, PodState};
 use crate::error::Error;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
@@ -30,6 +30,12 @@ impl Stack {
             .into_iter()
             .map(|spec| Box::new(ContainerResource { spec: self.sealed(spec, pod, files) }) as Box<dyn Resource>)
             .collect()
+    }
+
+    /// True if KES's container runs.
+    pub(crate) fn kes_runs(&self, pod: Option<&PodState>) -> bool {
+        let name = self.kes_container();
+        pod.iter().flat_map(|pod| &pod.containers).any(|container| container.name == name && container.running)
     }
 
     pub(super) fn kes_service(&self) -> Result<Box<dyn Resource>, Error> {

@@ -71,7 +71,7 @@ impl Stack {
     }
 
     /// Host folder of the fs keystore: the manifest's, else the stack's own.
-    pub(super) fn keys_folder(&self) -> PathBuf {
+    pub(crate) fn keys_folder(&self) -> PathBuf {
         self.manifest.fs_path().unwrap_or_else(|| self.layout.keys())
     }
 }

@@ -53,6 +53,8 @@ paths! {
     keys => "keys";
     /// MinIO's drive.
     drive => "minio";
+    /// Fingerprints of the keys that the drive's content was written under.
+    guard => "guard.json";
     /// Drive content on its way out during a reset.
     trash => "trash";
 }

@@ -12,6 +12,7 @@ use crate::apply::Stage;
 use crate::client::s3::S3Client;
 use crate::engine::{Engine, EngineInfo, LABEL_STACK, PodState};
 use crate::error::Error;
+use crate::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::manifest::Manifest;
 use crate::resource::{Context, ImageResource, Owner, Resource};
 use crate::supply::ImageSource;
@@ -115,8 +116,18 @@ impl Stack {
         format!("{}-minio-server", self.manifest.name)
     }
 
-    /// Everything that makes up the stack, in the order in which it can be made.
-    pub fn stages(&self, engine: &EngineInfo, images: &Images) -> Result<Vec<Stage>, Error> {
+    /// Where the keys are, for people.
+    pub(crate) fn keystore_name(&self) -> String {
+        match (self.manifest.keystore_is_fs(), self.manifest.fs_path()) {
+            (false, _) => crate::doctor::keystore::name(&self.manifest.keystore),
+            (true, None) => "the stack's own folder".into(),
+            (true, Some(folder)) => format!("folder {}", folder.display()),
+        }
+    }
+
+    /// Everything that makes up the stack, in the order in which it can be made. What is known of the keys decides
+    /// when MinIO may start.
+    pub fn stages(&self, engine: &EngineInfo, images: &Images, keys: Verdict) -> Result<Vec<Stage>, Error> {
         let owner = Owner::Container { id: engine.owner };
         let view = View::of(self, engine)?;
         let files = self.files(owner, &view)?;
@@ -126,23 +137,32 @@ impl Stack {
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
-        Ok(vec![
+        let mut stages = vec![
             Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
             Stage(containers),
+        ];
+        match keys {
             // MinIO needs a while before it asks KES for the first time, and asks again; should KES take longer than
             // that, MinIO ends and is started anew once the keys are there
-            Stage(vec![self.kes_service()?, self.minio_started()]),
-            Stage(self.key_resources()),
-            Stage(vec![self.minio_service()]),
-            Stage(self.bucket_resources()),
-        ])
+            Verdict::Good => stages.push(Stage(vec![self.kes_service()?, self.minio_started()])),
+            Verdict::Unknown => {
+                stages.push(Stage(vec![self.kes_service()?]));
+                stages.push(Stage(vec![Box::new(GuardCheck::new(self))]));
+            }
+        }
+        stages.extend(self.data_stages());
+        Ok(stages)
     }
 
     /// The stages that a running stack must be brought through again once its drive was emptied.
     pub fn data_stages(&self) -> Vec<Stage> {
-        vec![Stage(self.key_resources()), Stage(vec![self.minio_service()]), Stage(self.bucket_resources())]
+        vec![
+            Stage(self.key_resources()),
+            Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self))]),
+            Stage(self.bucket_resources()),
+        ]
     }
 }
 

@@ -9,6 +9,7 @@ mod docker;
 mod engine;
 mod errors;
 mod faults;
+mod guard;
 mod keystores;
 mod leftovers;
 mod lifecycle;

@@ -1,0 +1,38 @@
+//! What lies on a MinIO drive, read without MinIO: which keys protect what, and the data keys that MinIO keeps there,
+//! sealed by KES.
+//!
+//! The layout is what a running MinIO was seen to write: a folder per bucket, a folder with an `xl.meta` per object,
+//! MinIO's own files below `.minio.sys` (minio-kes-client.md §6). Whatever is not understood is counted as such, never
+//! guessed at.
+
+use std::path::Path;
+
+mod inventory;
+mod sealed;
+mod walk;
+mod xl;
+
+pub use inventory::{Count, Inventory, KeyUse, take};
+pub use sealed::{Sealed, configuration, samples};
+
+/// Folder of MinIO's own files.
+const SYSTEM: &str = ".minio.sys";
+
+/// True if MinIO has written to the drive, be it only its own configuration.
+pub fn holds_data(drive: &Path) -> bool {
+    std::fs::read_dir(drive).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Names of the buckets, sorted.
+fn buckets(drive: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(drive)? {
+        let entry = entry?;
+        match entry.file_name().into_string() {
+            Ok(name) if !name.starts_with('.') && entry.file_type()?.is_dir() => names.push(name),
+            _ => {}
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,135 @@
+//! Data is never started with other keys than those it was written under.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, enabled};
+
+const KEY: &str = "minio-backend-key";
+
+/// A stack that is down, with an object under its default key.
+fn with_data(manifest: &str) -> Sandbox {
+    let stack = Sandbox::new(manifest);
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    stack.ok(&["down"]);
+    stack
+}
+
+fn key(stack: &Sandbox, name: &str) -> PathBuf {
+    stack.root().join("keys").join(name)
+}
+
+fn keys(stack: &Sandbox) -> Vec<String> {
+    let entries = std::fs::read_dir(stack.root().join("keys")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits until `up` ends so.
+fn eventually(stack: &Sandbox, code: Option<i32>) {
+    let start = Instant::now();
+    while stack.run(&["up"]).status.code() != code {
+        assert!(start.elapsed() < Duration::from_secs(60), "`up` does not end with {code:?}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn a_lost_key_is_named_and_not_made_anew() {
+    if !enabled() {
+        return;
+    }
+    let stack = with_data("");
+    let kept = std::fs::read(key(&stack, KEY)).unwrap();
+    std::fs::remove_file(key(&stack, KEY)).unwrap();
+    for verb in ["up", "plan"] {
+        let error = stack.fails(&[verb], 7);
+        for part in [format!("key '{KEY}' is gone"), "1 object in bucket 'encrypted'".into(), "IAM".into()] {
+            assert!(error.contains(&part), "no {part}: {error}");
+        }
+    }
+    assert_eq!(keys(&stack), Vec::<String>::new(), "nothing was made in its place");
+    // also without the record: what MinIO sealed tells as well
+    std::fs::remove_file(stack.root().join("guard.json")).unwrap();
+    stack.fails(&["up"], 7);
+    std::fs::write(key(&stack, KEY), kept).unwrap();
+    stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+    assert!(stack.root().join("guard.json").exists(), "the record is there again");
+}
+
+#[test]
+fn a_replaced_key_is_refused_and_an_unused_one_is_not() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new(&format!("keys: [{KEY}, unused]\n"));
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    stack.ok(&["key", "create", "spare"]);
+    stack.ok(&["down"]);
+    let kept = std::fs::read(key(&stack, KEY)).unwrap();
+    std::fs::copy(key(&stack, "spare"), key(&stack, KEY)).unwrap();
+    let error = stack.fails(&["up"], 7);
+    assert!(error.contains(&format!("key '{KEY}' is not the key that encrypted")), "{error}");
+    std::fs::write(stack.root().join("guard.json"), "{ \"half").unwrap();
+    stack.fails(&["up"], 7);
+    std::fs::write(key(&stack, KEY), kept).unwrap();
+    stack.ok(&["up"]);
+
+    // nothing is encrypted under these two
+    stack.ok(&["down"]);
+    std::fs::copy(key(&stack, "spare"), key(&stack, "unused")).unwrap();
+    std::fs::remove_file(key(&stack, "spare")).unwrap();
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["up"])["changed"], 0, "the record follows");
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+#[test]
+fn data_of_another_keystore_is_refused_also_while_kes_runs() {
+    if !enabled() {
+        return;
+    }
+    let stack = with_data("");
+    let other = stack.folder().join("other-keys");
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", other.display()));
+    let error = stack.fails(&["up"], 7);
+    assert!(error.contains("was written with keystore 'the stack's own folder'"), "{error}");
+    assert!(!other.exists(), "nothing was made");
+    stack.manifest("");
+    stack.ok(&["up"]);
+
+    let kept = std::fs::read(key(&stack, KEY)).unwrap();
+    std::fs::remove_file(key(&stack, KEY)).unwrap();
+    // KES keeps a key for a while after it was last seen
+    eventually(&stack, Some(7));
+    std::fs::write(key(&stack, KEY), kept).unwrap();
+    eventually(&stack, Some(0));
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+#[test]
+fn a_reset_leaves_the_record_of_the_fresh_stack() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let recorded = || {
+        let text = std::fs::read_to_string(stack.root().join("guard.json")).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        record["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    stack.ok(&["key", "create", "invoices"]);
+    assert_eq!(recorded(), ["invoices", KEY]);
+    stack.ok(&["reset"]);
+    assert_eq!(recorded(), [KEY]);
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    stack.ok(&["down", "--data"]);
+    assert!(!stack.root().exists());
+}
