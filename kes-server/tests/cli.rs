@@ -275,7 +275,7 @@ fn logs_are_followed() {
     };
 
     let folder = Folder::new();
-    let _server = folder.serve();
+    let server = folder.serve();
     let mut follower = folder.command(&["log", "-k"]).stdout(Stdio::piped()).spawn().unwrap();
     let (sender, events) = std::sync::mpsc::channel();
     let reader = BufReader::new(follower.stdout.take().unwrap());
@@ -286,10 +286,16 @@ fn logs_are_followed() {
         assert!(folder.kes(&["key", "create", "-k", &format!("key-{number}")]).status.success());
         events.recv_timeout(std::time::Duration::from_millis(100)).ok()
     });
-    follower.kill().unwrap();
-    follower.wait().unwrap();
-    drop(events);
-    let _ = thread.join().unwrap();
     let event = event.expect("an audit event");
     assert!(event.starts_with("{\"time\":\"") && event.contains("\"path\":\"/v1/key/create/key-"), "{event}");
+    // whoever loses the right sees nothing that happens later
+    folder.write("config.yaml", &folder.config("keys").replace(ADMIN, "somebody-else"));
+    server.hang_up();
+    let follower = std::cell::RefCell::new(follower);
+    support::eventually("the stream ends", || {
+        folder.kes(&["identity", "info", "-k", ADMIN]);
+        follower.borrow_mut().try_wait().unwrap().is_some()
+    });
+    drop(events);
+    let _ = thread.join().unwrap();
 }

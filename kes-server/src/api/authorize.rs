@@ -1,5 +1,7 @@
 //! Who may call a route (kes-api §3).
 
+use std::sync::Arc;
+
 use super::{
     Peer, Service, State,
     error::ApiError,
@@ -16,14 +18,15 @@ use crate::{
 /// A call that may be served. Handlers require one, and only [`authorize`] makes it.
 #[derive(Debug)]
 pub(super) struct Authorized<'a> {
-    service: &'a Service,
+    service: &'a Arc<Service>,
     state: &'a State,
     identity: Option<&'a Identity>,
+    path: &'a str,
     resource: &'a str,
 }
 
 impl<'a> Authorized<'a> {
-    pub(super) fn service(&self) -> &'a Service {
+    pub(super) fn service(&self) -> &'a Arc<Service> {
         self.service
     }
 
@@ -48,6 +51,11 @@ impl<'a> Authorized<'a> {
         self.identity
     }
 
+    /// What policies were asked about.
+    pub(super) fn path(&self) -> &'a str {
+        self.path
+    }
+
     /// What follows the route's prefix in the path.
     pub(super) fn resource(&self) -> &'a str {
         self.resource
@@ -56,13 +64,14 @@ impl<'a> Authorized<'a> {
 
 /// Lets a call through or refuses it. Refusals are logged with the rule that decided.
 pub(super) fn authorize<'a>(
-    service: &'a Service,
+    service: &'a Arc<Service>,
     state: &'a State,
     peer: &'a Peer,
     found: Match<'a>,
     subject: Subject<'_>,
 ) -> Result<Authorized<'a>, ApiError> {
-    let authorized = |identity| Authorized { service, state, identity, resource: found.resource };
+    let Match { path, resource, .. } = found;
+    let authorized = |identity| Authorized { service, state, identity, path, resource };
     if found.effective.auth == Auth::None {
         return Ok(authorized(peer.identity.as_ref().ok()));
     }

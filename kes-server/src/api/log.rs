@@ -1,16 +1,24 @@
-//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (kes-api §8.2).
+//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (kes-api §8.2). A stream has no end: after each
+//! reload it goes on only for those who may still call it.
+
+use std::sync::Arc;
 
 use super::{
     authorize::Authorized,
     reply::{self, Reply},
 };
+use crate::log::Stream;
 
 pub(super) fn errors(call: &Authorized<'_>) -> Reply {
-    let service = call.service();
-    reply::lines(service.log.error_stream().follow(service.draining.clone()))
+    follow(call, call.service().log.error_stream())
 }
 
 pub(super) fn audit(call: &Authorized<'_>) -> Reply {
-    let service = call.service();
-    reply::lines(service.log.audit_stream().follow(service.draining.clone()))
+    follow(call, call.service().log.audit_stream())
+}
+
+fn follow(call: &Authorized<'_>, stream: &Arc<Stream>) -> Reply {
+    let (service, identity, path) = (Arc::clone(call.service()), call.identity().cloned(), call.path().to_owned());
+    let may = move || service.state().may_call(identity.as_ref(), &path);
+    reply::lines(stream.follow(call.service().draining.clone(), may))
 }

@@ -18,7 +18,10 @@ mod route;
 mod state;
 mod system;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, Request, Version, header, request};
 use hyper::body::Incoming;
@@ -53,7 +56,7 @@ pub(crate) struct Peer {
 }
 
 /// Serves one request.
-pub(crate) async fn handle(service: &Service, peer: &Peer, request: Request<Incoming>) -> Reply {
+pub(crate) async fn handle(service: &Arc<Service>, peer: &Peer, request: Request<Incoming>) -> Reply {
     let (head, mut body) = request.into_parts();
     if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
         return error::no_host();
@@ -63,7 +66,7 @@ pub(crate) async fn handle(service: &Service, peer: &Peer, request: Request<Inco
     if head.method == Method::HEAD { error::without_body(reply) } else { reply }
 }
 
-async fn dispatch(service: &Service, peer: &Peer, head: &request::Parts, body: &mut Incoming) -> Reply {
+async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, body: &mut Incoming) -> Reply {
     let started = Instant::now();
     let state = service.state();
     let is_read = head.method == Method::GET || head.method == Method::HEAD;

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use super::route::Routes;
+use super::route::{Auth, Routes};
 use crate::{
-    auth::Access,
+    auth::{Access, Identity},
     config::{Config, Level},
     keystore::{Cache, Connection, Notice},
     log::{self, Log},
@@ -71,5 +71,11 @@ impl State {
             keys: Cache::new(keystore, config.cache, notify),
             routes: Routes::new(&config.api),
         }
+    }
+
+    /// Whether this caller may call this path, as [`authorize`](super::authorize::authorize) decides.
+    pub(super) fn may_call(&self, identity: Option<&Identity>, path: &str) -> bool {
+        let is_open = self.routes.find(path).is_some_and(|found| found.effective.auth == Auth::None);
+        is_open || identity.is_some_and(|identity| self.access.decide(identity, path).is_allowed())
     }
 }

@@ -65,9 +65,24 @@ fn audit_row(event: &AuditEvent) -> String {
     let identity: String = event.request.identity.chars().take(12).collect();
     let latency = format!("{:.1?}", event.response.duration());
     let (time, status) = (time::clock(&event.time), event.response.code.to_string());
-    row(&time, &status, &identity, &event.request.ip, &event.request.path, &latency)
+    row(&time, &status, &identity, &event.request.ip, &shown(&event.request.path), &latency)
+}
+
+/// A path may be anything that a client sent, also what a terminal would obey.
+fn shown(path: &str) -> String {
+    path.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 fn row(time: &str, status: &str, identity: &str, ip: &str, api: &str, latency: &str) -> String {
     format!("{time:<8}  {status:<6}  {identity:<12}  {ip:<15}  {api:<40}  {latency:>9}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_gives_no_orders_to_a_terminal() {
+        assert_eq!(shown("/v1/key/create/\u{1b}[2Jä\n\u{9b}"), "/v1/key/create/\u{fffd}[2Jä\u{fffd}\u{fffd}");
+    }
 }

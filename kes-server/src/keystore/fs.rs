@@ -81,19 +81,19 @@ impl KeyStore for Fs {
         let (folder, value) = (self.folder.clone(), Zeroizing::new(value.to_vec()));
         run(move || match write_new(&folder, &file, &value) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(KeyStoreError::Exists),
-            result => result.map_err(|error| other(&file, &error)),
+            result => result.map_err(|error| failure(&folder, &file, &error)),
         })
         .await
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
         let file = self.file(name)?;
+        let folder = self.folder.clone();
         run(move || {
             let mut value = Zeroizing::new(Vec::with_capacity(256));
             match File::open(&file).and_then(|open| open.take(MAX_VALUE).read_to_end(&mut value)) {
                 Ok(_) => Ok(value),
-                Err(error) if error.kind() == ErrorKind::NotFound => Err(KeyStoreError::NotFound),
-                Err(error) => Err(other(&file, &error)),
+                Err(error) => Err(failure(&folder, &file, &error)),
             }
         })
         .await
@@ -102,9 +102,9 @@ impl KeyStore for Fs {
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
         let folder = self.folder.clone();
-        run(move || match std::fs::remove_file(&file).and_then(|()| File::open(folder.as_path())?.sync_all()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(KeyStoreError::NotFound),
-            result => result.map_err(|error| other(&file, &error)),
+        run(move || {
+            let removed = std::fs::remove_file(&file).and_then(|()| File::open(folder.as_path())?.sync_all());
+            removed.map_err(|error| failure(&folder, &file, &error))
         })
         .await
     }
@@ -113,8 +113,8 @@ impl KeyStore for Fs {
         let (folder, prefix) = (self.folder.clone(), prefix.to_owned());
         run(move || {
             let mut names = Vec::new();
-            for entry in std::fs::read_dir(folder.as_path()).map_err(|error| other(&folder, &error))? {
-                let entry = entry.map_err(|error| other(&folder, &error))?;
+            for entry in std::fs::read_dir(folder.as_path()).map_err(|error| failure(&folder, &folder, &error))? {
+                let entry = entry.map_err(|error| failure(&folder, &folder, &error))?;
                 match entry.file_name().into_string() {
                     Ok(name) if name.starts_with(&prefix) && !name.starts_with(UNFINISHED) => names.push(name),
                     _ => {}
@@ -166,6 +166,19 @@ fn text(path: &Path, error: &io::Error) -> String {
     format!("fs: {}: {error}", path.display())
 }
 
+/// What an error about `path` says of a keystore. A folder that is gone, or on a server that does not answer, has not
+/// lost its keys: it is out of reach.
+fn failure(folder: &Path, path: &Path, error: &io::Error) -> KeyStoreError {
+    use ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, NotFound, StaleNetworkFileHandle, TimedOut};
+    match error.kind() {
+        NotFound if folder.is_dir() => KeyStoreError::NotFound,
+        NotFound | StaleNetworkFileHandle | TimedOut | HostUnreachable | NetworkDown | NetworkUnreachable => {
+            KeyStoreError::Unreachable(text(path, error))
+        }
+        _ => other(path, error),
+    }
+}
+
 fn other(path: &Path, error: &io::Error) -> KeyStoreError {
     KeyStoreError::Other(text(path, error))
 }
@@ -211,9 +224,13 @@ mod tests {
         let store = Fs::open(&folder.path().join("keys")).await.unwrap();
         std::fs::remove_dir(folder.path().join("keys")).unwrap();
         assert!(matches!(store.status().await, Err(KeyStoreError::Unreachable(_))));
-        assert!(matches!(store.list("").await, Err(KeyStoreError::Other(_))));
+        assert!(matches!(store.list("").await, Err(KeyStoreError::Unreachable(_))));
+        assert!(matches!(store.get("key").await, Err(KeyStoreError::Unreachable(_))));
+        assert!(matches!(store.create("key", b"v").await, Err(KeyStoreError::Unreachable(_))));
+        assert!(matches!(store.delete("key").await, Err(KeyStoreError::Unreachable(_))));
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
         assert_eq!(store.get("key").await, Err(KeyStoreError::NotFound));
-        assert!(matches!(store.create("key", b"v").await, Err(KeyStoreError::Other(_))));
+        assert_eq!(store.delete("key").await, Err(KeyStoreError::NotFound));
     }
 
     #[tokio::test]

@@ -40,14 +40,19 @@ impl Stream {
         }
     }
 
-    /// Follows the log until the receiver is dropped or the server drains.
-    pub(crate) fn follow(self: &Arc<Self>, draining: watch::Receiver<bool>) -> Follow {
+    /// Follows the log until the receiver is dropped, the server drains, or a line comes that the follower `may` no
+    /// longer see.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        draining: watch::Receiver<bool>,
+        may: impl Fn() -> bool + Send + 'static,
+    ) -> Follow {
         let (sender, follow) = mpsc::channel(1);
         self.followers.fetch_add(1, Ordering::Relaxed);
         let lines = self.lines.subscribe();
         let stream = Arc::clone(self);
         tokio::spawn(async move {
-            stream.forward(lines, sender, draining).await;
+            stream.forward(lines, sender, draining, may).await;
             stream.followers.fetch_sub(1, Ordering::Relaxed);
         });
         follow
@@ -58,6 +63,7 @@ impl Stream {
         mut lines: broadcast::Receiver<Bytes>,
         follower: mpsc::Sender<Bytes>,
         mut draining: watch::Receiver<bool>,
+        may: impl Fn() -> bool,
     ) {
         loop {
             let line = tokio::select! {
@@ -66,6 +72,7 @@ impl Stream {
                 _ = draining.wait_for(|draining| *draining) => return,
             };
             match line {
+                Ok(_) if !may() => return,
                 Ok(line) => {
                     if follower.send(line).await.is_err() {
                         return;
@@ -89,11 +96,25 @@ mod tests {
         let stream = Arc::new(Stream::new(counter.clone()));
         stream.publish(|| panic!("nobody follows"));
         let (drain, draining) = watch::channel(false);
-        let mut follow = stream.follow(draining);
+        let mut follow = stream.follow(draining, || true);
         stream.publish(|| Bytes::from_static(b"one\n"));
         assert_eq!(follow.recv().await.as_deref(), Some(b"one\n".as_slice()));
         drain.send(true).unwrap();
         assert_eq!(follow.recv().await, None);
         assert_eq!(counter.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_may_no_longer_follow_gets_nothing_more() {
+        let stream = Arc::new(Stream::new(IntCounter::new("lines", "lines").unwrap()));
+        let (_drain, draining) = watch::channel(false);
+        let allowed = Arc::new(AtomicUsize::new(1));
+        let now = Arc::clone(&allowed);
+        let mut follow = stream.follow(draining, move || now.load(Ordering::Relaxed) > 0);
+        stream.publish(|| Bytes::from_static(b"one\n"));
+        assert!(follow.recv().await.is_some());
+        allowed.store(0, Ordering::Relaxed);
+        stream.publish(|| Bytes::from_static(b"two\n"));
+        assert_eq!(follow.recv().await, None);
     }
 }
