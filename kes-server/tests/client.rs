@@ -134,6 +134,16 @@ async fn requests_are_those_of_the_sdk() {
 }
 
 #[tokio::test]
+async fn a_listing_may_have_a_hundred_thousand_names() {
+    let names: Vec<String> = (0..100_000).map(|number| format!("{number:080}")).collect();
+    let document = serde_json::json!({ "names": names }).to_string();
+    let fake = Fake::start(false, &[(200, JSON, document.leak())]).await;
+    let timeouts = Timeouts { request: Duration::from_secs(60), ..TIMEOUTS };
+    let client = Client::new(&[fake.address.to_string()], credentials(), &Trust::Insecure, timeouts).unwrap();
+    assert_eq!(client.list_keys("").await.unwrap(), names);
+}
+
+#[tokio::test]
 async fn refusals_keep_status_and_message() {
     let fake = Fake::start(
         false,

@@ -15,8 +15,8 @@ use super::{
     tls::{Credentials, Trust, client_config},
 };
 
-/// More than any answer has: a listing is at most 1 MiB.
-const MAX_ANSWER: usize = 4 << 20;
+/// Longest answer that is read: a listing has all names, 400,000 of the longest.
+const MAX_ANSWER: usize = 32 << 20;
 
 pub(super) struct Transport {
     http: reqwest::Client,
