@@ -57,7 +57,7 @@ impl Stack {
             FileResource { in_place: true, ..kes_config },
             file(
                 layout.minio_env(),
-                minio_env_at(self, &view.kes_endpoint, view.minio_paths())?.as_bytes(),
+                minio_env_at(self, &view.kes_endpoints(self), view.minio_paths())?.as_bytes(),
                 SECRET,
                 container,
             ),
@@ -88,7 +88,8 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         *fs = serde_json::json!({ "path": shown(&view.keys) });
     }
     let values = KesConfigContext {
-        address: view.kes_address.to_string(),
+        // that of the first replica; the others are told theirs
+        address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
@@ -98,7 +99,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         origin: "kestack: `kestack up` writes it anew",
         tls_key: &shown(&view.certs.join("kes-server.key")),
         tls_cert: &shown(&view.certs.join("kes-server.cert")),
-        cache: false,
+        cache: stack.manifest.cache_times(),
     };
     Ok(template::render_kes_config(&values, &place)?)
 }

@@ -15,6 +15,7 @@ mod leftovers;
 mod lifecycle;
 mod processes;
 mod proof;
+mod replicas;
 mod rootless;
 mod sandbox;
 mod sandboxes;
