@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kes_server::client::ClientError;
+
 use crate::client::s3::S3Error;
 use crate::engine::EngineError;
 use crate::image::ImageError;
@@ -56,8 +58,8 @@ pub enum Error {
     #[error("interrupted\n  `kestack up` finishes what was begun, `kestack down` removes it")]
     Interrupted,
     /// KES refused a call or did not answer.
-    #[error("{0}")]
-    Kes(#[from] kes_server::client::ClientError),
+    #[error("{}{}", .0, kes_hint(.0))]
+    Kes(#[from] ClientError),
     /// kestack.yaml has mistakes.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -103,6 +105,14 @@ pub enum Error {
     /// `verify` found a stack that does not protect its data.
     #[error("verification failed: {0}")]
     Verification(String),
+}
+
+/// KES tells clients no more than the protocol allows; why something failed on its side stands in its log.
+fn kes_hint(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Refused { status: 500.., .. } => "\n  see why with `kestack logs kes`",
+        _ => "",
+    }
 }
 
 impl Error {

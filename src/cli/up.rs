@@ -60,6 +60,12 @@ impl Up {
         if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
             walk = apply::up(&stages, &context, output.progress().as_ref()).await;
         }
+        // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
+        if matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
+            tracing::warn!("a container can neither be used nor started; the pod is made anew");
+            engine.remove_pod(stack.manifest.name.as_str()).await?;
+            walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+        }
         let steps = walk?;
         remove_former_images(engine.as_ref(), &images, &steps).await;
         output.result(&report(&stack, engine.as_ref(), steps), human);
@@ -106,7 +112,7 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         engine: format!("{} {}", engine.info().kind, engine.info().version),
         s3: stack.s3_endpoint(),
         console: stack.console_endpoint(),
-        kes: stack.kes_endpoints(),
+        kes: stack.kes_endpoint(),
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
         keys: manifest.keys.iter().map(ToString::to_string).collect(),

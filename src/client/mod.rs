@@ -2,5 +2,4 @@
 
 pub mod admin;
 mod bucket;
-pub mod replicas;
 pub mod s3;

@@ -225,7 +225,17 @@ impl EngineError {
         let said = ["image not known", "No such image"];
         matches!(self, Self::Refused { message, .. } if said.iter().any(|words| message.contains(words)))
     }
+
+    /// True if only removing the container helps.
+    pub fn is_stuck_container(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if STUCK.iter().any(|words| message.contains(words)))
+    }
 }
+
+/// What engines say of a container that is in no state to be started or signalled: paused by hand, killed together with
+/// its monitor, or half started when the engine's service died (containers.md §8).
+const STUCK: [&str; 3] =
+    ["container with given ID already exists", "container state improper", "cannot start a paused container"];
 
 /// A container engine. Every method is idempotent: what is already so is success, what is absent is no error
 /// to remove.

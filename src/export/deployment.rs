@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Export, PUBLIC, file, quoted, refused, unreadable};
-use crate::engine::{ContainerSpec, Mount, PortMapping};
+use crate::engine::{ContainerSpec, Mount};
 use crate::error::Error;
 use crate::image::Archive;
 use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{FileResource, Owner};
-use crate::stack::{Layout, Material, Ports, Replica, Stack, View};
-use crate::stack::{keystore, ports};
+use crate::stack::keystore;
+use crate::stack::{Layout, Material, Ports, Stack, View};
 use crate::supply::ImageSource;
 use crate::template;
 
@@ -62,7 +62,7 @@ pub(super) struct Container {
     /// Name on the host.
     name: String,
     /// Name within the deployment.
-    service: String,
+    service: &'static str,
     image: String,
     /// True if no registry has the image.
     local: bool,
@@ -72,8 +72,6 @@ pub(super) struct Container {
     capabilities: Vec<String>,
     stop_timeout: u32,
     ports: Vec<PortView>,
-    /// Command that tells whether KES answers.
-    probe: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,17 +95,6 @@ struct PortView {
     bind: String,
     /// Port in the container.
     port: u16,
-}
-
-impl PortView {
-    fn new(port: &PortMapping) -> Self {
-        Self {
-            host: port.host_ip.to_string(),
-            host_port: port.host_port,
-            bind: SocketAddr::new(port.host_ip, port.host_port).to_string(),
-            port: port.container_port,
-        }
-    }
 }
 
 impl Deployment {
@@ -167,11 +154,7 @@ impl Deployment {
 
     /// Everything that a template may use.
     pub(super) fn context(&self, template: &'static str) -> Result<tera::Context, Error> {
-        self.context_of(template, None)
-    }
-
-    /// The same, for the file of one replica of KES.
-    fn context_of(&self, template: &'static str, kes: Option<&Container>) -> Result<tera::Context, Error> {
+        let [kes, minio] = self.containers();
         let (uid, gid) = if self.is_root() { (CONTAINER_ID, CONTAINER_ID) } else { self.caller };
         let user = json!({ "uid": uid, "gid": gid });
         let values: Value = json!({
@@ -182,8 +165,7 @@ impl Deployment {
             "pod": self.at.join("pod.yaml"),
             "id": CONTAINER_ID,
             "kes": kes,
-            "replicas": self.replicas(),
-            "minio": self.minio(),
+            "minio": minio,
         });
         Ok(template::context(template, &values)?)
     }
@@ -192,22 +174,6 @@ impl Deployment {
     pub(super) fn rendered(&self, name: &str, template: &'static str, text: &str) -> Result<FileResource, Error> {
         let content = template::render(template, text, &self.context(template)?)?;
         Ok(file(self.folder.join(name), &content, PUBLIC))
-    }
-
-    /// A file for each replica of KES, called after it.
-    pub(super) fn for_each_replica(
-        &self,
-        name: impl Fn(&str) -> String,
-        template: &'static str,
-        text: &str,
-    ) -> Result<Vec<FileResource>, Error> {
-        let replicas = self.replicas().into_iter();
-        let rendered = replicas.map(|kes| {
-            let name = name(&kes.service);
-            let content = template::render(template, text, &self.context_of(template, Some(&kes))?)?;
-            Ok(file(self.folder.join(name), &content, PUBLIC))
-        });
-        rendered.collect()
     }
 
     /// A path in the exported folder, as a command on the target names it.
@@ -239,37 +205,37 @@ impl Deployment {
         buckets.chain([format!("kestack verify {stack}")]).collect()
     }
 
-    fn replicas(&self) -> Vec<Container> {
-        let image = &self.images.kes;
-        let container = |replica: Replica| {
-            let spec = self.stack.kes_spec(&replica, image.reference(), &View::in_containers());
-            let port = |mapping: &PortMapping| mapping.container_port == replica.port;
-            let mut container = self.container(replica.service, &spec, image, port);
-            if replica.is_one_of_several {
-                container.probe.push(format!("127.0.0.1:{}", replica.port));
-            }
-            container
+    fn containers(&self) -> [Container; 2] {
+        let (kes, minio) = (&self.images.kes, &self.images.minio);
+        let mappings = self.stack.ports.mappings();
+        let ports = |kes: bool| {
+            let of = mappings.iter().filter(|port| (port.container_port == crate::stack::ports::KES_PORT) == kes);
+            of.map(|port| PortView {
+                host: port.host_ip.to_string(),
+                host_port: port.host_port,
+                bind: SocketAddr::new(port.host_ip, port.host_port).to_string(),
+                port: port.container_port,
+            })
+            .collect::<Vec<_>>()
         };
-        self.stack.replicas().into_iter().map(container).collect()
-    }
-
-    fn minio(&self) -> Container {
-        let image = &self.images.minio;
-        let spec = self.stack.minio_spec(image.reference(), &View::in_containers());
-        let port = |mapping: &PortMapping| [ports::S3_PORT, ports::CONSOLE_PORT].contains(&mapping.container_port);
-        self.container("minio-server".into(), &spec, image, port)
+        let view = View::in_containers();
+        [
+            self.container("kes-server", &self.stack.kes_spec(kes.reference(), &view), kes, ports(true)),
+            self.container("minio-server", &self.stack.minio_spec(minio.reference(), &view), minio, ports(false)),
+        ]
     }
 
     fn container(
         &self,
-        service: String,
+        service: &'static str,
         spec: &ContainerSpec,
         image: &ImageSource,
-        publishes: impl Fn(&PortMapping) -> bool,
+        ports: Vec<PortView>,
     ) -> Container {
         let mounts = spec.mounts.iter().enumerate();
         Container {
             name: spec.name.clone(),
+            service,
             image: spec.image.clone(),
             local: image.binary().is_some(),
             command: spec.command.clone(),
@@ -277,9 +243,7 @@ impl Deployment {
             mounts: mounts.map(|(index, mount)| self.mount(format!("{service}-{index}"), mount)).collect(),
             capabilities: spec.capabilities.clone(),
             stop_timeout: spec.stop_timeout,
-            ports: self.stack.ports.mappings().iter().filter(|port| publishes(port)).map(PortView::new).collect(),
-            probe: ["/kes", "probe", "--timeout", "2s"].map(str::to_owned).into(),
-            service,
+            ports,
         }
     }
 

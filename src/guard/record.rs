@@ -88,7 +88,7 @@ impl Record {
             content,
             mode: 0o600,
             owner: Owner::Caller,
-            in_place: false,
+            reader: None,
             staging: None,
         };
         file.make()

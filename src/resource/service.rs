@@ -24,16 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How a server is asked.
 #[derive(Debug, Clone)]
 pub enum Probe {
-    /// This replica answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed
-    /// may have left it revoked in KES's memory alone.
-    Kes {
-        /// What people call it.
-        name: String,
-        /// Its URL on this host.
-        endpoint: String,
-        /// The identity.
-        minio: Identity,
-    },
+    /// KES answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed may
+    /// have left it revoked in KES's memory alone.
+    Kes(Identity),
     /// MinIO answers `ready`, which makes one data key through KES, and `cluster`, which needs its drive, bucket
     /// metadata and IAM (minio-kes-client.md §5).
     Minio,
@@ -57,13 +50,13 @@ impl Resource for ServiceResource {
     fn kind(&self) -> &'static str {
         match &self.probe {
             Probe::Started => "start",
-            Probe::Kes { .. } | Probe::Minio => "service",
+            Probe::Kes(_) | Probe::Minio => "service",
         }
     }
 
     fn name(&self) -> String {
         match &self.probe {
-            Probe::Kes { name, .. } => name.replace("kes", "KES"),
+            Probe::Kes(_) => "KES".into(),
             Probe::Minio => "MinIO".into(),
             Probe::Started => self.container.clone(),
         }
@@ -103,7 +96,7 @@ impl Resource for ServiceResource {
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
     /// KES first reads its configuration again.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
-        if matches!(self.probe, Probe::Kes { .. }) {
+        if matches!(self.probe, Probe::Kes(_)) {
             context.engine.signal_container(&self.container, Signal::Hup).await?;
         }
         if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
@@ -141,10 +134,9 @@ impl ServiceResource {
 
     async fn ask(&self, context: &Context) -> Result<(), Error> {
         match &self.probe {
-            Probe::Kes { endpoint, minio, .. } => {
-                let kes = context.replicas.at(endpoint)?;
-                kes.ready().await?;
-                kes.describe_identity(minio.as_str()).await?;
+            Probe::Kes(minio) => {
+                context.kes.ready().await?;
+                context.kes.describe_identity(minio.as_str()).await?;
                 Ok(())
             }
             Probe::Minio => {

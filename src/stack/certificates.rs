@@ -11,7 +11,7 @@ use super::Layout;
 use super::material::read;
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::pki::{self, Authority, Leaf, LeafSpec, Mismatch, Validity};
+use crate::pki::{self, Authority, Leaf, LeafSpec, Mismatch, PkiError, Validity};
 
 /// Authority and leafs of a stack, as they shall be.
 pub(super) struct Certificates {
@@ -96,8 +96,9 @@ fn authority(
         }
         return Ok(Authority::generate(manifest.name.as_str(), now)?);
     };
-    let found = Authority::load(cert, key)?;
-    let validity = Validity::of(cert)?;
+    let broken = |error| broken_authority(layout, &error);
+    let found = Authority::load(cert, key).map_err(broken)?;
+    let validity = Validity::of(cert).map_err(broken)?;
     if !validity.is_due(now) {
         return Ok(found);
     }
@@ -107,18 +108,25 @@ fn authority(
     Ok(found.renew(now)?)
 }
 
+/// An authority that cannot be read may be one that other machines trust: nothing is made in its place unasked.
+fn broken_authority(layout: &Layout, error: &PkiError) -> Error {
+    Error::Environment {
+        what: format!("'{}' and its ca.key cannot be used: {error}", shown(layout)),
+        hint:
+            "bring both back from a backup, or remove both: `kestack up` then makes a new authority and certificates; \
+               identities, keys and data stay"
+                .into(),
+    }
+}
+
 fn shown(layout: &Layout) -> String {
     layout.ca_cert().display().to_string()
 }
 
-/// KES is dialled inside the pod as 127.0.0.1, by people and from containers with networks of their own under these
-/// names and those of the manifest. All replicas have the same certificate.
+/// KES is dialled inside the pod as 127.0.0.1, and by people under these names and those of the manifest.
 fn kes_leaf(manifest: &Manifest) -> LeafSpec {
     let mut dns = vec!["localhost".to_owned(), "kes-server".to_owned()];
     let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    if manifest.kes.replicas > 1 {
-        dns.extend((1..=manifest.kes.replicas).map(|number| format!("kes-server-{number}")));
-    }
     ip.extend(Some(manifest.host).filter(|host| !host.is_unspecified()));
     for name in &manifest.kes.names {
         match name.address() {

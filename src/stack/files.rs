@@ -38,7 +38,7 @@ impl Stack {
             content: Zeroizing::new(content.to_vec()),
             mode,
             owner,
-            in_place: false,
+            reader: None,
             // whoever watches the folder of its certificates must never see a file that is not whole
             staging: Some(layout.config()),
         };
@@ -54,10 +54,10 @@ impl Stack {
             file(layout.admin_cert(), material.admin.cert_pem.as_bytes(), PUBLIC, caller),
             file(layout.admin_key(), material.admin.key_pem.as_bytes(), SECRET, caller),
             file(layout.digest_key(), &material.digest_key, SECRET, caller),
-            FileResource { in_place: true, ..kes_config },
+            FileResource { reader: Some(self.kes_container()), ..kes_config },
             file(
                 layout.minio_env(),
-                minio_env_at(self, &view.kes_endpoints(self), view.minio_paths())?.as_bytes(),
+                minio_env_at(self, &view.kes_endpoint, view.minio_paths())?.as_bytes(),
                 SECRET,
                 container,
             ),
@@ -88,8 +88,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         *fs = serde_json::json!({ "path": shown(&view.keys) });
     }
     let values = KesConfigContext {
-        // that of the first replica; the others are told theirs
-        address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
+        address: view.kes_address.to_string(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
@@ -99,7 +98,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         origin: "kestack: `kestack up` writes it anew",
         tls_key: &shown(&view.certs.join("kes-server.key")),
         tls_cert: &shown(&view.certs.join("kes-server.cert")),
-        cache: stack.manifest.cache_times(),
+        cache: false,
     };
     Ok(template::render_kes_config(&values, &place)?)
 }

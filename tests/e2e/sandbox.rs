@@ -14,6 +14,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Sandbox {
     pub(crate) name: String,
     folder: tempfile::TempDir,
+    base: PathBuf,
 }
 
 /// True if the tier runs; otherwise says why not.
@@ -30,8 +31,16 @@ impl Sandbox {
     pub(crate) fn new(more: &str) -> Self {
         let name = format!("kt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
-        let sandbox = Self { name, folder };
+        let base = folder.path().join("stacks");
+        let sandbox = Self { name, folder, base };
         sandbox.manifest(more);
+        sandbox
+    }
+
+    /// A stack whose files are below another folder.
+    pub(crate) fn below(base: &Path) -> Self {
+        let mut sandbox = Self::new("");
+        base.clone_into(&mut sandbox.base);
         sandbox
     }
 
@@ -50,7 +59,7 @@ impl Sandbox {
 
     /// Base folder of the stacks.
     pub(crate) fn base(&self) -> PathBuf {
-        self.folder.path().join("stacks")
+        self.base.clone()
     }
 
     /// Folder of the stack.

@@ -1,0 +1,205 @@
+//! The engine itself: its service killed, its monitors, everything at once as in a reboot, its answers late or cut off.
+//! What only Docker has is in [`crate::docker`].
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
+
+use super::proxy::Proxy;
+use super::{assert_gone, assert_mended, fill, precious, seeded, span, times, until};
+use crate::engine::{Kind, cli, has_containers, kind, rootless};
+use crate::sandbox::{Sandbox, enabled, text};
+
+/// True if Podman is under test; otherwise says so.
+fn podman() -> bool {
+    let on = enabled() && kind() == Kind::Podman;
+    if !on {
+        eprintln!("skipped: about Podman");
+    }
+    on
+}
+
+fn kill(pid: i32) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
+
+/// The `podman system service` that this kestack started.
+fn service_of(kestack: &Child) -> Option<i32> {
+    let parent = format!("PPid:\t{}", kestack.id());
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let found = status.contains("Name:\tpodman\n") && status.lines().any(|line| line == parent);
+        found.then(|| entry.file_name().to_str()?.parse().ok())?
+    })
+}
+
+/// Monitors or main processes of the stack's containers, its infra among them.
+fn processes(stack: &Sandbox, format: &str) -> Vec<i32> {
+    let members = cli(&["pod", "inspect", "--format", "{{range .Containers}}{{.ID}} {{end}}", &stack.name]);
+    let pids = cli(&[&["inspect", "--format", format], &members.split_whitespace().collect::<Vec<_>>()[..]].concat());
+    pids.split_whitespace().map(|pid| pid.parse().unwrap()).filter(|pid| *pid > 0).collect()
+}
+
+#[test]
+fn a_service_killed_during_up_is_mended_by_the_next() {
+    if !podman() {
+        return;
+    }
+    let mut dice = seeded();
+    let stack = precious();
+    stack.ok(&["down"]);
+    let span = span(|| drop(stack.ok(&["up"])));
+    for _ in 0..times("KESTACK_E2E_KILLS", 2) {
+        stack.ok(&["down"]);
+        let up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until("kestack starts a service", || service_of(&up).is_some());
+        let moment = dice.moment(span);
+        std::thread::sleep(moment);
+        // rootless Podman serves in a second process of the group
+        let killed = service_of(&up).map(|pid| kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL));
+        let output = up.wait_with_output().unwrap();
+        let error = text(&output.stderr);
+        eprintln!("service killed after {moment:?} ({killed:?}): {:?} {error}", output.status.code());
+        assert!(output.status.success() || error.contains("error: "), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+        assert_mended(&stack);
+    }
+    assert_gone(&stack);
+}
+
+#[test]
+fn killed_monitors_do_not_stop_the_servers_and_leave_nothing() {
+    if !podman() {
+        return;
+    }
+    let stack = precious();
+    for pid in processes(&stack, "{{.State.ConmonPid}}") {
+        kill(pid);
+        assert_mended(&stack);
+    }
+    processes(&stack, "{{.State.ConmonPid}}").into_iter().for_each(kill);
+    assert_gone(&stack);
+}
+
+#[test]
+fn everything_killed_at_once_is_mended_by_up() {
+    if !podman() {
+        return;
+    }
+    let stack = precious();
+    for _ in 0..2 {
+        let all = processes(&stack, "{{.State.ConmonPid}} {{.State.Pid}}");
+        assert!(all.len() >= 6, "{all:?}");
+        all.into_iter().for_each(kill);
+        assert_mended(&stack);
+    }
+    assert_gone(&stack);
+}
+
+/// The host is switched off: no process is left, and what lives in memory is gone. Only where the user, its runtime folder
+/// and all its processes are the tests' own.
+#[test]
+fn a_reboot_is_mended_by_up() {
+    if !enabled() || !rootless() {
+        eprintln!("skipped: only a user of the tests' own is rebooted; run with tests/as-user");
+        return;
+    }
+    let stack = precious();
+    let run = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap());
+    let own = i32::try_from(std::process::id()).unwrap();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let ours = status.lines().any(|line| line.starts_with(&format!("Uid:\t{}\t", geteuid().as_raw())));
+        if let Some(pid) = pid.filter(|pid| ours && *pid != own) {
+            kill(pid);
+        }
+    }
+    for entry in fs::read_dir(&run).unwrap().flatten() {
+        let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+    }
+    let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
+    assert!(!states.is_empty() && !states.contains("running"), "{states}");
+    assert_mended(&stack);
+    assert_gone(&stack);
+}
+
+/// An engine that serves a socket for the tests.
+struct Served {
+    socket: PathBuf,
+    child: Option<Child>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = kill_process_group(Pid::from_child(child), Signal::TERM);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Docker's own socket, or that of a Podman service with what this machine needs.
+fn served() -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    if kind() == Kind::Docker {
+        let named = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "/var/run/docker.sock".to_owned());
+        return Served { socket: named.trim_start_matches("unix://").into(), child: None, _folder: folder };
+    }
+    let socket = folder.path().join("podman.sock");
+    let mut service = Command::new("podman");
+    service.args(["system", "service", "--time", "0"]).arg(format!("unix://{}", socket.display()));
+    service.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    if geteuid().is_root() {
+        let conf = folder.path().join("containers.conf");
+        let limits = "default_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]";
+        fs::write(&conf, format!("[containers]\n{limits}\n[engine]\nruntime = \"runc\"\n")).unwrap();
+        service.env("CONTAINERS_CONF", conf);
+    }
+    let child = Some(service.spawn().unwrap());
+    until("`podman system service` opens its socket", || UnixStream::connect(&socket).is_ok());
+    Served { socket, child, _folder: folder }
+}
+
+#[test]
+fn a_slow_engine_is_waited_for() {
+    if !enabled() || !has_containers() {
+        return;
+    }
+    let engine = served();
+    let proxy = Proxy::start(&engine.socket, Duration::from_millis(40), i64::MAX);
+    let stack = Sandbox::new("");
+    stack.ok(&["up", "--host", &proxy.host()]);
+    fill(&stack);
+    stack.ok(&["down", "--host", &proxy.host()]);
+    assert_mended(&stack);
+    assert_gone(&stack);
+}
+
+#[test]
+fn a_dropped_connection_is_said_and_mended_by_the_next_up() {
+    if !enabled() || !has_containers() {
+        return;
+    }
+    let mut dice = seeded();
+    let engine = served();
+    let stack = precious();
+    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
+        stack.ok(&["down"]);
+        let bytes = i64::try_from(dice.below(12_000)).unwrap();
+        let proxy = Proxy::start(&engine.socket, Duration::ZERO, bytes);
+        let output = stack.run(&["up", "--host", &proxy.host()]);
+        let error = text(&output.stderr);
+        eprintln!("hung up after {bytes} bytes: {:?} {error}", output.status.code());
+        assert!(output.status.success() || error.contains("error: "), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+        assert_mended(&stack);
+    }
+    assert_gone(&stack);
+}

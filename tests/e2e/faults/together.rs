@@ -1,0 +1,53 @@
+//! Several at once: they queue, and never mix.
+
+use super::{assert_kept, precious, seeded, span, until};
+use crate::engine::kind;
+use crate::sandbox::{Sandbox, enabled};
+
+#[test]
+fn two_ups_at_once_queue() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let mut first = stack.start(&["up"]);
+    let mut second = stack.start(&["up"]);
+    assert!(first.wait().unwrap().success());
+    assert!(second.wait().unwrap().success());
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+}
+
+/// Whoever comes first: at the end the stack is as the second left it.
+#[test]
+fn down_during_up_waits_and_leaves_the_data() {
+    if !enabled() {
+        return;
+    }
+    let mut dice = seeded();
+    let stack = precious();
+    stack.ok(&["down"]);
+    let span = span(|| drop(stack.ok(&["up"])));
+    for _ in 0..3 {
+        stack.ok(&["down"]);
+        let mut up = stack.start(&["up"]);
+        std::thread::sleep(dice.moment(span));
+        stack.ok(&["down"]);
+        assert!(up.wait().unwrap().success());
+        stack.ok(&["up"]);
+        assert_kept(&stack);
+    }
+}
+
+#[test]
+fn down_with_data_during_up_leaves_all_or_nothing() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let mut up = stack.start(&["up"]);
+    until("`up` has begun", || stack.root().join("certs").exists());
+    stack.ok(&["down", "--data"]);
+    assert!(up.wait().unwrap().success(), "it had the lock, and finished before");
+    assert!(!stack.root().exists());
+    assert_eq!(kind().members(&stack.name), Vec::<String>::new());
+}
