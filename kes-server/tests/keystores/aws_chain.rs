@@ -10,6 +10,7 @@ use kes_server::keystore::{Backend, Environment, KeyStore as _};
 use super::aws::{config, start, text};
 use super::conformance::VALUE;
 use super::fake::{Fake, Fault, Reply};
+use super::remote;
 
 /// Variables that can change while the server runs, with the metadata service at the fake.
 #[derive(Debug, Clone, Default)]
@@ -135,6 +136,29 @@ async fn credentials_are_fetched_again_before_they_end_and_kept_if_that_fails() 
     store.get("a").await.unwrap();
     assert_eq!(fake.trace().len(), 1, "not asked again at once");
     assert_eq!(service.used(), ["key-instance-2", "key-instance-2"]);
+    fake.heal();
+}
+
+#[tokio::test]
+async fn credentials_that_still_hold_do_not_wait_for_a_silent_service() {
+    let (fake, service) = start().await;
+    let (variables, folder) = (Variables::of(&fake), tempfile::tempdir().unwrap());
+    let jwt = folder.path().join("jwt");
+    std::fs::write(&jwt, "a-jwt").unwrap();
+    variables.set("AWS_WEB_IDENTITY_TOKEN_FILE", jwt.to_str().unwrap());
+    variables.set("AWS_ROLE_ARN", "arn:aws:iam::1:role/kes");
+    service.put("a", &[("SecretString", "v")]);
+    service.set_life(60);
+    let store = variables.connect(&fake).await;
+    store.get("a").await.unwrap();
+    fake.fail("/sts", usize::MAX, Fault::Hang);
+    let waited = remote::hurry(async {
+        let start = tokio::time::Instant::now();
+        store.get("a").await.unwrap();
+        start.elapsed()
+    });
+    let waited = waited.await;
+    assert!(waited < Duration::from_secs(10), "a request has 15 s: {waited:?}");
     fake.heal();
 }
 

@@ -19,6 +19,8 @@ use crate::keystore::{Environment, KeyStoreError};
 
 /// Shortest time between two searches: many callers without credentials must not become a storm.
 const FLOOR: Duration = Duration::from_secs(2);
+/// How long a call that has good credentials waits for the next ones.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long credentials must still be good to sign with them.
 const MARGIN: Duration = Duration::from_secs(15);
 
@@ -96,7 +98,7 @@ impl Credentials {
     async fn search(&self, state: &mut State) -> Result<Arc<Held>, KeyStoreError> {
         let failure = match &state.searched {
             Some((_, Some(failure))) if state.is_recent() => failure.clone(),
-            _ => match self.find().await {
+            _ => match self.find_for(state).await {
                 Ok(credential) => {
                     let held = Arc::new(Held(credential));
                     *state = State { held: Some(held.clone()), searched: Some((Instant::now(), None)) };
@@ -108,10 +110,16 @@ impl Credentials {
                 }
             },
         };
-        match &state.held {
-            Some(held) if held.is_valid_at(Timestamp::now() + MARGIN) => Ok(held.clone()),
-            _ => Err(failure),
+        state.usable().cloned().ok_or(failure)
+    }
+
+    /// A source that does not answer holds up nobody as long as there are credentials that still hold.
+    async fn find_for(&self, state: &State) -> Result<Credential, KeyStoreError> {
+        if state.usable().is_none() {
+            return self.find().await;
         }
+        let silent = |_| Err(KeyStoreError::Unreachable("AWS credentials: no answer within 5 s".into()));
+        tokio::time::timeout(PATIENCE, self.find()).await.unwrap_or_else(silent)
     }
 
     async fn find(&self) -> Result<Credential, KeyStoreError> {
@@ -123,6 +131,11 @@ impl Credentials {
 }
 
 impl State {
+    /// Those that sign until there are others.
+    fn usable(&self) -> Option<&Arc<Held>> {
+        self.held.as_ref().filter(|held| held.is_valid_at(Timestamp::now() + MARGIN))
+    }
+
     fn is_recent(&self) -> bool {
         self.searched.as_ref().is_some_and(|(at, _)| at.elapsed() < FLOOR)
     }
