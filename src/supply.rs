@@ -16,18 +16,25 @@ use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
 use crate::manifest::{KesSection, MinioSection};
 
 mod binary;
+mod inventory;
 mod module;
 mod program;
+mod releases;
+mod version;
 
 use binary::Search;
+pub use inventory::{Inventory, Item, inventory};
 use module::GoBuild;
 pub use module::ModuleError;
+pub use releases::{Defect, Flavour, Standing};
 
 /// Name that an image from the network gets here, so that the next run finds the same one, whatever it came from.
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";
 /// Images that may be here already, or be pulled: the maintained fork, then the last official image, which its
 /// owner no longer mends.
-const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", OFFICIAL];
+const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", FROZEN];
+/// The last official image by its digest: what a registry gives for it cannot be another one.
+const FROZEN: &str = "quay.io/minio/minio@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e";
 /// The last official image.
 pub(crate) const OFFICIAL: &str = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// The last official image under the name it had before its repository was deleted.
@@ -60,9 +67,11 @@ enum Way {
 }
 
 /// What is looked for as `kes`.
-const KES: Search = Search { name: "kes", setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
-/// What is looked for as `minio`.
-const MINIO: Search = Search { name: "minio", setting: "minio.binary", variable: "MINIO_BINARY", go: true };
+const KES: Search =
+    Search { name: "kes", programs: &["kes"], setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
+/// What is looked for as `minio`: where both flavours lie, the maintained one.
+const MINIO: Search =
+    Search { name: "minio", programs: &["silo", "minio"], setting: "minio.binary", variable: "MINIO_BINARY", go: true };
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +103,9 @@ pub enum SupplyError {
     /// A program went away while it was about to be used.
     #[error("'{}' is gone\n  run the command again: it is looked for anew", .0.display())]
     Gone(PathBuf),
+    /// What kestack knows of releases cannot be read.
+    #[error("{0}")]
+    Releases(String),
     /// The image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -107,7 +119,7 @@ pub enum SupplyError {
 
 /// What to do if there is no MinIO.
 const MINIO_ADVICE: &str = "do one of:\n  \
-    name a static `minio` binary: MINIO_BINARY=/path/minio, or `minio.binary` in kestack.yaml\n  \
+    name a static `silo` or `minio` binary: MINIO_BINARY=/path/silo, or `minio.binary` in kestack.yaml\n  \
     name an image: `minio.image` in kestack.yaml\n  \
     install Go (https://go.dev/dl): kestack then builds the official module\n  \
     on a host with network: `podman pull docker.io/pgsty/silo` and `podman save`; here: `podman load`";
@@ -161,10 +173,40 @@ pub async fn minio(section: &MinioSection, engine: &dyn Engine, env: &Env<'_>) -
     if let Some(source) = from_named_binary(&MINIO, section.binary.as_deref(), env)? {
         return Ok(source);
     }
-    if let Some(source) = from_store(engine).await? {
+    if let Some(source) = in_store(engine).await?.into_iter().next() {
         return Ok(source);
     }
     Ok(from_found_binary(&MINIO, env, &mut Vec::new()).unwrap_or_else(|| from_network(env)))
+}
+
+/// Every MinIO that [`minio`] would take if those before it were not there; the first is the one it takes, except that
+/// it tries what the network has in this order. Nothing is changed.
+///
+/// # Errors
+/// As [`minio`].
+pub async fn minio_candidates(
+    section: &MinioSection,
+    engine: &dyn Engine,
+    env: &Env<'_>,
+) -> Result<Vec<ImageSource>, SupplyError> {
+    let containers = engine.info().has_containers();
+    if section.image.is_some() || MINIO.named(section.binary.as_deref(), env).is_some() {
+        return Ok(vec![minio(section, engine, env).await?]);
+    }
+    if !containers {
+        return Ok(program::candidates(&MINIO, env));
+    }
+    let mut all = in_store(engine).await?;
+    let found = MINIO.places(env).into_iter().map(|place| ImageSource::composed(MINIO.name, place, env));
+    all.extend(found.filter_map(Result::ok));
+    let network = from_network(env);
+    all.extend(network.ways.into_iter().map(|way| match way {
+        Way::Pull(from) => ImageSource::named(&from),
+        way => ImageSource { reference: network.reference.clone(), ways: vec![way] },
+    }));
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|source| seen.insert(source.to_string()));
+    Ok(all)
 }
 
 /// Decides where the MinIO image comes from without an engine to ask: what is named, a binary that is found, else the
@@ -183,16 +225,17 @@ pub fn minio_without_engine(section: &MinioSection, env: &Env<'_>) -> Result<Ima
     Ok(found.unwrap_or_else(|| ImageSource::named(OFFICIAL)))
 }
 
-/// An image that the engine has.
-async fn from_store(engine: &dyn Engine) -> Result<Option<ImageSource>, SupplyError> {
-    let known = [SUPPLIED].into_iter().chain(REGISTRIES).chain([FORMER]);
+/// The images that the engine has, in the order of choice.
+async fn in_store(engine: &dyn Engine) -> Result<Vec<ImageSource>, SupplyError> {
+    let known = [SUPPLIED].into_iter().chain(REGISTRIES).chain([OFFICIAL, FORMER]);
     let answers = join_all(known.map(async |reference| (reference, engine.image(reference).await))).await;
+    let mut found = Vec::new();
     for (reference, answer) in answers {
         if answer?.is_some() {
-            return Ok(Some(ImageSource { reference: reference.to_owned(), ways: vec![Way::Present] }));
+            found.push(ImageSource { reference: reference.to_owned(), ways: vec![Way::Present] });
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// A binary that the manifest or the environment names; it is used or complained about.

@@ -8,6 +8,7 @@ use super::Globals;
 use super::output::Output;
 use super::session::Wish;
 use crate::error::Error;
+use crate::stack::Home;
 use crate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
@@ -22,8 +23,10 @@ impl Down {
         let wish = Wish::load(globals)?;
         let connection = wish.connect().await?;
         let _lock = wish.lock().await?;
+        wish.check_home(connection.engine.as_ref())?;
         let name = wish.manifest.name.as_str();
         let mut removed = Removed { pod: teardown::pod(connection.engine.as_ref(), name).await?, ..Removed::default() };
+        Home::forget(&wish.layout())?;
         if self.data {
             teardown::files(&wish.layout(), &mut removed)?;
         }

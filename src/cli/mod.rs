@@ -15,6 +15,7 @@ mod down;
 mod env;
 mod export;
 mod gc;
+mod images;
 mod key;
 mod logs;
 mod output;
@@ -113,6 +114,8 @@ enum Verb {
     Verify(verify::Verify),
     /// Say what is wrong and how to mend it: engine, binaries, ports, certificates, keystore
     Doctor(doctor::Doctor),
+    /// Show which KES and MinIO are used or would be, and what is known against them
+    Images(images::Images),
     /// Encryption keys
     #[command(subcommand)]
     Key(key::Key),
@@ -162,6 +165,7 @@ impl Cli {
             Verb::Plan(verb) => verb.run(globals, &output).await,
             Verb::Verify(verb) => verb.run(globals, &output).await,
             Verb::Doctor(verb) => verb.run(globals, &output).await,
+            Verb::Images(verb) => verb.run(globals, &output).await,
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
             Verb::Sandbox(verb) => verb.run(globals, &output).await,

@@ -10,10 +10,10 @@ use crate::engine::discover::{self, Connection, EngineWish};
 use crate::engine::{Engine, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, EngineKind, Manifest};
 use crate::probe;
 use crate::resource::Context;
-use crate::stack::{Layout, Stack};
+use crate::stack::{Home, Layout, Stack};
 
 /// How long an orchestrator may take to start an exported stack.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,9 +63,20 @@ impl Wish {
 
     pub(super) async fn connect(&self) -> Result<Connection, Error> {
         let layout = self.layout();
-        let wish =
-            EngineWish { kind: self.manifest.engine, host: self.host.clone(), env: &environment, stack: layout.root() };
-        Ok(discover::connect(&wish).await?)
+        // `auto` is the engine that the stack is up on, if it is
+        let kind = match (self.manifest.engine, Home::recorded(&layout)?) {
+            (EngineKind::Auto, Some(home)) => EngineKind::named(&home.kind).unwrap_or(EngineKind::Auto),
+            (kind, _) => kind,
+        };
+        let wish = EngineWish { kind, host: self.host.clone(), env: &environment, stack: layout.root() };
+        let connection = discover::connect(&wish).await?;
+        self.check_home(connection.engine.as_ref())?;
+        Ok(connection)
+    }
+
+    /// Refuses a stack that is up on another engine than this one; asked again under the lock.
+    pub(super) fn check_home(&self, engine: &dyn Engine) -> Result<(), Error> {
+        Home::of(engine.info()).check(&self.layout())
     }
 
     pub(super) async fn lock(&self) -> Result<StackLock, Error> {

@@ -91,6 +91,7 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
 
 /// Everything that can be wrong is looked at here, before anything is made.
 pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
+    wish.check_home(engine)?;
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref(), engine.info())?;

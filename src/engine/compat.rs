@@ -1,5 +1,7 @@
 //! The calls that Podman and Docker share, by bollard over our own exchange (design.md D6).
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +15,13 @@ use bollard::{BollardRequest, ClientVersion, Docker, body_try_stream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::hint::refused;
 use super::transport::{Answer, Socket, TransportError, query};
-use super::{EngineError, LABEL_ROLE, LogLine, Signal};
+use super::{EngineError, ImageDescription, LABEL_ROLE, LogLine, Signal};
 use crate::image::Archive;
 
 /// The least version of the shared API that kestack knows: of Docker 20.10 and Podman 4.
@@ -47,6 +50,17 @@ pub(super) struct Compat {
 #[serde(rename_all = "PascalCase")]
 struct Image {
     id: String,
+    repo_tags: Option<Vec<String>>,
+    repo_digests: Option<Vec<String>>,
+    size: Option<u64>,
+    config: Option<ImageConfig>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ImageConfig {
+    labels: Option<BTreeMap<String, String>>,
+    entrypoint: Option<Vec<String>>,
 }
 
 /// An image, as `images/json` lists it.
@@ -97,6 +111,40 @@ impl Compat {
 
     /// The ID of a present image.
     pub(super) async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.inspect_image(reference).await?.map(|image| bare_id(image.id)))
+    }
+
+    /// What is known of a present image.
+    pub(super) async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        Ok(self.inspect_image(reference).await?.map(|image| {
+            let config = image.config.unwrap_or_default();
+            ImageDescription {
+                id: bare_id(image.id),
+                tags: image.repo_tags.unwrap_or_default(),
+                digests: image.repo_digests.unwrap_or_default(),
+                labels: config.labels.unwrap_or_default(),
+                entrypoint: config.entrypoint.unwrap_or_default(),
+                size: image.size.unwrap_or_default(),
+            }
+        }))
+    }
+
+    /// Writes a present image into a file.
+    pub(super) async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
+        let call = self.call(&["save", "--output", &to.display().to_string(), reference]);
+        let mut chunks = std::pin::pin!(self.docker.export_image(reference));
+        let write = async {
+            let mut file = tokio::fs::File::create(to).await?;
+            while let Some(chunk) = chunks.try_next().await? {
+                file.write_all(&chunk).await?;
+            }
+            file.flush().await?;
+            Ok(())
+        };
+        within(LOAD, write).await.map_err(|error| failed(call, error))
+    }
+
+    async fn inspect_image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         let call = self.call(&["image", "inspect", reference]);
         // Not by bollard: its types refuse what they do not know, and only the ID is wanted.
         let path = format!("/v{}/images/{reference}/json", self.api);
@@ -107,9 +155,8 @@ impl Compat {
         if !answer.status.is_success() {
             return Err(refused(call, answer.status.as_u16(), failure_text(&answer)));
         }
-        let image: Image = serde_json::from_slice(&answer.body)
-            .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
-        Ok(Some(bare_id(image.id)))
+        let image = serde_json::from_slice(&answer.body);
+        image.map(Some).map_err(|error| EngineError::Answer { call, detail: error.to_string() })
     }
 
     /// Loads a docker-archive. Podman answers a failure with a status, Docker inside the stream.

@@ -4,6 +4,7 @@
 //! infra container runs a program of our own that only waits ([`crate::image::pause`]). It is the first to start and the last
 //! to go; a pod whose infra does not run is made again, because its members would stay in a dead network.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,9 @@ use tokio::time::interval;
 use super::compat::{Compat, failure_text};
 use super::hint::{refused, taken_port};
 use super::transport::{Answer, Socket, query};
-use super::{ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, Signal};
+use super::{
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState, Signal,
+};
 use crate::image::{self, Archive};
 
 mod answer;
@@ -222,6 +225,14 @@ impl Engine for Docker {
 
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         self.compat.image(reference).await
+    }
+
+    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        self.compat.describe_image(reference).await
+    }
+
+    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
+        self.compat.save_image(reference, to).await
     }
 
     async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {

@@ -160,6 +160,23 @@ pub struct ContainerState {
     pub pid: Option<i32>,
 }
 
+/// What the engine says of an image in its store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageDescription {
+    /// 64 hex digits.
+    pub id: String,
+    /// Its names, with their tags.
+    pub tags: Vec<String>,
+    /// Its names with the digests that registries have it under.
+    pub digests: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The program that it runs, and first arguments.
+    pub entrypoint: Vec<String>,
+    /// Bytes of its layers, unpacked.
+    pub size: u64,
+}
+
 /// One line a container wrote.
 #[derive(Debug, Clone)]
 pub struct LogLine {
@@ -246,6 +263,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// The ID of a present image (64 hex digits), `None` if it is not there.
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError>;
+
+    /// What is known of a present image, `None` if it is not there.
+    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError>;
+
+    /// Writes a present image into a new file, as a docker-archive tar.
+    async fn save_image(&self, reference: &str, to: &std::path::Path) -> Result<(), EngineError>;
 
     /// Loads an image from a docker-archive tar (containers.md §3).
     async fn load_image(&self, archive: crate::image::Archive) -> Result<(), EngineError>;

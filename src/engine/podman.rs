@@ -3,6 +3,7 @@
 //! libpod is addressed as `/v4.0.0/libpod`, which every release from 4.0 on answers in the same shape
 //! (containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use tokio::sync::mpsc;
 use super::compat::{Compat, LEAST_API};
 use super::hint::{refused, taken_port};
 use super::transport::{Answer, Socket, query};
-use super::{ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, Signal};
+use super::{
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState, Signal,
+};
 use crate::image::Archive;
 
 mod answer;
@@ -140,6 +143,14 @@ impl Engine for Podman {
 
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         self.compat.image(reference).await
+    }
+
+    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        self.compat.describe_image(reference).await
+    }
+
+    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
+        self.compat.save_image(reference, to).await
     }
 
     async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {

@@ -21,7 +21,8 @@ use tokio::time::timeout;
 
 use super::hint::port_hint;
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, LABEL_STACK, LogLine, PodSpec, PodState, PortMapping, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState,
+    PortMapping, Signal,
 };
 use crate::image::Archive;
 
@@ -60,7 +61,8 @@ impl Processes {
             kind: KIND,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rootless: !rustix::process::geteuid().is_root(),
-            owner: None,
+            // files that another engine's containers had
+            owner: Some(rustix::process::geteuid().as_raw()),
             address: base.display().to_string(),
         };
         Self { info, base, kestack }
@@ -128,6 +130,14 @@ impl Engine for Processes {
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         let program = crate::image::program_of(reference);
         Ok(super::host::is_executable(program).then(|| image_id(reference)))
+    }
+
+    async fn describe_image(&self, _: &str) -> Result<Option<ImageDescription>, EngineError> {
+        Ok(None)
+    }
+
+    async fn save_image(&self, reference: &str, _: &Path) -> Result<(), EngineError> {
+        Err(no_images(&format!("save {reference}")))
     }
 
     async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// A file changed this recently may change again without its time changing.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// Entries that are kept: of some versions of some programs.
+const ENTRIES: usize = 64;
+
 /// What identifies the content of a file without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
@@ -73,7 +76,22 @@ fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(entry)?)?;
     file.persist(place)?;
-    Ok(())
+    forget_oldest(folder)
+}
+
+/// Removes the entries that were made longest ago, once there are too many; and those of versions before this format.
+fn forget_oldest(folder: &Path) -> std::io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_file() && (name.starts_with("digest-") || name.starts_with("layer-")) {
+            entries.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    entries.sort();
+    let former = entries.len().saturating_sub(ENTRIES);
+    entries.into_iter().take(former).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 fn place(folder: &Path, what: &str, binary: &Path) -> PathBuf {
@@ -113,6 +131,22 @@ mod tests {
         let stamp = Stamp::of(&binary).unwrap();
         remember(folder.path(), "layer", &binary, &stamp, "abc");
         assert_eq!(recall(folder.path(), "layer", &binary, &stamp), None);
+    }
+
+    #[test]
+    fn only_the_newest_entries_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        fs::write(folder.path().join("other.json"), "").unwrap();
+        for number in 0..2 * ENTRIES {
+            let other = folder.path().join(number.to_string());
+            remember(folder.path(), "layer", &other, &stamp, "abc");
+        }
+        let count = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count, ENTRIES + 2, "the program and a file of others beside them");
+        let last = folder.path().join((2 * ENTRIES - 1).to_string());
+        assert!(recall(folder.path(), "layer", &last, &stamp).is_some());
     }
 
     #[test]

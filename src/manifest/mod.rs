@@ -64,6 +64,13 @@ pub enum EngineKind {
     Process,
 }
 
+impl EngineKind {
+    /// The one that a word names.
+    pub fn named(word: &str) -> Option<Self> {
+        <Self as clap::ValueEnum>::from_str(word, false).ok()
+    }
+}
+
 /// What differs for KES.
 #[derive(Debug, Clone)]
 pub struct KesSection {

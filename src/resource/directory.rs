@@ -14,7 +14,8 @@ use crate::plan::Observed;
 pub struct DirectoryResource {
     /// Absolute path.
     pub path: PathBuf,
-    /// Owner of the folder itself; what is inside belongs to whoever made it.
+    /// Its owner. What is inside belongs to whoever made it, unless the folder comes from another owner, as it does when
+    /// a stack moves to another engine: then it is given away with all it holds.
     pub owner: Owner,
 }
 
@@ -26,7 +27,30 @@ impl DirectoryResource {
         std::fs::create_dir_all(&self.path).map_err(Error::file("create", &self.path))?;
         std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(MODE))
             .map_err(Error::file("set the mode of", &self.path))?;
-        own(&self.path, self.owner)
+        match self.owner.id() {
+            Some(id) if owner_of(&self.path)? != id => self.give(id),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives away what is inside, then the folder: whoever is interrupted finds the rest to be done.
+    fn give(&self, id: u32) -> Result<(), Error> {
+        let mut folders = vec![self.path.clone()];
+        let mut all = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
+                let entry = entry.map_err(Error::file("read", &folder))?;
+                if entry.file_type().map_err(Error::file("look at", entry.path()))?.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    all.push(entry.path());
+                }
+            }
+            all.push(folder);
+        }
+        // a folder stands behind its files, the outermost one must be the last
+        all.retain(|path| *path != self.path);
+        all.iter().chain([&self.path]).try_for_each(|path| change_owner(path, id))
     }
 }
 
@@ -86,8 +110,47 @@ fn state(mode: u32, id: Option<u32>) -> String {
     format!("{mode:o} {id:?}")
 }
 
-/// Gives a path to its owner.
+/// Gives a path to its owner, unless it is theirs.
 pub(super) fn own(path: &Path, owner: Owner) -> Result<(), Error> {
-    let Some(id) = owner.id() else { return Ok(()) };
-    std::os::unix::fs::chown(path, Some(id), Some(id)).map_err(Error::file("change the owner of", path))
+    match owner.id() {
+        Some(id) if owner_of(path)? != id => change_owner(path, id),
+        _ => Ok(()),
+    }
+}
+
+fn owner_of(path: &Path) -> Result<u32, Error> {
+    Ok(std::fs::symlink_metadata(path).map_err(Error::file("look at", path))?.uid())
+}
+
+fn change_owner(path: &Path, id: u32) -> Result<(), Error> {
+    match std::os::unix::fs::lchown(path, Some(id), Some(id)) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(Error::Environment {
+            what: format!("'{}' belongs to uid {}, and shall belong to uid {id}", path.display(), owner_of(path)?),
+            hint: "the stack was on an engine with other rights: give its folder away as root, with `chown -R`".into(),
+        }),
+        other => other.map_err(Error::file("change the owner of", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn a_folder_of_another_owner_is_given_away_with_all_it_holds() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let folder = DirectoryResource { path: base.path().join("drive"), owner: Owner::Container { id: Some(1000) } };
+        std::fs::create_dir_all(folder.path.join("a/b")).unwrap();
+        std::fs::write(folder.path.join("a/b/file"), "").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path.join("a/link")).unwrap();
+        folder.make().unwrap();
+        for path in ["", "a", "a/b", "a/b/file", "a/link"] {
+            assert_eq!(owner_of(&folder.path.join(path)).unwrap(), 1000, "{path}");
+        }
+        assert_eq!(std::fs::metadata("/etc/passwd").unwrap().uid(), 0, "links are not followed");
+    }
 }

@@ -47,6 +47,8 @@ paths! {
     minio_env => "config/minio";
     /// Says which export runs this stack instead of `up`.
     exported => "config/exported.json";
+    /// Says which engine runs the stack, while one does.
+    engine => "config/engine";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
     /// Keys of the fs keystore.

@@ -21,6 +21,7 @@ mod buckets;
 pub mod certificates;
 mod containers;
 mod files;
+mod home;
 pub(crate) mod keystore;
 mod layout;
 mod material;
@@ -29,6 +30,7 @@ mod view;
 
 pub use files::kes_config;
 pub(crate) use files::minio_env_at;
+pub use home::Home;
 pub use layout::Layout;
 pub use material::{Credentials, Material};
 pub use ports::Ports;
@@ -133,12 +135,14 @@ impl Stack {
         let files = self.files(owner, &view)?;
         let pod = self.pod();
         let containers = self.containers(&pod, &files, images, &view);
+        let home = Home::of(engine).file(&self.layout);
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
         let mut stages = vec![
             Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
+            Stage(vec![Box::new(home)]),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
             Stage(containers),
@@ -164,6 +168,11 @@ impl Stack {
             Stage(self.bucket_resources()),
         ]
     }
+}
+
+/// True if there was nothing to work on.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// Refuses a pod of the stack's name that kestack did not make.

@@ -8,8 +8,10 @@ use crate::engine::host::is_executable;
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Search {
-    /// Name of the program.
+    /// What it is to the stack: `kes` or `minio`.
     pub(super) name: &'static str,
+    /// Names of the program, the preferred one first.
+    pub(super) programs: &'static [&'static str],
     /// The setting in kestack.yaml that names it.
     pub(super) setting: &'static str,
     /// The variable that names it.
@@ -19,6 +21,11 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// The programs' names for people.
+    pub(super) fn quoted(&self) -> String {
+        self.programs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+    }
+
     /// The binary that the user named, and by what.
     pub(super) fn named(&self, setting: Option<&Path>, env: &Env<'_>) -> Option<(String, PathBuf)> {
         let variable = || env(self.variable).filter(|path| !path.is_empty());
@@ -28,13 +35,14 @@ impl Search {
         }
     }
 
-    /// Executables of that name: beside this program, in `PATH`, where `go install` puts them.
+    /// Executables of those names: beside this program, in `PATH`, where `go install` puts them.
     pub(super) fn places(&self, env: &Env<'_>) -> Vec<PathBuf> {
         let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
         let path = env("PATH").unwrap_or_default();
         let go = if self.go { go_folder(env) } else { None };
         let folders = beside.into_iter().chain(std::env::split_paths(&path)).chain(go);
-        folders.map(|folder| folder.join(self.name)).filter(|path| is_executable(path)).collect()
+        let paths = folders.flat_map(|folder| self.programs.iter().map(move |program| folder.join(program)));
+        paths.filter(|path| is_executable(path)).collect()
     }
 }
 

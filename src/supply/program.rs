@@ -10,7 +10,7 @@ use crate::image::program_reference;
 
 /// What to do if there is no MinIO.
 const MINIO_ADVICE: &str = "do one of:\n  \
-    name a `minio` program: MINIO_BINARY=/path/minio, or `minio.binary` in kestack.yaml\n  \
+    name a `silo` or `minio` program: MINIO_BINARY=/path/silo, or `minio.binary` in kestack.yaml\n  \
     put one beside kestack or into PATH\n  \
     install Go (https://go.dev/dl): kestack then builds the official module";
 /// What to do if there is no `kes`.
@@ -35,8 +35,22 @@ pub(super) fn minio(search: &Search, setting: Option<&PathBuf>, env: &Env<'_>) -
         tried.push("the Go module: there is no `go` in PATH".into());
         return Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE });
     };
-    // its folder is named after the module's version: the path alone says what it is, also before it is built
-    Ok(ImageSource { reference: build.binary().display().to_string(), ways: vec![Way::Make(build)] })
+    Ok(made(build))
+}
+
+/// Every program that is found, and the module, in the order of choice.
+pub(super) fn candidates(search: &Search, env: &Env<'_>) -> Vec<ImageSource> {
+    let cache = cache_folder(env);
+    let found = search.places(env).into_iter().filter_map(|path| {
+        let reference = program_reference(&path, cache.as_deref()).ok()?;
+        Some(ImageSource { reference, ways: vec![Way::Program(path)] })
+    });
+    found.chain(GoBuild::plan(cache.clone(), env).map(made)).collect()
+}
+
+/// The module's folder is named after its version: the path alone says what it is, also before it is built.
+fn made(build: GoBuild) -> ImageSource {
+    ImageSource { reference: build.binary().display().to_string(), ways: vec![Way::Make(build)] }
 }
 
 /// What is named or found; the inner error is what was found and cannot be used.
@@ -60,6 +74,6 @@ fn on_this_host(
             Err(error) => tried.push(error.to_string()),
         }
     }
-    tried.push(format!("`{}` beside kestack and in PATH: none that can be run", search.name));
+    tried.push(format!("{} beside kestack and in PATH: none that can be run", search.quoted()));
     Ok(Err(tried))
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::{ContainerSpec, EngineInfo, LogLine, PodSpec, PodState, Signal};
+use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
 use crate::image::Archive;
 
 /// An engine that only has a store of images; it can pull what `registry` holds.
@@ -46,6 +46,13 @@ impl Engine for Store {
     }
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         Ok(self.has(reference).then(|| "id".to_owned()))
+    }
+    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        let image = || ImageDescription { tags: vec![reference.to_owned()], ..ImageDescription::default() };
+        Ok(self.has(reference).then(image))
+    }
+    async fn save_image(&self, _: &str, _: &Path) -> Result<(), EngineError> {
+        unreachable!()
     }
     async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
         self.add(archive.reference());
@@ -157,6 +164,44 @@ async fn an_image_here_comes_before_a_binary_in_path() {
     assert_eq!(source.reference(), REGISTRIES[0]);
     let source = minio(&MinioSection::default(), &Store::new(&[], &[]), &env).await.unwrap();
     assert!(source.to_string().starts_with("composed from"), "{source}");
+}
+
+#[tokio::test]
+async fn the_maintained_flavour_comes_first() {
+    let (both, only) = (folder_with("minio", &executable()), folder_with("minio", &executable()));
+    std::fs::copy(both.path().join("minio"), both.path().join("silo")).unwrap();
+    let path = std::env::join_paths([both.path(), only.path()]).unwrap();
+    let env = variables(&[("PATH", Path::new(&path))]);
+    for kind in ["podman", "process"] {
+        let store = Store::of(kind, &[], &[]);
+        let source = minio(&MinioSection::default(), &store, &env).await.unwrap();
+        assert_eq!(source.program(), Some(both.path().join("silo")), "{kind}");
+        let all = minio_candidates(&MinioSection::default(), &store, &env).await.unwrap();
+        let programs: Vec<_> = all.iter().filter_map(ImageSource::program).collect();
+        let expected = [both.path().join("silo"), both.path().join("minio"), only.path().join("minio")];
+        assert_eq!(programs, expected, "{kind}");
+    }
+    let store = Store::new(&[OFFICIAL, SUPPLIED], &[]);
+    let all = minio_candidates(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let words: Vec<_> = all.iter().map(ToString::to_string).collect();
+    let pulls = REGISTRIES.map(|from| format!("pulled from {from}"));
+    assert_eq!(words, [SUPPLIED, OFFICIAL, &pulls[0], &pulls[1]]);
+}
+
+#[tokio::test]
+async fn the_inventory_judges_what_is_here_and_what_could_be_fetched() {
+    let folder = folder_with("kes", &executable());
+    let env = variables(&[("PATH", folder.path())]);
+    let store = Store::new(&[OFFICIAL], &[]);
+    let inventory = inventory(&crate::manifest::Manifest::default(), &store, None, &env).await.unwrap();
+    let [kes, official, silo, frozen] = inventory.items.as_slice() else { panic!("{inventory:#?}") };
+    assert_eq!((kes.role, kes.chosen, kes.used, kes.here), ("kes", true, false, true));
+    assert!(kes.digest.as_ref().is_some_and(|digest| digest.starts_with("sha256:")), "{kes:#?}");
+    assert_eq!((official.flavour, official.standing), (Some(Flavour::Minio), Some(Standing::Frozen)));
+    assert_eq!((official.release.as_deref(), official.defects.len()), (Some("RELEASE.2025-09-07T16-13-09Z"), 8));
+    assert!(official.chosen && official.advice.as_ref().unwrap().contains("docker.io/pgsty/silo"), "{official:#?}");
+    assert_eq!((silo.flavour, silo.standing, silo.here), (Some(Flavour::Silo), Some(Standing::Maintained), false));
+    assert_eq!(frozen.digest.as_deref(), FROZEN.split_once('@').map(|(_, digest)| digest));
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod engine;
 mod errors;
 mod faults;
 mod guard;
+mod homes;
+mod images;
 mod keystores;
 mod leftovers;
 mod lifecycle;

@@ -1,0 +1,89 @@
+//! `kestack images`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::{Wish, environment};
+use crate::error::Error;
+use crate::supply::{self, Inventory, Item, Standing};
+
+#[derive(Debug, Args)]
+pub(super) struct Images {}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    engine: String,
+    #[serde(flatten)]
+    inventory: Inventory,
+}
+
+impl Images {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let connection = wish.connect().await?;
+        let engine = connection.engine.as_ref();
+        let pod = engine.pod(wish.manifest.name.as_str()).await?;
+        let inventory = supply::inventory(&wish.manifest, engine, pod.as_ref(), &environment).await?;
+        let info = engine.info();
+        let report = Report {
+            name: wish.manifest.name.to_string(),
+            engine: format!("{} {}", info.kind, info.version),
+            inventory,
+        };
+        output.result(&report, human);
+        Ok(())
+    }
+}
+
+fn human(report: &Report) -> String {
+    let rows: Vec<_> = report.inventory.items.iter().map(row).collect();
+    let mut text = table(&["for", "state", "flavour", "release", "size", "sha256", "from"], &rows);
+    let mut told = Vec::new();
+    for item in report.inventory.items.iter().filter(|item| item.used || item.chosen) {
+        let notes = notes(item);
+        if !told.contains(&notes) {
+            text.push_str(&notes);
+            told.push(notes);
+        }
+    }
+    let _ = write!(text, "\nReleases and their defects as they were known on {}.", report.inventory.as_of);
+    text
+}
+
+fn row(item: &Item) -> Vec<String> {
+    let state = match (item.used, item.chosen, item.here) {
+        (true, true, _) => "in use",
+        (true, false, _) => "in use, not after `up`",
+        (false, true, _) => "next",
+        (false, false, true) => "here",
+        (false, false, false) => "to be had",
+    };
+    let dash = || "-".to_owned();
+    let digest = item.digest.as_ref().map(|digest| digest.trim_start_matches("sha256:").chars().take(12).collect());
+    vec![
+        item.role.to_owned(),
+        state.to_owned(),
+        item.flavour.map_or_else(dash, |flavour| flavour.to_string()),
+        item.release.clone().unwrap_or_else(dash),
+        item.size.map_or_else(dash, |size| format!("{} MB", size.div_ceil(1_000_000))),
+        digest.unwrap_or_else(dash),
+        item.source.clone(),
+    ]
+}
+
+fn notes(item: &Item) -> String {
+    let mut text = String::new();
+    let mark = if item.standing == Some(Standing::Frozen) || !item.defects.is_empty() { "WARN " } else { "" };
+    if let Some(advice) = &item.advice {
+        let _ = write!(text, "\n{mark}{}: {advice}", item.role);
+    }
+    for defect in &item.defects {
+        let _ = write!(text, "\n  {}  {} ({})", defect.id, defect.what, defect.reference);
+    }
+    text
+}

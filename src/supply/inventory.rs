@@ -1,0 +1,181 @@
+//! What KES and MinIO a stack uses or would use, in the order of choice, and how good they are.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::releases::{Defect, Flavour, Releases, Standing};
+use super::{ImageSource, SupplyError, Way, cache_folder, kes, minio_candidates, version};
+use crate::engine::{Engine, Env, ImageDescription, LABEL_ROLE, PodState};
+use crate::image::program_reference;
+use crate::manifest::Manifest;
+
+/// All that a stack can be made of.
+#[derive(Debug, Serialize)]
+pub struct Inventory {
+    /// Day of what is known of releases and their defects.
+    pub as_of: String,
+    /// What there is, in the order of choice.
+    pub items: Vec<Item>,
+}
+
+/// One KES or MinIO.
+#[derive(Debug, Serialize)]
+pub struct Item {
+    /// `kes` or `minio`.
+    pub role: &'static str,
+    /// True if the stack runs it now.
+    pub used: bool,
+    /// True if `up` would run it.
+    pub chosen: bool,
+    /// True if the network is not needed for it.
+    pub here: bool,
+    /// Where it comes from, in words.
+    pub source: String,
+    /// Which flavour of MinIO it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flavour: Option<Flavour>,
+    /// Its release or version, as it says itself.
+    pub release: Option<String>,
+    /// `sha256:` and 64 hex digits: of the program, or of the image.
+    pub digest: Option<String>,
+    /// Bytes of the program, or of the image unpacked.
+    pub size: Option<u64>,
+    /// Whether there will be releases that mend what is found.
+    pub standing: Option<Standing>,
+    /// Published defects that it has.
+    pub defects: Vec<Defect>,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+/// Looks at everything that is here, and names what could be fetched; fetches nothing.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or the engine does not answer.
+pub async fn inventory(
+    manifest: &Manifest,
+    engine: &dyn Engine,
+    pod: Option<&PodState>,
+    env: &Env<'_>,
+) -> Result<Inventory, SupplyError> {
+    let releases = Releases::known().map_err(SupplyError::Releases)?;
+    let look = Look { engine, env, releases: &releases };
+    let running = |role: &str| {
+        let mut members = pod.iter().flat_map(|pod| &pod.containers);
+        members.find(|member| member.labels.get(LABEL_ROLE).is_some_and(|is| is == role)).map(|found| &*found.image)
+    };
+    let kes = [kes(&manifest.kes, engine.info(), env)?];
+    let mut items = look.all("kes", &kes, running("kes")).await?;
+    let minio = minio_candidates(&manifest.minio, engine, env).await?;
+    items.extend(look.all("minio", &minio, running("minio")).await?);
+    Ok(Inventory { as_of: releases.as_of, items })
+}
+
+struct Look<'a> {
+    engine: &'a dyn Engine,
+    env: &'a Env<'a>,
+    releases: &'a Releases,
+}
+
+impl Look<'_> {
+    async fn all(
+        &self,
+        role: &'static str,
+        sources: &[ImageSource],
+        running: Option<&str>,
+    ) -> Result<Vec<Item>, SupplyError> {
+        let mut items = Vec::new();
+        for source in sources {
+            let mut item = self.source(role, source).await?;
+            let id = self.engine.image(source.reference()).await?;
+            item.used = source.is_local() && running.is_some() && id.as_deref() == running;
+            item.chosen = items.is_empty();
+            items.push(item);
+        }
+        if let Some(running) = running.filter(|_| !items.iter().any(|item| item.used)) {
+            let source = ImageSource { reference: running.to_owned(), ways: vec![Way::Present] };
+            items.insert(0, Item { used: true, chosen: false, ..self.source(role, &source).await? });
+        }
+        Ok(items)
+    }
+
+    async fn source(&self, role: &'static str, source: &ImageSource) -> Result<Item, SupplyError> {
+        let program = source.program().filter(|program| program.is_file());
+        let mut item = Item {
+            role,
+            used: false,
+            chosen: false,
+            here: source.is_local(),
+            source: source.to_string(),
+            flavour: None,
+            release: None,
+            digest: None,
+            size: None,
+            standing: None,
+            defects: vec![],
+            advice: None,
+        };
+        let mut names = vec![item.source.clone(), source.reference().to_owned()];
+        if let Some(program) = program {
+            self.add_program(&mut item, &program).await;
+            names.extend(program.file_name().map(|name| name.to_string_lossy().into_owned()));
+        } else if let Some(image) = self.engine.describe_image(source.reference()).await? {
+            names.extend(image.tags.iter().chain(&image.entrypoint).cloned());
+            add_image(&mut item, &image);
+        } else if let Some((_, digest)) = item.source.rsplit_once('@') {
+            item.digest = Some(digest.to_owned());
+        }
+        if role == "minio" {
+            self.judge(&mut item, &names);
+        } else {
+            item.standing = Some(Standing::Maintained);
+        }
+        Ok(item)
+    }
+
+    async fn add_program(&self, item: &mut Item, program: &Path) {
+        item.release = version::of_program(program).await;
+        item.size = std::fs::metadata(program).ok().map(|found| found.len());
+        let reference = program_reference(program, cache_folder(self.env).as_deref()).ok();
+        item.digest = reference.and_then(|reference| Some(reference.rsplit_once('@')?.1.to_owned()));
+    }
+
+    fn judge(&self, item: &mut Item, names: &[String]) {
+        let last = self.releases.lineage(Flavour::Minio).map(|minio| minio.last_release.as_str()).unwrap_or_default();
+        item.flavour = version::flavour(names.iter().map(String::as_str), item.release.as_deref(), last);
+        let Some(flavour) = item.flavour else {
+            item.advice = Some("its names do not say which flavour of MinIO it is: ask whoever made it".into());
+            return;
+        };
+        item.defects = self.releases.defects(flavour, item.release.as_deref());
+        let Some(lineage) = self.releases.lineage(flavour) else { return };
+        item.standing = Some(lineage.standing);
+        item.advice = match lineage.standing {
+            Standing::Frozen => Some(format!("frozen since {}: {}", lineage.since, lineage.advice)),
+            Standing::Maintained if item.defects.is_empty() => None,
+            Standing::Maintained => {
+                Some(format!("{}, {} or later: {}", lineage.advice, lineage.last_release, lineage.source))
+            }
+        };
+    }
+}
+
+fn add_image(item: &mut Item, image: &ImageDescription) {
+    item.release = version::of_image(image);
+    item.size = Some(image.size);
+    let digest = image.digests.first().and_then(|digest| Some(digest.rsplit_once('@')?.1.to_owned()));
+    item.digest = digest.or_else(|| Some(format!("sha256:{}", image.id)));
+}
+
+impl ImageSource {
+    /// The program on this host that it is made from, or would be.
+    pub fn program(&self) -> Option<PathBuf> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, .. }] => Some(recipe.binary.clone()),
+            [Way::Program(path)] => Some(path.clone()),
+            [Way::Make(build) | Way::Build(build)] => Some(build.binary()),
+            _ => None,
+        }
+    }
+}

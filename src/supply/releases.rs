@@ -1,0 +1,147 @@
+//! What is known of MinIO's flavours and their releases: a small file of data with its date (minio-kes-client §8).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Releases of the flavours, and what is wrong with which.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Releases {
+    /// Day of the knowledge.
+    pub(super) as_of: String,
+    flavours: BTreeMap<Flavour, Lineage>,
+    advisories: Vec<Advisory>,
+}
+
+/// Which server it is; all speak the same to KES and read the same data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// MinIO, which its owner no longer mends.
+    Minio,
+    /// Silo, its maintained fork.
+    Silo,
+}
+
+/// How a flavour is looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// New releases mend what is found.
+    Maintained,
+    /// There will be no release any more.
+    Frozen,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lineage {
+    pub(super) standing: Standing,
+    /// Day from which on it stands so.
+    pub(super) since: String,
+    /// Where its source is.
+    pub(super) source: String,
+    /// The newest one known.
+    pub(super) last_release: String,
+    pub(super) advice: String,
+}
+
+/// A defect that others can make use of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advisory {
+    id: String,
+    reference: String,
+    what: String,
+    fixed: BTreeMap<Flavour, String>,
+}
+
+/// A published defect that a server has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Defect {
+    /// Its CVE.
+    pub id: String,
+    /// Where it is described.
+    pub reference: String,
+    /// What it allows.
+    pub what: String,
+}
+
+impl Releases {
+    /// What this version of kestack knows.
+    ///
+    /// # Errors
+    /// The file's mistake; a test holds that there is none.
+    pub(super) fn known() -> Result<Self, String> {
+        serde_yaml::from_str(include_str!("releases.yaml")).map_err(|error| format!("releases.yaml: {error}"))
+    }
+
+    pub(super) fn lineage(&self, flavour: Flavour) -> Option<&Lineage> {
+        self.flavours.get(&flavour)
+    }
+
+    /// The defects of a release; of one whose name is not known, those that no release of its flavour is without.
+    pub(super) fn defects(&self, flavour: Flavour, release: Option<&str>) -> Vec<Defect> {
+        let release = release.filter(|release| is_release(release));
+        let has = |advisory: &&Advisory| match (advisory.fixed.get(&flavour), release) {
+            (None, _) => true,
+            (Some(fixed), Some(release)) => release < fixed.as_str(),
+            (Some(_), None) => false,
+        };
+        let all = self.advisories.iter().filter(has);
+        all.map(|found| Defect { id: found.id.clone(), reference: found.reference.clone(), what: found.what.clone() })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Minio => "MinIO",
+            Self::Silo => "Silo",
+        })
+    }
+}
+
+/// `RELEASE.2025-10-15T17-29-55Z`: such names sort by their time.
+pub(super) fn is_release(text: &str) -> bool {
+    const FORM: &str = "RELEASE.0000-00-00T00-00-00Z";
+    let fits = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    text.len() == FORM.len() && text.bytes().zip(FORM.bytes()).all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    fn defects(flavour: Flavour, release: Option<&str>) -> usize {
+        Releases::known().unwrap().defects(flavour, release).len()
+    }
+
+    #[test]
+    fn the_file_can_be_read_and_its_releases_compared() {
+        let releases = Releases::known().unwrap();
+        assert!(releases.as_of.parse::<jiff::civil::Date>().is_ok());
+        for flavour in [Flavour::Minio, Flavour::Silo] {
+            let lineage = releases.lineage(flavour).unwrap();
+            assert!(is_release(&lineage.last_release) && lineage.source.starts_with("https://"));
+            assert!(lineage.since.parse::<jiff::civil::Date>().is_ok());
+        }
+        assert!(releases.advisories.iter().flat_map(|advisory| advisory.fixed.values()).all(|fixed| is_release(fixed)));
+        for bad in ["", "latest", "RELEASE.2025-10-15T17-29-55Z-cpuv1", "DEVELOPMENT.GOGET"] {
+            assert!(!is_release(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_mended_in_a_release_is_no_defect_of_it() {
+        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-09-07T16-13-09Z")), 8);
+        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-10-15T17-29-55Z")), 7);
+        assert_eq!(defects(Flavour::Minio, Some("DEVELOPMENT.GOGET")), 7, "of the last source");
+        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-09-16T00-00-00Z")), 0);
+        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-08-06T00-00-00Z")), 8);
+        assert_eq!(defects(Flavour::Silo, None), 0);
+    }
+}
