@@ -144,6 +144,8 @@ fn mistakes_are_one_line() {
         (&["identity", "info", "--x"], "unknown flag: --x. See 'kes identity info --help'"),
         (&["server", "--dev", "--config", "a"], "'--config' flag is not supported in development mode"),
         (&["server"], "open : no such file or directory"),
+        (&["secret", "ls"], "\"secret\" is not a kes command. See 'kes --help'"),
+        (&["key", "derive", "ls"], "\"derive\" is not a key command. See 'kes key --help'"),
     ] {
         let output = folder.kes(arguments);
         assert_eq!((stderr(&output), output.status.code()), (format!("Error: {text}\n"), Some(1)), "{arguments:?}");

@@ -48,8 +48,10 @@ pub(super) fn explain(root: &Command, arguments: &[OsString], error: &clap::Erro
 fn command<'a>(root: &'a Command, arguments: &[OsString]) -> Vec<&'a str> {
     let mut words = vec![root.get_name()];
     let mut current = root;
-    for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
-        let Some(next) = current.find_subcommand(argument) else { continue };
+    let arguments = arguments.iter().filter_map(|argument| argument.to_str());
+    for argument in arguments.filter(|argument| !argument.starts_with('-')) {
+        // what follows a word that is no command is none, whatever it is called
+        let Some(next) = current.find_subcommand(argument) else { break };
         words.push(next.get_name());
         current = next;
     }
