@@ -137,6 +137,26 @@ fn the_certificate_of_an_api_key_is_that_of_the_originals_sdk() {
     assert!(shown.contains(key.identity().as_str()) && !shown.contains(&key.reveal()[7..20]), "{shown}");
 }
 
+/// What is hashed to an identity must be what the handshake is verified with, and nothing more.
+#[test]
+fn a_public_key_with_something_behind_it_has_no_identity() {
+    const ED25519: [u8; 9] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+    let mut der = ApiKey::generate().unwrap().certificate().unwrap().to_vec();
+    assert!(Identity::of_certificate(&der).is_ok());
+    let key = der.windows(ED25519.len()).position(|window| window == ED25519).unwrap();
+    der[key + 1] += 2;
+    let end = key + 2 + usize::from(ED25519[1]);
+    der.splice(end..end, [0x05, 0x00]);
+    // the certificate, and what of it is signed: each says in two bytes how long it is
+    for start in [0, 4] {
+        assert_eq!(der[start + 1], 0x82);
+        let length = u16::from_be_bytes([der[start + 2], der[start + 3]]) + 2;
+        der[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    let refused = Identity::of_certificate(&der).unwrap_err().to_string();
+    assert!(refused.contains("does not fill its field"), "{refused}");
+}
+
 #[test]
 fn names_are_shown_as_they_are() {
     assert_eq!(KeyName::minio_backend().as_str(), "minio-backend-key");
