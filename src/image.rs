@@ -47,7 +47,7 @@ pub struct ImageRecipe {
 /// An image before it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageIdentity {
-    /// 64 hex digits: the SHA-256 of the image's configuration.
+    /// 64 hex digits: the SHA-256 of the image's configuration; empty if only the engine will know it.
     pub id: String,
     /// Its name: `localhost/kestack/<name>:<start of the id>`.
     pub tag: String,
@@ -114,6 +114,15 @@ pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) 
     Ok(assemble(recipe.name, &layer, Part::File { path: recipe.binary.clone(), size }, alias))
 }
 
+/// Refuses a program that could not run where there is nothing else.
+///
+/// # Errors
+/// [`ImageError`] if it cannot be read, or is no static executable for this machine.
+pub fn check_static(program: &Path) -> Result<(), ImageError> {
+    let judged = elf::check(program).map_err(|source| ImageError::Read { path: program.to_owned(), source })?;
+    judged.map_err(|why| ImageError::Unsuitable { path: program.to_owned(), why })
+}
+
 /// The image whose program only waits: it holds the network of a pod where the engine knows no pods. The same in every
 /// release; `None` if there is no such program for this machine's processor.
 pub fn pause() -> Option<Archive> {
@@ -157,6 +166,12 @@ impl Part {
 }
 
 impl Archive {
+    /// The archive that a file of that size holds, of an image of that name.
+    pub fn of_file(path: PathBuf, size: u64, reference: &str) -> Self {
+        let identity = ImageIdentity { id: String::new(), tag: reference.to_owned() };
+        Self { identity, parts: vec![Part::File { path, size }] }
+    }
+
     /// The image that this archive brings.
     pub fn identity(&self) -> &ImageIdentity {
         &self.identity

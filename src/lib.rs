@@ -7,6 +7,7 @@
 //! [`plan::decide`] for each of them.
 
 pub mod apply;
+pub mod bundle;
 pub mod cli;
 pub mod client;
 pub mod digest;

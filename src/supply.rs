@@ -273,6 +273,21 @@ fn from_network(env: &Env<'_>) -> ImageSource {
     ImageSource { reference: SUPPLIED.to_owned(), ways }
 }
 
+/// Where the programs of a bundle are. No stack can have that name.
+pub fn programs_folder(env: &Env<'_>) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).filter(|path| path.starts_with('/')).map(PathBuf::from);
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
+    Some(data?.join("kestack/.programs"))
+}
+
+/// Whose programs a bundle carries, and where their sources are, as their licence asks for.
+///
+/// # Errors
+/// [`SupplyError::Releases`] if the data cannot be read, which a test excludes.
+pub fn sources() -> Result<String, SupplyError> {
+    Ok(releases::Releases::known().map_err(SupplyError::Releases)?.sources())
+}
+
 /// Where kestack keeps what it can make again.
 fn cache_folder(env: &Env<'_>) -> Option<PathBuf> {
     let home = || env("HOME").map(|home| PathBuf::from(home).join(".cache"));

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::manifest::{EngineKind, KeystoreKind};
 
 mod bucket;
+mod bundle;
 mod completion;
 mod config;
 mod doctor;
@@ -127,6 +128,9 @@ enum Verb {
     Sandbox(sandbox::Sandboxed),
     /// Drop sandboxes whose lease is over
     Gc(gc::Gc),
+    /// KES, MinIO and kestack.yaml in one file, for a machine without network
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     /// Write what another orchestrator needs to run the same stack
     #[command(subcommand)]
     Export(export::Export),
@@ -170,6 +174,7 @@ impl Cli {
             Verb::Bucket(verb) => verb.run(globals, &output).await,
             Verb::Sandbox(verb) => verb.run(globals, &output).await,
             Verb::Gc(verb) => verb.run(globals, &output).await,
+            Verb::Bundle(verb) => verb.run(globals, &output).await,
             Verb::Export(verb) => verb.run(globals, &output).await,
             Verb::Config(verb) => verb.run(globals, &output),
             Verb::Completion(verb) => verb.run(&output),

@@ -34,6 +34,8 @@ pub(super) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore:
 /// The manifest with what the command line changes, and the folder of all stacks.
 pub(super) struct Wish {
     pub(super) manifest: Manifest,
+    /// The file that it was read from.
+    pub(super) path: Option<PathBuf>,
     pub(super) base: PathBuf,
     host: Option<String>,
 }
@@ -41,7 +43,7 @@ pub(super) struct Wish {
 impl Wish {
     pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-        let mut manifest = manifest::load(globals.file.as_deref(), &here, &environment)?.manifest;
+        let manifest::Loaded { mut manifest, path } = manifest::load(globals.file.as_deref(), &here, &environment)?;
         if let Some(name) = &globals.stack {
             manifest.name = name.parse().map_err(|error| Error::Usage {
                 what: format!("--name: {error}"),
@@ -54,7 +56,7 @@ impl Wish {
         }
         let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
         let base = Layout::base(dir.as_deref(), environment);
-        Ok(Self { manifest, base, host: globals.host.clone() })
+        Ok(Self { manifest, path, base, host: globals.host.clone() })
     }
 
     pub(super) fn layout(&self) -> Layout {

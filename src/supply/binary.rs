@@ -35,12 +35,13 @@ impl Search {
         }
     }
 
-    /// Executables of those names: beside this program, in `PATH`, where `go install` puts them.
+    /// Executables of those names: beside this program, in `PATH`, where `go install` puts them, from a bundle.
     pub(super) fn places(&self, env: &Env<'_>) -> Vec<PathBuf> {
         let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
         let path = env("PATH").unwrap_or_default();
         let go = if self.go { go_folder(env) } else { None };
-        let folders = beside.into_iter().chain(std::env::split_paths(&path)).chain(go);
+        let bundle = super::programs_folder(env);
+        let folders = beside.into_iter().chain(std::env::split_paths(&path)).chain(go).chain(bundle);
         let paths = folders.flat_map(|folder| self.programs.iter().map(move |program| folder.join(program)));
         paths.filter(|path| is_executable(path)).collect()
     }

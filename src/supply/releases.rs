@@ -81,6 +81,13 @@ impl Releases {
         self.flavours.get(&flavour)
     }
 
+    /// Where the sources of all flavours are.
+    pub(super) fn sources(&self) -> String {
+        let one = |(flavour, lineage): (&Flavour, &Lineage)| format!("{flavour} (AGPL-3.0): {}\n", lineage.source);
+        let minio: String = self.flavours.iter().map(one).collect();
+        format!("{minio}kes (Apache-2.0): {}\n", env!("CARGO_PKG_REPOSITORY"))
+    }
+
     /// The defects of a release; of one whose name is not known, those that no release of its flavour is without.
     pub(super) fn defects(&self, flavour: Flavour, release: Option<&str>) -> Vec<Defect> {
         let release = release.filter(|release| is_release(release));

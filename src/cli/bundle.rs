@@ -1,0 +1,208 @@
+//! `kestack bundle`
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::{Wish, environment};
+use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::image::{Archive, check_static};
+use crate::supply::{self, ImageSource};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Bundle {
+    /// Put KES, MinIO and kestack.yaml into one file
+    Save(Save),
+    /// Bring in what such a file holds, on a machine that needs no network for it
+    Load(Load),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Save {
+    /// File to write
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// File that `kestack bundle save` wrote
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// What the whole file's SHA-256 must be, as `save` said it
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
+    /// Folder for kestack.yaml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    to: PathBuf,
+    /// Write over another kestack.yaml there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Loaded {
+    manifest: PathBuf,
+    programs: Vec<PathBuf>,
+    images: Vec<String>,
+}
+
+impl Bundle {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        match self {
+            Self::Save(save) => save.run(globals, output).await,
+            Self::Load(load) => load.run(globals, output).await,
+        }
+    }
+}
+
+impl Save {
+    async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let manifest = &wish.manifest;
+        for (setting, binary) in [("kes.binary", &manifest.kes.binary), ("minio.binary", &manifest.minio.binary)] {
+            if let Some(binary) = binary {
+                return Err(Error::Usage {
+                    what: format!(
+                        "{setting} in kestack.yaml names '{}', which is on this machine alone",
+                        binary.display()
+                    ),
+                    hint: "leave it out; for this once, name it with KESTACK_KES_BINARY or MINIO_BINARY".into(),
+                });
+            }
+        }
+        let connection = wish.connect().await?;
+        let engine = connection.engine.as_ref();
+        let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let staging = tempfile::Builder::new().prefix(".kestack-").tempdir_in(folder);
+        let staging = staging.map_err(Error::file("write", &self.bundle))?;
+        let text = |name: &'static str, kind, text: &[u8]| {
+            let file = staging.path().join(name);
+            std::fs::write(&file, text).map_err(Error::file("write", &file))?;
+            Ok::<_, Error>(Content { name, kind, reference: None, file })
+        };
+        let mine = match &wish.path {
+            Some(path) => std::fs::read(path).map_err(Error::file("read", path))?,
+            None => b"version: v1\n".to_vec(),
+        };
+        let kes = supply::kes(&manifest.kes, engine.info(), &environment)?;
+        let minio = supply::minio(&manifest.minio, engine, &environment).await?;
+        let contents = vec![
+            text(bundle::SOURCES, Kind::Text, supply::sources()?.as_bytes())?,
+            text(MANIFEST, Kind::Manifest, &mine)?,
+            content("kes", &kes, engine, staging.path()).await?,
+            content("minio", &minio, engine, staging.path()).await?,
+        ];
+        let file = self.bundle.clone();
+        let saved = tokio::task::spawn_blocking(move || bundle::save(&contents, &file)).await;
+        let saved =
+            saved.unwrap_or_else(|error| Err(Error::file("write", &self.bundle)(std::io::Error::other(error))))?;
+        output.result(&saved, saved_text);
+        Ok(())
+    }
+}
+
+/// The program that a source is made from, since it serves every engine; else the image, which comes into the engine's
+/// store first if it is not there.
+async fn content(
+    role: &'static str,
+    source: &ImageSource,
+    engine: &dyn Engine,
+    staging: &Path,
+) -> Result<Content, Error> {
+    let program = || source.program().filter(|program| program.is_file());
+    if program().is_none() {
+        source.obtain(engine).await?;
+    }
+    if let Some(program) = program() {
+        check_static(&program)?;
+        let is_silo = program.file_name().is_some_and(|name| name == "silo");
+        let name = if role == "minio" && is_silo { "silo" } else { role };
+        return Ok(Content { name, kind: Kind::Program, reference: None, file: program });
+    }
+    let reference = source.reference();
+    if reference.contains('@') {
+        return Err(Error::Usage {
+            what: format!("'{reference}' is named by its digest, and loses that name in a file"),
+            hint: format!("give it a tag, and name that in `{role}.image` of kestack.yaml"),
+        });
+    }
+    let (name, file) = match role {
+        "kes" => ("kes.tar", staging.join("kes.tar")),
+        _ => ("minio.tar", staging.join("minio.tar")),
+    };
+    engine.save_image(reference, &file).await?;
+    Ok(Content { name, kind: Kind::Image, reference: Some(reference.to_owned()), file })
+}
+
+impl Load {
+    async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let programs = supply::programs_folder(&environment).ok_or_else(|| Error::Environment {
+            what: "there is no folder for the programs of a bundle".into(),
+            hint: "set HOME or XDG_DATA_HOME".into(),
+        })?;
+        let (file, sha256, base) = (self.bundle.clone(), self.sha256.clone(), programs.clone());
+        let staged = tokio::task::spawn_blocking(move || Staged::open(&file, sha256.as_deref(), &base)).await;
+        let staged =
+            staged.unwrap_or_else(|error| Err(Error::file("read", &self.bundle)(std::io::Error::other(error))))?;
+        if !self.force {
+            staged.check_manifest(&self.to)?;
+        }
+        let of = |kind| staged.members().iter().filter(move |member| member.kind == kind);
+        let images: Vec<&Member> = of(Kind::Image).collect();
+        if !images.is_empty() {
+            load_images(globals, &staged, &images).await?;
+        }
+        staged.install_programs(&programs)?;
+        let loaded = Loaded {
+            manifest: staged.install_manifest(&self.to)?,
+            programs: of(Kind::Program).map(|member| programs.join(&member.name)).collect(),
+            images: images.iter().filter_map(|image| image.reference.clone()).collect(),
+        };
+        output.result(&loaded, loaded_text);
+        Ok(())
+    }
+}
+
+async fn load_images(globals: &Globals, staged: &Staged, images: &[&Member]) -> Result<(), Error> {
+    let connection = Wish::load(globals)?.connect().await?;
+    let engine = connection.engine.as_ref();
+    for image in images {
+        let Some(reference) = &image.reference else { continue };
+        engine.load_image(Archive::of_file(staged.path(image), image.size, reference)).await?;
+        if engine.image(reference).await?.is_none() {
+            return Err(Error::Environment {
+                what: format!("the bundle's '{}' does not hold the image '{reference}'", image.name),
+                hint: "make the bundle anew with `kestack bundle save`".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn saved_text(saved: &Saved) -> String {
+    let row = |member: &Member| {
+        let size = format!("{} kB", member.size.div_ceil(1000));
+        vec![member.name.clone(), size, member.sha256.clone()]
+    };
+    let mut text = table(&["member", "size", "sha256"], &saved.members.iter().map(row).collect::<Vec<_>>());
+    let _ = write!(
+        text,
+        "\n{} is whole; it holds your kestack.yaml: guard it like that\nthere: kestack bundle load --sha256 {} BUNDLE",
+        saved.file, saved.sha256
+    );
+    text
+}
+
+fn loaded_text(loaded: &Loaded) -> String {
+    let programs = loaded.programs.iter().map(|program| format!("  program   {}\n", program.display()));
+    let images = loaded.images.iter().map(|image| format!("  image     {image}\n"));
+    let all: String = programs.chain(images).collect();
+    format!("loaded\n{all}  manifest  {}\nnext:\n  kestack up   needs no network", loaded.manifest.display())
+}
