@@ -1,6 +1,6 @@
 //! What the operating system says about this process.
 
-use std::thread::available_parallelism;
+use std::{fs::File, io::Read as _, sync::LazyLock, thread::available_parallelism};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -30,18 +30,32 @@ pub(crate) fn raise_file_limit() -> u64 {
     .unwrap_or(u64::MAX)
 }
 
+/// CPUs of the machine and those that this process may use, as they were at the first question: to find out takes a
+/// dozen files of control groups, and health checks ask several times a second.
+static CPUS: LazyLock<(u64, u64)> = LazyLock::new(|| {
+    let usable = available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    (cpus().unwrap_or(usable), usable)
+});
+
 /// What is in use now.
 pub(crate) fn usage() -> Usage {
-    let usable_cpus = available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let (cpus, usable_cpus) = *CPUS;
+    let status = status();
     let field = |name: &str| number(&status, name).unwrap_or_default();
     Usage {
-        cpus: cpus().unwrap_or(usable_cpus),
+        cpus,
         usable_cpus,
         threads: field("Threads:"),
         heap: field("RssAnon:") * 1024,
         stack: field("VmStk:") * 1024,
     }
+}
+
+/// The kernel's summary of this process: some 1,500 bytes, in one read.
+fn status() -> String {
+    let mut text = Vec::with_capacity(4096);
+    let read = File::open("/proc/self/status").and_then(|file| file.take(4096).read_to_end(&mut text));
+    read.map(|_| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
 }
 
 /// CPUs that are online, also those that this process may not use.

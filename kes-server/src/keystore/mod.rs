@@ -172,25 +172,26 @@ impl fmt::Display for Backend {
     }
 }
 
+/// Calls are boxed: a request is as large as the largest call that it may make, and most make none.
 impl KeyStore for Backend {
     async fn status(&self) -> Result<Duration, KeyStoreError> {
-        delegate!(self, store => store.status().await)
+        delegate!(self, store => Box::pin(store.status()).await)
     }
 
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
-        delegate!(self, store => store.create(name, value).await)
+        delegate!(self, store => Box::pin(store.create(name, value)).await)
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        delegate!(self, store => store.get(name).await)
+        delegate!(self, store => Box::pin(store.get(name)).await)
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        delegate!(self, store => store.delete(name).await)
+        delegate!(self, store => Box::pin(store.delete(name)).await)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        delegate!(self, store => store.list(prefix).await)
+        delegate!(self, store => Box::pin(store.list(prefix)).await)
     }
 }
 

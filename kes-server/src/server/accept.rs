@@ -1,8 +1,12 @@
 //! Takes connections in.
 
-use std::{io, net::TcpStream, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
-use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl, set_tcp_nodelay};
 use tokio::net::TcpListener;
 
 use super::{
@@ -16,6 +20,16 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long to wait when the system refuses connections, mostly for want of file descriptors.
 const BACKOFF: Duration = Duration::from_millis(50);
+
+/// Listens. What is set here, connections inherit (tcp(7)), which saves four calls for each of them.
+pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    set_tcp_nodelay(&listener, true)?;
+    set_socket_keepalive(&listener, true)?;
+    set_tcp_keepidle(&listener, KEEPALIVE)?;
+    set_tcp_keepintvl(&listener, KEEPALIVE)?;
+    Ok(listener)
+}
 
 /// Hands connections to the workers, never more than there may be, until it is dropped.
 pub(super) async fn accept(listener: &TcpListener, shared: &Shared, workers: &Workers) {
@@ -31,10 +45,5 @@ pub(super) async fn accept(listener: &TcpListener, shared: &Shared, workers: &Wo
 }
 
 async fn take(listener: &TcpListener) -> io::Result<TcpStream> {
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    set_socket_keepalive(&stream, true)?;
-    set_tcp_keepidle(&stream, KEEPALIVE)?;
-    set_tcp_keepintvl(&stream, KEEPALIVE)?;
-    stream.into_std()
+    listener.accept().await?.0.into_std()
 }

@@ -25,10 +25,7 @@ mod workers;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot, watch},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::supervisor::Supervisor;
 pub use self::{
@@ -124,7 +121,7 @@ async fn serve(
     let (drain, draining) = watch::channel(false);
     let address = material.config.address;
     let shared = Shared::start(material, frame, draining, api_key).await?;
-    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let listener = accept::listen(address).await.map_err(|source| ServeError::Listen { address, source })?;
     let workers = Workers::start(&shared).map_err(ServeError::Worker)?;
     let watchdog =
         Watchdog::start(workers.beats(), supervisor.clone(), &shared.service.log).map_err(ServeError::Worker)?;

@@ -61,6 +61,8 @@ pub(super) fn with_key_pair(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // as the original's library: who resumes at all needs one
+    tls.send_tls13_tickets = 1;
     Ok(Arc::new(tls))
 }
 
