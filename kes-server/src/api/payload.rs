@@ -12,9 +12,9 @@ use super::json::{self, Fields};
 
 const JSON: &[u8] = b"application/json";
 
-/// How much of a body that nobody wanted is read and thrown away, and for how long. A client that is answered before
-/// its body has been taken may find the stream reset and never see the answer.
-const UNWANTED: (usize, Duration) = (256 << 10, Duration::from_secs(1));
+/// How much of a body that nobody wanted is read and thrown away, and for how long: twice the largest that any route
+/// takes. A client that is answered before its body has been taken may find the stream reset and never see the answer.
+const UNWANTED: (usize, Duration) = (2 << 20, Duration::from_secs(1));
 
 /// Bytes from which on a body is large. What `MinIO` sends is a tenth of it.
 const LARGE: usize = 16 << 10;
