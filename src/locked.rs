@@ -8,8 +8,15 @@ use crate::engine::{LABEL_ROLE, PodState};
 pub fn of_kes(pod: &PodState) -> Option<u64> {
     let kes =
         pod.containers.iter().find(|container| container.labels.get(LABEL_ROLE).is_some_and(|role| role == "kes"));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", kes?.pid?)).ok()?;
-    locked_kib(&status)
+    let process = kes?.pid?;
+    // a replica's first process is its supervisor, which has no secrets
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    let processes = children.split_whitespace().map(str::to_owned).chain([process.to_string()]);
+    let locked = processes.filter_map(|process| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        locked_kib(&status)
+    });
+    locked.max()
 }
 
 /// The same for people.

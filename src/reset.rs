@@ -67,7 +67,7 @@ async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Resu
             continue;
         }
         if local || ours.contains(&context.kes.describe_key(&name).await?.created_by) {
-            context.kes.delete_key(&name).await?;
+            context.replicas.delete_key(&name).await?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What runs, and how it is: asked of the engine and the servers, never remembered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,6 +13,9 @@ use crate::locked;
 use crate::resource::Context;
 use crate::stack::Stack;
 use crate::stack::certificates::{self, CertificateState};
+
+/// Longest time to look whether one server of KES answers: it asks its keystore, which may be far away.
+const GLANCE: Duration = Duration::from_secs(20);
 
 /// The state of one stack.
 #[derive(Debug, Serialize)]
@@ -27,7 +31,7 @@ pub struct Status {
     /// Containers with the engine's word for their state.
     pub containers: BTreeMap<String, String>,
     /// Endpoints by server.
-    pub endpoints: BTreeMap<&'static str, Endpoint>,
+    pub endpoints: BTreeMap<String, Endpoint>,
     /// KiB of KES's memory that cannot be swapped out; absent where that cannot be seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kes_locked_kib: Option<u64>,
@@ -73,17 +77,22 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         .flat_map(|pod| &pod.containers)
         .map(|container| (container.name.clone(), container.status.clone()))
         .collect();
-    let kes = Endpoint::new(stack.kes_endpoint(), context.kes.ready().await.map_err(|error| error.to_string()));
+    let mut endpoints = replicas(stack, context).await?;
+    let (serves, all_serve) = {
+        let ready = || endpoints.values().map(|kes: &Endpoint| kes.ready);
+        (ready().any(|ready| ready), ready().all(|ready| ready))
+    };
     let s3 = Endpoint::new(stack.s3_endpoint(), s3_health(context).await.map_err(|error| error.to_string()));
-    let keys = if kes.ready { context.kes.list_keys("").await? } else { vec![] };
+    let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
     let buckets = if s3.ready { buckets(context).await? } else { BTreeMap::new() };
-    let overall = match (pod, kes.ready && s3.ready) {
+    let overall = match (pod, all_serve && s3.ready) {
         (None, _) => State::Stopped,
         (Some(_), true) => State::Running,
         (Some(_), false) => State::Degraded,
     };
     let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
+    endpoints.extend([("s3".to_owned(), s3), ("console".to_owned(), console)]);
     Ok(Status {
         name: stack.manifest.name.to_string(),
         state: overall,
@@ -91,12 +100,27 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         folder: stack.layout.root().display().to_string(),
         containers,
         kes_locked_kib: pod.and_then(locked::of_kes),
-        endpoints: BTreeMap::from([("kes", kes), ("s3", s3), ("console", console)]),
+        endpoints,
         keys,
         buckets,
         certificate_days_left: days_left(&certificates),
         certificates,
     })
+}
+
+/// Every server of KES by its name.
+async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, Endpoint>, Error> {
+    let mut endpoints = BTreeMap::new();
+    for replica in stack.replicas() {
+        // one that has stalled answers nobody: the others shall be shown soon
+        let ready = tokio::time::timeout(GLANCE, context.replicas.at(&replica.endpoint)?.ready()).await;
+        let health = match ready {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", GLANCE.as_secs())),
+        };
+        endpoints.insert(replica.name, Endpoint::new(replica.endpoint, health));
+    }
+    Ok(endpoints)
 }
 
 async fn s3_health(context: &Context) -> Result<(), Error> {

@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use futures_util::{Stream, StreamExt as _};
 use kes_server::auth::Identity;
 use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
@@ -148,44 +150,52 @@ async fn revoked(
     Ok(())
 }
 
-/// Puts a configuration of KES into force that lists MinIO's identity, or does not, and waits until KES says so.
+/// Puts a configuration of KES into force that lists MinIO's identity, or does not, and waits until every replica says so.
 async fn permit(stack: &Stack, context: &Context, minio: &Identity, allowed: bool) -> Result<(), Error> {
     let text = kes_config(stack, context.engine.info(), allowed)?;
     let path = stack.layout.kes_config();
     // In place: the container has this very file mounted, a renamed one would not reach it.
     std::fs::write(&path, text.as_bytes()).map_err(Error::file("write", &path))?;
-    context.engine.signal_container(&stack.kes_container(), Signal::Hup).await?;
-    probe::until_ready("KES with the changed policy", DEADLINE, || async {
-        match context.kes.describe_identity(minio.as_str()).await {
-            Ok(_) if allowed => Ok(()),
-            Err(error) if !allowed && error.status() == Some(404) => Ok(()),
-            Ok(_) => Err("MinIO's identity is still known".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    })
-    .await
+    for replica in stack.replicas() {
+        context.engine.signal_container(&replica.container, Signal::Hup).await?;
+        let kes = context.replicas.at(&replica.endpoint)?;
+        probe::until_ready("KES with the changed policy", DEADLINE, || async {
+            match kes.describe_identity(minio.as_str()).await {
+                Ok(_) if allowed => Ok(()),
+                Err(error) if !allowed && error.status() == Some(404) => Ok(()),
+                Ok(_) => Err("MinIO's identity is still known".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn described(path: &str, seen: Option<String>) -> String {
     seen.unwrap_or_else(|| format!("no {path} by MinIO within {} s", DEADLINE.as_secs()))
 }
 
-/// The calls that MinIO makes to KES, as KES's own audit log tells them.
+/// The calls that MinIO makes to KES, as the audit logs of all replicas tell them.
 struct KeyCalls {
     minio: String,
-    events: LogStream<AuditEvent>,
+    events: Pin<Box<dyn Stream<Item = AuditEvent> + Send>>,
 }
 
 impl KeyCalls {
     async fn watch(stack: &Stack, context: &Context) -> Result<Self, Error> {
         let minio = stack.material.minio_identity()?.to_string();
-        Ok(Self { minio, events: context.kes.audit_log().await? })
+        let mut logs: Vec<Pin<Box<dyn Stream<Item = AuditEvent> + Send>>> = Vec::new();
+        for replica in stack.replicas() {
+            logs.push(Box::pin(told(context.replicas.at(&replica.endpoint)?.audit_log().await?)));
+        }
+        Ok(Self { minio, events: Box::pin(futures_util::stream::select_all(logs)) })
     }
 
     /// The next successful call of that path by MinIO.
     async fn wait_for(&mut self, path: &str) -> Option<String> {
         let found = async {
-            while let Ok(Some(event)) = self.events.next().await {
+            while let Some(event) = self.events.next().await {
                 if event.request.path == path && event.request.identity == self.minio && event.response.code == 200 {
                     return Some(format!("{path} by {:.12}… at {}", self.minio, event.time));
                 }
@@ -194,6 +204,14 @@ impl KeyCalls {
         };
         tokio::time::timeout(DEADLINE, found).await.ok().flatten()
     }
+}
+
+/// What a log tells until it ends or fails.
+fn told(log: LogStream<AuditEvent>) -> impl Stream<Item = AuditEvent> + Send {
+    futures_util::stream::unfold(log, async |mut log| {
+        let event = log.next().await.ok().flatten()?;
+        Some((event, log))
+    })
 }
 
 /// Random bytes that can be recognised anywhere.

@@ -40,7 +40,7 @@ impl Env {
 /// What AWS SDKs, `mc` and `kes` read.
 fn variables(stack: &Stack) -> Vec<(String, String)> {
     let root = &stack.material.credentials;
-    let (s3, kes) = (stack.s3_endpoint(), stack.kes_endpoint());
+    let (s3, kes) = (stack.s3_endpoint(), stack.kes_endpoints());
     let path = |path: std::path::PathBuf| path.display().to_string();
     // mc takes the alias from the variable's name, which cannot hold a `-`
     let alias = stack.manifest.name.as_str().replace('-', "_");

@@ -33,10 +33,10 @@ impl Logs {
         let session = Session::open(globals).await?;
         let pod = session.pod.as_ref().ok_or_else(|| Error::NotRunning(session.stack.manifest.name.to_string()))?;
         let (sender, mut lines) = mpsc::channel(64);
-        for (server, name, container) in [
-            (Server::Kes, "kes", session.stack.kes_container()),
-            (Server::Minio, "minio", session.stack.minio_container()),
-        ] {
+        let replicas = session.stack.replicas().into_iter();
+        let kes = replicas.map(|replica| (Server::Kes, replica.name, replica.container));
+        let minio = (Server::Minio, "minio".to_owned(), session.stack.minio_container());
+        for (server, name, container) in kes.chain([minio]) {
             let there = pod.containers.iter().any(|found| found.name == container);
             if there && self.server.is_none_or(|wanted| wanted == server) {
                 let log = session.context.engine.logs(&container, self.tail, self.follow).await?;
@@ -45,7 +45,7 @@ impl Logs {
         }
         drop(sender);
         while let Some((name, line)) = lines.recv().await {
-            show(output, name, &line);
+            show(output, &name, &line);
             if !output::is_read() {
                 break;
             }
@@ -54,9 +54,9 @@ impl Logs {
     }
 }
 
-async fn forward(name: &'static str, mut log: mpsc::Receiver<LogLine>, sender: mpsc::Sender<(&'static str, LogLine)>) {
+async fn forward(name: String, mut log: mpsc::Receiver<LogLine>, sender: mpsc::Sender<(String, LogLine)>) {
     while let Some(line) = log.recv().await {
-        if sender.send((name, line)).await.is_err() {
+        if sender.send((name.clone(), line)).await.is_err() {
             return;
         }
     }

@@ -133,7 +133,9 @@ impl Session {
     pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
         let session = Self::open(globals).await?;
         let up = session.pod.as_ref().is_some_and(|pod| {
-            pod.running && pod.containers.len() >= 2 && pod.containers.iter().all(|container| container.running)
+            pod.running
+                && pod.containers.len() > session.stack.ports.kes.len()
+                && pod.containers.iter().all(|container| container.running)
         });
         if session.stack.layout.exported().exists() {
             check_containers(session.context.engine.info().kind)?;

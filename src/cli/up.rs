@@ -113,7 +113,7 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         engine: format!("{} {}", engine.info().kind, engine.info().version),
         s3: stack.s3_endpoint(),
         console: stack.console_endpoint(),
-        kes: stack.kes_endpoint(),
+        kes: stack.kes_endpoints(),
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
         keys: manifest.keys.iter().map(ToString::to_string).collect(),

@@ -2,4 +2,5 @@
 
 pub mod admin;
 mod bucket;
+pub mod replicas;
 pub mod s3;

@@ -81,7 +81,7 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
     };
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
     let ports = outcome("ports", stack.ports.check_free(&held), || {
-        format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoint())
+        format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoints())
     });
     let certificates = certificates::on_disk(&stack.layout, Timestamp::now());
     let certificates = match certificates {

@@ -14,7 +14,7 @@ use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::keystore::{self, Credential};
 use crate::stack::{Layout, Material};
-use crate::template::{self, KesConfigContext, KesPlace};
+use crate::template::{self, CacheTimes, KesConfigContext, KesPlace};
 
 /// Folder in which KES finds its files in a pod, as MinIO's Operator mounts it (kubernetes §1.5).
 pub(super) const KES_FOLDER: &str = "/tmp/kes";
@@ -125,7 +125,7 @@ impl Cluster {
             keystore: self.section.clone(),
         };
         let (key, cert) = (format!("{KES_FOLDER}/server.key"), format!("{KES_FOLDER}/server.crt"));
-        let place = KesPlace { origin, tls_key: &key, tls_cert: &cert, cache: true };
+        let place = KesPlace { origin, tls_key: &key, tls_cert: &cert, cache: Some(CacheTimes::DOCUMENTED) };
         Ok(template::render_kes_config(&values, &place)?)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Deployment, Export, PUBLIC, file};
 use crate::error::Error;
-use crate::stack::{View, minio_env_at, ports};
+use crate::stack::{View, minio_env_at};
 use crate::template;
 
 const COMPOSE: &str = "export/compose/compose.yaml.tera";
@@ -18,11 +18,9 @@ pub fn compose(deployment: &Deployment) -> Result<Export, Error> {
     export.files.push(file(deployment.path("compose.yaml"), &rendered, PUBLIC));
     // the services have networks of their own: MinIO asks for KES by its name
     let path = deployment.stack.layout.minio_env();
-    let env = minio_env_at(
-        &deployment.stack,
-        &format!("https://kes-server:{}", ports::KES_PORT),
-        View::in_containers().minio_paths(),
-    )?;
+    let replicas = deployment.stack.replicas().into_iter();
+    let kes: Vec<_> = replicas.map(|replica| format!("https://{}:{}", replica.service, replica.port)).collect();
+    let env = minio_env_at(&deployment.stack, &kes.join(","), View::in_containers().minio_paths())?;
     for file in export.files.iter_mut().filter(|file| file.path == path) {
         file.content = env.as_bytes().to_vec().into();
     }

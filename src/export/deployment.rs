@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Export, PUBLIC, file, quoted, refused, unreadable};
-use crate::engine::{ContainerSpec, Mount};
+use crate::engine::{ContainerSpec, Mount, PortMapping};
 use crate::error::Error;
 use crate::image::Archive;
 use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{FileResource, Owner};
-use crate::stack::keystore;
-use crate::stack::{Layout, Material, Ports, Stack, View};
+use crate::stack::{Layout, Material, Ports, Replica, Stack, View};
+use crate::stack::{keystore, ports};
 use crate::supply::ImageSource;
 use crate::template;
 
@@ -62,7 +62,7 @@ pub(super) struct Container {
     /// Name on the host.
     name: String,
     /// Name within the deployment.
-    service: &'static str,
+    service: String,
     image: String,
     /// True if no registry has the image.
     local: bool,
@@ -72,6 +72,8 @@ pub(super) struct Container {
     capabilities: Vec<String>,
     stop_timeout: u32,
     ports: Vec<PortView>,
+    /// Command that tells whether KES answers.
+    probe: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +97,17 @@ struct PortView {
     bind: String,
     /// Port in the container.
     port: u16,
+}
+
+impl PortView {
+    fn new(port: &PortMapping) -> Self {
+        Self {
+            host: port.host_ip.to_string(),
+            host_port: port.host_port,
+            bind: SocketAddr::new(port.host_ip, port.host_port).to_string(),
+            port: port.container_port,
+        }
+    }
 }
 
 impl Deployment {
@@ -154,7 +167,11 @@ impl Deployment {
 
     /// Everything that a template may use.
     pub(super) fn context(&self, template: &'static str) -> Result<tera::Context, Error> {
-        let [kes, minio] = self.containers();
+        self.context_of(template, None)
+    }
+
+    /// The same, for the file of one replica of KES.
+    fn context_of(&self, template: &'static str, kes: Option<&Container>) -> Result<tera::Context, Error> {
         let (uid, gid) = if self.is_root() { (CONTAINER_ID, CONTAINER_ID) } else { self.caller };
         let user = json!({ "uid": uid, "gid": gid });
         let values: Value = json!({
@@ -165,7 +182,8 @@ impl Deployment {
             "pod": self.at.join("pod.yaml"),
             "id": CONTAINER_ID,
             "kes": kes,
-            "minio": minio,
+            "replicas": self.replicas(),
+            "minio": self.minio(),
         });
         Ok(template::context(template, &values)?)
     }
@@ -174,6 +192,22 @@ impl Deployment {
     pub(super) fn rendered(&self, name: &str, template: &'static str, text: &str) -> Result<FileResource, Error> {
         let content = template::render(template, text, &self.context(template)?)?;
         Ok(file(self.folder.join(name), &content, PUBLIC))
+    }
+
+    /// A file for each replica of KES, called after it.
+    pub(super) fn for_each_replica(
+        &self,
+        name: impl Fn(&str) -> String,
+        template: &'static str,
+        text: &str,
+    ) -> Result<Vec<FileResource>, Error> {
+        let replicas = self.replicas().into_iter();
+        let rendered = replicas.map(|kes| {
+            let name = name(&kes.service);
+            let content = template::render(template, text, &self.context_of(template, Some(&kes))?)?;
+            Ok(file(self.folder.join(name), &content, PUBLIC))
+        });
+        rendered.collect()
     }
 
     /// A path in the exported folder, as a command on the target names it.
@@ -205,37 +239,37 @@ impl Deployment {
         buckets.chain([format!("kestack verify {stack}")]).collect()
     }
 
-    fn containers(&self) -> [Container; 2] {
-        let (kes, minio) = (&self.images.kes, &self.images.minio);
-        let mappings = self.stack.ports.mappings();
-        let ports = |kes: bool| {
-            let of = mappings.iter().filter(|port| (port.container_port == crate::stack::ports::KES_PORT) == kes);
-            of.map(|port| PortView {
-                host: port.host_ip.to_string(),
-                host_port: port.host_port,
-                bind: SocketAddr::new(port.host_ip, port.host_port).to_string(),
-                port: port.container_port,
-            })
-            .collect::<Vec<_>>()
+    fn replicas(&self) -> Vec<Container> {
+        let image = &self.images.kes;
+        let container = |replica: Replica| {
+            let spec = self.stack.kes_spec(&replica, image.reference(), &View::in_containers());
+            let port = |mapping: &PortMapping| mapping.container_port == replica.port;
+            let mut container = self.container(replica.service, &spec, image, port);
+            if replica.is_one_of_several {
+                container.probe.push(format!("127.0.0.1:{}", replica.port));
+            }
+            container
         };
-        let view = View::in_containers();
-        [
-            self.container("kes-server", &self.stack.kes_spec(kes.reference(), &view), kes, ports(true)),
-            self.container("minio-server", &self.stack.minio_spec(minio.reference(), &view), minio, ports(false)),
-        ]
+        self.stack.replicas().into_iter().map(container).collect()
+    }
+
+    fn minio(&self) -> Container {
+        let image = &self.images.minio;
+        let spec = self.stack.minio_spec(image.reference(), &View::in_containers());
+        let port = |mapping: &PortMapping| [ports::S3_PORT, ports::CONSOLE_PORT].contains(&mapping.container_port);
+        self.container("minio-server".into(), &spec, image, port)
     }
 
     fn container(
         &self,
-        service: &'static str,
+        service: String,
         spec: &ContainerSpec,
         image: &ImageSource,
-        ports: Vec<PortView>,
+        publishes: impl Fn(&PortMapping) -> bool,
     ) -> Container {
         let mounts = spec.mounts.iter().enumerate();
         Container {
             name: spec.name.clone(),
-            service,
             image: spec.image.clone(),
             local: image.binary().is_some(),
             command: spec.command.clone(),
@@ -243,7 +277,9 @@ impl Deployment {
             mounts: mounts.map(|(index, mount)| self.mount(format!("{service}-{index}"), mount)).collect(),
             capabilities: spec.capabilities.clone(),
             stop_timeout: spec.stop_timeout,
-            ports,
+            ports: self.stack.ports.mappings().iter().filter(|port| publishes(port)).map(PortView::new).collect(),
+            probe: ["/kes", "probe", "--timeout", "2s"].map(str::to_owned).into(),
+            service,
         }
     }
 

@@ -74,7 +74,7 @@ fn file(path: PathBuf, content: &str, mode: u32) -> FileResource {
         content: Zeroizing::new(content.as_bytes().to_vec()),
         mode,
         owner: Owner::Caller,
-        reader: None,
+        readers: vec![],
         staging: None,
     }
 }

@@ -57,15 +57,14 @@ pub fn quadlet(deployment: &Deployment, version: PodmanVersion) -> Result<Export
         let kube = unit(".kube", KUBE, include_str!("../../templates/export/quadlet/stack.kube.tera"))?;
         (vec![kube], name.clone())
     } else {
-        let units = vec![
-            unit(".pod", POD, include_str!("../../templates/export/quadlet/stack.pod.tera"))?,
-            unit("-kes-server.container", KES, include_str!("../../templates/export/quadlet/kes.container.tera"))?,
-            unit(
-                "-minio-server.container",
-                MINIO,
-                include_str!("../../templates/export/quadlet/minio.container.tera"),
-            )?,
-        ];
+        let mut units = vec![unit(".pod", POD, include_str!("../../templates/export/quadlet/stack.pod.tera"))?];
+        units.extend(deployment.for_each_replica(
+            |service| format!("{name}-{service}.container"),
+            KES,
+            include_str!("../../templates/export/quadlet/kes.container.tera"),
+        )?);
+        let minio = include_str!("../../templates/export/quadlet/minio.container.tera");
+        units.push(unit("-minio-server.container", MINIO, minio)?);
         (units, format!("{name}-pod"))
     };
     let paths: Vec<_> =

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::resource::{FileResource, Owner};
 use crate::stack::keystore::{self, Credential};
 use crate::stack::{minio_env_at, ports};
-use crate::template::{self, KesConfigContext, KesPlace, MinioPaths};
+use crate::template::{self, CacheTimes, KesConfigContext, KesPlace, MinioPaths};
 
 const KES: &str = "export/systemd/kes.service.tera";
 const MINIO: &str = "export/systemd/minio.service.tera";
@@ -36,8 +36,14 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
     let (section, credentials) = keystore(deployment);
     let values = context(deployment, &section, &credentials);
     let mut files = vec![file(deployment.path("kestack.conf"), SYSUSERS, PUBLIC)];
+    let several = stack.ports.kes.len() > 1;
     for (name, template, text, mode) in [
-        ("kes.service", KES, include_str!("../../templates/export/systemd/kes.service.tera"), PUBLIC),
+        (
+            if several { "kes@.service" } else { "kes.service" },
+            KES,
+            include_str!("../../templates/export/systemd/kes.service.tera"),
+            PUBLIC,
+        ),
         ("minio.service", MINIO, include_str!("../../templates/export/systemd/minio.service.tera"), PUBLIC),
         ("install", INSTALL, include_str!("../../templates/export/systemd/install.tera"), SCRIPT),
         ("keystore.env", KEYSTORE, include_str!("../../templates/export/systemd/keystore.env.tera"), SECRET),
@@ -46,7 +52,9 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
         files.push(file(deployment.path(name), &rendered, mode));
     }
     files.push(file(deployment.path("kes-config.yaml"), &kes_config(deployment, &section)?, PUBLIC));
-    let kes = format!("https://{}", SocketAddr::new(ports::reachable(stack.ports.host), stack.ports.kes));
+    let host = ports::reachable(stack.ports.host);
+    let kes = stack.ports.kes.iter().map(|port| format!("https://{}", SocketAddr::new(host, *port)));
+    let kes = kes.collect::<Vec<_>>().join(",");
     files.push(file(deployment.path("minio.env"), &minio_env_at(stack, &kes, minio_paths())?, SECRET));
     files.extend(certificates(deployment));
     files.extend(keystore_files(deployment)?);
@@ -76,8 +84,16 @@ fn next(deployment: &Deployment) -> Vec<String> {
             binary(&images.minio, "minio")
         ),
         format!("sudo {}", deployment.command_path("install")),
-        "sudo systemctl enable --now kes minio".into(),
+        format!("sudo systemctl enable --now {} minio", units(deployment).join(" ")),
     ]
+}
+
+/// The units of KES: one for each replica, by its port.
+fn units(deployment: &Deployment) -> Vec<String> {
+    match deployment.stack.ports.kes.as_slice() {
+        [_] => vec!["kes".into()],
+        ports => ports.iter().map(|port| format!("kes@{port}")).collect(),
+    }
 }
 
 /// The section as KES reads it there: a private key comes as a credential, whose folder the unit puts into a variable.
@@ -99,6 +115,10 @@ fn context(deployment: &Deployment, section: &Value, credentials: &[Credential])
     let files = keystore::files(&stack.manifest.keystore);
     json!({
         "name": stack.manifest.name.as_str(),
+        "units": units(deployment),
+        // any replica's address but for its port
+        "listen": SocketAddr::new(stack.ports.host, 0).to_string().trim_end_matches('0'),
+        "env": &stack.manifest.kes.env,
         // a folder of systemd's own needs no write access elsewhere
         "keys": keystore::text(section, "/fs/path").filter(|path| *path != KEYS),
         "local": stack.manifest.keystore_is_fs(),
@@ -122,7 +142,7 @@ fn keystore_files(deployment: &Deployment) -> Result<Vec<FileResource>, Error> {
             content: content.into(),
             mode,
             owner: Owner::Caller,
-            reader: None,
+            readers: vec![],
             staging: None,
         })
     });
@@ -138,7 +158,14 @@ fn environment(value: &str) -> String {
 fn kes_config(deployment: &Deployment, section: &Value) -> Result<Zeroizing<String>, Error> {
     let stack = &deployment.stack;
     let values = KesConfigContext {
-        address: SocketAddr::new(stack.ports.host, stack.ports.kes).to_string(),
+        // that of the first replica; the others are told theirs
+        address: stack
+            .ports
+            .kes
+            .iter()
+            .take(1)
+            .map(|port| SocketAddr::new(stack.ports.host, *port).to_string())
+            .collect(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: vec![stack.material.minio_identity()?.to_string()],
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
@@ -148,7 +175,7 @@ fn kes_config(deployment: &Deployment, section: &Value) -> Result<Zeroizing<Stri
         origin: "`kestack export systemd`",
         tls_key: "${KES_TLS_KEY}",
         tls_cert: "/etc/kes/kes-server.cert",
-        cache: true,
+        cache: Some(stack.manifest.cache_times().unwrap_or(CacheTimes::DOCUMENTED)),
     };
     Ok(template::render_kes_config(&values, &place)?)
 }

@@ -88,7 +88,7 @@ impl Record {
             content,
             mode: 0o600,
             owner: Owner::Caller,
-            reader: None,
+            readers: vec![],
             staging: None,
         };
         file.make()

@@ -25,6 +25,9 @@ const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
 /// Keystores that KES knows.
 const KEYSTORES: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "entrust", "gemalto", "fortanix"];
 
+/// One machine has no use for more, and so their names and ports stay short.
+const MAX_REPLICAS: u16 = 9;
+
 /// The file as its schema describes it. Read by people's editors, not by the program: a test holds both together.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,8 +58,11 @@ struct File {
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct KesFile {
-    /// Host port; 0 means any free one
+    /// Host port of the first replica, the others' follow it; 0 means any free ones
     port: Option<u16>,
+    /// How many servers share the keystore on this machine: 1 to 9
+    #[schemars(range(min = 1, max = 9))]
+    replicas: Option<u16>,
     /// Image instead of the one composed from `kes`
     image: Option<String>,
     /// The `kes` program to compose the image from
@@ -159,9 +165,9 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
 
 /// What only shows when the parts are seen together.
 fn agreement(reader: &mut Reader<'_>, root: &Node<'_>, minio: Option<&Node<'_>>, manifest: &Manifest) {
-    let ports = [manifest.kes.port, manifest.minio.port, manifest.minio.console_port];
+    let ports = manifest.kes.ports().chain([manifest.minio.port, manifest.minio.console_port]);
     let mut seen = BTreeSet::new();
-    for port in ports.into_iter().filter(|port| *port != 0) {
+    for port in ports.filter(|port| *port != 0) {
         if !seen.insert(port) {
             reader.wrong(minio.unwrap_or(root), format!("port {port} is given to two servers"));
         }
@@ -221,9 +227,11 @@ fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
 }
 
 fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
-    for (key, value) in reader.entries(node, "kes", &["port", "image", "binary", "names", "env"]) {
+    const KNOWN: [&str; 6] = ["port", "replicas", "image", "binary", "names", "env"];
+    for (key, value) in reader.entries(node, "kes", &KNOWN) {
         match key.as_str() {
             "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
+            "replicas" => to.replicas = reader.number(value, "kes.replicas", 1..=MAX_REPLICAS).unwrap_or(to.replicas),
             "image" => to.image = reader.text(value, "kes.image"),
             "env" => to.env = kes_variables(reader, value),
             "names" => {
@@ -353,6 +361,8 @@ mod tests {
             ("keys: []", "1:7: keys must name at least one key"),
             ("keys: one", "1:7: keys must be a list"),
             ("kes: { port: 70000 }", "1:14: kes.port must be a port number"),
+            ("kes: { replicas: 0 }", "1:18: kes.replicas must be a number from 1 to 9"),
+            ("kes: { replicas: 3 }\nminio: { port: 7375 }", "2:8: port 7375 is given to two servers"),
             ("minio: { port: 7373 }", "1:8: port 7373 is given to two servers"),
             ("minio: { root_password: short }", "1:25: minio.root_password must have at least 8 characters"),
             ("minio: { default_key: other }", "1:23: default_key 'other' is not among the keys"),
@@ -387,6 +397,8 @@ mod tests {
             assert_eq!(manifest.default_key.as_str(), "minio-backend-key");
             assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
         }
+        let manifest = read("kes: { replicas: 3, port: 8000 }", Path::new("/here"), &|_| None).unwrap();
+        assert_eq!(manifest.kes.ports().collect::<Vec<_>>(), [8000, 8001, 8002]);
         let text = "name: other\nengine: podman\ndir: data\nhost: 0.0.0.0\nkeystore: { fs: { path: keys } }\nkeys: [a, b]\n\
                     kes: { port: 0, binary: bin/kes, names: [kes.example.org] }\nminio: { port: 1, console_port: 2, root_user: '${SET}', default_key: b, \
                     env: { A: 1 } }\nbuckets: [{ name: abc, key: a, versioning: true }]\n";

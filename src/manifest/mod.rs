@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::template::CacheTimes;
+
 mod check;
 mod from_environment;
 mod names;
@@ -74,8 +76,10 @@ impl EngineKind {
 /// What differs for KES.
 #[derive(Debug, Clone)]
 pub struct KesSection {
-    /// Host port; 0 means any free one.
+    /// Host port of the first replica, the others' follow it; 0 means any free ones.
     pub port: u16,
+    /// How many servers share the keystore on this machine; at least one.
+    pub replicas: u16,
     /// Image instead of the one composed from `kes`.
     pub image: Option<String>,
     /// The `kes` program to compose the image from.
@@ -210,7 +214,15 @@ impl Default for Manifest {
 
 impl Default for KesSection {
     fn default() -> Self {
-        Self { port: 7373, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() }
+        Self { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() }
+    }
+}
+
+impl KesSection {
+    /// Host port of each replica; 0 means any free one.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + use<> {
+        let (first, replicas) = (self.port, self.replicas);
+        (0..replicas).map(move |index| if first == 0 { 0 } else { first.saturating_add(index) })
     }
 }
 
@@ -254,6 +266,11 @@ impl Manifest {
     /// True if keys are kept in a folder of this host.
     pub fn keystore_is_fs(&self) -> bool {
         self.keystore.get("fs").is_some()
+    }
+
+    /// Times of KES's cache, if not its own.
+    pub fn cache_times(&self) -> Option<CacheTimes> {
+        (self.kes.replicas > 1 && self.keystore_is_fs()).then_some(CacheTimes::SHARED_FOLDER)
     }
 
     /// The folder of keys that the user named.

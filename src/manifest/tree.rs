@@ -153,6 +153,16 @@ impl<'e> Reader<'e> {
         found
     }
 
+    /// A number within a range.
+    pub(super) fn number(&mut self, node: &Node<'_>, what: &str, range: std::ops::RangeInclusive<u16>) -> Option<u16> {
+        let number = node.data.as_integer().and_then(|number| u16::try_from(number).ok());
+        let found = number.filter(|number| range.contains(number));
+        if found.is_none() {
+            self.wrong(node, format!("{what} must be a number from {} to {}", range.start(), range.end()));
+        }
+        found
+    }
+
     /// The same as JSON, variables put in.
     pub(super) fn json(&mut self, node: &Node<'_>) -> Value {
         match &node.data {

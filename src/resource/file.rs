@@ -26,9 +26,9 @@ pub struct FileResource {
     pub mode: u32,
     /// Owner.
     pub owner: Owner,
-    /// The container that has this very file mounted and reads it again when told to. The file is changed in place: a
-    /// renamed one would not reach that container, and neither does a new one, so it goes if the file is gone.
-    pub reader: Option<String>,
+    /// The containers that have this very file mounted and read it again when told to. The file is changed in place: a
+    /// renamed one would not reach them, and neither does a new one, so they go if the file is gone.
+    pub readers: Vec<String>,
     /// Folder on the same file system in which it is written before it is renamed to its place; its own if `None`.
     /// MinIO reads its certificates again whenever any file of their folder was written, and ends if its key is empty
     /// at that moment (minio-kes-client §1.2).
@@ -45,7 +45,7 @@ impl FileResource {
     /// Writes the file; its folder must exist.
     pub(crate) fn make(&self) -> Result<(), Error> {
         let failed = |error| Error::file("write", &self.path)(error);
-        if self.reader.is_some() && self.path.exists() {
+        if !self.readers.is_empty() && self.path.exists() {
             return self.overwrite().map_err(failed).and_then(|()| own(&self.path, self.owner));
         }
         let beside = self.path.parent().unwrap_or(&self.path);
@@ -107,8 +107,10 @@ impl Resource for FileResource {
 
     /// Off the runtime's threads: a sync to disk must not hold up the pod that is made at the same time.
     async fn create(&self, context: &Context) -> Result<(), Error> {
-        if let Some(reader) = self.reader.as_ref().filter(|_| !self.path.exists()) {
-            context.engine.remove_container(reader).await?;
+        if !self.path.exists() {
+            for reader in &self.readers {
+                context.engine.remove_container(reader).await?;
+            }
         }
         let file = self.clone();
         tokio::task::spawn_blocking(move || file.make())
@@ -150,7 +152,7 @@ mod tests {
             content: Zeroizing::new(b"new".to_vec()),
             mode: 0o600,
             owner: Owner::Caller,
-            reader: None,
+            readers: vec![],
             staging: Some(staging.clone()),
         };
         std::fs::write(&file.path, "old").unwrap();
@@ -172,7 +174,7 @@ mod tests {
             content: Zeroizing::new(b"new".to_vec()),
             mode: 0o600,
             owner: Owner::Caller,
-            reader: None,
+            readers: vec![],
             staging: Some(there.path().to_owned()),
         };
         file.make().unwrap();

@@ -45,9 +45,6 @@ impl Resource for KeyResource {
     }
 
     async fn remove(&self, context: &Context) -> Result<(), Error> {
-        match context.kes.delete_key(self.key.as_str()).await {
-            Err(error) if !error.is_key_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        Ok(context.replicas.delete_key(self.key.as_str()).await?)
     }
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use kes_server::client::Client;
 
+use crate::client::replicas::Replicas;
 use crate::client::s3::S3Client;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -34,8 +36,10 @@ pub use service::{Probe, ServiceResource};
 pub struct Context {
     /// The container engine.
     pub engine: Arc<dyn Engine>,
-    /// KES, as the stack's admin.
-    pub kes: Arc<kes_server::client::Client>,
+    /// KES, as the stack's admin; whichever replica answers.
+    pub kes: Arc<Client>,
+    /// Each server of KES by itself.
+    pub replicas: Replicas,
     /// MinIO, as its root user.
     pub s3: S3Client,
 }

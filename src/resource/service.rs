@@ -24,9 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How a server is asked.
 #[derive(Debug, Clone)]
 pub enum Probe {
-    /// KES answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed may
-    /// have left it revoked in KES's memory alone.
-    Kes(Identity),
+    /// This replica answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed
+    /// may have left it revoked in KES's memory alone.
+    Kes {
+        /// What people call it.
+        name: String,
+        /// Its URL on this host.
+        endpoint: String,
+        /// The identity.
+        minio: Identity,
+    },
     /// MinIO answers `ready`, which makes one data key through KES, and `cluster`, which needs its drive, bucket
     /// metadata and IAM (minio-kes-client.md §5).
     Minio,
@@ -50,13 +57,13 @@ impl Resource for ServiceResource {
     fn kind(&self) -> &'static str {
         match &self.probe {
             Probe::Started => "start",
-            Probe::Kes(_) | Probe::Minio => "service",
+            Probe::Kes { .. } | Probe::Minio => "service",
         }
     }
 
     fn name(&self) -> String {
         match &self.probe {
-            Probe::Kes(_) => "KES".into(),
+            Probe::Kes { name, .. } => name.replace("kes", "KES"),
             Probe::Minio => "MinIO".into(),
             Probe::Started => self.container.clone(),
         }
@@ -96,7 +103,7 @@ impl Resource for ServiceResource {
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
     /// KES first reads its configuration again.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
-        if matches!(self.probe, Probe::Kes(_)) {
+        if matches!(self.probe, Probe::Kes { .. }) {
             context.engine.signal_container(&self.container, Signal::Hup).await?;
         }
         if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
@@ -134,9 +141,10 @@ impl ServiceResource {
 
     async fn ask(&self, context: &Context) -> Result<(), Error> {
         match &self.probe {
-            Probe::Kes(minio) => {
-                context.kes.ready().await?;
-                context.kes.describe_identity(minio.as_str()).await?;
+            Probe::Kes { endpoint, minio, .. } => {
+                let kes = context.replicas.at(endpoint)?;
+                kes.ready().await?;
+                kes.describe_identity(minio.as_str()).await?;
                 Ok(())
             }
             Probe::Minio => {

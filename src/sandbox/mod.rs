@@ -14,6 +14,7 @@ use kes_server::client::Client;
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::client::replicas::Replicas;
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::digest::SecretKey;
 use crate::error::Error;
@@ -38,6 +39,7 @@ pub struct Sandboxes {
     stack: String,
     endpoint: String,
     kes: Arc<Client>,
+    replicas: Replicas,
     s3: S3Client,
     secrets: SecretKey,
 }
@@ -95,10 +97,10 @@ impl std::fmt::Debug for Sandboxes {
 impl Sandboxes {
     /// The sandboxes of `stack`. Nothing is connected yet.
     pub fn of(stack: &Stack) -> Result<Self, Error> {
-        let (kes, s3) = stack.clients()?;
+        let ((kes, s3), replicas) = (stack.clients()?, stack.replica_clients()?);
         let (stack, endpoint, secrets) =
             (stack.manifest.name.to_string(), stack.s3_endpoint(), stack.material.digests());
-        Ok(Self { stack, endpoint, kes, s3, secrets })
+        Ok(Self { stack, endpoint, kes, replicas, s3, secrets })
     }
 
     /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by
@@ -115,7 +117,7 @@ impl Sandboxes {
             made => made.map_err(|error| self.unreached(error))?,
         }
         if let Err(error) = self.s3.create_bucket(&id).await {
-            self.kes.delete_key(&id).await?;
+            self.replicas.delete_key(&id).await?;
             return Err(if error.code() == "BucketAlreadyOwnedByYou" { self.taken(&wish.name) } else { error.into() });
         }
         // neither is given up halfway: what they make must be known before it is removed
@@ -218,10 +220,7 @@ impl Sandboxes {
     async fn clear(&self, id: &str) -> Result<(), Error> {
         self.s3.remove_user(id).await?;
         self.s3.remove_bucket_with_objects(id).await?;
-        match self.kes.delete_key(id).await {
-            Err(error) if error.is_key_not_found() => Ok(()),
-            removed => Ok(removed?),
-        }
+        Ok(self.replicas.delete_key(id).await?)
     }
 
     async fn furnish(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {

@@ -123,10 +123,14 @@ fn shown(layout: &Layout) -> String {
     layout.ca_cert().display().to_string()
 }
 
-/// KES is dialled inside the pod as 127.0.0.1, and by people under these names and those of the manifest.
+/// KES is dialled inside the pod as 127.0.0.1, by people and from containers with networks of their own under these
+/// names and those of the manifest. All replicas have the same certificate.
 fn kes_leaf(manifest: &Manifest) -> LeafSpec {
     let mut dns = vec!["localhost".to_owned(), "kes-server".to_owned()];
     let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    if manifest.kes.replicas > 1 {
+        dns.extend((1..=manifest.kes.replicas).map(|number| format!("kes-server-{number}")));
+    }
     ip.extend(Some(manifest.host).filter(|host| !host.is_unspecified()));
     for name in &manifest.kes.names {
         match name.address() {

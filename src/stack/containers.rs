@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::view::{View, shown};
-use super::{Images, Stack, keystore};
+use super::{Images, Replica, Stack, keystore};
 use crate::digest;
 use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec, PodState};
 use crate::error::Error;
@@ -25,21 +25,27 @@ impl Stack {
         images: &Images,
         view: &View,
     ) -> Vec<Box<dyn Resource>> {
-        let specs = [self.kes_spec(images.kes.reference(), view), self.minio_spec(images.minio.reference(), view)];
+        let replicas = self.replicas().into_iter().map(|replica| self.kes_spec(&replica, images.kes.reference(), view));
+        let specs = replicas.chain([self.minio_spec(images.minio.reference(), view)]);
         specs
-            .into_iter()
             .map(|spec| Box::new(ContainerResource { spec: self.sealed(spec, pod, files) }) as Box<dyn Resource>)
             .collect()
     }
 
-    /// True if KES's container runs.
+    /// True if a server of KES runs.
     pub(crate) fn kes_runs(&self, pod: Option<&PodState>) -> bool {
-        let name = self.kes_container();
-        pod.iter().flat_map(|pod| &pod.containers).any(|container| container.name == name && container.running)
+        let names: Vec<_> = self.replicas().into_iter().map(|replica| replica.container).collect();
+        let mut containers = pod.iter().flat_map(|pod| &pod.containers);
+        containers.any(|container| names.contains(&container.name) && container.running)
     }
 
-    pub(super) fn kes_service(&self) -> Result<Box<dyn Resource>, Error> {
-        Ok(self.service(self.kes_container(), Probe::Kes(self.material.minio_identity()?)))
+    pub(super) fn kes_services(&self) -> Result<Vec<Box<dyn Resource>>, Error> {
+        let minio = self.material.minio_identity()?;
+        let service = |replica: Replica| {
+            let probe = Probe::Kes { name: replica.name, endpoint: replica.endpoint, minio: minio.clone() };
+            self.service(replica.container, probe)
+        };
+        Ok(self.replicas().into_iter().map(service).collect())
     }
 
     pub(super) fn minio_service(&self) -> Box<dyn Resource> {
@@ -54,8 +60,8 @@ impl Stack {
         Box::new(ServiceResource { container, pod: self.manifest.name.to_string(), probe })
     }
 
-    /// The container of KES.
-    pub(crate) fn kes_spec(&self, image: &str, view: &View) -> ContainerSpec {
+    /// The container of one server of KES.
+    pub(crate) fn kes_spec(&self, replica: &Replica, image: &str, view: &View) -> ContainerSpec {
         let mut mounts = vec![
             read_only(self.layout.kes_key(), view.certs.join("kes-server.key")),
             read_only(self.layout.kes_cert(), view.certs.join("kes-server.cert")),
@@ -67,16 +73,23 @@ impl Stack {
                 read_only(self.layout.keystore_files().join(file.name), view.keystore_files.join(file.name))
             }),
         );
+        let mut command = vec!["server".into(), "--config".into(), shown(&view.kes_config)];
+        if replica.is_one_of_several {
+            // one configuration for all of them, for they must not differ
+            command.extend(["--addr".into(), view.kes_address(replica).to_string()]);
+            command.insert(0, "supervise".into());
+        }
         ContainerSpec {
-            name: self.kes_container(),
+            name: replica.container.clone(),
             pod: self.manifest.name.to_string(),
             image: image.to_owned(),
-            command: vec!["server".into(), "--config".into(), shown(&view.kes_config)],
+            command,
             env: self.manifest.kes.env.clone(),
             labels: self.role("kes"),
             mounts,
             capabilities: vec!["IPC_LOCK".into()],
-            stop_timeout: 5,
+            // a supervisor gives its server five seconds
+            stop_timeout: if replica.is_one_of_several { 8 } else { 5 },
         }
     }
 

@@ -38,11 +38,12 @@ impl Stack {
             content: Zeroizing::new(content.to_vec()),
             mode,
             owner,
-            reader: None,
+            readers: vec![],
             // whoever watches the folder of its certificates must never see a file that is not whole
             staging: Some(layout.config()),
         };
         let caller = Owner::Caller;
+        let readers = self.replicas().into_iter().map(|replica| replica.container).collect();
         let kes_config = file(layout.kes_config(), config_of_kes(self, view, true)?.as_bytes(), SECRET, container);
         let mut files = vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
@@ -54,10 +55,10 @@ impl Stack {
             file(layout.admin_cert(), material.admin.cert_pem.as_bytes(), PUBLIC, caller),
             file(layout.admin_key(), material.admin.key_pem.as_bytes(), SECRET, caller),
             file(layout.digest_key(), &material.digest_key, SECRET, caller),
-            FileResource { reader: Some(self.kes_container()), ..kes_config },
+            FileResource { readers, ..kes_config },
             file(
                 layout.minio_env(),
-                minio_env_at(self, &view.kes_endpoint, view.minio_paths())?.as_bytes(),
+                minio_env_at(self, &view.kes_endpoints(self), view.minio_paths())?.as_bytes(),
                 SECRET,
                 container,
             ),
@@ -88,7 +89,8 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         *fs = serde_json::json!({ "path": shown(&view.keys) });
     }
     let values = KesConfigContext {
-        address: view.kes_address.to_string(),
+        // that of the first replica; the others are told theirs
+        address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
@@ -98,7 +100,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         origin: "kestack: `kestack up` writes it anew",
         tls_key: &shown(&view.certs.join("kes-server.key")),
         tls_cert: &shown(&view.certs.join("kes-server.cert")),
-        cache: false,
+        cache: stack.manifest.cache_times(),
     };
     Ok(template::render_kes_config(&values, &place)?)
 }

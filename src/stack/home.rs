@@ -60,7 +60,7 @@ impl Home {
             content: format!("{self}\n").into_bytes().into(),
             mode: 0o600,
             owner: Owner::Caller,
-            reader: None,
+            readers: vec![],
             staging: None,
         }
     }

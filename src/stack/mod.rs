@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kes_server::client::{Client, Credentials as ClientCredentials, Timeouts, Trust};
 
 use crate::apply::Stage;
+use crate::client::replicas::Replicas;
 use crate::client::s3::S3Client;
 use crate::engine::{Engine, EngineInfo, LABEL_STACK, PodState};
 use crate::error::Error;
@@ -26,6 +27,7 @@ pub(crate) mod keystore;
 mod layout;
 mod material;
 pub(crate) mod ports;
+mod replicas;
 mod view;
 
 pub use files::kes_config;
@@ -34,6 +36,7 @@ pub use home::Home;
 pub use layout::Layout;
 pub use material::{Credentials, Material};
 pub use ports::Ports;
+pub use replicas::Replica;
 pub(crate) use view::View;
 
 /// A stack as it shall be on this host. Nothing is written yet.
@@ -79,23 +82,32 @@ impl Stack {
     /// The clients through which resources are observed and made.
     pub fn context(&self, engine: Arc<dyn Engine>) -> Result<Context, Error> {
         let (kes, s3) = self.clients()?;
-        Ok(Context { engine, kes, s3 })
+        Ok(Context { engine, kes, replicas: self.replica_clients()?, s3 })
     }
 
-    /// Clients of the two servers, as their administrators. Nothing is connected yet.
+    /// Clients of KES, whichever server answers, and MinIO, as their administrators. Nothing is connected yet.
     pub fn clients(&self) -> Result<(Arc<Client>, S3Client), Error> {
+        let endpoints: Vec<_> = self.replicas().into_iter().map(|replica| replica.endpoint).collect();
+        let root = &self.material.credentials;
+        let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
+        Ok((self.kes_client(&endpoints)?, s3))
+    }
+
+    /// A client of each server of KES, as its administrator. Nothing is connected yet.
+    pub fn replica_clients(&self) -> Result<Replicas, Error> {
+        let client = |replica: Replica| {
+            let client = self.kes_client(std::slice::from_ref(&replica.endpoint))?;
+            Ok((replica.endpoint, client))
+        };
+        let clients: Result<_, Error> = self.replicas().into_iter().map(client).collect();
+        Ok(Replicas::new(clients?))
+    }
+
+    fn kes_client(&self, endpoints: &[String]) -> Result<Arc<Client>, Error> {
         let admin = &self.material.admin;
         let credentials = ClientCredentials::from_pem(admin.cert_pem.as_bytes(), admin.key_pem.as_bytes())?;
         let trust = Trust::Pem(self.material.authority.cert_pem.clone().into_bytes());
-        let kes = Client::new(&[self.kes_endpoint()], credentials, &trust, Timeouts::default())?;
-        let root = &self.material.credentials;
-        let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
-        Ok((Arc::new(kes), s3))
-    }
-
-    /// `https://127.0.0.1:7373`
-    pub fn kes_endpoint(&self) -> String {
-        format!("https://{}", self.ports.reachable(self.ports.kes))
+        Ok(Arc::new(Client::new(endpoints, credentials, &trust, Timeouts::default())?))
     }
 
     /// `http://127.0.0.1:9000`
@@ -106,11 +118,6 @@ impl Stack {
     /// `http://127.0.0.1:9001`
     pub fn console_endpoint(&self) -> String {
         format!("http://{}", self.ports.reachable(self.ports.console))
-    }
-
-    /// Name of KES's container.
-    pub fn kes_container(&self) -> String {
-        format!("{}-kes-server", self.manifest.name)
     }
 
     /// Name of MinIO's container.
@@ -145,18 +152,32 @@ impl Stack {
             Stage(vec![Box::new(home)]),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
-            Stage(containers),
         ];
+        stages.extend(self.servers(containers, keys)?);
+        stages.extend(self.data_stages());
+        Ok(stages)
+    }
+
+    /// The servers, made and started. Replicas come one after the other: each serves before the next one is replaced.
+    fn servers(&self, mut containers: Vec<Box<dyn Resource>>, keys: Verdict) -> Result<Vec<Stage>, Error> {
+        let mut others = containers.split_off(1).into_iter();
+        containers.extend(others.next_back());
+        let mut services = self.kes_services()?.into_iter();
+        let mut first: Vec<_> = services.by_ref().take(1).collect();
+        let mut stages = vec![Stage(containers)];
         match keys {
             // MinIO needs a while before it asks KES for the first time, and asks again; should KES take longer than
             // that, MinIO ends and is started anew once the keys are there
-            Verdict::Good => stages.push(Stage(vec![self.kes_service()?, self.minio_started()])),
+            Verdict::Good => {
+                first.push(self.minio_started());
+                stages.push(Stage(first));
+            }
             Verdict::Unknown => {
-                stages.push(Stage(vec![self.kes_service()?]));
+                stages.push(Stage(first));
                 stages.push(Stage(vec![Box::new(GuardCheck::new(self))]));
             }
         }
-        stages.extend(self.data_stages());
+        stages.extend(others.zip(services).flat_map(|(made, serves)| [Stage(vec![made]), Stage(vec![serves])]));
         Ok(stages)
     }
 

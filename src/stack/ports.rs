@@ -17,12 +17,12 @@ pub(crate) const CONSOLE_PORT: u16 = 9001;
 const AUTOMATIC: std::ops::Range<u16> = 20_000..32_000;
 
 /// Host ports of a stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
     /// Address they are bound to.
     pub host: IpAddr,
-    /// KES.
-    pub kes: u16,
+    /// KES, one for each replica; at least one.
+    pub kes: Vec<u16>,
     /// S3.
     pub s3: u16,
     /// MinIO's console.
@@ -43,8 +43,10 @@ impl Ports {
             taken.push(port);
             Ok::<_, Error>(port)
         };
+        let kes: Result<_, Error> =
+            manifest.kes.ports().zip(KES_PORT..).map(|(wish, inside)| pick(wish, inside)).collect();
         Ok(Self {
-            kes: pick(manifest.kes.port, KES_PORT)?,
+            kes: kes?,
             s3: pick(manifest.minio.port, S3_PORT)?,
             console: pick(manifest.minio.console_port, CONSOLE_PORT)?,
             host: manifest.host,
@@ -59,7 +61,8 @@ impl Ports {
     /// As the engine wants them.
     pub(crate) fn mappings(&self) -> Vec<PortMapping> {
         let map = |host_port, container_port| PortMapping { host_ip: self.host, host_port, container_port };
-        vec![map(self.kes, KES_PORT), map(self.s3, S3_PORT), map(self.console, CONSOLE_PORT)]
+        let kes = self.kes.iter().zip(KES_PORT..).map(|(port, inside)| map(*port, inside));
+        kes.chain([map(self.s3, S3_PORT), map(self.console, CONSOLE_PORT)]).collect()
     }
 
     /// Makes sure that nobody else holds the ports, before anything is created: the engine would notice only at
@@ -68,9 +71,9 @@ impl Ports {
     /// # Errors
     /// [`Error::Environment`] naming every taken port.
     pub fn check_free(&self, held: &[PortMapping]) -> Result<(), Error> {
-        let wanted = [("KES", self.kes), ("S3", self.s3), ("the console", self.console)];
+        let kes = self.kes.iter().map(|port| ("KES", *port));
+        let wanted = kes.chain([("S3", self.s3), ("the console", self.console)]);
         let refused: Vec<_> = wanted
-            .into_iter()
             .filter(|(_, port)| !held.iter().any(|mapping| mapping.host_port == *port))
             .filter_map(|(what, port)| Some((what, port, TcpListener::bind((self.host, port)).err()?)))
             .collect();
@@ -125,7 +128,7 @@ mod tests {
         let holder = TcpListener::bind((host, 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
         let free = free_port(host, &[]).unwrap();
-        let ports = Ports { host, kes: port, s3: free, console: port };
+        let ports = Ports { host, kes: vec![port], s3: free, console: port };
         let error = ports.check_free(&[]).unwrap_err().to_string();
         assert!(error.contains(&format!("port 127.0.0.1:{port} for KES")), "{error}");
         assert!(error.contains("for the console"), "{error}");

@@ -1,9 +1,9 @@
 //! What the two servers see of files and ports: those of their containers, or of the host.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::{Stack, ports};
+use super::{Replica, Stack, ports};
 use crate::engine::EngineInfo;
 use crate::error::Error;
 use crate::template::MinioPaths;
@@ -23,10 +23,10 @@ pub(crate) struct View {
     pub(super) minio_env: PathBuf,
     /// MinIO's drive.
     pub(super) drive: PathBuf,
-    /// Where KES listens.
-    pub(super) kes_address: SocketAddr,
-    /// Where MinIO finds KES.
-    pub(super) kes_endpoint: String,
+    /// Address that KES listens on.
+    kes_host: IpAddr,
+    /// True if the servers share the network of a pod, with ports of its own.
+    in_pod: bool,
     /// MinIO's arguments after `server`.
     pub(super) minio_arguments: Vec<String>,
     /// True if the arguments name the drive; else the environment file does.
@@ -51,8 +51,8 @@ impl View {
             keys: "/mnt/keys".into(),
             minio_env: "/etc/default/minio".into(),
             drive: "/mnt/minio".into(),
-            kes_address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), ports::KES_PORT),
-            kes_endpoint: format!("https://127.0.0.1:{}", ports::KES_PORT),
+            kes_host: Ipv4Addr::UNSPECIFIED.into(),
+            in_pod: true,
             minio_arguments: vec!["--console-address".into(), format!(":{}", ports::CONSOLE_PORT)],
             drive_is_argument: false,
         }
@@ -75,8 +75,8 @@ impl View {
             kes_config: layout.kes_config(),
             keys: stack.keys_folder(),
             minio_env: layout.minio_env(),
-            kes_address: SocketAddr::new(ports.host, ports.kes),
-            kes_endpoint: format!("https://{}", SocketAddr::new(ports::reachable(ports.host), ports.kes)),
+            kes_host: ports.host,
+            in_pod: false,
             // an argument, because MINIO_VOLUMES is split at blanks
             minio_arguments: vec![
                 "--address".into(),
@@ -88,6 +88,18 @@ impl View {
             drive_is_argument: true,
             drive: layout.drive(),
         })
+    }
+
+    /// Where a replica of KES listens.
+    pub(super) fn kes_address(&self, replica: &Replica) -> SocketAddr {
+        SocketAddr::new(self.kes_host, if self.in_pod { replica.port } else { replica.host_port })
+    }
+
+    /// Where MinIO finds the replicas of KES.
+    pub(super) fn kes_endpoints(&self, stack: &Stack) -> String {
+        let host = ports::reachable(self.kes_host);
+        let endpoint = |replica| format!("https://{}", SocketAddr::new(host, self.kes_address(&replica).port()));
+        stack.replicas().into_iter().map(endpoint).collect::<Vec<_>>().join(",")
     }
 
     /// What MinIO's environment file names.

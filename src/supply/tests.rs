@@ -106,7 +106,7 @@ impl Engine for Store {
 }
 
 const SECTION: KesSection =
-    KesSection { port: 7373, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() };
+    KesSection { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() };
 
 fn info(kind: &'static str) -> EngineInfo {
     EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }

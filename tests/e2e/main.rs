@@ -19,6 +19,7 @@ mod lifecycle;
 mod model;
 mod processes;
 mod proof;
+mod replicas;
 mod rootless;
 mod sandbox;
 mod sandboxes;
