@@ -18,6 +18,7 @@ pub mod error;
 pub mod export;
 pub mod guard;
 pub mod image;
+pub mod import;
 pub mod lock;
 pub mod locked;
 pub mod manifest;

@@ -17,6 +17,7 @@ mod env;
 mod export;
 mod gc;
 mod images;
+mod import;
 mod key;
 mod logs;
 mod output;
@@ -134,6 +135,8 @@ enum Verb {
     /// Write what another orchestrator needs to run the same stack
     #[command(subcommand)]
     Export(export::Export),
+    /// Make a stack of an existing MinIO with KES
+    Import(import::Import),
     /// The manifest, kestack.yaml
     #[command(subcommand)]
     Config(config::Config),
@@ -176,6 +179,7 @@ impl Cli {
             Verb::Gc(verb) => verb.run(globals, &output).await,
             Verb::Bundle(verb) => verb.run(globals, &output).await,
             Verb::Export(verb) => verb.run(globals, &output).await,
+            Verb::Import(verb) => verb.run(globals, &output),
             Verb::Config(verb) => verb.run(globals, &output),
             Verb::Completion(verb) => verb.run(&output),
         }

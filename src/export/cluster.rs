@@ -166,6 +166,7 @@ impl Cluster {
             "credentials": self.credentials.iter().map(|(name, value)| json!([name, value.as_str()])).collect::<Vec<_>>(),
             "files": self.files.iter().map(|(name, content)| json!([name, content.as_str()])).collect::<Vec<_>>(),
             "identity": self.identity,
+            "kes_env": self.manifest.kes.env,
         })
     }
 

@@ -279,11 +279,16 @@ fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usiz
 /// Parts of the names of variables that carry secrets.
 const SECRETS: [&str; 5] = ["SECRET", "PASSWORD", "TOKEN", "CREDENTIAL", "PRIVATE_KEY"];
 
+/// True if a variable of that name carries a secret, not the path of one.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let is_file = name.ends_with("_FILE") || name == "GOOGLE_APPLICATION_CREDENTIALS";
+    !is_file && SECRETS.iter().any(|part| name.contains(part))
+}
+
 /// Whoever may look at a container sees its environment: what is secret belongs into the keystore section.
 fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "kes.env");
-    let is_file = |name: &str| name.ends_with("_FILE") || name == "GOOGLE_APPLICATION_CREDENTIALS";
-    for name in variables.keys().filter(|name| SECRETS.iter().any(|part| name.contains(part)) && !is_file(name)) {
+    for name in variables.keys().filter(|name| is_secret(name)) {
         let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
         reader.wrong(node, format!("'{name}' {why}"));
     }

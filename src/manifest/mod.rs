@@ -20,6 +20,7 @@ mod from_environment;
 mod names;
 mod tree;
 
+pub(crate) use check::is_secret;
 pub use from_environment::KeystoreKind;
 
 pub use names::{BucketName, HostName, StackName};

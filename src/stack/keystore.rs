@@ -75,13 +75,14 @@ pub(crate) fn with_files(section: &Value, place: impl Fn(&str) -> String) -> Val
     section
 }
 
-/// The section with `${NAME}` in place of credentials, and the credentials.
+/// The section with `${NAME}` in place of credentials, and the credentials; what is a variable already stays.
 pub(crate) fn without_credentials(section: &Value) -> (Value, Vec<Credential>) {
     let (mut section, mut credentials) = (section.clone(), Vec::new());
     for (pointer, variable) in CREDENTIALS {
         let Some(value) = section.pointer_mut(pointer) else { continue };
         let Some(secret) = value.as_str().map(|text| Zeroizing::new(text.to_owned())) else { continue };
-        if pointer == VAULT_JWT && secret.contains('/') {
+        let is_variable = secret.starts_with("${") && secret.ends_with('}');
+        if is_variable || pointer == VAULT_JWT && secret.contains('/') {
             continue;
         }
         *value = format!("${{{variable}}}").into();

@@ -13,6 +13,7 @@ mod faults;
 mod guard;
 mod homes;
 mod images;
+mod import;
 mod keystores;
 mod leftovers;
 mod lifecycle;

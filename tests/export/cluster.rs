@@ -9,7 +9,7 @@ use kestack::template::parse_env;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::exported::{Exported, export, manifest, text};
+use crate::exported::{Exported, export, manifest, manifest_with_kes, text};
 use crate::golden::compare;
 use crate::keystores::KEYSTORES;
 use crate::machine::{identity, paths, string, yaml};
@@ -53,6 +53,41 @@ fn variants() -> Vec<(String, &'static str, Vec<&'static str>)> {
         arguments.extend(options(keystore));
     }
     all
+}
+
+#[test]
+fn replicas_and_variables_of_kes_reach_the_cluster() {
+    for (name, keystore, arguments) in [
+        ("tenant", "aws-static", vec!["tenant"]),
+        ("kubernetes", "aws-static", vec!["kubernetes"]),
+        ("kubernetes-role", "aws-role", vec!["kubernetes"]),
+        ("helm", "aws-static", vec!["tenant", "--helm-values"]),
+    ] {
+        let arguments = [&arguments, options(keystore)].concat();
+        let kes = ", replicas: 5, env: { HTTPS_PROXY: 'http://proxy.example:3128' }";
+        let exported = Exported::of(manifest_with_kes(keystore, kes, ""), &arguments);
+        let documents: Vec<_> = exported.files.values().flat_map(|text| all_documents(text)).collect();
+        let set = documents.iter().find_map(|document| {
+            [&document["spec"]["kes"], &document["tenant"]["kes"]].into_iter().find(|kes| kes.is_object()).or_else(
+                || {
+                    (document["kind"] == "StatefulSet" && document["metadata"]["name"] == "kes")
+                        .then(|| &document["spec"])
+                },
+            )
+        });
+        let set = set.unwrap_or_else(|| panic!("{name}: no KES"));
+        assert_eq!(set["replicas"], 5, "{name}");
+        let env =
+            [&set["env"], &set["template"]["spec"]["containers"][0]["env"]].into_iter().find(|env| env.is_array());
+        let proxy = env.unwrap().as_array().unwrap().iter().find(|variable| variable["name"] == "HTTPS_PROXY");
+        assert_eq!(proxy.unwrap()["value"], "http://proxy.example:3128", "{name}");
+    }
+}
+
+/// Every document of a file, if it is YAML.
+fn all_documents(text: &str) -> Vec<Value> {
+    let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
+    documents.collect::<Result<_, _>>().unwrap_or_default()
 }
 
 #[test]

@@ -29,12 +29,20 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// A folder with a manifest for that keystore and the files that it names.
 pub(crate) fn manifest(keystore: &str, more: &str) -> tempfile::TempDir {
+    manifest_with_kes(keystore, "", more)
+}
+
+/// Several KES with a variable of their environment, as more of the section `kes`.
+pub(crate) const REPLICAS: &str = ", replicas: 3, env: { HTTPS_PROXY: 'http://proxy.example:3128' }";
+
+/// The same with more in the section `kes`.
+pub(crate) fn manifest_with_kes(keystore: &str, kes: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("ca.pem", "-CA-\n"), ("cert.pem", "-CERTIFICATE-\n"), ("key.pem", "-KEY-\n")] {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     let text = format!(
-        "name: stack\nkeystore: {}\nkeys: [stack-key, other-key]\nkes: {{ image: registry.example/kes:v1.0.0 }}\n\
+        "name: stack\nkeystore: {}\nkeys: [stack-key, other-key]\nkes: {{ image: registry.example/kes:v1.0.0{kes} }}\n\
          minio: {{ image: registry.example/minio:v1, root_user: rootuser, root_password: s3cret-root }}\n\
          buckets: [{{ name: encrypted, key: other-key }}]\n{more}",
         keystores::section(keystore)

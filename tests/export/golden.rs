@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::exported::Exported;
+use crate::exported::{Exported, REPLICAS, manifest_with_kes};
 use crate::keystores;
 
 const MACHINE: [(&str, &[&str]); 5] = [
@@ -21,6 +21,8 @@ fn exports_for_one_machine() {
     for (target, arguments) in MACHINE {
         let first = Exported::new("fs", arguments).redacted();
         compare(&format!("{target}-fs"), &first, &BTreeMap::new());
+        let replicas = Exported::of(manifest_with_kes("fs", REPLICAS, ""), arguments).redacted();
+        compare(&format!("{target}-replicas"), &replicas, &first);
         for keystore in keystores::of_machines().filter(|name| *name != "fs") {
             compare(&format!("{target}-{keystore}"), &Exported::new(keystore, arguments).redacted(), &first);
         }

@@ -8,7 +8,7 @@ use kes_server::config::Config;
 use kestack::template::parse_env;
 use serde_json::Value;
 
-use crate::exported::{Exported, text};
+use crate::exported::{Exported, REPLICAS, manifest_with_kes, text};
 use crate::keystores;
 
 /// Where a container finds its files: path inside to path on the host.
@@ -68,6 +68,72 @@ fn the_pod_fits_together() {
         assert_eq!(volumes.len(), mounts(0).len() + mounts(1).len(), "a volume that nobody mounts");
         linked(&exported, &mounts(0), &mounts(1), "https://127.0.0.1:7373");
     }
+}
+
+#[test]
+fn replicas_fit_together() {
+    let exported = Exported::of(manifest_with_kes("fs", REPLICAS, ""), &["compose"]);
+    let compose = yaml(exported.file("compose.yaml"));
+    let endpoints = endpoints(&exported);
+    let certificate = exported.file("stack/certs/kes-server.cert");
+    assert_eq!(endpoints.len(), 3);
+    for (index, (host, port)) in endpoints.iter().enumerate() {
+        let service = &compose["services"][host];
+        let words: Vec<_> = service["command"].as_array().unwrap().iter().map(string).collect();
+        assert_eq!(words[..2], ["supervise", "server"], "{host}");
+        assert_eq!(words.last().unwrap(), &format!("0.0.0.0:{port}"));
+        assert_eq!(service["ports"][0], format!("127.0.0.1:{}:{port}", 7373 + index));
+        let probe = service["healthcheck"]["test"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(probe, format!("127.0.0.1:{port}"));
+        assert_eq!(service["environment"]["HTTPS_PROXY"], "http://proxy.example:3128");
+        assert!(names(certificate).contains(host), "the certificate is not for {host}");
+    }
+
+    let exported = Exported::of(manifest_with_kes("fs", REPLICAS, ""), &["kube"]);
+    let pod = yaml(exported.file("pod.yaml"));
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 4);
+    for (container, (host, port)) in containers.iter().zip(self::endpoints(&exported)) {
+        assert_eq!(host, "127.0.0.1");
+        assert_eq!(container["ports"][0]["containerPort"], port);
+        assert_eq!(container["args"].as_array().unwrap().last().unwrap(), &format!("0.0.0.0:{port}"));
+        assert_eq!(container["env"][0]["name"], "HTTPS_PROXY");
+    }
+
+    let exported = Exported::of(manifest_with_kes("fs", REPLICAS, ""), &["systemd"]);
+    let unit = exported.file("kes@.service");
+    assert_eq!(
+        values(unit, "ExecStart")[0],
+        "/usr/local/bin/kes server --config=/etc/kes/kes-config.yaml --addr=127.0.0.1:%i"
+    );
+    assert_eq!(values(unit, "WatchdogSec"), ["3s"]);
+    for port in 7373..7376 {
+        assert!(exported.file("minio.service").contains(&format!("kes@{port}.service")));
+        assert!(exported.file("minio.env").contains(&format!("https://127.0.0.1:{port}")));
+        assert!(exported.stdout.contains(&format!("kes@{port}")));
+    }
+}
+
+/// DNS names that a certificate is for.
+fn names(pem: &str) -> Vec<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+    let certificate = pem.parse_x509().unwrap();
+    let names = certificate.subject_alternative_name().unwrap().unwrap().value.general_names.iter();
+    let dns = names.filter_map(|name| match name {
+        x509_parser::prelude::GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    dns.collect()
+}
+
+/// Host and port of each KES that MinIO knows.
+fn endpoints(exported: &Exported) -> Vec<(String, u16)> {
+    let env = parse_env(exported.file("stack/config/minio"));
+    let endpoint = |url: &str| {
+        let (host, port) = url.strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
+        (host.to_owned(), port.parse().unwrap())
+    };
+    env["MINIO_KMS_KES_ENDPOINT"].split(',').map(endpoint).collect()
 }
 
 /// Keys of quadlet's `[Container]`, `[Pod]` and `[Kube]` that the export uses, with the first Podman that reads them.

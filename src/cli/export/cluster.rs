@@ -40,9 +40,9 @@ pub(super) struct ClusterOptions {
     /// Secret with which images are pulled
     #[arg(long, value_name = "NAME")]
     pull_secret: Option<String>,
-    /// Pods of KES
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
-    kes_replicas: u16,
+    /// Pods of KES [default: kes.replicas of the manifest, else 3]
+    #[arg(long, value_name = "COUNT")]
+    kes_replicas: Option<u16>,
     /// Pods of MinIO
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     servers: u16,
@@ -84,17 +84,21 @@ pub(super) enum Issuance {
     CertManager,
 }
 
+/// Pods of KES, unless somebody says how many.
+const REPLICAS: u16 = 3;
+
 impl ClusterOptions {
     /// The model of the export.
     pub(super) fn cluster(&self, wish: Wish, issuance: Issuance) -> Result<Cluster, Error> {
         let material = Material::complete(&self.source(&wish), &wish.manifest)?;
+        let declared = wish.manifest.kes.replicas;
         let wished = ClusterWish {
             namespace: self.namespace.clone(),
             domain: self.domain.clone(),
             kes_image: self.kes_image.clone(),
             minio_image: self.minio_image.clone(),
             pull_secret: self.pull_secret.clone(),
-            replicas: self.kes_replicas,
+            replicas: self.kes_replicas.unwrap_or(if declared > 1 { declared } else { REPLICAS }),
             servers: self.servers,
             volumes: self.volumes,
             storage: self.storage.clone(),

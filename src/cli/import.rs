@@ -1,0 +1,87 @@
+//! `kestack import`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::Output;
+use crate::error::Error;
+use crate::import::{Found, Imported, translate};
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// A folder of the documented procedure, a Compose file with MinIO and KES, or the YAML of a Tenant
+    #[arg(value_name = "SOURCE")]
+    source: PathBuf,
+    /// Where kestack.yaml goes; a folder of the procedure keeps it
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    output_dir: PathBuf,
+    /// Write over an earlier import
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    manifest: String,
+    files: Vec<String>,
+    notes: Vec<String>,
+    next: Vec<String>,
+}
+
+impl Import {
+    pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let folder = std::path::absolute(&self.output_dir).map_err(Error::file("find", &self.output_dir))?;
+        let mut found = Found::read(&self.source)?;
+        if let Some(name) = &globals.stack {
+            if found.in_place.is_some() {
+                return Err(Error::Usage {
+                    what: "a folder of the procedure gives the stack its own name".into(),
+                    hint: "leave --name away, or rename the folder".into(),
+                });
+            }
+            found.name.clone_from(name);
+        }
+        let imported = translate(&found, &folder)?;
+        self.write(&imported)?;
+        output.result(&report(&imported), human);
+        Ok(())
+    }
+
+    fn write(&self, imported: &Imported) -> Result<(), Error> {
+        let there = imported.files.iter().find(|file| file.path.exists());
+        if let Some(file) = there.filter(|_| !self.force) {
+            return Err(Error::Usage {
+                what: format!("'{}' is there already", file.path.display()),
+                hint: "choose another --output-dir, or give --force to write over it".into(),
+            });
+        }
+        for file in &imported.files {
+            if let Some(folder) = file.path.parent() {
+                std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+            }
+            file.make()?;
+        }
+        Ok(())
+    }
+}
+
+fn report(imported: &Imported) -> Report {
+    Report {
+        name: imported.name.to_string(),
+        manifest: imported.manifest.display().to_string(),
+        files: imported.files.iter().map(|file| file.path.display().to_string()).collect(),
+        notes: imported.notes.clone(),
+        next: imported.next.clone(),
+    }
+}
+
+fn human(report: &Report) -> String {
+    let head = format!("'{}' is imported into {}", report.name, report.manifest);
+    let notes = report.notes.iter().map(|note| format!("note: {note}"));
+    let next = report.next.iter().map(|command| format!("  {command}"));
+    [head].into_iter().chain(notes).chain(["next:".into()]).chain(next).collect::<Vec<_>>().join("\n")
+}

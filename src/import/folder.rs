@@ -1,0 +1,45 @@
+//! A folder of the documented procedure: `certs`, `config` and `minio`, and `keys` for the fs keystore. kestack's own
+//! folders look the same, so it becomes the stack's folder as it lies.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::{Found, refused, text_of};
+use crate::error::Error;
+use crate::template::parse_env;
+
+/// Names of KES's configuration in the procedure's variants.
+const KES_CONFIGS: [&str; 3] = ["kes-config.yaml", "server-config.yaml", "config.yaml"];
+
+pub(super) fn read(folder: &Path) -> Result<Found, Error> {
+    let folder = std::fs::canonicalize(folder).map_err(Error::file("find", folder))?;
+    let config = folder.join("config");
+    let kes = KES_CONFIGS.iter().map(|name| config.join(name)).find(|path| path.is_file());
+    let Some(kes) = kes.filter(|_| config.join("minio").is_file() && folder.join("minio").is_dir()) else {
+        return Err(refused(
+            format!("'{}' is no folder of the documented procedure", folder.display()),
+            "it must hold config/kes-config.yaml, config/minio and the drive in minio/",
+        ));
+    };
+    let env = text_of(&config.join("minio"))?;
+    let mut found = Found {
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        kes_config: text_of(&kes)?,
+        minio: parse_env(&env).into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect(),
+        drive: Some(folder.join("minio")),
+        in_place: Some(folder.clone()),
+        ..Found::default()
+    };
+    let mount = |there: &str, here: &str| (there.into(), folder.join(here));
+    found.mounts = vec![
+        mount("/certs", "certs"),
+        mount("/etc/default", "config"),
+        mount("/mnt/minio", "minio"),
+        mount("/mnt/keys", "keys"),
+        mount("/keys", "keys"),
+    ];
+    found.stop = vec![format!("podman pod rm --force {}", found.name)];
+    found.find_client_certificate();
+    Ok(found)
+}

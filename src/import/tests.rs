@@ -1,0 +1,112 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+use super::*;
+use crate::manifest::{self, Manifest};
+
+const IDENTITY: &str = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
+
+/// A configuration of KES with that keystore section.
+fn kes_config(keystore: &str) -> String {
+    format!(
+        "address: 0.0.0.0:7373\nadmin: {{ identity: disabled }}\ntls: {{ key: /certs/k, cert: /certs/c }}\npolicy:\n  \
+         minio: {{ allow: [/v1/key/generate/*], identities: [{IDENTITY}] }}\nkeys: [{{ name: first }}]\nkeystore: {keystore}\n"
+    )
+}
+
+fn manifest_of(imported: &Imported) -> Manifest {
+    let text = String::from_utf8(imported.files[0].content.to_vec()).unwrap();
+    manifest::parse(&text, Path::new("/"), &|name| Some(format!("value of {name}"))).unwrap()
+}
+
+fn written<'a>(imported: &'a Imported, name: &str) -> &'a str {
+    let file = imported.files.iter().find(|file| file.path.ends_with(name)).unwrap();
+    assert_eq!(file.mode, 0o600);
+    std::str::from_utf8(&file.content).unwrap()
+}
+
+#[test]
+fn a_compose_file_is_read_with_what_it_mounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["certs", "data", "keys"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::create_dir(path("data/photos")).unwrap();
+    std::fs::write(path("keys/second"), "").unwrap();
+    std::fs::write(path("certs/minio.crt"), "-CERT-").unwrap();
+    std::fs::write(path("certs/minio.key"), "-KEY-").unwrap();
+    std::fs::write(path("kes.yml"), kes_config("{ fs: { path: /var/keys } }")).unwrap();
+    let compose = "services:\n  kms:\n    image: minio/kes:2024\n    command: server --config=/conf/kes.yml\n    volumes:\n\
+                   \x20     - ./kes.yml:/conf/kes.yml:ro\n      - ./keys:/var/keys\n    ports: ['127.0.0.1:17373:7373']\n\
+                   \x20 store:\n    image: quay.io/minio/minio\n    command: server /data --console-address :9001\n\
+                   \x20   ports: ['19000:9000']\n    volumes: [./data:/data, ./certs:/certs]\n    environment:\n\
+                   \x20     MINIO_ROOT_USER: root-user\n      MINIO_ROOT_PASSWORD: s3cret-root\n      MINIO_SITE_NAME: here\n\
+                   \x20     MINIO_IDENTITY_OPENID_CLIENT_SECRET: s3cret-openid\n      MINIO_KMS_KES_KEY_NAME: first\n\
+                   \x20     MINIO_KMS_KES_CERT_FILE: /certs/minio.crt\n      MINIO_KMS_KES_KEY_FILE: /certs/minio.key\n";
+    std::fs::write(path("compose.yaml"), compose).unwrap();
+    let mut found = Found::read(&path("compose.yaml")).unwrap();
+    found.name = "moved".into();
+    let imported = translate(&found, Path::new("/out")).unwrap();
+    let manifest = manifest_of(&imported);
+    assert_eq!(manifest.fs_path(), Some(path("keys")));
+    assert_eq!(manifest.keys.iter().map(ToString::to_string).collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!((manifest.kes.port, manifest.minio.port), (17373, 19000));
+    assert_eq!(manifest.minio.env["MINIO_SITE_NAME"], "here");
+    assert!(manifest.buckets.is_empty());
+    assert!(!String::from_utf8_lossy(&imported.files[0].content).contains("s3cret"));
+    assert!(written(&imported, "credentials.env").contains("MINIO_IDENTITY_OPENID_CLIENT_SECRET='s3cret-openid'"));
+    assert!(written(&imported, "moved/config/minio").contains("MINIO_ROOT_PASSWORD=s3cret-root"));
+    assert_eq!(written(&imported, "moved/certs/minio-kes.key"), "-KEY-");
+    let copy = format!("cp -a {} /out/stacks/moved/minio", path("data").display());
+    assert!(imported.next.contains(&copy), "{:?}", imported.next);
+    assert!(imported.notes.iter().any(|note| note.contains("photos")), "{:?}", imported.notes);
+}
+
+#[test]
+fn a_tenant_gives_its_keystore_and_says_what_stays() {
+    let indented =
+        kes_config("{ vault: { endpoint: 'https://vault:8200', approle: { id: role, secret: s3cret-id } } }")
+            .replace('\n', "\n    ");
+    let text = format!(
+        "kind: Secret\nmetadata: {{ name: kes-conf }}\nstringData:\n  server-config.yaml: |\n    {indented}\n---\nkind: Secret\n\
+         metadata: {{ name: env }}\nstringData:\n  config.env: |\n    export MINIO_ROOT_USER=\"root-user\"\n    export \
+         MINIO_ROOT_PASSWORD=\"s3cret-root\"\n---\nkind: Tenant\nmetadata: {{ name: tenant-1 }}\nspec:\n  configuration: {{ \
+         name: env }}\n  pools: [{{ servers: 4 }}]\n  kes: {{ kesSecret: {{ name: kes-conf }}, keyName: tenant-key }}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenant.yaml");
+    std::fs::write(&file, text).unwrap();
+    let imported = translate(&Found::read(&file).unwrap(), Path::new("/out")).unwrap();
+    let manifest = manifest_of(&imported);
+    assert_eq!(manifest.name.as_str(), "tenant-1");
+    assert_eq!(manifest.default_key.as_str(), "tenant-key");
+    assert_eq!(manifest.keystore["vault"]["approle"]["secret"], "value of VAULT_SECRET_ID");
+    assert!(written(&imported, "credentials.env").contains("VAULT_SECRET_ID='s3cret-id'"));
+    for expected in ["stay in the volumes of the cluster", "spec.pools"] {
+        assert!(imported.notes.iter().any(|note| note.contains(expected)), "{:?}", imported.notes);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_stack_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |text: &str| {
+        let file = folder.path().join("it.yaml");
+        std::fs::write(&file, text).unwrap();
+        let imported = Found::read(&file).and_then(|found| translate(&found, Path::new("/out")));
+        imported.unwrap_err().to_string()
+    };
+    assert!(refused("a: b").contains("neither services nor a Tenant"));
+    assert!(refused("services: { minio: { image: minio } }").contains("no service is 'kes'"));
+    assert!(refused("kind: Tenant\nspec: {}").contains("configuration of the Tenant's KES"));
+    std::fs::write(folder.path().join("kes.yml"), kes_config("{ fs: { path: /var/keys } }")).unwrap();
+    let compose = |env: &str| {
+        format!(
+            "name: stack\nservices:\n  kes: {{ command: [server, --config, /kes.yml], volumes: ['./kes.yml:/kes.yml'] }}\n  minio: {{ \
+             environment: {{ {env} }} }}\n"
+        )
+    };
+    assert!(refused(&compose("MINIO_KMS_KES_KEY_NAME: first")).contains("folder of keys, '/var/keys'"));
+    assert!(refused(&compose("MINIO_VOLUMES: '/data{1...4}'")).contains("several drives"));
+    let error = Found::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("no folder of the documented procedure"), "{error}");
+}
