@@ -86,7 +86,7 @@ pub fn translate(found: &Found, output: &Path) -> Result<Imported, Error> {
         None => folder.join(STACKS),
     };
     let layout = Layout::new(&base, name.as_str());
-    let (kes, minio) = (kes::read(found)?, minio::read(found)?);
+    let (minio, kes) = (minio::read(found)?, kes::read(found)?);
     let keys = keystore_folder(&kes.keystore);
     let text = manifest_text(found, &name, &kes, &minio, &layout)?;
     let mut files = vec![private(folder.join(MANIFEST), text.as_bytes())];
