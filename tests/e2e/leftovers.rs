@@ -1,9 +1,12 @@
 //! What is left when it is over: nothing.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
-use crate::engine::kind;
+use rustix::process::geteuid;
+
+use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// Everything that a stack could leave on the host.
@@ -32,7 +35,11 @@ fn census() -> BTreeSet<String> {
     add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
     for folder in ["/tmp", "/run/lock", "/var/tmp"] {
         let entries = std::fs::read_dir(folder).unwrap().flatten();
-        let names = entries.map(|entry| entry.path().display().to_string()).filter(|path| path.contains("kestack"));
+        // tests of other engines and users may run beside
+        let own = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw()));
+        let names = own.map(|entry| entry.path().display().to_string());
+        let names = names.filter(|path| path.contains("kestack"));
+        let names = names.filter(|path| kind() == Kind::Podman || !path.contains("kestack-podman-"));
         add("file", names.collect::<Vec<_>>().join("\n"));
     }
     all
