@@ -28,6 +28,7 @@ pub mod probe;
 pub mod reset;
 pub mod resource;
 pub mod sandbox;
+pub mod snapshot;
 pub mod stack;
 pub mod status;
 pub mod supply;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::guard::Record;
+use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::{Layout, check_ours};
 
 /// What `down` removed, and what it left because it is not kestack's.
@@ -14,6 +14,8 @@ pub struct Removed {
     pub pod: bool,
     /// Folders that were removed.
     pub folders: Vec<PathBuf>,
+    /// Snapshots, which only `snapshot remove` removes.
+    pub snapshots: Vec<SnapshotName>,
     /// Foreign entries in the stack's folder, left alone.
     pub left: Vec<PathBuf>,
 }
@@ -31,20 +33,29 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
 /// Removes the stack's folders: keys, certificates, configuration and data. Only what kestack makes: anything else
 /// in the folder stays and is named.
 pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
-    for folder in [layout.drive(), layout.trash(), layout.config(), layout.certs(), layout.keys()] {
+    for folder in [layout.drive(), layout.restore(), layout.trash(), layout.config(), layout.certs(), layout.keys()] {
         match std::fs::remove_dir_all(&folder) {
             Ok(()) => removed.folders.push(folder),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::file("remove", &folder)(error)),
         }
     }
-    Record::forget(&layout.guard())?;
+    for file in [layout.guard(), layout.journal()] {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &file)(error));
+            }
+            _ => {}
+        }
+    }
     let root = layout.root();
     match std::fs::remove_dir(root) {
         Ok(()) => removed.folders.push(root.to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
             let entries = std::fs::read_dir(root).map_err(Error::file("read", root))?;
             removed.left = entries.flatten().map(|entry| entry.path()).collect();
+            removed.left.retain(|path| *path != layout.snapshots());
+            removed.snapshots = Snapshot::list(layout)?.into_iter().map(|snapshot| snapshot.name).collect();
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(Error::file("remove", root)(error)),

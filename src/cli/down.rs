@@ -41,6 +41,10 @@ fn human(name: &str, removed: &Removed) -> String {
         (true, true) => format!("stack '{name}' is down; its data stays"),
         (_, false) => format!("stack '{name}' is down and its data removed"),
     };
+    if !removed.snapshots.is_empty() {
+        let names: Vec<_> = removed.snapshots.iter().map(ToString::to_string).collect();
+        let _ = write!(text, "\nits snapshots stay, until `kestack snapshot remove {}`", names.join(" "));
+    }
     for path in &removed.left {
         let _ = write!(text, "\nleft alone, not kestack's: {}", path.display());
     }

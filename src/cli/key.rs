@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::Session;
+use super::session::{Session, Wish};
 use crate::error::Error;
 use crate::guard;
 use crate::plan::{Decision, decide};
@@ -16,6 +16,12 @@ use crate::resource::{KeyResource, Resource as _};
 pub(super) enum Key {
     /// Create an encryption key; one that exists is left as it is
     Create {
+        /// Names of the keys
+        #[arg(required = true)]
+        names: Vec<KeyName>,
+    },
+    /// Delete keys that protect nothing; one that protects anything is refused
+    Delete {
         /// Names of the keys
         #[arg(required = true)]
         names: Vec<KeyName>,
@@ -47,6 +53,10 @@ impl Key {
         let session = Session::running(globals).await?;
         match self {
             Self::Create { names } => create(&session, names, output).await,
+            Self::Delete { names } => {
+                let _lock = Wish::load(globals)?.lock().await?;
+                delete(&session, names, output).await
+            }
             Self::List => list(&session, output).await,
             Self::Info { name } => info(&session, name, output).await,
         }
@@ -69,6 +79,16 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
                 if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
             },
         );
+    }
+    Ok(())
+}
+
+async fn delete(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
+    guard::require_unused(&session.stack, names)?;
+    for name in names {
+        session.context.kes.delete_key(name.as_str()).await?;
+        guard::forget(&session.stack, name)?;
+        output.result(&serde_json::json!({ "deleted": name.to_string() }), |_| format!("key '{name}' deleted"));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod export;
 mod gc;
 mod images;
 mod import;
+mod inventory;
 mod key;
 mod logs;
 mod output;
@@ -26,6 +27,7 @@ mod process;
 mod reset;
 mod sandbox;
 mod session;
+mod snapshot;
 mod status;
 mod up;
 mod verify;
@@ -53,7 +55,7 @@ Examples:
 
 Exit codes:
   0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment
-  7 the keystore does not hold the keys of the data";
+  7 keys that data needs are not there, or would go";
 
 #[derive(Debug, Args)]
 struct Globals {
@@ -118,6 +120,8 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Show which KES and MinIO are used or would be, and what is known against them
     Images(images::Images),
+    /// Show which keys protect what on the drive: objects, versions, bytes, MinIO's own files
+    Inventory(inventory::Inventory),
     /// Encryption keys
     #[command(subcommand)]
     Key(key::Key),
@@ -132,6 +136,9 @@ enum Verb {
     /// KES, MinIO and kestack.yaml in one file, for a machine without network
     #[command(subcommand)]
     Bundle(bundle::Bundle),
+    /// Snapshots of keystore, drive and configuration
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
     /// Write what another orchestrator needs to run the same stack
     #[command(subcommand)]
     Export(export::Export),
@@ -152,7 +159,11 @@ impl Cli {
 
     /// True if the verb must put something right before it ends early, and does so itself.
     pub fn handles_signals(&self) -> bool {
-        matches!(self.verb, Verb::Verify(_))
+        match &self.verb {
+            Verb::Verify(_) => true,
+            Verb::Snapshot(verb) => verb.handles_signals(),
+            _ => false,
+        }
     }
 
     /// Does what was asked.
@@ -173,11 +184,13 @@ impl Cli {
             Verb::Verify(verb) => verb.run(globals, &output).await,
             Verb::Doctor(verb) => verb.run(globals, &output).await,
             Verb::Images(verb) => verb.run(globals, &output).await,
+            Verb::Inventory(verb) => verb.run(globals, &output).await,
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
             Verb::Sandbox(verb) => verb.run(globals, &output).await,
             Verb::Gc(verb) => verb.run(globals, &output).await,
             Verb::Bundle(verb) => verb.run(globals, &output).await,
+            Verb::Snapshot(verb) => verb.run(globals, &output).await,
             Verb::Export(verb) => verb.run(globals, &output).await,
             Verb::Import(verb) => verb.run(globals, &output),
             Verb::Config(verb) => verb.run(globals, &output),

@@ -10,7 +10,7 @@ use super::output::Output;
 use super::session::{Session, Wish};
 use super::up::Up;
 use crate::error::Error;
-use crate::{reset, teardown};
+use crate::{reset, snapshot, teardown};
 
 #[derive(Debug, Args)]
 pub(super) struct Reset {
@@ -35,7 +35,11 @@ impl Reset {
             hard(globals).await?;
             return Up {}.run(globals, output).await;
         }
-        let _lock = Wish::load(globals)?.lock().await?;
+        let wish = Wish::load(globals)?;
+        let _lock = wish.lock().await?;
+        if snapshot::is_pending(&wish.layout()) {
+            return Err(Error::NotRunning(wish.manifest.name.to_string()));
+        }
         let session = Session::running(globals).await?;
         let progress = output.progress();
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;

@@ -13,6 +13,7 @@ use crate::lock::StackLock;
 use crate::manifest::{self, EngineKind, Manifest};
 use crate::probe;
 use crate::resource::Context;
+use crate::snapshot;
 use crate::stack::{Home, Layout, Stack};
 
 /// How long an orchestrator may take to start an exported stack.
@@ -79,6 +80,11 @@ impl Wish {
     /// Refuses a stack that is up on another engine than this one; asked again under the lock.
     pub(super) fn check_home(&self, engine: &dyn Engine) -> Result<(), Error> {
         Home::of(engine.info()).check(&self.layout())
+    }
+
+    /// Ends what a killed `snapshot` left. The stack's lock is held.
+    pub(super) async fn recover(&self, engine: &dyn Engine) -> Result<(), Error> {
+        snapshot::recover(&self.layout(), engine, self.manifest.name.as_str()).await
     }
 
     pub(super) async fn lock(&self) -> Result<StackLock, Error> {

@@ -1,5 +1,7 @@
 //! `kestack up`
 
+use std::sync::Arc;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -39,38 +41,48 @@ impl Up {
         let wish = Wish::load(globals)?;
         let connection = wish.connect().await?;
         let _lock = wish.lock().await?;
-        let engine = connection.engine.clone();
-        let (stack, images) = resolve(wish, engine.as_ref()).await?;
-        let context = stack.context(engine.clone())?;
-        let pod = engine.pod(stack.manifest.name.as_str()).await?;
-        let keystores = keystore_environment(&stack.manifest);
-        // before the keystore is: that makes the stack's key, whoever lost it
-        let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
-        // KES, once it runs, asks for itself
-        if pod.is_none_or(|pod| !pod.running) {
-            doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
-        }
-        // What the network must give comes before anything is made: without it there will be no stack.
-        for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
-            image.obtain(engine.as_ref()).await?;
-        }
-        let stages = stack.stages(engine.info(), &images, keys)?;
-        let mut walk = apply::up(&stages, &context, output.progress().as_ref()).await;
-        // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
-        if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
-            walk = apply::up(&stages, &context, output.progress().as_ref()).await;
-        }
-        // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
-        if matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
-            tracing::warn!("a container can neither be used nor started; the pod is made anew");
-            engine.remove_pod(stack.manifest.name.as_str()).await?;
-            walk = apply::up(&stages, &context, output.progress().as_ref()).await;
-        }
-        let steps = walk?;
-        remove_former_images(engine.as_ref(), &images, &steps).await;
-        output.result(&report(&stack, engine.as_ref(), steps), human);
+        wish.recover(connection.engine.as_ref()).await?;
+        let (stack, steps) = bring_up(wish, connection.engine.clone(), output).await?;
+        output.result(&report(&stack, connection.engine.as_ref(), steps), human);
         Ok(())
     }
+}
+
+/// Brings the stack up that the manifest wants. Its lock is held.
+pub(super) async fn bring_up(
+    wish: Wish,
+    engine: Arc<dyn Engine>,
+    output: &Output,
+) -> Result<(Stack, Vec<Step>), Error> {
+    let (stack, images) = resolve(wish, engine.as_ref()).await?;
+    let context = stack.context(engine.clone())?;
+    let pod = engine.pod(stack.manifest.name.as_str()).await?;
+    let keystores = keystore_environment(&stack.manifest);
+    // before the keystore is: that makes the stack's key, whoever lost it
+    let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
+    // KES, once it runs, asks for itself
+    if pod.is_none_or(|pod| !pod.running) {
+        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
+    }
+    // What the network must give comes before anything is made: without it there will be no stack.
+    for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
+        image.obtain(engine.as_ref()).await?;
+    }
+    let stages = stack.stages(engine.info(), &images, keys)?;
+    let mut walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+    // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
+    if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
+        walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+    }
+    // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
+    if matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
+        tracing::warn!("a container can neither be used nor started; the pod is made anew");
+        engine.remove_pod(stack.manifest.name.as_str()).await?;
+        walk = apply::up(&stages, &context, output.progress().as_ref()).await;
+    }
+    let steps = walk?;
+    remove_former_images(engine.as_ref(), &images, &steps).await;
+    Ok((stack, steps))
 }
 
 /// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made

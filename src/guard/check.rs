@@ -8,6 +8,7 @@ use super::ask::{Answer, Opener};
 use super::record::{Proof, Record};
 use crate::drive::{self, Inventory, KeyUse};
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::stack::Stack;
 
 /// The data of a stack, and where its keys should be.
@@ -31,12 +32,17 @@ enum Wrong {
 impl Guarded {
     /// The data of that stack.
     pub fn of(stack: &Stack) -> Self {
+        Self::at(&stack.manifest, stack.layout.drive(), stack.layout.guard(), stack.keys_folder())
+    }
+
+    /// Data on that drive with that record, for the keystore of a manifest; an fs keystore is in `folder`.
+    pub(crate) fn at(manifest: &Manifest, drive: PathBuf, record: PathBuf, folder: PathBuf) -> Self {
         Self {
-            stack: stack.manifest.name.to_string(),
-            drive: stack.layout.drive(),
-            record: stack.layout.guard(),
-            keystore: stack.keystore_name(),
-            folder: stack.manifest.keystore_is_fs().then(|| stack.keys_folder()),
+            stack: manifest.name.to_string(),
+            drive,
+            record,
+            keystore: manifest.keystore_name(),
+            folder: manifest.keystore_is_fs().then_some(folder),
         }
     }
 

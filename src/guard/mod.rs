@@ -16,11 +16,13 @@ use crate::stack::Stack;
 
 mod ask;
 mod check;
+mod delete;
 mod record;
 mod resource;
 
 pub use ask::{Answer, Keystore, Opener};
 pub use check::Guarded;
+pub use delete::{forget, require_unused};
 pub use record::Record;
 pub use resource::{GuardCheck, GuardRecord};
 
@@ -72,7 +74,7 @@ pub async fn remember(stack: &Stack, context: &Context, key: &str) -> Result<(),
         return Ok(());
     }
     let path = stack.layout.guard();
-    let mut record = Record::load(&path)?.unwrap_or_else(|| Record::of(stack.keystore_name()));
+    let mut record = Record::load(&path)?.unwrap_or_else(|| Record::of(stack.manifest.keystore_name()));
     if !record.knows(key) {
         record.add(key, &context.kes).await?;
         record.save(&path)?;

@@ -110,6 +110,11 @@ impl Record {
         self.keys.contains_key(key)
     }
 
+    /// Names of the keys that are remembered.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
     /// Remembers a key, as KES has it now.
     ///
     /// # Errors

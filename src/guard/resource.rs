@@ -29,7 +29,7 @@ impl GuardRecord {
         let Manifest { keys, .. } = &stack.manifest;
         Self {
             path: stack.layout.guard(),
-            keystore: stack.keystore_name(),
+            keystore: stack.manifest.keystore_name(),
             declared: keys.iter().map(ToString::to_string).collect(),
             all: stack.manifest.keystore_is_fs(),
         }

@@ -274,6 +274,15 @@ impl Manifest {
         (self.kes.replicas > 1 && self.keystore_is_fs()).then_some(CacheTimes::SHARED_FOLDER)
     }
 
+    /// Where the keys are, for people.
+    pub fn keystore_name(&self) -> String {
+        match (self.keystore_is_fs(), self.fs_path()) {
+            (false, _) => crate::doctor::keystore::name(&self.keystore),
+            (true, None) => "the stack's own folder".into(),
+            (true, Some(folder)) => format!("folder {}", folder.display()),
+        }
+    }
+
     /// The folder of keys that the user named.
     pub fn fs_path(&self) -> Option<PathBuf> {
         self.keystore.get("fs")?.get("path")?.as_str().map(PathBuf::from)

@@ -39,6 +39,11 @@ impl Stack {
         containers.any(|container| names.contains(&container.name) && container.running)
     }
 
+    /// True if MinIO's container runs.
+    pub(crate) fn minio_runs(&self, pod: Option<&PodState>) -> bool {
+        runs(pod, &self.minio_container())
+    }
+
     pub(super) fn kes_services(&self) -> Result<Vec<Box<dyn Resource>>, Error> {
         let minio = self.material.minio_identity()?;
         let service = |replica: Replica| {
@@ -48,7 +53,7 @@ impl Stack {
         Ok(self.replicas().into_iter().map(service).collect())
     }
 
-    pub(super) fn minio_service(&self) -> Box<dyn Resource> {
+    pub(crate) fn minio_service(&self) -> Box<dyn Resource> {
         self.service(self.minio_container(), Probe::Minio)
     }
 
@@ -142,6 +147,10 @@ impl Stack {
         spec.labels.insert(LABEL_DIGEST.into(), digest);
         spec
     }
+}
+
+fn runs(pod: Option<&PodState>, name: &str) -> bool {
+    pod.iter().flat_map(|pod| &pod.containers).any(|container| container.name == name && container.running)
 }
 
 fn read_only(source: PathBuf, target: PathBuf) -> Mount {

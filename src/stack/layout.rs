@@ -57,6 +57,12 @@ paths! {
     drive => "minio";
     /// Fingerprints of the keys that the drive's content was written under.
     guard => "guard.json";
+    /// Snapshots, each in a folder of its own.
+    snapshots => "snapshots";
+    /// What a restore has prepared.
+    restore => "restore";
+    /// What a restore is exchanging.
+    journal => "restore.json";
     /// Drive content on its way out during a reset.
     trash => "trash";
 }

@@ -125,15 +125,6 @@ impl Stack {
         format!("{}-minio-server", self.manifest.name)
     }
 
-    /// Where the keys are, for people.
-    pub(crate) fn keystore_name(&self) -> String {
-        match (self.manifest.keystore_is_fs(), self.manifest.fs_path()) {
-            (false, _) => crate::doctor::keystore::name(&self.manifest.keystore),
-            (true, None) => "the stack's own folder".into(),
-            (true, Some(folder)) => format!("folder {}", folder.display()),
-        }
-    }
-
     /// Everything that makes up the stack, in the order in which it can be made. What is known of the keys decides
     /// when MinIO may start.
     pub fn stages(&self, engine: &EngineInfo, images: &Images, keys: Verdict) -> Result<Vec<Stage>, Error> {

@@ -133,3 +133,39 @@ fn a_reset_leaves_the_record_of_the_fresh_stack() {
     stack.ok(&["down", "--data"]);
     assert!(!stack.root().exists());
 }
+
+#[test]
+fn the_inventory_knows_what_a_key_protects_and_keeps_it() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new(
+        "buckets:\n  - { name: docs, key: minio-backend-key, versioning: true }\n  - { name: plain, encryption: none }\n",
+    );
+    stack.ok(&["up"]);
+    stack.ok(&["bucket", "create", "bills", "--key", "bills-key"]);
+    stack.put("/docs/a", b"first");
+    stack.put("/docs/a", b"second");
+    stack.put("/docs/b", &vec![7; 300_000]);
+    stack.put("/plain/p", b"open");
+    let before = stack.json(&["inventory"]);
+    let docs = &before["keys"][KEY]["buckets"]["docs"];
+    assert_eq!(*docs, serde_json::json!({ "objects": 2, "versions": 3, "bytes": 300_011 }), "{before}");
+    assert!(before["keys"][KEY]["minio_files"].as_u64().unwrap() >= 2, "{before}");
+    assert_eq!(before["unencrypted"]["plain"]["bytes"], 4);
+    assert_eq!(before["unused_keys"], serde_json::json!(["bills-key"]));
+
+    stack.fails(&["key", "delete", KEY], 2);
+    let error = stack.fails(&["key", "delete", "bills-key"], 7);
+    assert!(error.contains("bucket 'bills' encrypts with it"), "{error}");
+    stack.put("/bills/one", b"due");
+    stack.ok(&["bucket", "encrypt", "bills"]);
+    let error = stack.fails(&["key", "delete", "bills-key"], 7);
+    assert!(error.contains("it protects 1 object in bucket 'bills'"), "{error}");
+    assert_eq!(stack.s3("DELETE", "/bills/one", None).0, 204);
+    stack.ok(&["key", "delete", "bills-key"]);
+    assert_eq!(stack.json(&["status"])["keys"], serde_json::json!([KEY]));
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    stack.ok(&["down"]);
+    assert_eq!(stack.json(&["inventory"])["keys"][KEY]["buckets"]["docs"], *docs, "without servers, too");
+}

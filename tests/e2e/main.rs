@@ -25,4 +25,5 @@ mod rootless;
 mod sandbox;
 mod sandboxes;
 mod secrets;
+mod snapshot;
 mod verbs;

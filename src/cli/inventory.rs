@@ -1,0 +1,78 @@
+//! `kestack inventory`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::Wish;
+use crate::drive::{self, Count};
+use crate::error::Error;
+use crate::guard::Record;
+
+#[derive(Debug, Args)]
+pub(super) struct Inventory {}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    #[serde(flatten)]
+    inventory: drive::Inventory,
+    /// Keys of the record that protect nothing.
+    unused_keys: Vec<String>,
+}
+
+impl Inventory {
+    /// Reads the drive alone: the stack may run or not, KES is not asked.
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let (layout, name) = (wish.layout(), wish.manifest.name.to_string());
+        let drive = layout.drive();
+        if !drive.is_dir() {
+            return Err(Error::NotRunning(name));
+        }
+        let place = drive.clone();
+        let taken = tokio::task::spawn_blocking(move || drive::take(&place)).await;
+        let inventory = taken.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let inventory = inventory.map_err(Error::file("read", &drive))?;
+        let record = Record::load(&layout.guard())?.unwrap_or_default();
+        let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
+        let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();
+        output.result(&Report { name, inventory, unused_keys }, human);
+        Ok(())
+    }
+}
+
+fn human(report: &Report) -> String {
+    let inventory = &report.inventory;
+    let mut rows = Vec::new();
+    for (key, used) in &inventory.keys {
+        rows.extend(used.buckets.iter().map(|(bucket, count)| row(key, bucket, *count)));
+        for (count, what) in [(used.uploads, "(unfinished uploads)"), (used.minio_files, "(MinIO's configuration)")] {
+            if count > 0 {
+                rows.push(vec![key.clone(), what.into(), count.to_string(), "-".into(), "-".into()]);
+            }
+        }
+    }
+    for (protection, buckets) in [("(client's)", &inventory.client_keys), ("NONE", &inventory.unencrypted)] {
+        rows.extend(buckets.iter().map(|(bucket, count)| row(protection, bucket, *count)));
+    }
+    let mut text = table(&["key", "bucket", "objects", "versions", "size"], &rows);
+    for key in &report.unused_keys {
+        let default = inventory.keys.get(key).map(|used| used.default_of.iter().cloned().collect::<Vec<_>>());
+        let default = default.filter(|buckets| !buckets.is_empty()).map(|buckets| buckets.join(", "));
+        let default = default.map(|buckets| format!(" yet; default of {buckets}")).unwrap_or_default();
+        let _ = write!(text, "\nkey '{key}' protects nothing{default}");
+    }
+    if inventory.not_understood > 0 {
+        let _ = write!(text, "\n{} versions are of a form that kestack does not know", inventory.not_understood);
+    }
+    text
+}
+
+fn row(key: &str, bucket: &str, count: Count) -> Vec<String> {
+    let size = indicatif::BinaryBytes(count.bytes).to_string();
+    vec![key.to_owned(), bucket.to_owned(), count.objects.to_string(), count.versions.to_string(), size]
+}

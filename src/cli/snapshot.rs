@@ -1,0 +1,203 @@
+//! `kestack snapshot`
+
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Globals;
+use super::output::{Output, table};
+use super::session::{Session, Wish, keystore_environment};
+use super::up::bring_up;
+use crate::error::Error;
+use crate::reset;
+use crate::snapshot::{self, Interrupt, Servers, Snapshot as Saved, SnapshotName};
+use crate::stack::{Layout, Stack};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Snapshot {
+    /// Take a snapshot: keystore, drive and configuration together; MinIO stands still meanwhile
+    Save {
+        /// Name of the snapshot
+        name: SnapshotName,
+    },
+    /// List the snapshots, oldest first
+    List,
+    /// Put keystore, drive and configuration back; what was written since is gone
+    Restore {
+        /// Name of the snapshot
+        name: SnapshotName,
+    },
+    /// Remove snapshots
+    Remove {
+        /// Names of the snapshots
+        #[arg(required = true)]
+        names: Vec<SnapshotName>,
+    },
+}
+
+#[derive(Serialize)]
+struct SavedReport {
+    #[serde(flatten)]
+    snapshot: Saved,
+    milliseconds: u128,
+    /// How long MinIO did not answer.
+    stopped_milliseconds: u128,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    snapshots: Vec<Saved>,
+}
+
+#[derive(Serialize)]
+struct Restored {
+    name: SnapshotName,
+    milliseconds: u128,
+    started: bool,
+}
+
+impl Snapshot {
+    /// True if the verb must start again what it stopped, before it ends early.
+    pub(super) fn handles_signals(&self) -> bool {
+        matches!(self, Self::Save { .. } | Self::Restore { .. })
+    }
+
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        match self {
+            Self::Save { name } => save(globals, name, output).await,
+            Self::List => {
+                let snapshots = Saved::list(&Wish::load(globals)?.layout())?;
+                output.result(&Listed { snapshots }, human_list);
+                Ok(())
+            }
+            Self::Restore { name } => restore(globals, name, output).await,
+            Self::Remove { names } => remove(globals, names, output).await,
+        }
+    }
+}
+
+async fn save(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
+    let start = Instant::now();
+    let wish = Wish::load(globals)?;
+    refuse_exported(&wish.layout())?;
+    let _lock = wish.lock().await?;
+    wish.recover(wish.connect().await?.engine.as_ref()).await?;
+    let session = Session::open(globals).await?;
+    let interrupt = Interrupt::watch()?;
+    let progress = output.progress();
+    let (snapshot, stopped) =
+        snapshot::save(&session.stack, &session.context, name, &interrupt, progress.as_ref()).await?;
+    let report =
+        SavedReport { snapshot, milliseconds: start.elapsed().as_millis(), stopped_milliseconds: stopped.as_millis() };
+    output.result(&report, human_saved);
+    Ok(())
+}
+
+async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
+    let start = Instant::now();
+    let wish = Wish::load(globals)?;
+    let layout = wish.layout();
+    refuse_exported(&layout)?;
+    Saved::find(&layout, name)?;
+    let connection = wish.connect().await?;
+    let engine = connection.engine.as_ref();
+    let _lock = wish.lock().await?;
+    wish.recover(engine).await?;
+    let interrupt = Interrupt::watch()?;
+    let pod = engine.pod(wish.manifest.name.as_str()).await?;
+    let former = match Stack::existing(wish.manifest.clone(), &wish.base, pod.as_ref()) {
+        Err(Error::NotRunning(_)) => None,
+        former => Some(former?),
+    };
+    let context = former.as_ref().map(|stack| stack.context(connection.engine.clone())).transpose()?;
+    let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod.as_ref()));
+    let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
+    let keystores = keystore_environment(&wish.manifest);
+    let prepared = snapshot::prepare(&wish.manifest, &layout, name, kes, &keystores, &interrupt).await?;
+
+    let stack = wish.manifest.name.clone();
+    let containers = pod.iter().flat_map(|pod| &pod.containers).filter(|container| container.running);
+    let minio_name = format!("{stack}-minio-server");
+    let (minio, kes): (Vec<_>, Vec<_>) =
+        containers.map(|container| container.name.clone()).partition(|name| *name == minio_name);
+    let minio = minio.first();
+    let servers = Servers { kes: &kes, minio: minio.map(String::as_str) };
+    let committed = prepared.commit(engine, servers, &interrupt).await;
+    let started = minio.is_some();
+    // also after a failure: either everything was exchanged or nothing
+    if started && !snapshot::is_pending(&layout) {
+        bring_up(wish, connection.engine.clone(), output).await?;
+    }
+    committed?;
+    reset::clear(&layout.trash())?;
+    let report = Restored { name: name.clone(), milliseconds: start.elapsed().as_millis(), started };
+    output.result(&report, |report| {
+        let next = if report.started { "" } else { "; `kestack up` starts it" };
+        format!("stack '{stack}' is as it was at '{}', after {} ms{next}", report.name, report.milliseconds)
+    });
+    Ok(())
+}
+
+async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> Result<(), Error> {
+    let wish = Wish::load(globals)?;
+    let layout = wish.layout();
+    let _lock = wish.lock().await?;
+    for name in names {
+        Saved::find(&layout, name)?;
+    }
+    for name in names {
+        Saved::remove(&layout, name)?;
+        output.result(&serde_json::json!({ "removed": name }), |_| format!("snapshot '{name}' removed"));
+    }
+    Ok(())
+}
+
+/// What others start is not ours to stop.
+fn refuse_exported(layout: &Layout) -> Result<(), Error> {
+    if !layout.exported().exists() {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: "this is an exported stack, which others start and stop".into(),
+        hint: "take a snapshot of the stack of `kestack up`".into(),
+    })
+}
+
+fn human_saved(report: &SavedReport) -> String {
+    let Saved { name, files, bytes, method, keys, keystore, .. } = &report.snapshot;
+    let keys = match keys {
+        Some(keys) => format!("{keys} keys inside"),
+        None => format!("its keys stay in {keystore}, and are NOT inside"),
+    };
+    let stood = Duration::from_millis(u64::try_from(report.stopped_milliseconds).unwrap_or(u64::MAX));
+    let stood =
+        if stood.is_zero() { String::new() } else { format!("; MinIO stood still for {} ms", stood.as_millis()) };
+    format!(
+        "snapshot '{name}' taken in {} ms{stood}\n  {files} files, {}, by {method}; {keys}",
+        report.milliseconds,
+        indicatif::BinaryBytes(*bytes)
+    )
+}
+
+fn human_list(listed: &Listed) -> String {
+    if listed.snapshots.is_empty() {
+        return "no snapshots".into();
+    }
+    let rows: Vec<_> = listed
+        .snapshots
+        .iter()
+        .map(|snapshot| {
+            let keys = snapshot.keys.map_or_else(|| format!("in {}", snapshot.keystore), |keys| keys.to_string());
+            vec![
+                snapshot.name.to_string(),
+                format!("{:.0}", snapshot.created),
+                keys,
+                snapshot.files.to_string(),
+                indicatif::BinaryBytes(snapshot.bytes).to_string(),
+                snapshot.method.to_string(),
+            ]
+        })
+        .collect();
+    table(&["snapshot", "created", "keys", "files", "size", "by"], &rows)
+}

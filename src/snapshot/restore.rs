@@ -1,0 +1,193 @@
+//! A snapshot put back: prepared beside what is there, checked, then exchanged in one go.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kes_server::client::Client;
+use kes_server::keystore::Environment;
+
+use super::journal::{self, Exchange};
+use super::tree::{Copier, same, sync};
+use super::{Interrupt, Snapshot, SnapshotName, clear, folder};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::guard::{Guarded, Keystore, Record, Verdict};
+use crate::manifest::Manifest;
+use crate::stack::Layout;
+
+/// A restore that only has to be committed.
+#[derive(Debug)]
+pub struct Prepared {
+    layout: Layout,
+    exchanges: Vec<Exchange>,
+    /// Keys to be added to a folder that is not the stack's own: where each lies, and where it goes.
+    added_keys: Vec<(PathBuf, PathBuf)>,
+    /// True if KES has to be stopped as well: keys, certificates or configuration differ from those it runs with.
+    pub changes_kes: bool,
+}
+
+/// Prepares a restore, and makes sure that the keystore holds the keys of the data. The stack runs on meanwhile.
+///
+/// # Errors
+/// [`Error::Usage`] if there is no such snapshot; [`Error::Guard`] if the keys do not fit. Nothing is changed then.
+pub async fn prepare(
+    manifest: &Manifest,
+    layout: &Layout,
+    name: &SnapshotName,
+    kes: Option<&Client>,
+    environment: &Environment,
+    interrupt: &Interrupt,
+) -> Result<Prepared, Error> {
+    let snapshot = Snapshot::find(layout, name)?;
+    let prepared = async {
+        stage(layout, snapshot, interrupt).await?;
+        check_keys(manifest, layout, kes, environment).await?;
+        exchanges(manifest, layout)
+    };
+    let prepared = prepared.await;
+    if prepared.is_err() {
+        clear(&layout.restore())?;
+    }
+    prepared
+}
+
+impl Prepared {
+    /// Stops the servers and exchanges the folders. Once the journal is written this is finished by the next `up`,
+    /// should it be killed. Starts nothing.
+    ///
+    /// # Errors
+    /// Those of the engine and of the file system, and a signal before the journal.
+    pub async fn commit(self, engine: &dyn Engine, servers: Servers<'_>, interrupt: &Interrupt) -> Result<(), Error> {
+        interrupt.check()?;
+        let timeout = Duration::from_secs(10);
+        let kes = async {
+            for kes in servers.kes.iter().filter(|_| self.changes_kes) {
+                engine.stop_container(kes, timeout).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let minio = async {
+            match servers.minio {
+                Some(minio) => engine.stop_container(minio, timeout).await,
+                None => Ok(()),
+            }
+        };
+        let (minio, kes) = futures_util::future::join(minio, kes).await;
+        minio?;
+        kes?;
+        // from here on no signal counts: what is stopped shall not stay so
+        let mut copier = Copier::within(&self.layout.restore(), &Interrupt::default());
+        for (from, to) in &self.added_keys {
+            copier.file(from, to)?;
+        }
+        journal::write(&self.layout, &self.exchanges)?;
+        journal::finish(&self.layout)
+    }
+}
+
+/// The containers that run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Servers<'a> {
+    /// Those of KES.
+    pub kes: &'a [String],
+    /// Of MinIO.
+    pub minio: Option<&'a str>,
+}
+
+/// Takes everything of the snapshot beside what is there.
+async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Result<(), Error> {
+    let (from, to) = (folder(layout, &snapshot.name), layout.restore());
+    let interrupt = interrupt.clone();
+    let shown = to.clone();
+    let work = move || {
+        clear(&to)?;
+        super::make_private(&to)?;
+        let mut copier = Copier::within(&to, &interrupt);
+        copier.not_after = Some(snapshot.created.into());
+        copier.drive(&from.join("minio"), &to.join("minio"))?;
+        for part in ["keys", "certs", "config"].into_iter().filter(|part| from.join(part).is_dir()) {
+            copier.files(&from.join(part), &to.join(part))?;
+        }
+        copier.file(&from.join("guard.json"), &to.join("guard.json"))?;
+        if !to.join("guard.json").exists() {
+            Record::default().save(&to.join("guard.json"))?;
+        }
+        sync(&to)
+    };
+    let ended = |error| Err(Error::file("write", &shown)(std::io::Error::other(error)));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
+}
+
+/// Keys that are inside must open what is inside; keys that are elsewhere are asked for there.
+async fn check_keys(
+    manifest: &Manifest,
+    layout: &Layout,
+    kes: Option<&Client>,
+    environment: &Environment,
+) -> Result<(), Error> {
+    let staged = layout.restore();
+    let guarded = Guarded::at(manifest, staged.join("minio"), staged.join("guard.json"), staged.join("keys"));
+    if let (false, Some(kes)) = (manifest.keystore_is_fs(), kes)
+        && guarded.check(kes).await? == Verdict::Good
+    {
+        return Ok(());
+    }
+    let verdict = match Keystore::open(manifest, staged.join("keys"), environment).await {
+        Some(keystore) => guarded.check(&keystore).await?,
+        None => Verdict::Unknown,
+    };
+    match verdict {
+        Verdict::Good => Ok(()),
+        Verdict::Unknown => Err(Error::Environment {
+            what: "the keystore cannot be asked whether it holds the keys of the snapshot".into(),
+            hint: "`kestack doctor` says what is wrong with it; nothing was changed".into(),
+        }),
+    }
+}
+
+/// What has to be exchanged: the drive and the record of its keys; the rest if it differs.
+fn exchanges(manifest: &Manifest, layout: &Layout) -> Result<Prepared, Error> {
+    let staged = layout.restore();
+    let exchange = |name: &str, place: PathBuf| Exchange { new: staged.join(name), place };
+    let mut exchanges = vec![exchange("minio", layout.drive()), exchange("guard.json", layout.guard())];
+    let mut changed = vec![("certs", layout.certs()), ("config", layout.config())];
+    let mut added_keys = Vec::new();
+    match manifest.fs_path() {
+        Some(folder) => added_keys = absent_keys(&staged.join("keys"), &folder)?,
+        None if manifest.keystore_is_fs() => changed.push(("keys", layout.keys())),
+        None => {}
+    }
+    let always = exchanges.len();
+    for (name, place) in changed {
+        if !same(&staged.join(name), &place)? {
+            exchanges.push(exchange(name, place));
+        }
+    }
+    let changes_kes = exchanges.len() > always;
+    Ok(Prepared { layout: layout.clone(), exchanges, added_keys, changes_kes })
+}
+
+/// A folder that the user named may hold keys of others: none of it is removed or changed.
+fn absent_keys(staged: &Path, folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+    let mut absent = Vec::new();
+    let entries = match std::fs::read_dir(staged) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(absent),
+        entries => entries.map_err(Error::file("read", staged))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::file("read", staged))?;
+        let (from, to) = (entry.path(), folder.join(entry.file_name()));
+        match std::fs::read(&to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => absent.push((from, to)),
+            Err(error) => return Err(Error::file("read", &to)(error)),
+            Ok(there) if there == std::fs::read(&from).map_err(Error::file("read", &from))? => {}
+            Ok(_) => {
+                return Err(Error::Environment {
+                    what: format!("'{}' is another key than that of the snapshot", to.display()),
+                    hint: "restore into another keystore folder, or move that key away; nothing was changed".into(),
+                });
+            }
+        }
+    }
+    Ok(absent)
+}

@@ -1,0 +1,129 @@
+//! A snapshot taken: MinIO stands still for as long as its drive is copied.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::tree::{Copier, sync};
+use super::{DESCRIPTION, Interrupt, Snapshot, SnapshotName, VERSION, clear, folder, journal, unfinished};
+use crate::apply::{self, Progress, Stage};
+use crate::error::Error;
+use crate::guard::GuardRecord;
+use crate::resource::{Context, FileResource, Owner, Resource as _};
+use crate::stack::Stack;
+
+/// How long MinIO may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Takes a snapshot of a stack, running or not, and says how long MinIO stood still.
+///
+/// # Errors
+/// [`Error::Usage`] if there is one of that name; else whatever keeps it from being whole, and then there is none.
+pub async fn save(
+    stack: &Stack,
+    context: &Context,
+    name: &SnapshotName,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<(Snapshot, Duration), Error> {
+    if folder(&stack.layout, name).exists() {
+        return Err(Error::Usage {
+            what: format!("there is a snapshot '{name}' already"),
+            hint: format!("choose another name, or remove it first: `kestack snapshot remove {name}`"),
+        });
+    }
+    let pod = context.engine.pod(stack.manifest.name.as_str()).await?;
+    if stack.kes_runs(pod.as_ref()) {
+        GuardRecord::new(stack).create(context).await?;
+    }
+    let start = Instant::now();
+    let ran = stack.minio_runs(pod.as_ref());
+    if ran {
+        context.engine.stop_container(&stack.minio_container(), STOP).await?;
+    }
+    let written = write_aside(stack, name, interrupt).await;
+    if ran {
+        apply::up(&[Stage(vec![stack.minio_service()])], context, progress).await?;
+    }
+    Ok((written?, if ran { start.elapsed() } else { Duration::ZERO }))
+}
+
+/// Off the runtime's threads, which watch for signals meanwhile.
+async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) -> Result<Snapshot, Error> {
+    let plan = Plan {
+        snapshot: Snapshot {
+            version: VERSION,
+            name: name.clone(),
+            stack: stack.manifest.name.to_string(),
+            created: Timestamp::now(),
+            keystore: stack.manifest.keystore_name(),
+            keys: None,
+            files: 0,
+            bytes: 0,
+            method: super::Method::Copies,
+        },
+        layout: stack.layout.clone(),
+        keys: stack.manifest.keystore_is_fs().then(|| stack.keys_folder()),
+        interrupt: interrupt.clone(),
+    };
+    let ended = |error| Err(Error::file("write", stack.layout.snapshots())(std::io::Error::other(error)));
+    tokio::task::spawn_blocking(move || plan.write()).await.unwrap_or_else(ended)
+}
+
+struct Plan {
+    snapshot: Snapshot,
+    layout: crate::stack::Layout,
+    /// The folder of the fs keystore; keys that are elsewhere stay there.
+    keys: Option<std::path::PathBuf>,
+    interrupt: Interrupt,
+}
+
+impl Plan {
+    fn write(mut self) -> Result<Snapshot, Error> {
+        let aside = unfinished(&self.layout, &self.snapshot.name);
+        let whole = self.fill(&aside).and_then(|()| self.commit(&aside));
+        if whole.is_err() {
+            clear(&aside)?;
+            // the folder goes if this would have been the first
+            let _ = std::fs::remove_dir(self.layout.snapshots());
+        }
+        whole.map(|()| self.snapshot)
+    }
+
+    fn fill(&mut self, aside: &Path) -> Result<(), Error> {
+        clear(aside)?;
+        super::make_private(&self.layout.snapshots())?;
+        super::make_private(aside)?;
+        let layout = &self.layout;
+        let mut copier = Copier::within(aside, &self.interrupt);
+        copier.drive(&layout.drive(), &aside.join("minio"))?;
+        // after the drive: a key that was made meanwhile is one too many, never one too few
+        if let Some(keys) = &self.keys {
+            let before = copier.files;
+            copier.files(keys, &aside.join("keys"))?;
+            self.snapshot.keys = Some(copier.files - before);
+        }
+        copier.files(&layout.certs(), &aside.join("certs"))?;
+        copier.files(&layout.config(), &aside.join("config"))?;
+        copier.file(&layout.guard(), &aside.join("guard.json"))?;
+        (self.snapshot.files, self.snapshot.bytes) = (copier.files, copier.bytes);
+        self.snapshot.method = copier.method;
+        describe(aside, &self.snapshot)
+    }
+
+    fn commit(&self, aside: &Path) -> Result<(), Error> {
+        sync(aside)?;
+        self.interrupt.check()?;
+        let place = folder(&self.layout, &self.snapshot.name);
+        std::fs::rename(aside, &place).map_err(Error::file("move in", &place))?;
+        journal::sync_folder(&place)
+    }
+}
+
+/// Writes the description of a snapshot into its folder.
+pub(super) fn describe(folder: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+    let content = zeroize::Zeroizing::new(serde_json::to_vec_pretty(snapshot).unwrap_or_default());
+    let path = folder.join(DESCRIPTION);
+    FileResource { path, content, mode: 0o600, owner: Owner::Caller, readers: vec![], staging: None }.make()
+}

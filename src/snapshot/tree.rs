@@ -1,0 +1,308 @@
+//! A folder with all below it, taken somewhere else on the same file system: cloned, linked or copied.
+
+use std::fs::{DirBuilder, File, FileTimes, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Interrupt, Method};
+use crate::error::Error;
+
+/// What is below MinIO's own folder and of no use to the next start: files that are being written.
+const TEMPORARY: &str = ".minio.sys/tmp";
+
+/// Takes trees to where a snapshot or a restore needs them, and counts.
+#[derive(Debug)]
+pub(super) struct Copier {
+    pub(super) method: Method,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    /// A shared file that was changed after this moment is not what it was.
+    pub(super) not_after: Option<SystemTime>,
+    interrupt: Interrupt,
+}
+
+impl Copier {
+    /// One that shares as much as the file system of the folder `to` can: clones, else links.
+    pub(super) fn within(to: &Path, interrupt: &Interrupt) -> Self {
+        let method = if can_clone(to) { Method::Clones } else { Method::LinksAndCopies };
+        Self { method, files: 0, bytes: 0, not_after: None, interrupt: interrupt.clone() }
+    }
+
+    /// Takes a drive; what MinIO was only writing stays behind.
+    pub(super) fn drive(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+        let temporary = from.join(TEMPORARY);
+        self.folder(from, to, &Drive { temporary: &temporary })
+    }
+
+    /// Copies a folder of small files, each for itself.
+    pub(super) fn files(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+        self.folder(from, to, &Apart)
+    }
+
+    /// Copies a file if it is there.
+    pub(super) fn file(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+        match std::fs::symlink_metadata(from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            found => self.entry(from, to, &found.map_err(Error::file("look at", from))?, &Apart),
+        }
+    }
+
+    fn folder(&mut self, from: &Path, to: &Path, kind: &dyn Kind) -> Result<(), Error> {
+        let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
+        make_folder(to, &meta).map_err(Error::file("create", to))?;
+        if kind.stays_behind(from) {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
+            let entry = entry.map_err(Error::file("read", from))?;
+            let (path, target) = (entry.path(), to.join(entry.file_name()));
+            let meta = entry.metadata().map_err(Error::file("look at", &path))?;
+            if meta.is_dir() {
+                self.folder(&path, &target, kind)?;
+            } else {
+                self.entry(&path, &target, &meta, kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, from: &Path, to: &Path, meta: &Metadata, kind: &dyn Kind) -> Result<(), Error> {
+        self.interrupt.check()?;
+        if !meta.is_file() {
+            return Err(Error::Environment {
+                what: format!("'{}' is neither a file nor a folder", from.display()),
+                hint: "take it away: kestack and MinIO make no such thing".into(),
+            });
+        }
+        let done = match self.method {
+            Method::Clones => clone_file(from, to, meta),
+            Method::LinksAndCopies if kind.is_shared(from) => {
+                self.check_unchanged(from, meta)?;
+                std::fs::hard_link(from, to)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        };
+        done.or_else(|_| copy(from, to, meta)).map_err(Error::file("copy", from))?;
+        self.files += 1;
+        self.bytes += meta.len();
+        Ok(())
+    }
+
+    /// What is shared with a running MinIO could have been changed by it, though no MinIO was seen to.
+    fn check_unchanged(&self, from: &Path, meta: &Metadata) -> Result<(), Error> {
+        let changed = meta.modified().map_err(Error::file("look at", from))?;
+        if self.not_after.is_some_and(|moment| changed > moment) {
+            return Err(Error::Environment {
+                what: format!("'{}' was changed after the snapshot was taken", from.display()),
+                hint: "this snapshot cannot be restored; nothing was changed".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is special about the files of a tree.
+trait Kind {
+    fn stays_behind(&self, folder: &Path) -> bool;
+    fn is_shared(&self, file: &Path) -> bool;
+}
+
+struct Drive<'a> {
+    temporary: &'a Path,
+}
+
+impl Kind for Drive<'_> {
+    fn stays_behind(&self, folder: &Path) -> bool {
+        folder == self.temporary
+    }
+
+    /// `part.1` and so on, the content of objects: MinIO makes them elsewhere, renames them and never writes to them
+    /// again. Its `xl.meta` it does write to.
+    fn is_shared(&self, file: &Path) -> bool {
+        let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("part."));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+struct Apart;
+
+impl Kind for Apart {
+    fn stays_behind(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn is_shared(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+/// True if both folders hold the same files with the same bytes; what is not there holds none.
+pub(super) fn same(one: &Path, other: &Path) -> Result<bool, Error> {
+    let (one, other) = (content(one)?, content(other)?);
+    Ok(one == other)
+}
+
+fn content(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(below) = open.pop() {
+        let path = folder.join(&below);
+        let entries = match std::fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(Error::file("read", &path))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(Error::file("read", &path))?;
+            let below = below.join(entry.file_name());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(below);
+            } else {
+                let bytes = std::fs::read(entry.path()).map_err(Error::file("read", entry.path()))?;
+                found.push((below, bytes));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Writes everything of the file system that the folder is on to disk: thousands of files at once.
+pub(super) fn sync(folder: &Path) -> Result<(), Error> {
+    let failed = |error| Error::file("sync", folder)(error);
+    let open = File::open(folder).map_err(failed)?;
+    #[cfg(target_os = "linux")]
+    let done = rustix::fs::syncfs(&open).map_err(io::Error::from);
+    #[cfg(not(target_os = "linux"))]
+    let done = {
+        rustix::fs::sync();
+        open.sync_all()
+    };
+    done.map_err(failed)
+}
+
+fn make_folder(to: &Path, like: &Metadata) -> io::Result<()> {
+    match DirBuilder::new().mode(like.mode() & 0o777).create(to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(like.mode() & 0o777))?;
+    give(to, like)
+}
+
+fn copy(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+    std::fs::copy(from, to)?;
+    finish(&File::options().write(true).open(to)?, to, meta)
+}
+
+#[cfg(target_os = "linux")]
+fn clone_file(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let source = File::open(from)?;
+    let target = File::options().write(true).create(true).truncate(true).mode(meta.mode() & 0o777).open(to)?;
+    rustix::fs::ioctl_ficlone(&target, &source)?;
+    finish(&target, to, meta)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clone_file(_: &Path, _: &Path, _: &Metadata) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn finish(file: &File, path: &Path, meta: &Metadata) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
+    give(path, meta)
+}
+
+/// Gives a path the owner of what it was made from; who is not root owns both anyway.
+fn give(path: &Path, like: &Metadata) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))
+}
+
+/// Asks the file system by trying.
+fn can_clone(folder: &Path) -> bool {
+    let attempt = || -> io::Result<()> {
+        let probe = tempfile::Builder::new().prefix(".kestack-").tempdir_in(folder)?;
+        let (from, to) = (probe.path().join("a"), probe.path().join("b"));
+        std::fs::write(&from, [7; 4096])?;
+        clone_file(&from, &to, &std::fs::metadata(&from)?)
+    };
+    attempt().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use std::time::Duration;
+
+    use super::*;
+
+    fn drive() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, content) in [
+            ("minio/docs/a/xl.meta", "meta"),
+            ("minio/docs/a/uuid/part.1", "content"),
+            ("minio/docs/part.x/xl.meta", "meta"),
+            ("minio/.minio.sys/tmp/half", "written"),
+        ] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        folder
+    }
+
+    fn inode(path: &Path) -> u64 {
+        std::fs::metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn content_is_shared_and_metadata_is_not() {
+        let folder = drive();
+        let (from, to) = (folder.path().join("minio"), folder.path().join("copy"));
+        let mut copier = Copier::within(folder.path(), &Interrupt::default());
+        copier.method = Method::LinksAndCopies;
+        copier.drive(&from, &to).unwrap();
+        assert_eq!((copier.files, copier.bytes), (3, 15));
+        let part = "docs/a/uuid/part.1";
+        assert_eq!(inode(&from.join(part)), inode(&to.join(part)));
+        let meta = "docs/a/xl.meta";
+        assert_ne!(inode(&from.join(meta)), inode(&to.join(meta)));
+        let time = |path: PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
+        assert_eq!(time(from.join(meta)), time(to.join(meta)));
+        assert!(to.join(TEMPORARY).is_dir() && !to.join(TEMPORARY).join("half").exists());
+    }
+
+    #[test]
+    fn content_that_was_changed_afterwards_is_refused() {
+        let folder = drive();
+        let mut copier = Copier::within(folder.path(), &Interrupt::default());
+        copier.method = Method::LinksAndCopies;
+        copier.not_after = Some(SystemTime::now() - Duration::from_secs(60));
+        let error = copier.drive(&folder.path().join("minio"), &folder.path().join("copy")).unwrap_err();
+        assert!(error.to_string().contains("part.1' was changed after"), "{error}");
+    }
+
+    #[test]
+    fn folders_are_compared_by_their_bytes() {
+        let (one, other) = (drive(), drive());
+        assert!(same(one.path(), other.path()).unwrap());
+        std::fs::write(other.path().join("minio/docs/a/xl.meta"), "atem").unwrap();
+        assert!(!same(one.path(), other.path()).unwrap());
+        assert!(same(&one.path().join("no"), &other.path().join("no")).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("from");
+        std::fs::create_dir(&from).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
+        let mut copier = Copier::within(folder.path(), &Interrupt::default());
+        assert_eq!(copier.files(&from, &folder.path().join("to")).unwrap_err().exit_code(), 6);
+    }
+}

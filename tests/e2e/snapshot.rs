@@ -1,0 +1,146 @@
+//! Keystore, drive and configuration are saved and put back together, or not at all.
+
+use std::time::{Duration, Instant};
+
+use crate::faults::{seeded, times};
+use crate::sandbox::{Sandbox, enabled};
+
+/// More than MinIO keeps inline: its content lies in a file of its own.
+const BIG: usize = 300_000;
+
+fn write(stack: &Sandbox, state: u8) {
+    stack.put("/encrypted/small", &[state; 100]);
+    stack.put("/encrypted/deep/big", &vec![state; BIG]);
+}
+
+/// The state that both objects are in.
+fn state(stack: &Sandbox) -> u8 {
+    let (small, big) = (stack.read("/encrypted/small"), stack.read("/encrypted/deep/big"));
+    assert_eq!((small.len(), big.len()), (100, BIG));
+    assert!(small.iter().chain(&big).all(|byte| *byte == small[0]), "a mix of states");
+    small[0]
+}
+
+#[test]
+fn a_snapshot_brings_data_and_keys_back_again_and_again() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    write(&stack, 1);
+    let saved = stack.json(&["snapshot", "save", "one"]);
+    assert_eq!(saved["keys"], 1, "{saved}");
+    assert_eq!(state(&stack), 1, "the stack goes on");
+    for later in [2, 3] {
+        write(&stack, later);
+        stack.ok(&["key", "create", "later"]);
+        let restored = stack.json(&["snapshot", "restore", "one"]);
+        assert_eq!(restored["started"], true, "{restored}");
+        assert_eq!(state(&stack), 1);
+        assert_eq!(stack.json(&["status"])["keys"], serde_json::json!(["minio-backend-key"]));
+    }
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    stack.ok(&["verify"]);
+    assert_eq!(stack.json(&["snapshot", "list"])["snapshots"][0]["name"], "one");
+    let error = stack.fails(&["snapshot", "save", "one"], 2);
+    assert!(error.contains("there is a snapshot 'one' already"), "{error}");
+    stack.ok(&["snapshot", "remove", "one"]);
+    stack.fails(&["snapshot", "restore", "one"], 2);
+    stack.ok(&["down", "--data"]);
+    assert!(!stack.root().exists());
+}
+
+#[test]
+fn a_snapshot_outlives_its_stack() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    write(&stack, 1);
+    let user = stack.variable("AWS_ACCESS_KEY_ID");
+    stack.ok(&["down"]);
+    stack.ok(&["snapshot", "save", "kept"]);
+    let down = stack.ok(&["down", "--data"]);
+    assert!(down.contains("kestack snapshot remove kept"), "{down}");
+    let restored = stack.json(&["snapshot", "restore", "kept"]);
+    assert_eq!(restored["started"], false, "{restored}");
+    stack.ok(&["up"]);
+    assert_eq!(state(&stack), 1);
+    assert_eq!(stack.variable("AWS_ACCESS_KEY_ID"), user, "the configuration is back as well");
+
+    // a snapshot without its key is not put back, and what runs is left alone
+    write(&stack, 2);
+    let key = stack.root().join("snapshots/kept/keys/minio-backend-key");
+    std::fs::rename(&key, stack.folder().join("key")).unwrap();
+    let error = stack.fails(&["snapshot", "restore", "kept"], 7);
+    assert!(error.contains("key 'minio-backend-key' is gone"), "{error}");
+    assert_eq!(state(&stack), 2);
+    stack.ok(&["snapshot", "remove", "kept"]);
+}
+
+#[test]
+fn a_killed_restore_is_finished_or_undone() {
+    if !enabled() {
+        return;
+    }
+    let kills = times("KESTACK_E2E_RESTORE_KILLS", 3);
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    write(&stack, 1);
+    stack.ok(&["snapshot", "save", "one"]);
+    write(&stack, 2);
+    stack.ok(&["key", "create", "other"]);
+    stack.ok(&["snapshot", "save", "two"]);
+    let start = Instant::now();
+    stack.ok(&["snapshot", "restore", "one"]);
+    let span = start.elapsed();
+    let mut dice = seeded();
+    let mut finished = 0;
+    for kill in 0..kills {
+        let (before, wanted, name) = if state(&stack) == 1 { (1, 2, "two") } else { (2, 1, "one") };
+        let moment = dice.moment(span);
+        let mut child = stack.start(&["snapshot", "restore", name]);
+        std::thread::sleep(moment);
+        let _ = child.kill();
+        child.wait().unwrap();
+        eprintln!("kill {kill} after {moment:?}");
+        stack.ok(&["up"]);
+        let now = state(&stack);
+        assert!([before, wanted].contains(&now), "{now}");
+        let keys = stack.json(&["status"])["keys"].as_array().unwrap().len();
+        assert_eq!(keys, usize::from(now), "the keys of that state");
+        for left in ["restore", "restore.json"] {
+            assert!(!stack.root().join(left).exists(), "{left}");
+        }
+        finished += u32::from(now == wanted);
+        stack.ok(&["snapshot", "restore", name]);
+        assert_eq!(state(&stack), wanted);
+    }
+    eprintln!("{finished} of {kills} killed restores were finished by the next up, the others undone");
+    stack.ok(&["verify"]);
+}
+
+#[test]
+fn a_save_that_is_told_to_end_starts_minio_again() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    write(&stack, 1);
+    for milliseconds in [60, 150, 300] {
+        let mut child = stack.start(&["snapshot", "save", "cut"]);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let _ = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        child.wait().unwrap();
+        stack.ok(&["up"]);
+        assert_eq!(state(&stack), 1);
+        let names = stack.json(&["snapshot", "list"])["snapshots"].as_array().unwrap().len();
+        if names == 1 {
+            stack.ok(&["snapshot", "remove", "cut"]);
+        }
+        assert!(!stack.root().join("snapshots").exists(), "all or nothing");
+    }
+}
