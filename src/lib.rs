@@ -8,10 +8,12 @@
 
 pub mod apply;
 pub mod bundle;
+pub mod chaos;
 pub mod cli;
 pub mod client;
 pub mod digest;
 pub mod doctor;
+pub mod drill;
 pub mod drive;
 pub mod engine;
 pub mod error;

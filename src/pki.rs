@@ -129,6 +129,12 @@ impl Authority {
         }
     }
 
+    /// A certificate for the key of a leaf that expired a day ago, for tests of what its readers do then.
+    pub(crate) fn expired(&self, leaf: &Leaf, spec: &LeafSpec) -> Result<Leaf, PkiError> {
+        let issued = Timestamp::now() - Span::new().hours(LEAF_HOURS + 24);
+        self.sign(&KeyPair::from_pem(&leaf.key_pem)?, spec, issued)
+    }
+
     fn self_signed(key: &KeyPair, name: &str, now: Timestamp) -> Result<Self, PkiError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::engine::Engine;
+use jiff::Timestamp;
+
+use crate::chaos;
+use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
+use crate::lock::StackLock;
 use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::{Layout, check_ours};
 
@@ -28,6 +32,39 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
         engine.remove_pod(name).await?;
     }
     Ok(pod.is_some())
+}
+
+/// A stack whose lease is over.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Expired {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// The stacks on an engine whose lease is over at `now`, by the labels of their pods.
+pub async fn expired(engine: &dyn Engine, now: Timestamp) -> Result<Vec<Expired>, Error> {
+    let over = |pod: PodState| {
+        let end: Timestamp = pod.labels.get(LABEL_EXPIRES)?.parse().ok()?;
+        let folder = PathBuf::from(pod.labels.get(LABEL_FOLDER)?);
+        (end <= now).then_some(Expired { name: pod.name, folder })
+    };
+    Ok(engine.pods().await?.into_iter().filter_map(over).collect())
+}
+
+/// Removes a stack whose lease is over, with all its data; nothing if somebody else did, or made it anew, meanwhile.
+pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp) -> Result<bool, Error> {
+    let _lock =
+        StackLock::acquire(&stack.folder, || tracing::warn!("another kestack works on '{}'", stack.name)).await?;
+    if !expired(engine, now).await?.contains(stack) {
+        return Ok(false);
+    }
+    pod(engine, &stack.name).await?;
+    let layout = Layout::at(&stack.folder);
+    chaos::undo_files(&layout)?;
+    files(&layout, &mut Removed::default())?;
+    Ok(true)
 }
 
 /// Removes the stack's folders: keys, certificates, configuration and data. Only what kestack makes: anything else

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
-use kes_server::auth::Identity;
 use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,10 +119,9 @@ async fn revoked(
     canary: &Canary,
     verdict: &mut Verdict,
 ) -> Result<(), Error> {
-    let minio = stack.material.minio_identity()?;
     let mut between = None;
     let refused = async {
-        permit(stack, context, &minio, false).await?;
+        permit(stack, context, false).await?;
         between = Some(context.s3.get_object(bucket, &canary.name).await);
         Ok::<_, Error>(())
     };
@@ -133,7 +131,7 @@ async fn revoked(
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         _ = terminate.recv() => Err(Error::Interrupted),
     };
-    permit(stack, context, &minio, true).await?;
+    permit(stack, context, true).await?;
     refused?;
     let (proven, seen) = match between {
         Some(Err(error)) => (true, error.to_string()),
@@ -151,7 +149,8 @@ async fn revoked(
 }
 
 /// Puts a configuration of KES into force that lists MinIO's identity, or does not, and waits until every replica says so.
-async fn permit(stack: &Stack, context: &Context, minio: &Identity, allowed: bool) -> Result<(), Error> {
+pub(crate) async fn permit(stack: &Stack, context: &Context, allowed: bool) -> Result<(), Error> {
+    let minio = stack.material.minio_identity()?;
     let text = kes_config(stack, context.engine.info(), allowed)?;
     let path = stack.layout.kes_config();
     // In place: the container has this very file mounted, a renamed one would not reach it.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::Globals;
 use super::output::Output;
 use super::session::Wish;
+use crate::chaos;
 use crate::error::Error;
 use crate::stack::Home;
 use crate::teardown::{self, Removed};
@@ -28,6 +29,7 @@ impl Down {
         let mut removed = Removed { pod: teardown::pod(connection.engine.as_ref(), name).await?, ..Removed::default() };
         Home::forget(&wish.layout())?;
         if self.data {
+            chaos::undo_files(&wish.layout())?;
             teardown::files(&wish.layout(), &mut removed)?;
         }
         output.result(&removed, |removed| human(name, removed));

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session;
+use super::session::{self, Wish};
 use crate::error::Error;
 use crate::sandbox::{Dropped, Sandboxes, Stale};
+use crate::teardown::{self, Expired};
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {}
@@ -16,11 +17,12 @@ pub(super) struct Gc {}
 #[derive(Serialize)]
 struct Report {
     sandboxes: Vec<Dropped>,
+    stacks: Vec<Expired>,
 }
 
 impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let report = Report { sandboxes: sandboxes(globals).await? };
+        let report = Report { sandboxes: sandboxes(globals).await?, stacks: stacks(globals).await? };
         output.result(&report, human);
         Ok(())
     }
@@ -38,6 +40,19 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
     }
 }
 
+/// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
+async fn stacks(globals: &Globals) -> Result<Vec<Expired>, Error> {
+    let connection = Wish::load(globals)?.connect().await?;
+    let (engine, now) = (connection.engine.as_ref(), Timestamp::now());
+    let mut removed = Vec::new();
+    for stack in teardown::expired(engine, now).await? {
+        if teardown::remove_expired(engine, &stack, now).await? {
+            removed.push(stack);
+        }
+    }
+    Ok(removed)
+}
+
 fn human(report: &Report) -> String {
     let lines: Vec<_> = report
         .sandboxes
@@ -46,6 +61,9 @@ fn human(report: &Report) -> String {
             Stale::Expired => format!("dropped sandbox '{}': its lease is over", dropped.name),
             Stale::Unfinished => format!("dropped sandbox '{}': it was never finished", dropped.name),
         })
+        .chain(report.stacks.iter().map(|stack| {
+            format!("removed stack '{}' with its data in {}: its lease is over", stack.name, stack.folder.display())
+        }))
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }
 }

@@ -9,6 +9,7 @@ use crate::manifest::{EngineKind, KeystoreKind};
 
 mod bucket;
 mod bundle;
+mod chaos;
 mod completion;
 mod config;
 mod doctor;
@@ -131,7 +132,10 @@ enum Verb {
     /// A bucket, a key and a user for one test or branch, inside the running stack
     #[command(subcommand)]
     Sandbox(sandbox::Sandboxed),
-    /// Drop sandboxes whose lease is over
+    /// Break something for a while, and mend it
+    #[command(subcommand)]
+    Chaos(chaos::Chaos),
+    /// Drop sandboxes and stacks whose lease is over
     Gc(gc::Gc),
     /// KES, MinIO and kestack.yaml in one file, for a machine without network
     #[command(subcommand)]
@@ -160,7 +164,7 @@ impl Cli {
     /// True if the verb must put something right before it ends early, and does so itself.
     pub fn handles_signals(&self) -> bool {
         match &self.verb {
-            Verb::Verify(_) => true,
+            Verb::Verify(_) | Verb::Chaos(_) => true,
             Verb::Snapshot(verb) => verb.handles_signals(),
             _ => false,
         }
@@ -188,6 +192,7 @@ impl Cli {
             Verb::Key(verb) => verb.run(globals, &output).await,
             Verb::Bucket(verb) => verb.run(globals, &output).await,
             Verb::Sandbox(verb) => verb.run(globals, &output).await,
+            Verb::Chaos(verb) => verb.run(globals, &output).await,
             Verb::Gc(verb) => verb.run(globals, &output).await,
             Verb::Bundle(verb) => verb.run(globals, &output).await,
             Verb::Snapshot(verb) => verb.run(globals, &output).await,

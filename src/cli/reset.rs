@@ -33,7 +33,7 @@ impl Reset {
         let start = Instant::now();
         if self.hard {
             hard(globals).await?;
-            return Up {}.run(globals, output).await;
+            return Up::default().run(globals, output).await;
         }
         let wish = Wish::load(globals)?;
         let _lock = wish.lock().await?;

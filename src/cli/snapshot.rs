@@ -127,7 +127,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
     let started = minio.is_some();
     // also after a failure: either everything was exchanged or nothing
     if started && !snapshot::is_pending(&layout) {
-        bring_up(wish, connection.engine.clone(), output).await?;
+        bring_up(wish, connection.engine.clone(), None, output).await?;
     }
     committed?;
     reset::clear(&layout.trash())?;

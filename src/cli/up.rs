@@ -1,25 +1,34 @@
 //! `kestack up`
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Wish, environment, keystore_environment};
+use super::session::{self, Wish, environment, keystore_environment};
 use crate::apply::{self, Step};
+use crate::chaos;
 use crate::doctor;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::guard;
 use crate::plan::Decision;
+use crate::sandbox::end_of;
 use crate::stack::certificates::Renewal;
 use crate::stack::{Images, Stack, check_ours};
 use crate::supply;
 
-#[derive(Debug, Args)]
-pub(super) struct Up {}
+#[derive(Debug, Default, Args)]
+pub(super) struct Up {
+    /// How long the stack is needed, such as 30m or 2h: `kestack gc` removes it with its data afterwards. A stack that
+    /// is up keeps what it was made with
+    #[arg(long, value_parser = session::duration)]
+    lease: Option<Duration>,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -42,20 +51,27 @@ impl Up {
         let connection = wish.connect().await?;
         let _lock = wish.lock().await?;
         wish.recover(connection.engine.as_ref()).await?;
-        let (stack, steps) = bring_up(wish, connection.engine.clone(), output).await?;
+        let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
+        let (stack, steps) = bring_up(wish, connection.engine.clone(), expires, output).await?;
         output.result(&report(&stack, connection.engine.as_ref(), steps), human);
         Ok(())
     }
 }
 
-/// Brings the stack up that the manifest wants. Its lock is held.
+/// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
 pub(super) async fn bring_up(
     wish: Wish,
     engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
     output: &Output,
 ) -> Result<(Stack, Vec<Step>), Error> {
-    let (stack, images) = resolve(wish, engine.as_ref()).await?;
+    let broken = chaos::undo_files(&wish.layout())?;
+    let (mut stack, images) = resolve(wish, engine.as_ref()).await?;
+    stack.expires = expires;
     let context = stack.context(engine.clone())?;
+    if let Some(record) = &broken {
+        chaos::undo_process(record, engine.as_ref(), &chaos::kes_of(&stack)).await?;
+    }
     let pod = engine.pod(stack.manifest.name.as_str()).await?;
     let keystores = keystore_environment(&stack.manifest);
     // before the keystore is: that makes the stack's key, whoever lost it
@@ -81,6 +97,9 @@ pub(super) async fn bring_up(
         walk = apply::up(&stages, &context, output.progress().as_ref()).await;
     }
     let steps = walk?;
+    if broken.is_some() {
+        chaos::Record::remove(&stack.layout)?;
+    }
     remove_former_images(engine.as_ref(), &images, &steps).await;
     Ok((stack, steps))
 }

@@ -6,16 +6,25 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Globals;
+use super::chaos::interruptible;
 use super::output::Output;
 use super::session::{Session, Wish};
+use crate::chaos;
+use crate::drill::{self, Trial};
 use crate::error::Error;
-use crate::verify::{self, Verdict};
+use crate::verify::{self, Evidence, Verdict};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// Bucket to write the canary to [default: each bucket of the manifest that encrypts]
     #[arg(short, long)]
     bucket: Option<String>,
+    /// Also try all faults of `kestack chaos` under reads and writes, and say what held; takes half a minute
+    #[arg(long)]
+    drill: bool,
+    /// Seed of what happens when in the drill, for the same again [default: a random one]
+    #[arg(long, requires = "drill")]
+    seed: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -23,6 +32,14 @@ struct Report {
     name: String,
     proven: bool,
     verdicts: Vec<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<Drill>,
+}
+
+#[derive(Serialize)]
+struct Drill {
+    seed: u64,
+    trials: Vec<Trial>,
 }
 
 impl Verify {
@@ -30,13 +47,28 @@ impl Verify {
         let _lock = Wish::load(globals)?.lock().await?;
         let session = Session::running(globals).await?;
         let mut verdicts = Vec::new();
-        for bucket in self.buckets(&session)? {
-            verdicts.push(verify::verify(&session.stack, &session.context, &bucket).await?);
+        let buckets = self.buckets(&session)?;
+        for bucket in &buckets {
+            verdicts.push(verify::verify(&session.stack, &session.context, bucket).await?);
         }
-        let proven = verdicts.iter().all(Verdict::proven);
-        let report = Report { name: session.stack.manifest.name.to_string(), proven, verdicts };
+        let drill = match buckets.first().filter(|_| self.drill) {
+            Some(bucket) => Some(self.drill(&session, bucket).await?),
+            None => None,
+        };
+        let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
+        let proven = held && verdicts.iter().all(Verdict::proven);
+        let report = Report { name: session.stack.manifest.name.to_string(), proven, verdicts, drill };
         output.result(&report, human);
         if proven { Ok(()) } else { Err(Error::Verification(failures(&report))) }
+    }
+
+    /// What was broken is mended whatever happens in between.
+    async fn drill(&self, session: &Session, bucket: &str) -> Result<Drill, Error> {
+        let (stack, context) = (&session.stack, &session.context);
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        let trials = interruptible(drill::drill(stack, context, bucket, seed)).await;
+        chaos::heal(stack, context).await?;
+        Ok(Drill { seed, trials: trials? })
     }
 
     fn buckets(&self, session: &Session) -> Result<Vec<String>, Error> {
@@ -61,18 +93,36 @@ fn failures(report: &Report) -> String {
         let failed = verdict.evidence.iter().filter(|evidence| !evidence.proven);
         failed.map(|evidence| format!("bucket '{}': not shown: {}", verdict.bucket, evidence.claim))
     });
-    failed.collect::<Vec<_>>().join("; ")
+    let trials = report.drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
+        let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
+        failed.map(|evidence| format!("{}: did not hold: {}", trial.fault, evidence.claim))
+    });
+    failed.chain(trials).collect::<Vec<_>>().join("; ")
 }
 
 fn human(report: &Report) -> String {
     let mut text = String::new();
     for verdict in &report.verdicts {
         let _ = writeln!(text, "bucket '{}'", verdict.bucket);
-        for evidence in &verdict.evidence {
-            let mark = if evidence.proven { "✓" } else { "✗" };
-            let _ = writeln!(text, "  {mark} {}\n      {}", evidence.claim, evidence.seen);
+        list(&mut text, &verdict.evidence);
+    }
+    if let Some(drill) = &report.drill {
+        let _ = writeln!(text, "drill, seed {}", drill.seed);
+        for trial in &drill.trials {
+            let _ = match &trial.not_here {
+                Some(why) => writeln!(text, "{}: not to be had here: {why}", trial.fault),
+                None => writeln!(text, "{}", trial.fault),
+            };
+            list(&mut text, &trial.evidence);
         }
     }
     let end = if report.proven { "proven: this stack encrypts" } else { "NOT proven" };
     text + end
+}
+
+fn list(text: &mut String, evidence: &[Evidence]) {
+    for evidence in evidence {
+        let mark = if evidence.proven { "✓" } else { "✗" };
+        let _ = writeln!(text, "  {mark} {}\n      {}", evidence.claim, evidence.seen);
+    }
 }

@@ -233,6 +233,14 @@ impl Compat {
         answer.map_err(|error| failed(self.call(&["kill", "--signal", signal, name]), error))
     }
 
+    /// Number of a container's main process; `None` if it is absent or does not run.
+    pub(super) async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
+        let answer = within(QUICK, self.docker.inspect_container(name, None)).await;
+        let found = absent_is_none(answer).map_err(|error| failed(self.call(&["inspect", name]), error))?;
+        let pid = found.and_then(|found| found.state?.pid).and_then(|pid| i32::try_from(pid).ok());
+        Ok(pid.filter(|pid| *pid > 0))
+    }
+
     /// Lines of an existing container's log. Podman before 5.3 answers only with the first line: nothing is
     /// awaited here.
     pub(super) fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> mpsc::Receiver<LogLine> {

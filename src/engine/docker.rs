@@ -321,6 +321,10 @@ impl Engine for Docker {
         self.compat.signal_container(name, signal).await
     }
 
+    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
+        self.compat.process_id(name).await
+    }
+
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         let repeat = format!("docker logs {name}");
         let known = self.call(Method::GET, &format!("containers/{name}/json"), None, &repeat, LOOK).await?;

@@ -34,6 +34,10 @@ pub const LABEL_STACK: &str = "io.kestack.stack";
 pub const LABEL_DIGEST: &str = "io.kestack.digest";
 /// Label on containers: `kes` or `minio`.
 pub const LABEL_ROLE: &str = "io.kestack.role";
+/// Label on pods: when the stack may be removed (RFC 3339), if somebody asked for that.
+pub const LABEL_EXPIRES: &str = "io.kestack.expires";
+/// Label on pods that expire: folder of the stack, so that whoever removes it finds its files.
+pub const LABEL_FOLDER: &str = "io.kestack.folder";
 /// Label: version of kestack that made the thing.
 pub const LABEL_VERSION: &str = "io.kestack.version";
 
@@ -309,6 +313,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Sends a signal to the main process of a running container.
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError>;
+
+    /// Number of the main process of a container as this host knows it; `None` if it does not run.
+    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError>;
 
     /// Lines of a container's log: the last `tail` (all if `None`), then, with `follow`, those to come.
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError>;

@@ -236,6 +236,10 @@ impl Engine for Podman {
         self.compat.signal_container(name, signal).await
     }
 
+    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
+        self.compat.process_id(name).await
+    }
+
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         let repeat = format!("podman logs {name}");
         let known = self.libpod(Method::GET, &format!("containers/{name}/exists"), None, &repeat, LOOK).await?;

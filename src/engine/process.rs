@@ -257,6 +257,12 @@ impl Engine for Processes {
         }
     }
 
+    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
+        let Some(member) = self.member(name)? else { return Ok(None) };
+        let server = member.server().map_err(failed("read", member.folder()))?;
+        Ok(server.filter(identity::Identity::alive).map(|server| server.pid))
+    }
+
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         let member = self.known(name, &format!("logs {name}"))?;
         let (sender, lines) = mpsc::channel(64);

@@ -126,6 +126,7 @@ impl Deployment {
             ports: Ports::resolve(&manifest, None)?,
             layout,
             manifest,
+            expires: None,
         };
         Ok(Self {
             stack,

@@ -125,7 +125,7 @@ fn shown(layout: &Layout) -> String {
 
 /// KES is dialled inside the pod as 127.0.0.1, by people and from containers with networks of their own under these
 /// names and those of the manifest. All replicas have the same certificate.
-fn kes_leaf(manifest: &Manifest) -> LeafSpec {
+pub(super) fn kes_leaf(manifest: &Manifest) -> LeafSpec {
     let mut dns = vec!["localhost".to_owned(), "kes-server".to_owned()];
     let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     if manifest.kes.replicas > 1 {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use super::view::{View, shown};
 use super::{Images, Replica, Stack, keystore};
 use crate::digest;
-use crate::engine::{ContainerSpec, LABEL_DIGEST, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec, PodState};
+use crate::engine::{
+    ContainerSpec, LABEL_DIGEST, LABEL_EXPIRES, LABEL_FOLDER, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec,
+    PodState,
+};
 use crate::error::Error;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
@@ -15,6 +18,11 @@ impl Stack {
         let ports = self.ports.mappings();
         let mut labels = self.labels();
         labels.insert(LABEL_DIGEST.into(), digest::of(&(self.manifest.name.as_str(), &ports)));
+        // no part of the digest: a lease is no reason to make a pod anew
+        if let Some(expires) = self.expires {
+            labels.insert(LABEL_EXPIRES.into(), expires.to_string());
+            labels.insert(LABEL_FOLDER.into(), self.layout.root().display().to_string());
+        }
         PodResource { spec: PodSpec { name: self.manifest.name.to_string(), labels, ports } }
     }
 

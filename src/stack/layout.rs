@@ -49,6 +49,8 @@ paths! {
     exported => "config/exported.json";
     /// Says which engine runs the stack, while one does.
     engine => "config/engine";
+    /// Says which fault `kestack chaos` has in force.
+    fault => "config/fault.json";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
     /// Keys of the fs keystore.
@@ -71,6 +73,11 @@ impl Layout {
     /// The tree of stack `name` below `base`.
     pub fn new(base: &Path, name: &str) -> Self {
         Self { root: base.join(name) }
+    }
+
+    /// The tree at `root`.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// The folder that holds everything of the stack.

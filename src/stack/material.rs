@@ -11,7 +11,7 @@ use kes_server::auth::Identity;
 use zeroize::Zeroizing;
 
 use super::Layout;
-use super::certificates::{Certificates, Renewal};
+use super::certificates::{Certificates, Renewal, kes_leaf};
 use crate::digest::SecretKey;
 use crate::error::Error;
 use crate::manifest::Manifest;
@@ -90,6 +90,11 @@ impl Material {
     /// Identity of MinIO at KES.
     pub fn minio_identity(&self) -> Result<Identity, Error> {
         Ok(pki::identity(&self.minio.cert_pem)?)
+    }
+
+    /// A certificate for KES's key that expired yesterday, in PEM.
+    pub(crate) fn expired_kes(&self, manifest: &Manifest) -> Result<String, Error> {
+        Ok(self.authority.expired(&self.kes, &kes_leaf(manifest))?.cert_pem)
     }
 
     /// The key for digests of secrets.

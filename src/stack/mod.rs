@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kes_server::client::{Client, Credentials as ClientCredentials, Timeouts, Trust};
 
 use crate::apply::Stage;
@@ -50,6 +51,8 @@ pub struct Stack {
     pub ports: Ports,
     /// Its certificates and credentials.
     pub material: Material,
+    /// When it may be removed; said of a pod that is made, never of one that is there.
+    pub expires: Option<Timestamp>,
 }
 
 /// Where the two images come from.
@@ -66,7 +69,7 @@ impl Stack {
     pub fn resolve(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
         let material = Material::complete(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest })
+        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest, expires: None })
     }
 
     /// The stack that was brought up before.
@@ -76,7 +79,7 @@ impl Stack {
     pub fn existing(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
         let material = Material::existing(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest })
+        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest, expires: None })
     }
 
     /// The clients through which resources are observed and made.

@@ -100,6 +100,9 @@ impl Engine for Store {
     async fn signal_container(&self, _: &str, _: Signal) -> Result<(), EngineError> {
         unreachable!()
     }
+    async fn process_id(&self, _: &str) -> Result<Option<i32>, EngineError> {
+        unreachable!()
+    }
     async fn logs(&self, _: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         unreachable!()
     }

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod certificates;
+mod chaos;
 mod docker;
 mod engine;
 mod errors;

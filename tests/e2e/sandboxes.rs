@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// Access key and secret key.
@@ -198,4 +199,56 @@ fn many_sandboxes_come_and_go() {
     let left = std::process::Command::new("find").arg(stack.root()).args(["-name", "kestack-sandbox-*"]).output();
     assert_eq!(text(&left.unwrap().stdout), "", "nothing of them is left on the drive");
     stack.ok(&["verify"]);
+}
+
+#[test]
+fn gc_removes_stacks_whose_lease_is_over() {
+    if !enabled() {
+        return;
+    }
+    let (forgotten, kept) = (Sandbox::new(""), Sandbox::new(""));
+    forgotten.ok(&["up", "--lease", "1s"]);
+    kept.ok(&["up", "--lease", "1h"]);
+    assert_eq!(kept.json(&["up"])["changed"], 0, "a lease is no change");
+    // processes are known by their folder, containers by the engine, from wherever it is asked
+    let from = if kind() == Kind::Process { &forgotten } else { &kept };
+    let start = Instant::now();
+    loop {
+        let removed = from.json(&["gc"])["stacks"].as_array().unwrap().clone();
+        if removed.iter().any(|stack| stack["name"] == forgotten.name.as_str()) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "the lease does not end");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(kind().members(&forgotten.name), Vec::<String>::new());
+    assert!(!forgotten.root().exists());
+    assert_eq!(kept.json(&["status"])["state"], "running");
+}
+
+/// `KESTACK_E2E_STACKS` stacks with automatic ports, brought up at the same time.
+#[test]
+fn stacks_stand_side_by_side() {
+    if !enabled() {
+        return;
+    }
+    let count = std::env::var("KESTACK_E2E_STACKS").map_or(3, |count| count.parse().unwrap());
+    let stacks: Vec<_> = (0..count).map(|_| Sandbox::new("")).collect();
+    let start = Instant::now();
+    let starting: Vec<_> = stacks.iter().map(|stack| stack.start(&["up"])).collect();
+    for mut child in starting {
+        let status = child.wait().unwrap();
+        assert!(status.success() || status.code() == Some(6), "{status}");
+    }
+    // of two that took the same free port at the same moment one is refused, and finds another
+    for stack in &stacks {
+        stack.ok(&["up"]);
+    }
+    eprintln!("{count} stacks up after {} ms", start.elapsed().as_millis());
+    for stack in &stacks {
+        stack.put("/encrypted/name", stack.name.as_bytes());
+    }
+    for stack in &stacks {
+        assert_eq!(text(&stack.read("/encrypted/name")), stack.name);
+    }
 }

@@ -25,12 +25,14 @@ pub enum Command {
 }
 
 /// Commands from signals: SIGHUP reloads, SIGINT and SIGTERM stop. Call it before anything else: signals that come
-/// earlier end the process, later ones wait until the server obeys.
+/// earlier end the process, later ones wait until the server obeys. A file that may not grow any more is an error of the
+/// call that writes it, not the end of the process, which is what SIGXFSZ makes of it where nobody takes it.
 ///
 /// # Errors
 /// If the system does not take the handlers.
 pub fn signals() -> io::Result<mpsc::Receiver<Command>> {
     let (sender, commands) = mpsc::channel(1);
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     forward(signal(SignalKind::hangup())?, Command::Reload, sender.clone());
     forward(signal(SignalKind::interrupt())?, Command::Stop, sender.clone());
     forward(signal(SignalKind::terminate())?, Command::Stop, sender);

@@ -1,0 +1,65 @@
+//! What is broken at the moment, for whoever has to mend it.
+
+use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+use super::system::FileSize;
+use crate::error::Error;
+use crate::stack::Layout;
+
+/// A fault that may be in force, and what was before. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which fault.
+    pub fault: Fault,
+    /// The keystore's folder and its permission bits, if they were changed.
+    pub(super) keys: Option<(PathBuf, u32)>,
+    /// True if the folder was marked as immutable.
+    #[serde(default)]
+    pub(super) immutable: bool,
+    /// KES's limit for the size of files and the most it may be raised to, if it was lowered.
+    pub(super) file_size: Option<FileSize>,
+    /// KES's own certificate, if another was put in its place.
+    pub(super) certificate: Option<String>,
+}
+
+impl Record {
+    pub(super) fn new(fault: Fault) -> Self {
+        Self { fault, keys: None, immutable: false, file_size: None, certificate: None }
+    }
+
+    /// The record of a stack; `None` if all is well.
+    pub(super) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
+        let path = layout.fault();
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(Error::file("read", &path))?,
+        };
+        let record = serde_json::from_slice(&text).map_err(std::io::Error::from);
+        record.map(Some).map_err(Error::file("read", &path))
+    }
+
+    /// Keeps it, whole or not at all.
+    pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
+        let (path, folder) = (layout.fault(), layout.config());
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder)?;
+            file.write_all(&serde_json::to_vec(self)?)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)
+        };
+        write().map(drop).map_err(Error::file("write", &path))
+    }
+
+    /// All is well again.
+    pub(crate) fn remove(layout: &Layout) -> Result<(), Error> {
+        let path = layout.fault();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+}

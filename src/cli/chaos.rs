@@ -1,0 +1,126 @@
+//! `kestack chaos`
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Globals;
+use super::output::{self, Output};
+use super::session::{self, Session, Wish};
+use crate::chaos::{self, Fault, Player, Schedule};
+use crate::error::Error;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Chaos {
+    /// KES does not run
+    KesDown(Span),
+    /// KES stands still most of the time, in turns that the seed decides
+    KesSlow(Span),
+    /// KES refuses all that MinIO asks
+    KesDeny(Span),
+    /// KES goes down and comes up in turns that the seed decides
+    KesFlap(Span),
+    /// KES can read keys, but neither make nor remove any (fs keystore)
+    KeystoreReadonly(Span),
+    /// KES can write no byte of a key, as on a full disk (fs keystore)
+    KeystoreFull(Span),
+    /// KES shows a certificate that expired yesterday
+    CertExpired(Span),
+    /// Undo what a chaos that was killed left
+    Heal,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Span {
+    /// How long, such as 10s or 2m; Ctrl-C ends it earlier
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = session::duration)]
+    time: Duration,
+    /// Seed of what happens when, for the same again [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    fault: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// How long it lasted.
+    milliseconds: u128,
+    /// How long it took until both servers were well again.
+    healed_after_milliseconds: u128,
+}
+
+impl Chaos {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let _lock = Wish::load(globals)?.lock().await?;
+        let Some((fault, span)) = self.asked() else { return heal(globals, output).await };
+        let session = Session::running(globals).await?;
+        let (stack, context) = (&session.stack, &session.context);
+        let seed = span.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        if !output.json() {
+            output::message(&format!("{fault} for {:?}, seed {seed}; Ctrl-C ends it", span.time));
+        }
+        let start = Instant::now();
+        let played = interruptible(async {
+            chaos::begin(stack, context, fault).await?;
+            Player::new(stack, context).play(Schedule::new(fault, seed), span.time).await
+        })
+        .await;
+        let (lasted, healing) = (start.elapsed(), Instant::now());
+        chaos::heal(stack, context).await?;
+        played?;
+        let report = Report {
+            fault: Some(fault),
+            seed: Some(seed),
+            milliseconds: lasted.as_millis(),
+            healed_after_milliseconds: healing.elapsed().as_millis(),
+        };
+        output.result(&report, human);
+        Ok(())
+    }
+
+    fn asked(&self) -> Option<(Fault, &Span)> {
+        Some(match self {
+            Self::KesDown(span) => (Fault::KesDown, span),
+            Self::KesSlow(span) => (Fault::KesSlow, span),
+            Self::KesDeny(span) => (Fault::KesDeny, span),
+            Self::KesFlap(span) => (Fault::KesFlap, span),
+            Self::KeystoreReadonly(span) => (Fault::KeystoreReadonly, span),
+            Self::KeystoreFull(span) => (Fault::KeystoreFull, span),
+            Self::CertExpired(span) => (Fault::CertExpired, span),
+            Self::Heal => return None,
+        })
+    }
+}
+
+/// Does it until it is done or a signal comes.
+///
+/// # Errors
+/// [`Error::Interrupted`] on a signal; what must be undone is undone by the caller.
+pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        _ = terminate.recv() => Err(Error::Interrupted),
+    }
+}
+
+/// KES may be down: the stack need not run.
+async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
+    let session = Session::open(globals).await?;
+    let start = Instant::now();
+    let fault = chaos::heal(&session.stack, &session.context).await?;
+    let healed_after_milliseconds = start.elapsed().as_millis();
+    output.result(&Report { fault, seed: None, milliseconds: 0, healed_after_milliseconds }, human);
+    Ok(())
+}
+
+fn human(report: &Report) -> String {
+    let Some(fault) = report.fault else { return "nothing to heal".to_owned() };
+    let lasted = if report.seed.is_some() { format!(" lasted {} ms,", report.milliseconds) } else { String::new() };
+    format!("{fault}{lasted} healed after {} ms", report.healed_after_milliseconds)
+}
