@@ -205,7 +205,10 @@ async fn replicas_are_killed_stalled_and_replaced_under_load() {
     for _ in 0..2 {
         let victim = busy(&alive).await;
         signal(&victim.supervisor(&stack), "-KILL");
-        alive.retain(|replica| replica.container != victim.container);
+        // a process is started again at once, and MinIO may go on with it
+        if kind() != Kind::Process {
+            alive.retain(|replica| replica.container != victim.container);
+        }
         let took = writers.until_acknowledged().await;
         writers.told(&format!("killed the busy one, the next write after {:.2} s", took.as_secs_f32()));
     }
