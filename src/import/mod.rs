@@ -1,7 +1,7 @@
 //! An existing MinIO with KES, read into a kestack.yaml: a folder of the documented procedure, a Compose file, or the
 //! Tenant of MinIO's Operator.
 //!
-//! A reader per kind gives what it [`Found`]; [`translate`] makes the manifest of it. What belongs to a secret never
+//! A reader per kind gives what it [`Found`]; [`translate()`] makes the manifest of it. What belongs to a secret never
 //! stands in the manifest: credentials go into an environment file of mode 0600 that the manifest refers to, the root
 //! user's stay in MinIO's environment file, keys and certificates in files. What kestack cannot carry is told.
 
