@@ -116,6 +116,11 @@ fn kes_hint(error: &ClientError) -> &'static str {
 }
 
 impl Error {
+    /// True if a server did not become ready because nothing listened at its address to the end.
+    pub(crate) fn is_refused_connection(&self) -> bool {
+        matches!(self, Self::NotReady { last, .. } if last.contains("connection refused"))
+    }
+
     /// The documented exit code (design.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
     /// 5 verification failed, 6 environment, 7 keys of the data are not there.
     pub fn exit_code(&self) -> u8 {

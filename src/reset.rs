@@ -48,7 +48,7 @@ fn set_aside(stack: &Stack) -> Result<(), Error> {
 
 pub(crate) fn clear(trash: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(trash) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", trash)(error)),
+        Err(error) if trash.exists() => Err(Error::file("remove", trash)(error)),
         _ => Ok(()),
     }
 }

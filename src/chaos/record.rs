@@ -35,7 +35,7 @@ impl Record {
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.fault();
         let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             text => text.map_err(Error::file("read", &path))?,
         };
         let record = serde_json::from_slice(&text).map_err(std::io::Error::from);

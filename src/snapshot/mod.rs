@@ -166,7 +166,7 @@ fn make_private(folder: &Path) -> Result<(), Error> {
 /// Removes a folder and all below it; one that is not there is removed.
 fn clear(folder: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", folder)(error)),
+        Err(error) if folder.exists() => Err(Error::file("remove", folder)(error)),
         _ => Ok(()),
     }
 }

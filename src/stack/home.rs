@@ -31,7 +31,9 @@ impl Home {
                 let kind = words.next().map(str::to_owned);
                 Ok(kind.map(|kind| Self { kind, rootless: words.next() == Some("rootless") }))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
             Err(error) => Err(Error::file("read", path)(error)),
         }
     }

@@ -124,6 +124,13 @@ async fn an_empty_engine_says_null() {
 }
 
 #[tokio::test]
+async fn a_pod_that_goes_while_podman_looks_is_absent() {
+    const GOES: &str = r#"{"cause":"no such pod","message":"no pod with ID 58d8 found in database: no such pod"}"#;
+    let engine = FakeEngine::start(|_| Reply::Answer(500, GOES));
+    assert_eq!(podman(&engine).pod("s").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_pod_that_does_not_start_is_removed_again() {
     let engine = FakeEngine::start(|line| match line {
         line if line.contains("/pods/create") => Reply::Answer(201, r#"{"Id":"p1"}"#),
