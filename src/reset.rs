@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::apply::{self, Progress, Step};
+use crate::engine::units;
 use crate::error::Error;
 use crate::guard::Record;
 use crate::resource::Context;
@@ -21,6 +22,12 @@ pub async fn in_place(
     keys: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Step>, Error> {
+    if context.engine.info().kind == units::KIND {
+        return Err(Error::Usage {
+            what: "systemd runs this stack, on a drive that is not kestack's to empty".into(),
+            hint: "remove its buckets, or bring a stack for tests up with `kestack up`".into(),
+        });
+    }
     context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
     set_aside(stack)?;
     // whenever this is killed, there are keys without data, never data without its keys

@@ -13,7 +13,7 @@ use super::session::{self, Wish, environment, keystore_environment};
 use crate::apply::{self, Step};
 use crate::chaos;
 use crate::doctor;
-use crate::engine::Engine;
+use crate::engine::{Engine, units};
 use crate::error::Error;
 use crate::guard;
 use crate::plan::Decision;
@@ -125,6 +125,12 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
 
 /// Everything that can be wrong is looked at here, before anything is made.
 pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
+    if engine.info().kind == units::KIND {
+        return Err(Error::Usage {
+            what: format!("systemd runs the stack in '{}'", wish.layout().root().display()),
+            hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
+        });
+    }
     wish.check_home(engine)?;
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;

@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 use super::host::{Host, find_program};
 use super::service::{Env, Service};
 use super::transport::TransportError;
+use super::units::Units;
 use super::{Engine, EngineError, hint};
 use crate::manifest::EngineKind;
 
@@ -57,11 +58,14 @@ pub struct EngineWish<'a> {
     pub stack: &'a Path,
 }
 
-/// Finds an engine and connects to it.
+/// Finds an engine and connects to it. An exported stack that systemd runs has no other.
 ///
 /// # Errors
 /// [`EngineError::NotFound`] with every place tried, why it did not do, and what to do.
 pub async fn connect(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
+    if let Some(units) = Units::of(wish.stack)? {
+        return Ok(Connection { engine: Arc::new(units), _service: None });
+    }
     if let Some(connection) = processes::chosen(wish)? {
         return Ok(connection);
     }

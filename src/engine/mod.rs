@@ -25,6 +25,7 @@ mod podman;
 pub mod process;
 mod service;
 mod transport;
+pub mod units;
 
 pub(crate) use service::Env;
 
@@ -44,7 +45,7 @@ pub const LABEL_VERSION: &str = "io.kestack.version";
 /// Which engine answers, and how.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
-    /// `podman`, `docker` or `process`.
+    /// `podman`, `docker`, `process`; `systemd` for an exported stack.
     pub kind: &'static str,
     /// The engine's own version, for example `4.3.1`.
     pub version: String,
@@ -58,11 +59,6 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
-    /// True if servers run in containers; else they are processes of this host, with its paths and ports.
-    pub fn has_containers(&self) -> bool {
-        self.kind != process::KIND
-    }
-
     /// The call by which a user removes a pod without kestack's help, where there is one.
     pub fn removal_of(&self, pod: &str) -> String {
         match self.kind {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::view::{View, shown};
-use super::{Stack, keystore, ports};
-use crate::engine::EngineInfo;
+use super::{Stack, keystore, ports, units};
+use crate::engine::{self, EngineInfo};
 use crate::error::Error;
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::template::{self, KesConfigContext, KesPlace, MinioEnvContext, MinioPaths};
@@ -79,6 +79,9 @@ impl Stack {
 
 /// `kes-config.yaml` on that engine; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
 pub fn kes_config(stack: &Stack, engine: &EngineInfo, minio: bool) -> Result<Zeroizing<String>, Error> {
+    if engine.kind == engine::units::KIND {
+        return units::kes_config(stack, minio);
+    }
     config_of_kes(stack, &View::of(stack, engine)?, minio)
 }
 

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::units::{CONFIG, DRIVE, KES_CERT, KEYS};
+use crate::engine::units;
 use crate::error::Error;
 
 /// The folder tree of one stack.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// True if systemd runs the stack, with drive, keys and configuration where its units have them.
+    by_units: bool,
 }
 
 macro_rules! paths {
@@ -25,8 +29,6 @@ paths! {
     ca_cert => "certs/ca.cert";
     /// Key of the stack's own authority.
     ca_key => "certs/ca.key";
-    /// Server certificate of KES.
-    kes_cert => "certs/kes-server.cert";
     /// Server key of KES.
     kes_key => "certs/kes-server.key";
     /// Client certificate of MinIO towards KES.
@@ -41,8 +43,6 @@ paths! {
     keystore_files => "certs/keystore";
     /// Configuration files.
     config => "config";
-    /// Configuration of KES.
-    kes_config => "config/kes-config.yaml";
     /// MinIO's environment file.
     minio_env => "config/minio";
     /// Says which export runs this stack instead of `up`.
@@ -53,10 +53,6 @@ paths! {
     fault => "config/fault.json";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
-    /// Keys of the fs keystore.
-    keys => "keys";
-    /// MinIO's drive.
-    drive => "minio";
     /// Fingerprints of the keys that the drive's content was written under.
     guard => "guard.json";
     /// Snapshots, each in a folder of its own.
@@ -72,12 +68,41 @@ paths! {
 impl Layout {
     /// The tree of stack `name` below `base`.
     pub fn new(base: &Path, name: &str) -> Self {
-        Self { root: base.join(name) }
+        Self::at(&base.join(name))
     }
 
     /// The tree at `root`.
     pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), by_units: false }
+    }
+
+    /// The tree as its servers see it, whoever runs them.
+    pub(super) fn seen_by_servers(self) -> Self {
+        Self { by_units: units::is_there(&self.root), ..self }
+    }
+
+    /// Server certificate of KES.
+    pub fn kes_cert(&self) -> PathBuf {
+        self.place("certs/kes-server.cert", KES_CERT)
+    }
+
+    /// Configuration of KES.
+    pub fn kes_config(&self) -> PathBuf {
+        self.place("config/kes-config.yaml", CONFIG)
+    }
+
+    /// Keys of the fs keystore.
+    pub fn keys(&self) -> PathBuf {
+        self.place("keys", KEYS)
+    }
+
+    /// MinIO's drive.
+    pub fn drive(&self) -> PathBuf {
+        self.place("minio", DRIVE)
+    }
+
+    fn place(&self, own: &str, of_units: &str) -> PathBuf {
+        if self.by_units { of_units.into() } else { self.root.join(own) }
     }
 
     /// The folder that holds everything of the stack.

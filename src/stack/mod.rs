@@ -29,6 +29,7 @@ mod layout;
 mod material;
 pub(crate) mod ports;
 mod replicas;
+pub(crate) mod units;
 mod view;
 
 pub use files::kes_config;
@@ -77,7 +78,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NotRunning`] if there is none.
     pub fn existing(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
-        let layout = Layout::new(base, manifest.name.as_str());
+        let layout = Layout::new(base, manifest.name.as_str()).seen_by_servers();
         let material = Material::existing(&layout, &manifest)?;
         Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest, expires: None })
     }

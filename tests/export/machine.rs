@@ -109,7 +109,7 @@ fn replicas_fit_together() {
     assert_eq!(values(unit, "WatchdogSec"), ["3s"]);
     for port in 7373..7376 {
         assert!(exported.file("minio.service").contains(&format!("kes@{port}.service")));
-        assert!(exported.file("minio.env").contains(&format!("https://127.0.0.1:{port}")));
+        assert!(exported.file("stack/config/minio").contains(&format!("https://127.0.0.1:{port}")));
         assert!(exported.stdout.contains(&format!("kes@{port}")));
     }
 }
@@ -235,18 +235,21 @@ fn the_units_fit_together() {
             assert!(there(&path), "{path} is not installed");
             variables.extend(entries(exported.file("keystore.env")).into_iter().map(|(_, name, _)| name));
         }
-        let config = exported.file("kes-config.yaml");
+        let config = exported.file("stack/config/kes-config.yaml");
         Config::parse(config, &|name| variables.contains(name).then(|| "x".into())).unwrap();
         for path in paths(&yaml(config)).iter().filter(|path| !path.starts_with("/var/")) {
             assert!(there(path), "kes-config.yaml: {path} is not installed");
         }
-        let env = parse_env(exported.file("minio.env"));
+        let env = parse_env(exported.file("stack/config/minio"));
         for path in env.values().filter(|value| value.starts_with("/etc/")) {
             assert!(there(path), "minio.env: {path} is not installed");
         }
         let config = yaml(config);
         assert_eq!(env["MINIO_KMS_KES_ENDPOINT"], format!("https://{}", config["address"].as_str().unwrap()));
-        assert_eq!(config["policy"]["minio"]["identities"][0], identity(exported.file("minio-kes.cert")).as_str());
+        assert_eq!(
+            config["policy"]["minio"]["identities"][0],
+            identity(exported.file("stack/certs/minio-kes.cert")).as_str()
+        );
     }
 }
 

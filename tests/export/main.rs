@@ -10,3 +10,4 @@ mod keystores;
 mod machine;
 mod refused;
 mod run;
+mod units;

@@ -65,12 +65,14 @@ fn paths_that_a_unit_file_cannot_carry() {
 
 #[test]
 fn certificates_survive_a_second_export() {
-    let folder = manifest("fs", "");
-    let read = || std::fs::read_to_string(folder.path().join("out/stack/certs/kes-server.cert")).unwrap();
-    assert!(export(folder.path(), &["kube", "-d", "out"]).status.success());
-    let first = read();
-    assert!(export(folder.path(), &["kube", "-d", "out", "--force"]).status.success());
-    assert_eq!(first, read());
+    for target in ["kube", "systemd"] {
+        let folder = manifest("fs", "");
+        let read = || std::fs::read_to_string(folder.path().join("out/stack/certs/kes-server.cert")).unwrap();
+        assert!(export(folder.path(), &[target, "-d", "out"]).status.success());
+        let first = read();
+        assert!(export(folder.path(), &[target, "-d", "out", "--force"]).status.success());
+        assert_eq!(first, read(), "{target}");
+    }
 }
 
 #[test]

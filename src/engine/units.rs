@@ -1,0 +1,247 @@
+//! An exported stack whose servers are units of systemd. Systemd alone decides how they run: nothing is made or removed
+//! here. What a stack that runs needs, starting, stopping and signals, goes through `systemctl`, which knows what each
+//! unit's main process is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal, process,
+};
+use crate::image::Archive;
+
+/// The engine's name.
+pub const KIND: &str = "systemd";
+/// Where an export says what runs it, below the stack's folder.
+const RECORD: &str = "config/exported.json";
+/// How long `systemctl` may take beyond what the unit's own times are.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// What an export says of who runs it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exported {
+    /// The orchestrator: `compose`, `kube`, `quadlet`, `systemd`.
+    pub target: String,
+    /// With systemd, the unit of each server, by the name that its container has elsewhere.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<String, String>,
+}
+
+/// The units of one stack.
+#[derive(Debug)]
+pub struct Units {
+    info: EngineInfo,
+    units: BTreeMap<String, String>,
+}
+
+/// The units of the stack in this folder; `None` if systemd does not run it.
+///
+/// # Errors
+/// [`EngineError::Connection`] if what the export says cannot be read.
+fn recorded(stack: &Path) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+    let path = stack.join(RECORD);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(failed(&format!("read '{}'", path.display())))?,
+    };
+    let exported: Exported = serde_json::from_str(&text).map_err(|error| EngineError::Answer {
+        call: format!("read '{}'", path.display()),
+        detail: format!("{error}; export the stack again"),
+    })?;
+    Ok((exported.target == KIND).then_some(exported.units))
+}
+
+/// True if systemd runs the stack in this folder.
+pub fn is_there(stack: &Path) -> bool {
+    matches!(recorded(stack), Ok(Some(_)))
+}
+
+impl Units {
+    /// The units of the stack in this folder; `None` if systemd does not run it.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] if this machine has no systemd.
+    pub fn of(stack: &Path) -> Result<Option<Self>, EngineError> {
+        let Some(units) = recorded(stack)? else { return Ok(None) };
+        let said = std::process::Command::new("systemctl").arg("--version").output().map_err(|error| {
+            EngineError::NotFound(format!(
+                "the stack in '{}' was exported for systemd, but `systemctl` does not run here: {error}\n  work on it \
+                 on the machine whose units run it",
+                stack.display()
+            ))
+        })?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let info = EngineInfo {
+            kind: KIND,
+            version: said.split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
+            rootless: !rustix::process::geteuid().is_root(),
+            owner: None,
+            address: stack.display().to_string(),
+        };
+        Ok(Some(Self { info, units }))
+    }
+
+    fn unit(&self, name: &str) -> Result<&str, EngineError> {
+        let unit = self.units.get(name).map(String::as_str);
+        unit.ok_or_else(|| refused(&format!("systemctl status {name}"), format!("no unit is '{name}'"), AGAIN))
+    }
+
+    async fn systemctl(&self, arguments: &[&str]) -> Result<String, EngineError> {
+        let call = format!("systemctl {}", arguments.join(" "));
+        let mut command = Command::new("systemctl");
+        let run = command.args(arguments).kill_on_drop(true).output();
+        let output = timeout(DEADLINE, run).await.map_err(|elapsed| connection(&call, elapsed))?;
+        let Output { status, stdout, stderr } = output.map_err(failed(&call))?;
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
+        }
+        Err(refused(&call, String::from_utf8_lossy(&stderr).trim().to_owned(), "it may need root: try with `sudo`"))
+    }
+}
+
+#[async_trait]
+impl Engine for Units {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    async fn image(&self, _: &str) -> Result<Option<String>, EngineError> {
+        Ok(None)
+    }
+
+    async fn describe_image(&self, _: &str) -> Result<Option<ImageDescription>, EngineError> {
+        Ok(None)
+    }
+
+    async fn save_image(&self, reference: &str, _: &Path) -> Result<(), EngineError> {
+        Err(theirs(&format!("save {reference}")))
+    }
+
+    async fn load_image(&self, _: Archive) -> Result<(), EngineError> {
+        Err(theirs("load an image"))
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
+        Err(theirs(&format!("pull {reference}")))
+    }
+
+    async fn tag_image(&self, reference: &str, _: &str) -> Result<(), EngineError> {
+        Err(theirs(&format!("tag {reference}")))
+    }
+
+    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn pod(&self, _: &str) -> Result<Option<PodState>, EngineError> {
+        Ok(None)
+    }
+
+    async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
+        Ok(vec![])
+    }
+
+    async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
+        Err(theirs(&format!("create pod {}", spec.name)))
+    }
+
+    async fn remove_pod(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        Err(theirs(&format!("create {}", spec.name)))
+    }
+
+    async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.systemctl(&["start", self.unit(name)?]).await.map(drop)
+    }
+
+    async fn stop_container(&self, name: &str, _: Duration) -> Result<(), EngineError> {
+        self.systemctl(&["stop", self.unit(name)?]).await.map(drop)
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        Err(theirs(&format!("remove {name}")))
+    }
+
+    async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
+        let signal = match signal {
+            Signal::Hup => "--signal=SIGHUP",
+            Signal::Kill => "--signal=SIGKILL",
+            Signal::Stop => "--signal=SIGSTOP",
+            Signal::Cont => "--signal=SIGCONT",
+        };
+        self.systemctl(&["kill", signal, self.unit(name)?]).await.map(drop)
+    }
+
+    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
+        let said = self.systemctl(&["show", "--property=MainPID", "--value", self.unit(name)?]).await?;
+        Ok(said.parse().ok().filter(|pid| *pid > 0))
+    }
+
+    async fn logs(&self, name: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
+        let unit = self.unit(name)?;
+        Err(refused(
+            &format!("logs of {name}"),
+            "systemd keeps them".into(),
+            &format!("see them with `journalctl --unit {unit}`"),
+        ))
+    }
+}
+
+/// What to do about a unit that the export does not know.
+const AGAIN: &str = "export the stack again";
+
+fn theirs(call: &str) -> EngineError {
+    refused(call, "systemd runs this stack".into(), "change kestack.yaml, export it again and run its `install`")
+}
+
+fn refused(call: &str, message: String, hint: &str) -> EngineError {
+    EngineError::Refused { call: call.to_owned(), status: 501, message, hint: Some(hint.to_owned()) }
+}
+
+fn failed(call: &str) -> impl FnOnce(std::io::Error) -> EngineError + use<> {
+    let call = call.to_owned();
+    move |error| connection(&call, error)
+}
+
+fn connection(call: &str, source: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+    EngineError::Connection { call: call.to_owned(), source: Box::new(source) }
+}
+
+impl EngineInfo {
+    /// True if servers run in containers; else they are processes of this host, with its paths and ports.
+    pub fn has_containers(&self) -> bool {
+        ![process::KIND, KIND].contains(&self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn only_an_export_for_systemd_has_units() {
+        let stack = tempfile::tempdir().unwrap();
+        let record = stack.path().join(RECORD);
+        assert!(!is_there(stack.path()));
+        std::fs::create_dir(record.parent().unwrap()).unwrap();
+        std::fs::write(&record, r#"{"target":"compose"}"#).unwrap();
+        assert!(!is_there(stack.path()));
+        std::fs::write(&record, r#"{"target":"systemd","units":{"a-kes-server":"kes"}}"#).unwrap();
+        assert!(is_there(stack.path()));
+        assert_eq!(recorded(stack.path()).unwrap().unwrap().get("a-kes-server").unwrap(), "kes");
+        std::fs::write(&record, "{").unwrap();
+        assert!(recorded(stack.path()).unwrap_err().to_string().contains("export the stack again"));
+    }
+}
