@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-/// One thread is enough: the server starts its own.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    kes_server::cli::run().await
+fn main() -> ExitCode {
+    kes_server::cli::run()
 }

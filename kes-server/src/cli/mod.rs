@@ -28,6 +28,7 @@ use std::{ffi::OsString, fmt, io, path::Path, process::ExitCode};
 use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
+use tokio::runtime;
 
 use self::{
     output::Output,
@@ -115,19 +116,26 @@ enum ToolIdentityCommand {
 }
 
 /// Runs the command that the process's arguments name.
-pub async fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let environment = Environment::of_process();
     let output = Output::new(&environment);
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let session = Session { environment: &environment, output };
     match parse(&arguments) {
-        Ok(cli) => exit_code(output, execute(cli, &session).await),
+        Ok(cli) => exit_code(output, wait_for(execute(cli, &session))),
         Err(Usage::Help(text)) => {
             output::note(text.trim_end());
             ExitCode::from(2)
         }
         Err(Usage::Mistake(text)) => exit_code(output, Err(CliError::Message(text))),
     }
+}
+
+/// One thread is enough: the server starts its own. Awaited here and not in the program, which would compile every
+/// future below a second time.
+fn wait_for(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::Message(format!("cannot start: {error}")))?.block_on(command)
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, Usage> {
