@@ -76,7 +76,7 @@ pub(super) async fn bring_up(
     let keystores = keystore_environment(&stack.manifest);
     // before the keystore is: that makes the stack's key, whoever lost it
     let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
-    let was_running = pod.is_some_and(|pod| pod.running);
+    let (was_there, was_running) = (pod.is_some(), pod.is_some_and(|pod| pod.running));
     // KES, once it runs, asks for itself
     if !was_running {
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
@@ -94,7 +94,7 @@ pub(super) async fn bring_up(
     // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
     // The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
     let is_cut_off = was_running && matches!(&walk, Err(error) if error.is_refused_connection());
-    if is_cut_off || matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
+    if is_cut_off || was_there && matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
         tracing::warn!("a container can neither be used nor started; the pod is made anew");
         engine.remove_pod(stack.manifest.name.as_str()).await?;
         walk = apply::up(&stages, &context, output.progress().as_ref()).await;

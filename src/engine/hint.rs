@@ -181,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_container_that_does_not_start_for_no_reason_is_stuck() {
+        let said =
+            |call: &str, status, message: &str| refused(call.into(), status, message.into()).is_stuck_container();
+        let failed = "`/usr/bin/runc start 5ae8` failed: exit status 1";
+        assert!(said("podman start a-kes", 500, failed));
+        assert!(said(
+            "podman kill --signal HUP a-kes",
+            409,
+            "can only kill running containers: container state improper"
+        ));
+        assert!(!said("podman create a-kes", 500, failed));
+        assert!(!said("docker start a-kes", 404, "No such container: a-kes"));
+        assert!(!said("podman start a-kes", 500, "listen tcp4 127.0.0.1:9000: bind: address already in use"));
+        assert!(!said("podman start a-kes", 500, "write /layer.tar: no space left on device"));
+    }
+
+    #[test]
     fn tells_a_deleted_repository_from_a_missing_login() {
         let hint = hint("docker", "denied: requested access to the resource is denied: unauthorized").unwrap();
         assert!(hint.contains("deleted"), "{hint}");

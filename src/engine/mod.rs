@@ -243,14 +243,20 @@ impl EngineError {
         matches!(self, Self::Refused { message, .. } if said.iter().any(|words| message.contains(words)))
     }
 
-    /// True if only removing the container helps.
+    /// True if only removing the container helps: it is in no state to be started or signalled, or the engine cannot say
+    /// why it does not start it.
     pub fn is_stuck_container(&self) -> bool {
-        matches!(self, Self::Refused { message, .. } if STUCK.iter().any(|words| message.contains(words)))
+        match self {
+            Self::Refused { message, .. } if STUCK.iter().any(|words| message.contains(words)) => true,
+            Self::Refused { call, status: 500.., hint: None, .. } => call.contains(" start "),
+            _ => false,
+        }
     }
 }
 
 /// What engines say of a container that is in no state to be started or signalled: paused by hand, killed together with
-/// its monitor, or half started when the engine's service died (containers.md §8).
+/// its monitor, or half made when the engine's service died (containers.md §8). One that was half started then is known
+/// to Podman as ready, and its runtime refuses without a reason.
 const STUCK: [&str; 3] =
     ["container with given ID already exists", "container state improper", "cannot start a paused container"];
 

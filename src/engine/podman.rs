@@ -17,12 +17,14 @@ use super::compat::{Compat, LEAST_API};
 use super::hint::{refused, taken_port};
 use super::transport::{Answer, Socket, query};
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState,
+    PortMapping, Signal,
 };
 use crate::image::Archive;
 
 mod answer;
 mod body;
+mod forwarding;
 #[cfg(test)]
 mod tests;
 
@@ -115,7 +117,23 @@ impl Podman {
     async fn pod_publishing(&self, port: u16) -> Option<String> {
         let running = json!({ "status": ["running"] });
         let containers = self.containers(Some(running)).await.ok()?;
-        containers.into_iter().find(|container| container.publishes(port)).map(|container| container.pod_name)
+        let holder =
+            containers.into_iter().find(|container| !container.pod_name.is_empty() && container.publishes(port));
+        holder.map(|container| container.pod_name)
+    }
+
+    /// Takes back what a Podman that was killed left forwarding these ports.
+    async fn clear_forwarding(&self, ports: &[PortMapping]) {
+        if self.info.rootless {
+            return;
+        }
+        let Some(leftover) = forwarding::look(ports).await else { return };
+        let running = self.containers(Some(json!({ "status": ["running"] }))).await;
+        let is_used = |container: &answer::Container| leftover.ports.iter().any(|port| container.publishes(*port));
+        // who cannot be asked may be using them
+        if running.is_ok_and(|running| !running.iter().any(is_used)) {
+            leftover.remove().await;
+        }
     }
 
     /// One attempt to stop and remove a pod. All members are told to end at once, then the removal waits for each within
@@ -134,6 +152,19 @@ impl Podman {
             StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
             _ => Err(refusal(&removed, &remove)),
         }
+    }
+
+    /// Removes a pod that publishes these ports, and all that its network left.
+    async fn remove(&self, name: &str, ports: &[PortMapping]) -> Result<(), EngineError> {
+        let mut removed = self.remove_once(name).await;
+        for _ in 1..REMOVALS {
+            if let Err(error) = &removed {
+                tracing::debug!(%error, "removing the pod again");
+                removed = self.remove_once(name).await;
+            }
+        }
+        self.clear_forwarding(ports).await;
+        removed
     }
 }
 
@@ -189,6 +220,7 @@ impl Engine for Podman {
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
+        self.clear_forwarding(&spec.ports).await;
         let repeat = format!("podman pod create --name {}", spec.name);
         let body = body::pod(spec, self.info.rootless);
         let answer = self.libpod(Method::POST, "pods/create", Some(&body), &repeat, MAKE).await?;
@@ -198,7 +230,7 @@ impl Engine for Podman {
         let started = self.start_pod(&spec.name).await;
         if started.is_err() {
             // A pod without a network is of no use; what stopped it from starting is the news, not this.
-            if let Err(error) = self.remove_pod(&spec.name).await {
+            if let Err(error) = self.remove(&spec.name, &spec.ports).await {
                 tracing::warn!(%error, "the pod that did not start could not be removed");
             }
         }
@@ -206,13 +238,8 @@ impl Engine for Podman {
     }
 
     async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
-        for _ in 1..REMOVALS {
-            match self.remove_once(name).await {
-                Ok(()) => return Ok(()),
-                Err(error) => tracing::debug!(%error, "removing the pod again"),
-            }
-        }
-        self.remove_once(name).await
+        let ports = self.pod(name).await.ok().flatten().map(|pod| pod.ports).unwrap_or_default();
+        self.remove(name, &ports).await
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

@@ -76,9 +76,9 @@ pub(super) struct Failure {
 }
 
 impl Container {
-    /// True if it publishes this port of the host.
+    /// True if it, or the pod it is in, publishes this port of the host.
     pub(super) fn publishes(&self, host_port: u16) -> bool {
-        self.is_infra && self.ports().any(|port| port.host_port == host_port)
+        self.ports().any(|port| port.host_port == host_port)
     }
 
     fn running(&self) -> bool {

@@ -72,6 +72,39 @@ fn a_service_killed_during_up_is_mended_by_the_next() {
     assert_gone(&stack);
 }
 
+/// What `iptables-save -t nat` prints.
+fn nat() -> String {
+    text(&Command::new("iptables-save").args(["-t", "nat"]).output().unwrap().stdout)
+}
+
+#[test]
+fn forwarding_that_a_killed_service_left_is_taken_back() {
+    if !podman() || rootless() {
+        eprintln!("skipped: about rootful Podman");
+        return;
+    }
+    let stack = precious();
+    let port = stack.json(&["up"])["s3"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let about = format!("--dport {port}");
+    let rules: Vec<_> = nat().lines().filter(|line| line.contains(&about)).map(str::to_owned).collect();
+    cli(&["pod", "stop", &stack.name]);
+    assert!(!nat().contains(&about));
+    // as after SIGKILL in the middle: the rules are there, and the address they lead to is nobody's
+    for rule in rules.iter().filter(|rule| rule.contains("-j DNAT")) {
+        let words: Vec<_> = rule.split(' ').collect();
+        let [.., destination] = words[..] else { panic!("{rule}") };
+        let stale = rule.replace(destination, "10.88.255.254:9000");
+        let _ = Command::new("iptables").args(["-t", "nat", "-N", words[1]]).stderr(Stdio::null()).status().unwrap();
+        let added = Command::new("iptables").args(["-t", "nat"]).args(stale.split(' ')).status().unwrap();
+        assert!(added.success(), "{stale}");
+    }
+    assert!(nat().contains("10.88.255.254"));
+    assert_mended(&stack);
+    assert!(!nat().contains("10.88.255.254"));
+    assert_gone(&stack);
+    assert!(!nat().contains(&about));
+}
+
 #[test]
 fn killed_monitors_do_not_stop_the_servers_and_leave_nothing() {
     if !podman() {
