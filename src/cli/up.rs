@@ -141,7 +141,8 @@ pub(super) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
     let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
-    let held = pod.filter(|pod| pod.running).map(|pod| pod.ports).unwrap_or_default();
+    // one that does not run holds them as well, if its engine died while it started the pod
+    let held = pod.map(|pod| pod.ports).unwrap_or_default();
     stack.ports.check_free(&held)?;
     Ok((stack, images))
 }

@@ -161,18 +161,23 @@ impl Docker {
     /// If a port was taken by another container, says by which: better than naming Docker's own process.
     async fn name_holder(&self, error: EngineError) -> EngineError {
         let EngineError::Refused { call, status, message, hint } = error else { return error };
-        let holder = match taken_port(&message) {
-            Some(port) => self.publishing(port).await.map(|holder| (port, holder)),
+        let port = taken_port(&message);
+        let holder = match port {
+            Some(port) => self.publishing(port).await,
             None => None,
         };
-        let hint = match holder {
-            Some((port, holder)) => Some(format!(
+        let hint = match (port, holder) {
+            (Some(port), Some(holder)) => Some(format!(
                 "{what} publishes port {port}: stop it with `docker stop {name}`, or choose another port in \
                  kestack.yaml (0 takes a free one)",
                 what = holder.title(),
                 name = holder.name(),
             )),
-            None => hint,
+            (Some(port), None) if message.contains("port is already allocated") => Some(format!(
+                "Docker keeps port {port} for a container that is gone, as after its daemon was killed: restart it \
+                 (`sudo systemctl restart docker`), or choose another port in kestack.yaml (0 takes a free one)"
+            )),
+            _ => hint,
         };
         EngineError::Refused { call, status, message, hint }
     }

@@ -154,6 +154,28 @@ impl Podman {
         }
     }
 
+    async fn create(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let repeat = format!("podman create --pod {} --name {} {}", spec.pod, spec.name, spec.image);
+        let body = body::container(spec, self.info.rootless);
+        let answer = self.libpod(Method::POST, "containers/create", Some(&body), &repeat, MAKE).await?;
+        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, &repeat)) }
+    }
+
+    /// If a name is taken by layers alone, of a container that Podman was killed while it made, removes them: it knows no
+    /// such container, so nobody else can. True if they are gone.
+    async fn clear_storage(&self, error: &EngineError) -> Result<bool, EngineError> {
+        let EngineError::Refused { message, .. } = error else { return Ok(false) };
+        let Some(id) = answer::holder_of_name(message) else { return Ok(false) };
+        let known = format!("podman container exists {id}");
+        let answer = self.libpod(Method::GET, &format!("containers/{id}/exists"), None, &known, LOOK).await?;
+        if answer.status != StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        let repeat = format!("podman rm --force {id}");
+        let path = format!("containers/{id}?force=true");
+        Ok(self.libpod(Method::DELETE, &path, None, &repeat, STOP).await?.status.is_success())
+    }
+
     /// Removes a pod that publishes these ports, and all that its network left.
     async fn remove(&self, name: &str, ports: &[PortMapping]) -> Result<(), EngineError> {
         let mut removed = self.remove_once(name).await;
@@ -243,10 +265,10 @@ impl Engine for Podman {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
-        let repeat = format!("podman create --pod {} --name {} {}", spec.pod, spec.name, spec.image);
-        let body = body::container(spec, self.info.rootless);
-        let answer = self.libpod(Method::POST, "containers/create", Some(&body), &repeat, MAKE).await?;
-        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, &repeat)) }
+        match self.create(spec).await {
+            Err(error) if self.clear_storage(&error).await? => self.create(spec).await,
+            created => created,
+        }
     }
 
     async fn start_container(&self, name: &str) -> Result<(), EngineError> {

@@ -1,11 +1,18 @@
 //! The pod: one network namespace, its published ports.
 
+use std::net::TcpListener;
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{Context, Resource};
 use crate::engine::{LABEL_DIGEST, PodSpec};
 use crate::error::Error;
 use crate::plan::Observed;
+use crate::probe;
+
+/// Longest time until the ports of a pod that was removed are free.
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// A pod that runs exactly as specified, or is made again: a half-started pod is never repaired
 /// (design.md D6b).
@@ -45,5 +52,24 @@ impl Resource for PodResource {
 
     async fn remove(&self, context: &Context) -> Result<(), Error> {
         Ok(context.engine.remove_pod(&self.spec.name).await?)
+    }
+
+    async fn replace(&self, context: &Context) -> Result<(), Error> {
+        self.remove(context).await?;
+        self.until_free().await;
+        self.create(context).await
+    }
+}
+
+impl PodResource {
+    /// Waits a moment for the ports: what an engine that died left of the old pod may hold them until it ends by itself.
+    /// If it is somebody else who does, the engine says so.
+    async fn until_free(&self) {
+        let bind = || async {
+            self.spec.ports.iter().try_for_each(|port| TcpListener::bind((port.host_ip, port.host_port)).map(drop))
+        };
+        if let Err(error) = probe::until_ready("the pod's ports", RELEASE, bind).await {
+            tracing::debug!(%error, "ports are still held");
+        }
     }
 }

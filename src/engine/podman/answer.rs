@@ -109,6 +109,14 @@ impl Container {
     }
 }
 
+/// The ID in "the container name … is already in use by ID".
+pub(super) fn holder_of_name(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("creating container storage: the container name ")?;
+    let (_, rest) = rest.split_once(" is already in use by ")?;
+    let id = rest.split('.').next()?;
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
 /// Puts a pod and its members together.
 pub(super) fn pod_state(pod: Pod, containers: &[Container]) -> PodState {
     let members = || containers.iter().filter(|container| container.pod == pod.id);

@@ -212,3 +212,20 @@ async fn what_is_so_already_is_success() {
     assert!(podman.start_container("absent").await.is_err());
     assert_eq!(podman.image("absent").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn layers_that_nobody_knows_make_way_for_a_container() {
+    const TAKEN: &str = r#"{"cause":"that name is already in use","message":"creating container storage: the container name \"s-kes\" is already in use by 74610809201feab9e036541e0f882951528959f935096a9a467cb951f17df267. You have to remove that container to be able to reuse that name: that name is already in use","response":500}"#;
+    for (known, expected) in [(404, 4), (204, 2)] {
+        let tries = std::sync::atomic::AtomicUsize::new(0);
+        let engine = FakeEngine::start(move |line| match line {
+            line if line.contains("/exists") => Reply::Answer(known, "{}"),
+            line if line.starts_with("DELETE") => Reply::Answer(200, "[]"),
+            _ if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => Reply::Answer(500, TAKEN),
+            _ => Reply::Answer(201, "{}"),
+        });
+        let created = podman(&engine).create_container(&container_spec()).await;
+        assert_eq!(created.is_ok(), known == 404, "{created:?}");
+        assert_eq!(engine.requests().len(), expected);
+    }
+}

@@ -236,3 +236,20 @@ fn a_dropped_connection_is_said_and_mended_by_the_next_up() {
     }
     assert_gone(&stack);
 }
+
+#[test]
+fn an_engine_that_never_answers_is_named_in_time() {
+    if !enabled() || !has_containers() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("silent.sock");
+    // connections are taken by the system, and nobody reads them
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let stack = Sandbox::new("");
+    let start = std::time::Instant::now();
+    let error = stack.fails(&["up", "--host", &format!("unix://{}", socket.display())], 6);
+    assert!(error.contains(socket.to_str().unwrap()) && error.contains("no answer"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(!stack.root().exists(), "nothing is made before");
+}
