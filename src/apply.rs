@@ -32,6 +32,15 @@ pub trait Progress: Send + Sync {
     fn settled(&self, step: &Step, took: Duration);
 }
 
+/// Tells nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn began(&self, _: &Step) {}
+    fn settled(&self, _: &Step, _: Duration) {}
+}
+
 /// Says what [`up`] would do; changes nothing.
 pub async fn plan(stages: &[Stage], context: &Context) -> Result<Vec<Step>, Error> {
     let mut steps: Vec<Step> = Vec::new();

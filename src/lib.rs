@@ -5,6 +5,8 @@
 //! thing that shall exist, which can be observed, created and removed. An [`engine::Engine`] makes pods and
 //! containers. `up` reads in that order: manifest → stack → stages of resources → [`apply::up`], which asks
 //! [`plan::decide`] for each of them.
+//!
+//! Test suites in Rust use [`testing`]: the same stack without the command line.
 
 pub mod apply;
 pub mod bundle;
@@ -30,12 +32,14 @@ pub mod probe;
 pub mod reset;
 pub mod resource;
 pub mod sandbox;
+mod session;
 pub mod snapshot;
 pub mod stack;
 pub mod status;
 pub mod supply;
 pub mod teardown;
 pub mod template;
+pub mod testing;
 pub mod verify;
 
 pub use error::Error;

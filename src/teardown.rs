@@ -9,7 +9,7 @@ use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
 use crate::snapshot::{Snapshot, SnapshotName};
-use crate::stack::{Layout, check_ours};
+use crate::stack::{Home, Layout, check_ours};
 
 /// What `down` removed, and what it left because it is not kestack's.
 #[derive(Debug, Default, serde::Serialize)]
@@ -34,6 +34,19 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
     Ok(pod.is_some())
 }
 
+/// Removes the pod of stack `name`, which must run on this engine if anywhere; with `data` also its files. Its lock is
+/// held.
+pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool) -> Result<Removed, Error> {
+    Home::of(engine.info()).check(layout)?;
+    let mut removed = Removed { pod: pod(engine, name).await?, ..Removed::default() };
+    Home::forget(layout)?;
+    if data {
+        chaos::undo_files(layout)?;
+        files(layout, &mut removed)?;
+    }
+    Ok(removed)
+}
+
 /// A stack whose lease is over.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Expired {
@@ -51,6 +64,17 @@ pub async fn expired(engine: &dyn Engine, now: Timestamp) -> Result<Vec<Expired>
         (end <= now).then_some(Expired { name: pod.name, folder })
     };
     Ok(engine.pods().await?.into_iter().filter_map(over).collect())
+}
+
+/// Removes all stacks on an engine whose lease is over at `now`, with all their data, and says which they were.
+pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<Vec<Expired>, Error> {
+    let mut removed = Vec::new();
+    for stack in expired(engine, now).await? {
+        if remove_expired(engine, &stack, now).await? {
+            removed.push(stack);
+        }
+    }
+    Ok(removed)
 }
 
 /// Removes a stack whose lease is over, with all its data; nothing if somebody else did, or made it anew, meanwhile.

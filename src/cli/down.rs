@@ -7,9 +7,7 @@ use clap::Args;
 use super::Globals;
 use super::output::Output;
 use super::session::Wish;
-use crate::chaos;
 use crate::error::Error;
-use crate::stack::Home;
 use crate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
@@ -24,14 +22,8 @@ impl Down {
         let wish = Wish::load(globals)?;
         let connection = wish.connect().await?;
         let _lock = wish.lock().await?;
-        wish.check_home(connection.engine.as_ref())?;
         let name = wish.manifest.name.as_str();
-        let mut removed = Removed { pod: teardown::pod(connection.engine.as_ref(), name).await?, ..Removed::default() };
-        Home::forget(&wish.layout())?;
-        if self.data {
-            chaos::undo_files(&wish.layout())?;
-            teardown::files(&wish.layout(), &mut removed)?;
-        }
+        let removed = teardown::stack(connection.engine.as_ref(), &wish.layout(), name, self.data).await?;
         output.result(&removed, |removed| human(name, removed));
         Ok(())
     }

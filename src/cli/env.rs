@@ -6,7 +6,6 @@ use super::Globals;
 use super::output::{self, Output};
 use super::session::{self, environment};
 use crate::error::Error;
-use crate::stack::Stack;
 
 #[derive(Debug, Args)]
 pub(super) struct Env {
@@ -32,31 +31,9 @@ pub(super) enum Shell {
 impl Env {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let stack = session::known(globals).await?;
-        output::line(&Shell::chosen(self.shell, output).write(&variables(&stack)));
+        output::line(&Shell::chosen(self.shell, output).write(&stack.variables()));
         Ok(())
     }
-}
-
-/// What AWS SDKs, `mc` and `kes` read.
-fn variables(stack: &Stack) -> Vec<(String, String)> {
-    let root = &stack.material.credentials;
-    let (s3, kes) = (stack.s3_endpoint(), stack.kes_endpoints());
-    let path = |path: std::path::PathBuf| path.display().to_string();
-    // mc takes the alias from the variable's name, which cannot hold a `-`
-    let alias = stack.manifest.name.as_str().replace('-', "_");
-    let mc = s3.replacen("http://", &format!("http://{}:{}@", root.user, *root.password), 1);
-    [
-        ("AWS_ACCESS_KEY_ID".into(), root.user.clone()),
-        ("AWS_SECRET_ACCESS_KEY".into(), root.password.to_string()),
-        ("AWS_REGION".into(), "us-east-1".into()),
-        ("AWS_ENDPOINT_URL_S3".into(), s3),
-        (format!("MC_HOST_{alias}"), mc),
-        ("KES_SERVER".into(), kes),
-        ("KES_CLIENT_KEY".into(), path(stack.layout.admin_key())),
-        ("KES_CLIENT_CERT".into(), path(stack.layout.admin_cert())),
-        ("KES_CA_PATH".into(), path(stack.layout.ca_cert())),
-    ]
-    .into()
 }
 
 impl Shell {

@@ -43,14 +43,7 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
 async fn stacks(globals: &Globals) -> Result<Vec<Expired>, Error> {
     let connection = Wish::load(globals)?.connect().await?;
-    let (engine, now) = (connection.engine.as_ref(), Timestamp::now());
-    let mut removed = Vec::new();
-    for stack in teardown::expired(engine, now).await? {
-        if teardown::remove_expired(engine, &stack, now).await? {
-            removed.push(stack);
-        }
-    }
-    Ok(removed)
+    teardown::remove_all_expired(connection.engine.as_ref(), Timestamp::now()).await
 }
 
 fn human(report: &Report) -> String {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use super::Format;
-use crate::apply::{Progress, Step};
+use crate::apply::{Progress, Silent, Step};
 use crate::plan::Decision;
 
 /// Version of the JSON that `--output json` prints; grows when a field changes its meaning or goes.
@@ -117,13 +117,6 @@ fn described(step: &Step, took: Duration) -> String {
         Decision::Replace => "replaced",
     };
     format!("{:<9} {:<58} {done} {:>5} ms", step.kind, step.name, took.as_millis())
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn began(&self, _: &Step) {}
-    fn settled(&self, _: &Step, _: Duration) {}
 }
 
 /// One line per resource that changed.

@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Wish, keystore_environment};
-use super::up;
 use crate::apply::{self, Step};
 use crate::error::Error;
 use crate::guard;
 use crate::plan::Decision;
+use crate::session::resolve;
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {
@@ -30,7 +30,7 @@ impl Plan {
         let wish = Wish::load(globals)?;
         let connection = wish.connect().await?;
         let engine = connection.engine.clone();
-        let (stack, images) = up::resolve(wish, engine.as_ref()).await?;
+        let (stack, images) = resolve(wish, engine.as_ref()).await?;
         let context = stack.context(engine.clone())?;
         let pod = engine.pod(stack.manifest.name.as_str()).await?;
         let keystores = keystore_environment(&stack.manifest);

@@ -10,7 +10,7 @@ use super::env::Shell;
 use super::output::{self, Output, table};
 use super::session;
 use crate::error::Error;
-use crate::sandbox::{Access, Sandbox, SandboxName, SandboxWish, Sandboxes};
+use crate::sandbox::{Sandbox, SandboxName, SandboxWish, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {
@@ -83,7 +83,7 @@ impl Sandboxed {
             Self::List => list(&sandboxes, output).await,
             Self::Env { name, shell } => {
                 let sandbox = sandboxes.find(name).await?;
-                let variables = variables(&sandbox, &sandboxes.access_of(&sandbox)?);
+                let variables = sandbox.variables(&sandboxes.access_of(&sandbox)?);
                 output::line(&Shell::chosen(*shell, output).write(&variables));
                 Ok(())
             }
@@ -103,7 +103,7 @@ impl Create {
         let name = self.name.clone().map_or_else(SandboxName::random, Ok)?;
         let wish = SandboxWish { name, lease: self.lease, versioning: self.versioning };
         let (sandbox, access) = sandboxes.create(&wish).await?;
-        let env = variables(&sandbox, &access).into_iter().map(|(name, value)| (name, value.into())).collect();
+        let env = sandbox.variables(&access).into_iter().map(|(name, value)| (name, value.into())).collect();
         let created = Created { sandbox, milliseconds: start.elapsed().as_millis(), env };
         output.result(&created, |created| {
             let sandbox = &created.sandbox;
@@ -140,24 +140,6 @@ async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, 
         format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds)
     });
     Ok(())
-}
-
-/// What AWS SDKs and `mc` read, and where in the sandbox they are.
-fn variables(sandbox: &Sandbox, access: &Access) -> Vec<(String, String)> {
-    let user = format!("http://{}:{}@", access.access_key, *access.secret_key);
-    // mc takes the alias from the variable's name, which cannot hold a `-`
-    let alias = sandbox.name.as_str().replace('-', "_");
-    [
-        ("AWS_ACCESS_KEY_ID".into(), access.access_key.clone()),
-        ("AWS_SECRET_ACCESS_KEY".into(), access.secret_key.to_string()),
-        ("AWS_REGION".into(), "us-east-1".into()),
-        ("AWS_ENDPOINT_URL_S3".into(), access.endpoint.clone()),
-        (format!("MC_HOST_{alias}"), access.endpoint.replacen("http://", &user, 1)),
-        ("KESTACK_SANDBOX".into(), sandbox.name.to_string()),
-        ("KESTACK_BUCKET".into(), sandbox.bucket.clone()),
-        ("KESTACK_KEY".into(), sandbox.key.clone()),
-    ]
-    .into()
 }
 
 fn row(sandbox: &Sandbox) -> Vec<String> {

@@ -1,45 +1,12 @@
-//! What most verbs need first: the manifest, the engine, the stack.
+//! What the command line says of the stack that a verb works on.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Globals;
-use crate::doctor::keystore::from_here;
-use crate::engine::discover::{self, Connection, EngineWish};
-use crate::engine::{Engine, PodState};
 use crate::error::Error;
-use crate::lock::StackLock;
-use crate::manifest::{self, EngineKind, Manifest};
-use crate::probe;
-use crate::resource::Context;
-use crate::snapshot;
-use crate::stack::{Home, Layout, Stack};
-
-/// How long an orchestrator may take to start an exported stack.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The environment is read here and nowhere else.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub(super) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container
-/// as in a process. What it shall know stands in the manifest, so that whoever starts it anew starts the same.
-pub(super) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore::Environment {
-    let variables = manifest.kes.env.clone();
-    kes_server::keystore::Environment::new(move |name| variables.get(name).map(|value| from_here(value)))
-}
-
-/// The manifest with what the command line changes, and the folder of all stacks.
-pub(super) struct Wish {
-    pub(super) manifest: Manifest,
-    /// The file that it was read from.
-    pub(super) path: Option<PathBuf>,
-    pub(super) base: PathBuf,
-    host: Option<String>,
-}
+use crate::manifest;
+pub(super) use crate::session::{Session, Wish, environment, keystore_environment};
+use crate::stack::{Layout, Stack};
 
 impl Wish {
     pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
@@ -57,40 +24,22 @@ impl Wish {
         }
         let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
         let base = Layout::base(dir.as_deref(), environment);
-        Ok(Self { manifest, path, base, host: globals.host.clone() })
+        Ok(Self { manifest, path, base, host: globals.host.clone(), program: None })
+    }
+}
+
+impl Session {
+    /// Opens an existing stack, running or not.
+    pub(super) async fn open(globals: &Globals) -> Result<Self, Error> {
+        Self::of(Wish::load(globals)?).await
     }
 
-    pub(super) fn layout(&self) -> Layout {
-        Layout::new(&self.base, self.manifest.name.as_str())
-    }
-
-    pub(super) async fn connect(&self) -> Result<Connection, Error> {
-        let layout = self.layout();
-        // `auto` is the engine that the stack is up on, if it is
-        let kind = match (self.manifest.engine, Home::recorded(&layout)?) {
-            (EngineKind::Auto, Some(home)) => EngineKind::named(&home.kind).unwrap_or(EngineKind::Auto),
-            (kind, _) => kind,
-        };
-        let wish = EngineWish { kind, host: self.host.clone(), env: &environment, stack: layout.root() };
-        let connection = discover::connect(&wish).await?;
-        self.check_home(connection.engine.as_ref())?;
-        Ok(connection)
-    }
-
-    /// Refuses a stack that is up on another engine than this one; asked again under the lock.
-    pub(super) fn check_home(&self, engine: &dyn Engine) -> Result<(), Error> {
-        Home::of(engine.info()).check(&self.layout())
-    }
-
-    /// Ends what a killed `snapshot` left. The stack's lock is held.
-    pub(super) async fn recover(&self, engine: &dyn Engine) -> Result<(), Error> {
-        snapshot::recover(&self.layout(), engine, self.manifest.name.as_str()).await
-    }
-
-    pub(super) async fn lock(&self) -> Result<StackLock, Error> {
-        let layout = self.layout();
-        StackLock::acquire(layout.root(), || tracing::warn!("another kestack works on this stack; waiting for it"))
-            .await
+    /// Opens a stack whose two servers run, or one that an orchestrator runs.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] otherwise.
+    pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
+        Self::of_running(Wish::load(globals)?).await
     }
 }
 
@@ -109,63 +58,4 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("'{text}' is no duration: write 90s, 30m, 2h"))
-}
-
-/// A stack that was brought up before, and the connection to its engine.
-pub(super) struct Session {
-    pub(super) stack: Stack,
-    pub(super) context: Context,
-    pub(super) pod: Option<PodState>,
-    /// Keeps an engine service of our own alive.
-    _connection: Connection,
-}
-
-impl Session {
-    /// Opens an existing stack, running or not.
-    pub(super) async fn open(globals: &Globals) -> Result<Self, Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let engine: Arc<dyn Engine> = connection.engine.clone();
-        let pod = engine.pod(wish.manifest.name.as_str()).await?;
-        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
-        let context = stack.context(engine)?;
-        Ok(Self { stack, context, pod, _connection: connection })
-    }
-
-    /// Opens a stack whose two servers run, or one that an orchestrator runs: that one is known by its answers.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`] otherwise.
-    pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
-        let session = Self::open(globals).await?;
-        let up = session.pod.as_ref().is_some_and(|pod| {
-            pod.running
-                && pod.containers.len() > session.stack.ports.kes.len()
-                && pod.containers.iter().all(|container| container.running)
-        });
-        if session.stack.layout.exported().exists() {
-            check_containers(session.context.engine.info().kind)?;
-            let s3 = &session.context.s3;
-            // a signed call too: MinIO answers that it is ready before it knows its users
-            probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
-                s3.health("ready").await?;
-                s3.list_buckets().await
-            })
-            .await?;
-        } else if !up {
-            return Err(Error::NotRunning(session.stack.manifest.name.to_string()));
-        }
-        Ok(session)
-    }
-}
-
-/// An exported stack runs in containers, and so must what speaks to its KES.
-fn check_containers(engine: &str) -> Result<(), Error> {
-    if engine != crate::engine::process::KIND {
-        return Ok(());
-    }
-    Err(Error::Usage {
-        what: "this stack is an exported one, which runs in containers".into(),
-        hint: "name the engine that runs it: --engine podman or --engine docker".into(),
-    })
 }

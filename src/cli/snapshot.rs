@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Session, Wish, keystore_environment};
-use super::up::bring_up;
 use crate::error::Error;
 use crate::reset;
+use crate::session::bring_up;
 use crate::snapshot::{self, Interrupt, Servers, Snapshot as Saved, SnapshotName};
 use crate::stack::{Layout, Stack};
 
@@ -127,7 +127,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
     let started = minio.is_some();
     // also after a failure: either everything was exchanged or nothing
     if started && !snapshot::is_pending(&layout) {
-        bring_up(wish, connection.engine.clone(), None, output).await?;
+        bring_up(wish, connection.engine.clone(), None, output.progress().as_ref()).await?;
     }
     committed?;
     reset::clear(&layout.trash())?;

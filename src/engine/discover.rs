@@ -56,6 +56,8 @@ pub struct EngineWish<'a> {
     pub env: &'a Env<'a>,
     /// Folder of the stack; the process engine keeps its records there.
     pub stack: &'a Path,
+    /// The program `kestack`, which supervises processes; `None` if it is this one.
+    pub program: Option<&'a Path>,
 }
 
 /// Finds an engine and connects to it. An exported stack that systemd runs has no other.
@@ -202,7 +204,7 @@ mod tests {
     async fn refusal(kind: EngineKind, host: Option<&str>, variables: &[(&str, &str)]) -> String {
         let env = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind, host: host.map(str::to_owned), env: &env, stack };
+        let wish = EngineWish { kind, host: host.map(str::to_owned), env: &env, stack, program: None };
         connect(&wish).await.unwrap_err().to_string()
     }
 
@@ -221,7 +223,7 @@ mod tests {
         let engine = FakeEngine::start(|_| Reply::Answer(200, "OK"));
         let env = |name: &str| (name == "CONTAINER_HOST").then(|| format!("unix://{}", engine.socket().display()));
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack };
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
         let connection = connect(&wish).await.unwrap();
         assert_eq!(connection.engine.info().version, "4.3.1");
         assert_eq!(connection.engine.info().rootless, !geteuid().is_root());
@@ -255,6 +257,7 @@ mod tests {
                 host,
                 env: &env,
                 stack: Path::new("/nonexistent/stack"),
+                program: None,
             })
             .await;
             let Some(spoken) = spoken else {
@@ -276,7 +279,7 @@ mod tests {
     async fn every_place_tried_is_listed() {
         let env = |name: &str| (name == "PATH" || name == "XDG_RUNTIME_DIR").then(|| "/nonexistent".to_owned());
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack };
+        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
         // The others may really answer on the host of this test.
         let absent = |mut places: Places| {
             places.retain(|(_, path)| path.starts_with("/nonexistent"));

@@ -269,6 +269,24 @@ impl Sandboxes {
 }
 
 impl Sandbox {
+    /// What AWS SDKs and `mc` read, and where in the sandbox they are.
+    pub fn variables(&self, access: &Access) -> Vec<(String, String)> {
+        let user = format!("http://{}:{}@", access.access_key, *access.secret_key);
+        // mc takes the alias from the variable's name, which cannot hold a `-`
+        let alias = self.name.as_str().replace('-', "_");
+        [
+            ("AWS_ACCESS_KEY_ID".into(), access.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY".into(), access.secret_key.to_string()),
+            ("AWS_REGION".into(), "us-east-1".into()),
+            ("AWS_ENDPOINT_URL_S3".into(), access.endpoint.clone()),
+            (format!("MC_HOST_{alias}"), access.endpoint.replacen("http://", &user, 1)),
+            ("KESTACK_SANDBOX".into(), self.name.to_string()),
+            ("KESTACK_BUCKET".into(), self.bucket.clone()),
+            ("KESTACK_KEY".into(), self.key.clone()),
+        ]
+        .into()
+    }
+
     fn new(wish: &SandboxWish) -> Result<Self, Error> {
         let now = Timestamp::now();
         let expires = wish.lease.map(|lease| end_of(lease, now)).transpose()?;

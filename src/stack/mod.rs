@@ -30,6 +30,7 @@ mod material;
 pub(crate) mod ports;
 mod replicas;
 pub(crate) mod units;
+mod variables;
 mod view;
 
 pub use files::kes_config;

@@ -75,7 +75,7 @@ pub(crate) async fn with(kind: EngineKind, test: &str, body: impl AsyncFnOnce(&F
 impl Fixture {
     async fn new(kind: EngineKind, test: &str) -> Self {
         static COUNT: AtomicU16 = AtomicU16::new(0);
-        let wish = EngineWish { kind, host: None, env: &environment, stack: Path::new("/nonexistent") };
+        let wish = EngineWish { kind, host: None, env: &environment, stack: Path::new("/nonexistent"), program: None };
         let connection = connect(&wish).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let binary = folder.path().join("program");

@@ -17,6 +17,7 @@ mod images;
 mod import;
 mod keystores;
 mod leftovers;
+mod library;
 mod lifecycle;
 mod model;
 mod processes;

@@ -40,8 +40,11 @@ fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
              this host\n  leave it out, or choose another engine"
         )));
     }
-    let kestack = std::env::current_exe()
-        .map_err(|error| EngineError::NotFound(format!("this program cannot find itself: {error}")))?;
+    let this = || {
+        std::env::current_exe()
+            .map_err(|error| EngineError::NotFound(format!("this program cannot find itself: {error}")))
+    };
+    let kestack = wish.program.map_or_else(this, |program| Ok(program.to_owned()))?;
     let base = wish.stack.parent().unwrap_or(wish.stack);
     Ok(Connection { engine: Arc::new(Processes::new(base.to_owned(), kestack)), _service: None })
 }
@@ -57,7 +60,8 @@ mod tests {
         let stack = base.path().join("stack");
         std::fs::create_dir_all(stack.join("run")).unwrap();
         let connect = async |kind, host: Option<&str>| {
-            connect(&EngineWish { kind, host: host.map(str::to_owned), env: &|_| None, stack: &stack }).await
+            connect(&EngineWish { kind, host: host.map(str::to_owned), env: &|_| None, stack: &stack, program: None })
+                .await
         };
         for kind in [EngineKind::Auto, EngineKind::Process] {
             assert!(!connect(kind, None).await.unwrap().engine.info().has_containers());

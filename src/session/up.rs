@@ -1,0 +1,102 @@
+//! Bringing a stack up.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Wish, environment, keystore_environment};
+use crate::apply::{self, Progress, Step};
+use crate::engine::{Engine, units};
+use crate::error::Error;
+use crate::plan::Decision;
+use crate::stack::{Images, Stack, check_ours};
+use crate::{chaos, doctor, guard, supply};
+
+/// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
+pub(crate) async fn bring_up(
+    wish: Wish,
+    engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
+    progress: &dyn Progress,
+) -> Result<(Stack, Vec<Step>), Error> {
+    let broken = chaos::undo_files(&wish.layout())?;
+    let (mut stack, images) = resolve(wish, engine.as_ref()).await?;
+    stack.expires = expires;
+    let context = stack.context(engine.clone())?;
+    if let Some(record) = &broken {
+        chaos::undo_process(record, engine.as_ref(), &chaos::kes_of(&stack)).await?;
+    }
+    let pod = engine.pod(stack.manifest.name.as_str()).await?;
+    let keystores = keystore_environment(&stack.manifest);
+    // before the keystore is: that makes the stack's key, whoever lost it
+    let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
+    let (was_there, was_running) = (pod.is_some(), pod.is_some_and(|pod| pod.running));
+    // KES, once it runs, asks for itself
+    if !was_running {
+        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
+    }
+    // What the network must give comes before anything is made: without it there will be no stack.
+    for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
+        image.obtain(engine.as_ref()).await?;
+    }
+    let stages = stack.stages(engine.info(), &images, keys)?;
+    let mut walk = apply::up(&stages, &context, progress).await;
+    // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
+    if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
+        walk = apply::up(&stages, &context, progress).await;
+    }
+    // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
+    // The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
+    let is_cut_off = was_running && matches!(&walk, Err(error) if error.is_refused_connection());
+    if is_cut_off || was_there && matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
+        tracing::warn!("a container can neither be used nor started; the pod is made anew");
+        engine.remove_pod(stack.manifest.name.as_str()).await?;
+        walk = apply::up(&stages, &context, progress).await;
+    }
+    let steps = walk?;
+    if broken.is_some() {
+        chaos::Record::remove(&stack.layout)?;
+    }
+    remove_former_images(engine.as_ref(), &images, &steps).await;
+    Ok((stack, steps))
+}
+
+/// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made
+/// again then. What cannot be removed is not worth a failure.
+async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Step]) {
+    for (role, image) in [("kes", &images.kes), ("minio", &images.minio)] {
+        let is_new = |step: &Step| {
+            step.kind == "image" && step.decision != Decision::Keep && step.name.split(' ').next() == Some(role)
+        };
+        if !steps.iter().any(is_new) {
+            continue;
+        }
+        if let Err(error) = engine.remove_former_images(role, image.reference()).await {
+            tracing::warn!(%error, "former images stay");
+        }
+    }
+}
+
+/// Everything that can be wrong is looked at here, before anything is made.
+pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
+    if engine.info().kind == units::KIND {
+        return Err(Error::Usage {
+            what: format!("systemd runs the stack in '{}'", wish.layout().root().display()),
+            hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
+        });
+    }
+    wish.check_home(engine)?;
+    let name = wish.manifest.name.to_string();
+    let pod = engine.pod(&name).await?;
+    check_ours(&name, pod.as_ref(), engine.info())?;
+    wish.layout().check_writable()?;
+    let images = Images {
+        kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
+        minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
+    };
+    let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
+    // one that does not run holds them as well, if its engine died while it started the pod
+    let held = pod.map(|pod| pod.ports).unwrap_or_default();
+    stack.ports.check_free(&held)?;
+    Ok((stack, images))
+}

@@ -1,0 +1,176 @@
+//! What a stack for tests shall be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Stack;
+use crate::apply::Silent;
+use crate::engine::host::find_program;
+use crate::engine::process;
+use crate::error::Error;
+use crate::manifest::{self, EngineKind, Manifest};
+use crate::sandbox::{SandboxName, end_of};
+use crate::session::{Session, Wish, bring_up, environment};
+use crate::stack::Layout;
+use crate::teardown;
+
+/// How long a stack is kept for whom nobody says more.
+const LEASE: Duration = Duration::from_secs(60 * 60);
+
+/// A stack to be. What is wrong with it [`StackBuilder::up`] says.
+#[derive(Debug, Clone)]
+pub struct StackBuilder {
+    name: Option<String>,
+    engine: Option<EngineKind>,
+    buckets: Vec<String>,
+    keys: Vec<String>,
+    lease: Duration,
+    folder: Option<PathBuf>,
+    program: Option<PathBuf>,
+}
+
+impl Default for StackBuilder {
+    fn default() -> Self {
+        Self { name: None, engine: None, buckets: vec![], keys: vec![], lease: LEASE, folder: None, program: None }
+    }
+}
+
+impl StackBuilder {
+    /// Its name, instead of a random one. A stack of that name that is up is used as it is.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What runs it, instead of what `KESTACK_ENGINE` says or whatever is there.
+    #[must_use]
+    pub fn engine(mut self, engine: EngineKind) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// One more bucket, encrypted with the stack's default key; the first one replaces `encrypted`.
+    #[must_use]
+    pub fn bucket(mut self, name: impl Into<String>) -> Self {
+        self.buckets.push(name.into());
+        self
+    }
+
+    /// One more encryption key; the first one replaces the default key.
+    #[must_use]
+    pub fn key(mut self, name: impl Into<String>) -> Self {
+        self.keys.push(name.into());
+        self
+    }
+
+    /// How long it may be needed, instead of an hour.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Folder in which it keeps its files, in one of its name; instead of `KESTACK_DIR` or the user's data folder.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// The program `kestack`, instead of the one in `PATH`: it looks after processes, and `kes` is beside it.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] for names that cannot be used; else those of `kestack up`.
+    pub async fn up(self) -> Result<Stack, Error> {
+        let lease = self.lease;
+        let expires = end_of(lease, Timestamp::now())?;
+        let wish = self.wish()?;
+        let connection = wish.connect().await?;
+        if connection.engine.info().kind == process::KIND && wish.program.is_none() {
+            return Err(Error::Environment {
+                what: "the process engine needs the program `kestack`, which looks after its servers".into(),
+                hint: "put it into PATH, or name it with `StackBuilder::program`".into(),
+            });
+        }
+        // what killed test runs left on this engine; another run may be removing the same
+        if let Err(error) = teardown::remove_all_expired(connection.engine.as_ref(), Timestamp::now()).await {
+            tracing::warn!(%error, "stacks whose lease is over stay");
+        }
+        let _lock = wish.lock().await?;
+        wish.recover(connection.engine.as_ref()).await?;
+        bring_up(wish.clone(), connection.engine.clone(), Some(expires), &Silent).await?;
+        let session = Session::of_running(wish.clone()).await?;
+        Ok(Stack { session, wish, lease })
+    }
+
+    fn wish(self) -> Result<Wish, Error> {
+        let name = self.name.map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
+        let program = self.program.or_else(|| find_program("kestack", environment("PATH").as_deref()));
+        let mut manifest = read(&name, &self.keys, &self.buckets)?;
+        manifest.engine = self.engine.map_or_else(engine, Ok)?;
+        manifest.kes.binary =
+            program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
+        let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
+        let base = Layout::base(folder.as_deref(), environment);
+        Ok(Wish { manifest, path: None, base, host: environment("KESTACK_HOST"), program })
+    }
+}
+
+/// The engine that `KESTACK_ENGINE` names, else whichever is there.
+fn engine() -> Result<EngineKind, Error> {
+    let Some(word) = environment("KESTACK_ENGINE").filter(|word| !word.is_empty()) else { return Ok(EngineKind::Auto) };
+    EngineKind::named(&word).ok_or_else(|| Error::Usage {
+        what: format!("KESTACK_ENGINE is '{word}'"),
+        hint: "there is: auto, podman, docker, process".into(),
+    })
+}
+
+/// The names go through the manifest's own reader: one set of rules, and every mistake at once.
+fn read(name: &str, keys: &[String], buckets: &[String]) -> Result<Manifest, Error> {
+    let mut wanted = serde_json::json!({
+        "name": name,
+        "kes": { "port": 0 },
+        "minio": { "port": 0, "console_port": 0 },
+    });
+    for (section, names) in [("keys", keys), ("buckets", buckets)].into_iter().filter(|(_, names)| !names.is_empty()) {
+        let all: Vec<_> = names
+            .iter()
+            .map(|name| if section == "buckets" { serde_json::json!({ "name": name }) } else { name.as_str().into() })
+            .collect();
+        if let Some(sections) = wanted.as_object_mut() {
+            sections.insert(section.into(), all.into());
+        }
+    }
+    // JSON is YAML
+    manifest::parse(&wanted.to_string(), Path::new("/"), &environment)
+        .map_err(|mistakes| manifest::ManifestError::Mistakes(mistakes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_the_manifest() {
+        let wish = Stack::builder().name("a").key("one").key("two").bucket("first").wish().unwrap();
+        assert_eq!(wish.manifest.default_key.to_string(), "one");
+        assert_eq!(wish.manifest.keys.len(), 2);
+        assert_eq!(wish.manifest.buckets.len(), 1);
+        assert_eq!((wish.manifest.kes.port, wish.manifest.minio.port), (0, 0));
+        let wrong = Stack::builder().name("a b").bucket("No").wish().unwrap_err().to_string();
+        assert!(wrong.contains("'a b'") && wrong.contains("'No'"), "{wrong}");
+        let names: Vec<_> = (0..2).map(|_| Stack::builder().wish().unwrap().manifest.name).collect();
+        assert!(names.iter().all(|name| name.as_str().starts_with("test-")) && names.first() != names.get(1));
+    }
+}
