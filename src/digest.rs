@@ -1,5 +1,8 @@
-//! Digests of wanted states, for labels and comparisons (design.md D3, D4).
+//! Digests: of wanted states, for labels and comparisons (design.md D3, D4), and of what is written to files.
 
+use std::io::{self, Read, Write};
+
+use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -33,5 +36,42 @@ impl SecretKey {
     /// Hex HMAC-SHA256 of a secret.
     pub fn tag(&self, secret: &[u8]) -> String {
         hex::encode(hmac::sign(&self.0, secret))
+    }
+}
+
+/// Copies all of `from`; says how many bytes that were, and their SHA-256.
+pub(crate) fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
+    let mut hashed = Hashed::new(to);
+    let size = io::copy(&mut from, &mut hashed)?;
+    Ok((size, hashed.finish().1))
+}
+
+/// What is written through it is digested.
+pub(crate) struct Hashed<W> {
+    inner: W,
+    context: Context,
+}
+
+impl<W> Hashed<W> {
+    /// Nothing was written yet.
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, context: Context::new(&SHA256) }
+    }
+
+    /// Where it was written to, and the SHA-256 in hex.
+    pub(crate) fn finish(self) -> (W, String) {
+        (self.inner, hex::encode(self.context.finish()))
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.context.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }

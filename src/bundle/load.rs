@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tar::{Archive, Entry};
 use tempfile::TempDir;
 
-use super::save::digest;
 use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
+use crate::digest::copy;
 use crate::error::Error;
 
 /// Longest list of members.
@@ -32,7 +32,7 @@ impl Staged {
     pub fn open(file: &Path, sha256: Option<&str>, base: &Path) -> Result<Self, Error> {
         let unreadable = |error| Error::file("read", file)(error);
         if let Some(wanted) = sha256 {
-            let (_, found) = File::open(file).and_then(|open| digest(open, &mut io::sink())).map_err(unreadable)?;
+            let (_, found) = File::open(file).and_then(|open| copy(open, &mut io::sink())).map_err(unreadable)?;
             if !found.eq_ignore_ascii_case(wanted) {
                 return Err(damaged(file, &format!("has the SHA-256 {found}, not {wanted}")));
             }
@@ -66,7 +66,7 @@ impl Staged {
             return Ok(Err(format!("has another member where '{name}' should be")));
         }
         let path = self.path(member);
-        let (_, found) = digest(&mut entry, &mut File::create_new(&path)?)?;
+        let (_, found) = copy(&mut entry, &mut File::create_new(&path)?)?;
         let mode = if member.kind == Kind::Program { 0o755 } else { 0o600 };
         std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
         let same = found == member.sha256;
@@ -207,7 +207,7 @@ mod tests {
         let programs = folder.path().join("programs");
         std::fs::create_dir(&programs).unwrap();
         std::fs::write(programs.join("silo"), "of another bundle").unwrap();
-        let (_, sha256) = digest(File::open(&file).unwrap(), &mut io::sink()).unwrap();
+        let (_, sha256) = copy(File::open(&file).unwrap(), &mut io::sink()).unwrap();
         let staged = Staged::open(&file, Some(&sha256), &programs).unwrap();
         staged.install_programs(&programs).unwrap();
         assert_eq!(std::fs::read_to_string(programs.join("minio")).unwrap(), "program".repeat(1000));

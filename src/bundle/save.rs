@@ -1,14 +1,14 @@
 //! Making a bundle.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
 
 use super::{Content, FORMAT, INDEX, Index, Kind, Member};
+use crate::digest::{Hashed, copy};
 use crate::error::Error;
 
 /// What was made.
@@ -38,7 +38,7 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // readable by its owner alone: kestack.yaml may hold credentials
     let part = tempfile::Builder::new().prefix(".kestack-bundle-").tempfile_in(folder).map_err(failed)?;
-    let mut tar = Builder::new(Hashed { inner: part.as_file(), context: Context::new(&SHA256) });
+    let mut tar = Builder::new(Hashed::new(part.as_file()));
     let list = serde_json::to_vec_pretty(&index).map_err(|error| failed(error.into()))?;
     tar.append(&header(INDEX, list.len() as u64, Kind::Text).map_err(failed)?, list.as_slice()).map_err(failed)?;
     for (content, member) in contents.iter().zip(&index.members) {
@@ -46,8 +46,7 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
         let head = header(&member.name, member.size, member.kind).map_err(failed)?;
         tar.append(&head, source.take(member.size)).map_err(failed)?;
     }
-    let hashed = tar.into_inner().map_err(failed)?;
-    let sha256 = hex::encode(hashed.context.finish());
+    let (_, sha256) = tar.into_inner().map_err(failed)?.finish();
     part.as_file().sync_all().map_err(failed)?;
     part.persist(file).map_err(|error| failed(error.error))?;
     Ok(Saved { file: file.display().to_string(), sha256, members: index.members })
@@ -55,17 +54,9 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
 
 fn member(content: &Content) -> Result<Member, Error> {
     let unreadable = |error| Error::file("read", &content.file)(error);
-    let (size, sha256) =
-        File::open(&content.file).and_then(|file| digest(file, &mut io::sink())).map_err(unreadable)?;
+    let (size, sha256) = File::open(&content.file).and_then(|file| copy(file, &mut io::sink())).map_err(unreadable)?;
     let reference = content.reference.clone();
     Ok(Member { name: content.name.to_owned(), kind: content.kind, reference, size, sha256 })
-}
-
-/// Copies all of `from`; says how many bytes that were, and their SHA-256.
-pub(super) fn digest(mut from: impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
-    let mut hashed = Hashed { inner: to, context: Context::new(&SHA256) };
-    let size = io::copy(&mut from, &mut hashed)?;
-    Ok((size, hex::encode(hashed.context.finish())))
 }
 
 /// The same for the same member, whoever writes it when.
@@ -80,22 +71,4 @@ fn header(name: &str, size: u64, kind: Kind) -> io::Result<Header> {
     header.set_mtime(0);
     header.set_cksum();
     Ok(header)
-}
-
-/// What is written through it is digested.
-struct Hashed<W> {
-    inner: W,
-    context: Context,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.context.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

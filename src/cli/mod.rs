@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::error::Error;
 use crate::manifest::{EngineKind, KeystoreKind};
 
+mod archive;
 mod bucket;
 mod bundle;
 mod chaos;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::Globals;
+use super::archive::{Export, Import};
 use super::output::{Output, table};
 use super::session::{Session, Wish, keystore_environment};
 use crate::error::Error;
@@ -34,6 +35,10 @@ pub(super) enum Snapshot {
         #[arg(required = true)]
         names: Vec<SnapshotName>,
     },
+    /// Write a snapshot to one file, encrypted with age
+    Export(Export),
+    /// Make a snapshot of such a file
+    Import(Import),
 }
 
 #[derive(Serialize)]
@@ -58,9 +63,9 @@ struct Restored {
 }
 
 impl Snapshot {
-    /// True if the verb must start again what it stopped, before it ends early.
+    /// True if the verb must start again what it stopped, or clear away what it began, before it ends early.
     pub(super) fn handles_signals(&self) -> bool {
-        matches!(self, Self::Save { .. } | Self::Restore { .. })
+        !matches!(self, Self::List | Self::Remove { .. })
     }
 
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
@@ -73,6 +78,8 @@ impl Snapshot {
             }
             Self::Restore { name } => restore(globals, name, output).await,
             Self::Remove { names } => remove(globals, names, output).await,
+            Self::Export(export) => export.run(globals, output).await,
+            Self::Import(import) => import.run(globals, output).await,
         }
     }
 }

@@ -31,6 +31,12 @@ impl Interrupt {
         Ok(seen)
     }
 
+    /// As if a signal had come.
+    #[cfg(test)]
+    pub(super) fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Fails once a signal came.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Snapshots: keystore, drive and configuration of a stack together, or not at all.
 //!
 //! A snapshot is a folder below `snapshots/` in the stack's folder, named by the user. It is written beside and renamed
-//! when all of it is on disk. [`save()`] stops MinIO for as long as it copies; [`restore`](mod@restore) prepares
-//! everything beside the running stack, asks whether the keys fit the data, stops the servers and exchanges the
-//! folders. From the moment the `journal` is written a restore that was killed is finished by the next `up` or
-//! `restore`; before, it is undone.
+//! when all of it is on disk. [`save()`] stops MinIO for as long as it copies; a restore begins with [`prepare`], which
+//! takes everything beside the running stack and asks whether the keys fit the data, then stops the servers and exchanges
+//! the folders. From the moment the `journal` is written a restore that was killed is finished by the next `up` or
+//! `restore`; before, it is undone. [`archive`] carries a snapshot elsewhere.
 //!
 //! The content of an object (`part.1`, …) is written once by MinIO and never changed, so it is shared with the snapshot
 //! by a hard link; everything else is copied. Where the file system can clone files, all of it is cloned instead.
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::Layout;
 
+pub mod archive;
 mod interrupt;
 mod journal;
 mod restore;

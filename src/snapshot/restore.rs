@@ -97,6 +97,7 @@ pub struct Servers<'a> {
 /// Takes everything of the snapshot beside what is there.
 async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Result<(), Error> {
     let (from, to) = (folder(layout, &snapshot.name), layout.restore());
+    let layout = layout.clone();
     let interrupt = interrupt.clone();
     let shown = to.clone();
     let work = move || {
@@ -108,6 +109,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
         for part in ["keys", "certs", "config"].into_iter().filter(|part| from.join(part).is_dir()) {
             copier.files(&from.join(part), &to.join(part))?;
         }
+        present(&layout, &to.join("config"), &mut copier)?;
         copier.file(&from.join("guard.json"), &to.join("guard.json"))?;
         if !to.join("guard.json").exists() {
             Record::default().save(&to.join("guard.json"))?;
@@ -116,6 +118,20 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
     };
     let ended = |error| Err(Error::file("write", &shown)(std::io::Error::other(error)));
     tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
+}
+
+/// Which engine runs the stack and which fault is in force is as it is now, not as it was.
+fn present(layout: &Layout, staged: &Path, copier: &mut Copier) -> Result<(), Error> {
+    for now in [layout.engine(), layout.fault()] {
+        let then = staged.join(now.file_name().unwrap_or_default());
+        match std::fs::remove_file(&then) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", then)(error));
+            }
+            _ => copier.file(&now, &then)?,
+        }
+    }
+    Ok(())
 }
 
 /// Keys that are inside must open what is inside; keys that are elsewhere are asked for there.

@@ -81,6 +81,54 @@ fn a_snapshot_outlives_its_stack() {
 }
 
 #[test]
+fn an_exported_snapshot_comes_back_in_another_stack() {
+    if !enabled() {
+        return;
+    }
+    let (stack, other) = (Sandbox::new(""), Sandbox::new(""));
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (file, passphrase) = (text(stack.folder().join("kept.age")), text(stack.folder().join("passphrase")));
+    std::fs::write(&passphrase, "correct horse\n").unwrap();
+    stack.ok(&["up"]);
+    write(&stack, 1);
+    let user = stack.variable("AWS_ACCESS_KEY_ID");
+    stack.ok(&["snapshot", "save", "kept"]);
+    let error = stack.fails(&["snapshot", "export", "kept", &file], 2);
+    assert!(error.contains("there is no passphrase"), "{error}");
+    let export = ["snapshot", "export", "kept", &file, "--passphrase-file", &passphrase];
+    let exported = stack.json(&export);
+    assert_eq!((&exported["encrypted"], &exported["snapshot"]["keys"]), (&true.into(), &1.into()), "{exported}");
+    assert!(stack.fails(&export, 2).contains("is there already"));
+    stack.ok(&["snapshot", "remove", "kept"]);
+    stack.ok(&["down", "--data"]);
+
+    // as on a machine that knows neither the stack nor its keys
+    let import = |with: &str, code| {
+        let arguments = ["snapshot", "import", &file, "came", "--passphrase-file", with];
+        if code == 0 { other.ok(&arguments) } else { other.fails(&arguments, code) }
+    };
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() - 20_000]).unwrap();
+    assert!(import(&passphrase, 6).contains("nothing was changed"));
+    std::fs::write(&file, whole).unwrap();
+    let wrong = text(stack.folder().join("wrong"));
+    std::fs::write(&wrong, "correct hose").unwrap();
+    assert!(import(&wrong, 2).contains("does not open with this passphrase"));
+    assert!(!other.root().exists(), "what is refused leaves nothing");
+    assert!(import(&passphrase, 0).contains("is whole"));
+    other.ok(&["snapshot", "restore", "came"]);
+    other.ok(&["up"]);
+    assert_eq!(state(&other), 1);
+    assert_eq!(other.variable("AWS_ACCESS_KEY_ID"), user);
+    write(&other, 2);
+    other.ok(&["snapshot", "restore", "came"]);
+    assert_eq!(state(&other), 1);
+    assert_eq!(other.json(&["up"])["changed"], 0);
+    other.ok(&["verify"]);
+    other.ok(&["snapshot", "remove", "came"]);
+}
+
+#[test]
 fn a_killed_restore_is_finished_or_undone() {
     if !enabled() {
         return;

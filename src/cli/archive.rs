@@ -1,0 +1,240 @@
+//! `kestack snapshot export` and `import`
+
+use std::io::{ErrorKind, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use age::x25519::Recipient;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::Globals;
+use super::output::Output;
+use super::session::{Wish, environment};
+use crate::error::Error;
+use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
+use crate::snapshot::{Interrupt, Snapshot, SnapshotName};
+
+/// Where a passphrase may stand.
+const VARIABLE: &str = "KESTACK_SNAPSHOT_PASSPHRASE";
+
+/// Longest passphrase.
+const LONGEST: u64 = 4096;
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("how").args(["passphrase_file", "recipients", "plain"])))]
+pub(super) struct Export {
+    /// Name of the snapshot
+    name: SnapshotName,
+    /// File to write; it must not be there yet
+    archive: PathBuf,
+    /// File with the passphrase; else `KESTACK_SNAPSHOT_PASSPHRASE` is taken, or asked for
+    #[arg(long, value_name = "PATH")]
+    passphrase_file: Option<PathBuf>,
+    /// Public key of age that can open it, instead of a passphrase; may be given again
+    #[arg(long = "recipient", value_name = "AGE1…")]
+    recipients: Vec<String>,
+    /// Do not encrypt: who has the file has keys and credentials
+    #[arg(long)]
+    plain: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("how").args(["passphrase_file", "identities", "plain"])))]
+pub(super) struct Import {
+    /// File that `kestack snapshot export` wrote
+    archive: PathBuf,
+    /// Name for the snapshot, instead of the one that it had
+    name: Option<SnapshotName>,
+    /// File with the passphrase; else `KESTACK_SNAPSHOT_PASSPHRASE` is taken, or asked for
+    #[arg(long, value_name = "PATH")]
+    passphrase_file: Option<PathBuf>,
+    /// File with an identity of age that can open it; may be given again
+    #[arg(long = "identity", value_name = "PATH")]
+    identities: Vec<PathBuf>,
+    /// Take a file that is not encrypted
+    #[arg(long)]
+    plain: bool,
+    /// Let it take the place of a snapshot of that name
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Serialize)]
+struct Imported {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    file: PathBuf,
+}
+
+impl Export {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let layout = Wish::load(globals)?.layout();
+        Snapshot::find(&layout, &self.name)?;
+        let seal = self.seal()?;
+        let interrupt = Interrupt::watch()?;
+        let (name, file) = (self.name.clone(), self.archive.clone());
+        let work = move || archive::export(&layout, &name, &file, seal, &interrupt);
+        output.result(&blocking(&self.archive, work).await?, human_exported);
+        Ok(())
+    }
+
+    fn seal(&self) -> Result<Seal, Error> {
+        if self.plain {
+            tracing::warn!("the file is not encrypted: it holds keys and credentials in clear");
+            return Ok(Seal::Plain);
+        }
+        if !self.recipients.is_empty() {
+            return self.recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>().map(Seal::Recipients);
+        }
+        passphrase(self.passphrase_file.as_deref(), true).map(Seal::Passphrase)
+    }
+}
+
+impl Import {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let wish = Wish::load(globals)?;
+        let layout = wish.layout();
+        let opener = self.opener(Closed::of(&self.archive)?)?;
+        layout.check_writable()?;
+        let _lock = wish.lock().await?;
+        let interrupt = Interrupt::watch()?;
+        let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);
+        let work = move || archive::import(&layout, &file, name.as_ref(), opener, replace, &interrupt);
+        let snapshot = blocking(&self.archive, work).await?;
+        output.result(&Imported { snapshot, file: self.archive.clone() }, human_imported);
+        Ok(())
+    }
+
+    /// What the user gives must be what the file needs: one that is in clear could be anybody's.
+    fn opener(&self, closed: Closed) -> Result<Opener, Error> {
+        let refuse = |what: &str, hint: &str| {
+            Err(Error::Usage { what: format!("'{}' {what}", self.archive.display()), hint: hint.to_owned() })
+        };
+        match closed {
+            Closed::Plain if self.plain => Ok(Opener::Plain),
+            Closed::Plain => refuse("is not encrypted", "if you trust where it comes from, take it with --plain"),
+            Closed::Passphrase if self.plain || !self.identities.is_empty() => {
+                refuse("is encrypted with a passphrase", "give that instead")
+            }
+            Closed::Passphrase => passphrase(self.passphrase_file.as_deref(), false).map(Opener::Passphrase),
+            Closed::Recipients if self.identities.is_empty() => {
+                refuse("is encrypted for keys of age", "name the file with the identity of one: --identity PATH")
+            }
+            Closed::Recipients => Ok(Opener::Identities(self.identities.clone())),
+        }
+    }
+}
+
+/// A public key; what is wrong with it is said without repeating it, since it could be the other half.
+fn recipient(text: &str) -> Result<Recipient, Error> {
+    text.parse().map_err(|_| Error::Usage {
+        what: "a recipient is no public key of age".into(),
+        hint: "give what `age-keygen` calls the public key: --recipient age1…".into(),
+    })
+}
+
+/// Of the file, else of the environment, else of whoever sits there; a new one is asked for twice.
+fn passphrase(file: Option<&Path>, new: bool) -> Result<Zeroizing<String>, Error> {
+    let given = match (file, environment(VARIABLE).map(Zeroizing::new)) {
+        (Some(file), _) => read_passphrase(file).map_err(Error::file("read", file))?,
+        (None, Some(found)) => found,
+        (None, None) => ask(new)?,
+    };
+    let usable = !given.is_empty() && given.len() as u64 <= LONGEST;
+    usable.then_some(given).ok_or_else(|| Error::Usage {
+        what: "the passphrase is empty, or longer than any".into(),
+        hint: format!("give another one: at a terminal, with --passphrase-file or in {VARIABLE}"),
+    })
+}
+
+/// Without the end of its line, which editors add.
+fn read_passphrase(file: &Path) -> std::io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    std::fs::File::open(file)?.take(LONGEST + 3).read_to_string(&mut text)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+fn ask(new: bool) -> Result<Zeroizing<String>, Error> {
+    let missing = || Error::Usage {
+        what: "there is no passphrase, and nobody to ask for it".into(),
+        hint: format!(
+            "give it with --passphrase-file or in {VARIABLE}, or use keys of age: --recipient to export, --identity to import"
+        ),
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(missing());
+    }
+    let prompt = |text| match rpassword::prompt_password(text) {
+        Ok(found) => Ok(Zeroizing::new(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing()),
+        Err(error) => Err(Error::file("ask at", "/dev/tty")(error)),
+    };
+    let first = prompt("Passphrase of the snapshot: ")?;
+    if new && *first != *prompt("Once more: ")? {
+        return Err(Error::Usage { what: "these were two different passphrases".into(), hint: "try again".into() });
+    }
+    Ok(first)
+}
+
+/// Off the runtime's threads, which watch for signals meanwhile.
+async fn blocking<T: Send + 'static>(
+    file: &Path,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let ended = |error| Err(Error::file("work on", file)(std::io::Error::other(error)));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
+}
+
+fn human_exported(exported: &Exported) -> String {
+    let Exported { snapshot, file, size, sha256, encrypted } = exported;
+    let how = if *encrypted { "encrypted" } else { "NOT encrypted" };
+    format!(
+        "snapshot '{}' written to {file}, {how}\n  {}, {}; sha256 {sha256}",
+        snapshot.name,
+        indicatif::BinaryBytes(*size),
+        keys(snapshot)
+    )
+}
+
+fn human_imported(imported: &Imported) -> String {
+    let Snapshot { name, stack, created, files, .. } = &imported.snapshot;
+    format!(
+        "snapshot '{name}' of stack '{stack}', taken {}, is whole\n  {files} files, {}\nnext:\n  kestack snapshot restore {name}",
+        super::output::time(*created),
+        keys(&imported.snapshot)
+    )
+}
+
+fn keys(snapshot: &Snapshot) -> String {
+    match snapshot.keys {
+        Some(keys) => format!("{keys} keys inside"),
+        None => format!("its keys stay in {}, and are NOT inside", snapshot.keystore),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn a_passphrase_is_one_line_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, wanted) in [("a b", "a b"), ("a b\n", "a b"), ("a b\r\n", "a b"), ("a\nb\n", "a\nb")] {
+            std::fs::write(file.path(), content).unwrap();
+            assert_eq!(*passphrase(Some(file.path()), true).unwrap(), wanted);
+        }
+        for content in [String::new(), "\n".into(), "x".repeat(5000)] {
+            std::fs::write(file.path(), content).unwrap();
+            assert_eq!(passphrase(Some(file.path()), true).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_secret_key_that_is_taken_for_a_public_one_is_not_repeated() {
+        let error = recipient("AGE-SECRET-KEY-1QQQ").unwrap_err().to_string();
+        assert!(!error.contains("QQQ") && error.contains("age1"), "{error}");
+    }
+}
