@@ -203,6 +203,23 @@ mod tests {
         }
     }
 
+    /// The same key as PKCS#8, by `openssl pkcs8 -topk8`.
+    #[test]
+    fn encrypted_pkcs8_is_read() {
+        let plain = pem::parse(include_str!("../../tests/data/pem/pkcs8-plain.pem")).unwrap();
+        let block = pem::parse(include_str!("../../tests/data/pem/pkcs8.pem")).unwrap();
+        assert!(is_encrypted(&block) && !is_encrypted(&plain));
+        assert_eq!(decrypt(&block, "secret").unwrap().as_slice(), plain.contents());
+        assert_eq!(decrypt(&block, "Secret"), Err(EncryptedPemError::Password));
+    }
+
+    #[test]
+    fn the_label_says_what_is_inside() {
+        let label_of = |tag: &str| label(&Pem::new(tag, [])).to_owned();
+        assert_eq!(label_of(PKCS8), "PRIVATE KEY");
+        assert_eq!(label_of("EC PRIVATE KEY"), "EC PRIVATE KEY");
+    }
+
     #[test]
     fn an_unknown_cipher_is_refused() {
         let block = pem::parse(include_str!("../../tests/data/pem/aes256.pem").replace("AES-256-CBC", "AES-256-GCM"));

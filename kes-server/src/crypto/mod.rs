@@ -197,3 +197,22 @@ fn sha256_mac(key: &[u8], message: &[u8]) -> Result<[u8; 32], CryptoError> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     hmac::sign(&key, message).as_ref().try_into().map_err(|_| CryptoError::Failed)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+
+    use super::*;
+
+    #[test]
+    fn keys_show_what_they_are_but_not_their_secret() {
+        let key = Key::import(Algorithm::ChaCha20, &[0xab; SECRET_LEN], "an identity").unwrap();
+        let shown = format!("{key:?}");
+        assert!(shown.starts_with("Key { algorithm: ChaCha20, created_at: "), "{shown}");
+        assert!(shown.ends_with(r#"created_by: "an identity", .. }"#), "{shown}");
+        assert!(!shown.contains("171") && !shown.contains("ab, ab"), "{shown}");
+        assert_eq!(format!("{:?}", key.generate_dek(b"").unwrap()), "Dek(..)");
+        assert_eq!(Algorithm::ChaCha20.to_string(), "ChaCha20");
+        assert_eq!(Algorithm::Aes256.to_string(), "AES256");
+    }
+}
