@@ -143,6 +143,10 @@ fn plays(replicas: u16) {
         let seen = scene.ok(&format!("podman inspect {name}-{server} --format '{look}'"));
         assert_eq!(seen.trim(), format!("true [no-new-privileges] [{capabilities}] 1000:1000"), "{server}");
     }
+    // a cluster may give it any user
+    let image = scene.ok(&format!("podman inspect {name}-{} --format '{{{{.Image}}}}'", servers(replicas)[0]));
+    let bare = "--rm --network none --user 54321:0 --read-only --cap-drop ALL --security-opt no-new-privileges";
+    scene.ok(&format!("podman run {bare} {} --version", image.trim()));
     for (server, port) in servers(replicas).iter().zip(7373..) {
         scene.ok(&format!("podman exec {name}-{server} /kes probe --timeout 2s 127.0.0.1:{port}"));
     }
