@@ -24,7 +24,7 @@ fuzz target="all" seconds="600":
 mutants:
     cargo mutants --package kes-server --file 'kes-server/src/crypto/**' --file 'kes-server/src/auth/**'
 
-# up, reset, down against the scripted procedure
+# every verb on every engine, and the scripted procedure
 bench:
     cargo build --release --workspace --bins
     examples/bench-up
