@@ -96,3 +96,21 @@ impl FromStr for ListPattern {
         Ok(Self(pattern.strip_suffix('*').unwrap_or(pattern).to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+
+    use super::*;
+
+    #[test]
+    fn names_and_patterns_are_what_was_written() {
+        let name: KeyName = "my-key".parse().unwrap();
+        assert_eq!((name.as_str(), name.as_ref(), name.to_string().as_str()), ("my-key", "my-key", "my-key"));
+        for pattern in ["my", "my*"] {
+            let pattern: ListPattern = pattern.parse().unwrap();
+            assert_eq!(pattern.prefix(), "my");
+            assert!(pattern.matches("my-key") && !pattern.matches("key-my"));
+        }
+    }
+}
