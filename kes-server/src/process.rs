@@ -1,6 +1,12 @@
 //! What the operating system says about this process.
 
-use std::{fs::File, io::Read as _, sync::LazyLock, thread::available_parallelism};
+use std::{
+    fs::File,
+    io::Read as _,
+    sync::{LazyLock, Mutex, PoisonError},
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -37,8 +43,21 @@ static CPUS: LazyLock<(u64, u64)> = LazyLock::new(|| {
     (cpus().unwrap_or(usable), usable)
 });
 
-/// What is in use now.
+/// What was in use at the last question, and when that was.
+static LAST: Mutex<Option<(Instant, Usage)>> = Mutex::new(None);
+
+/// What is in use now, or was a tenth of a second ago: many ask at once, and the kernel counts for each of them.
 pub(crate) fn usage() -> Usage {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, usage)) = last.filter(|(asked, _)| asked.elapsed() < Duration::from_millis(100)) {
+        return usage;
+    }
+    let usage = read_usage();
+    *last = Some((Instant::now(), usage));
+    usage
+}
+
+fn read_usage() -> Usage {
     let (cpus, usable_cpus) = *CPUS;
     let status = status();
     let field = |name: &str| number(&status, name).unwrap_or_default();

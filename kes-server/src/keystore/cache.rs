@@ -26,6 +26,10 @@ mod sweep;
 /// First pause of a read that waits for the keystore; each is twice as long as the last.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long it is passed on that the keystore is well: health checks, one for each of a thousand connections, must not
+/// become as many questions to a KMS.
+const WELL: Duration = Duration::from_millis(100);
+
 /// Something that whoever runs the server should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -80,6 +84,8 @@ struct Shared<S> {
     /// Counts deletions: a read that a deletion overtook must not put its key into the cache.
     deletions: AtomicU64,
     offline: AtomicBool,
+    /// When the keystore was asked how it is, if it was well, and how long its answer took.
+    well: RwLock<Option<(Instant, Duration)>>,
 }
 
 #[derive(Debug)]
@@ -100,6 +106,7 @@ impl<S: KeyStore + 'static> Cache<S> {
             flights: Flights::default(),
             deletions: AtomicU64::new(0),
             offline: AtomicBool::new(false),
+            well: RwLock::default(),
         });
         let sweeper = tokio::spawn(sweep::sweep(shared.clone(), expiry, notify));
         Self { shared, sweeper }
@@ -144,12 +151,19 @@ impl<S: KeyStore + 'static> Cache<S> {
         held(Instant::now() + HOLD, || self.shared.store.list(prefix)).await
     }
 
-    /// State of the keystore; while it is known to be down, without asking it.
+    /// State of the keystore; while it is known to be down, or was well a tenth of a second ago, without asking it.
     pub async fn status(&self) -> Result<Duration, KeyStoreError> {
         if self.shared.offline.load(Ordering::Relaxed) {
             return Err(KeyStoreError::Unreachable("the last check found it offline".into()));
         }
-        self.shared.store.status().await
+        let well = *self.shared.well.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, latency)) = well.filter(|(asked, _)| asked.elapsed() < WELL) {
+            return Ok(latency);
+        }
+        let asked = Instant::now();
+        let answer = self.shared.store.status().await;
+        *write(&self.shared.well) = answer.as_ref().ok().map(|latency| (asked, *latency));
+        answer
     }
 }
 
@@ -259,6 +273,7 @@ mod tests {
         memory: Memory,
         reads: AtomicUsize,
         down: AtomicBool,
+        asked: AtomicUsize,
         /// The question after its state is never answered.
         mute: AtomicBool,
     }
@@ -271,6 +286,7 @@ mod tests {
 
     impl KeyStore for Slow {
         async fn status(&self) -> Result<Duration, KeyStoreError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
             if self.mute.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
@@ -344,6 +360,21 @@ mod tests {
         cache.get("key").await.unwrap();
         tokio::time::sleep(Duration::from_secs(40)).await;
         assert!(cache.shared.cached("key").is_none(), "unused for 40 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_that_it_is_well_is_passed_on_and_not_for_long() {
+        let cache = cache(Expiry::default()).await;
+        for _ in 0..1000 {
+            cache.status().await.unwrap();
+        }
+        assert_eq!(cache.store().asked.load(Ordering::Relaxed), 1);
+        cache.store().down.store(true, Ordering::Relaxed);
+        tokio::time::sleep(WELL).await;
+        assert!(cache.status().await.is_err());
+        cache.store().down.store(false, Ordering::Relaxed);
+        cache.status().await.unwrap();
+        assert_eq!(cache.store().asked.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test(start_paused = true)]
