@@ -33,9 +33,7 @@ pub async fn in_place(
     // whenever this is killed, there are keys without data, never data without its keys
     Record::forget(&stack.layout.guard())?;
     undeclared_keys(stack, context, keys).await?;
-    let steps = apply::up(&stack.data_stages(), context, progress).await?;
-    clear(&stack.layout.trash())?;
-    Ok(steps)
+    clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await
 }
 
 /// Moves what is on the drive out of MinIO's sight: one rename per entry, whatever is below it. Thousands of
@@ -51,6 +49,16 @@ fn set_aside(stack: &Stack) -> Result<(), Error> {
         std::fs::rename(entry.path(), &target).map_err(Error::file("move away", entry.path()))?;
     }
     Ok(())
+}
+
+/// Clears the trash while something else is done.
+pub(crate) async fn clearing<T>(trash: &Path, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let place = trash.to_owned();
+    let cleared = tokio::task::spawn_blocking(move || clear(&place));
+    let done = work.await;
+    let ended = |error| Err(Error::file("remove", trash)(std::io::Error::other(error)));
+    let cleared = cleared.await.unwrap_or_else(ended);
+    done.and_then(|done| cleared.map(|()| done))
 }
 
 pub(crate) fn clear(trash: &Path) -> Result<(), Error> {

@@ -133,11 +133,16 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
     let committed = prepared.commit(engine, servers, &interrupt).await;
     let started = minio.is_some();
     // also after a failure: either everything was exchanged or nothing
-    if started && !snapshot::is_pending(&layout) {
-        bring_up(wish, connection.engine.clone(), None, output.progress().as_ref()).await?;
+    let up = Box::pin(async {
+        if started && !snapshot::is_pending(&layout) {
+            bring_up(wish, connection.engine.clone(), None, output.progress().as_ref()).await?;
+        }
+        Ok(())
+    });
+    match committed {
+        Ok(()) => reset::clearing(&layout.trash(), up).await?,
+        Err(error) => return up.await.and(Err(error)),
     }
-    committed?;
-    reset::clear(&layout.trash())?;
     let report = Restored { name: name.clone(), milliseconds: start.elapsed().as_millis(), started };
     output.result(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };
