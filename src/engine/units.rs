@@ -3,6 +3,7 @@
 //! unit's main process is.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub struct Units {
 fn recorded(stack: &Path) -> Result<Option<BTreeMap<String, String>>, EngineError> {
     let path = stack.join(RECORD);
     let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         text => text.map_err(failed(&format!("read '{}'", path.display())))?,
     };
     let exported: Exported = serde_json::from_str(&text).map_err(|error| EngineError::Answer {
