@@ -1,6 +1,6 @@
 //! The way back: a pod and its containers removed, on request the files too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -8,6 +8,7 @@ use crate::chaos;
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
+use crate::resource::UNFINISHED;
 use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::{Home, Layout, check_ours};
 
@@ -110,6 +111,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         }
     }
     let root = layout.root();
+    unfinished(root)?;
     match std::fs::remove_dir(root) {
         Ok(()) => removed.folders.push(root.to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
@@ -126,4 +128,37 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         let _ = std::fs::remove_dir(base);
     }
     Ok(())
+}
+
+/// Removes what a kestack left that was killed while it wrote into the stack's folder.
+fn unfinished(root: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && path.is_file() {
+            std::fs::remove_file(&path).map_err(Error::file("remove", path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_kestacks_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::at(&folder.path().join("stack"));
+        std::fs::create_dir_all(layout.keys()).unwrap();
+        for file in [layout.guard(), layout.root().join(".kestack-a1b2c3"), layout.root().join("notes")] {
+            std::fs::write(file, "").unwrap();
+        }
+        let mut removed = Removed::default();
+        files(&layout, &mut removed).unwrap();
+        assert_eq!(removed.left, [layout.root().join("notes")]);
+        std::fs::remove_file(layout.root().join("notes")).unwrap();
+        files(&layout, &mut Removed::default()).unwrap();
+        assert!(!layout.root().exists());
+    }
 }

@@ -15,6 +15,9 @@ use super::{Context, Owner, Resource};
 use crate::error::Error;
 use crate::plan::Observed;
 
+/// How names of files begin that are being written; whoever is killed meanwhile leaves one.
+pub(crate) const UNFINISHED: &str = ".kestack-";
+
 /// A file that is written whole or not at all.
 #[derive(Clone)]
 pub struct FileResource {
@@ -62,7 +65,7 @@ impl FileResource {
     /// Writes it whole, under another name: readers see the old content or the new, a crash leaves one of them.
     fn write(&self, folder: &Path) -> Result<NamedTempFile, Error> {
         let failed = |error| Error::file("write", &self.path)(error);
-        let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder).map_err(failed)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map_err(failed)?;
         file.write_all(&self.content)
             .and_then(|()| file.as_file().set_permissions(Permissions::from_mode(self.mode)))
             .and_then(|()| file.as_file().sync_all())

@@ -55,8 +55,10 @@ fn assert_mended(stack: &Sandbox) {
 
 /// Nothing of the stack is left.
 fn assert_gone(stack: &Sandbox) {
-    stack.ok(&["down", "--data"]);
-    assert!(!stack.root().exists());
+    let said = stack.ok(&["down", "--data"]);
+    let left: Vec<_> =
+        std::fs::read_dir(stack.root()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    assert!(!stack.root().exists(), "{left:?}\n{said}");
     assert_eq!(crate::engine::kind().members(&stack.name), Vec::<String>::new());
 }
 
