@@ -139,9 +139,15 @@ pub async fn heal(stack: &Stack, context: &Context) -> Result<Option<Fault>, Err
         // MinIO's and KES's connections of before are of no use to anybody
         context.engine.stop_container(&kes, GRACE).await?;
     }
-    context.engine.start_container(&kes).await?;
-    // a signal that comes before KES has its handlers would end it
-    probe::until_ready("KES after a fault", DEADLINE, || context.kes.ready()).await?;
+    // a signal that comes before KES has its handlers would end it; and a stop that was on its way may be done only now
+    let started = || async {
+        let ready = context.kes.ready().await;
+        if ready.is_err() {
+            context.engine.start_container(&kes).await?;
+        }
+        ready.map_err(Error::from)
+    };
+    probe::until_ready("KES after a fault", DEADLINE, started).await?;
     permit(stack, context, true).await?;
     probe::until_ready("MinIO with KES back", DEADLINE, || context.s3.health("ready")).await?;
     Record::remove(&stack.layout)?;
@@ -186,14 +192,17 @@ impl Player {
     /// Plays until the schedule ends, at the latest after `time`. May be dropped at any moment; [`heal`] then undoes
     /// what it left.
     pub async fn play(&self, schedule: Schedule, time: Duration) -> Result<(), Error> {
-        let acts = async {
-            for (act, lasts) in schedule {
-                self.act(act).await?;
-                tokio::time::sleep(lasts).await;
+        let start = tokio::time::Instant::now();
+        for (act, lasts) in schedule {
+            // begun is done: an engine goes on stopping a container whose caller has left, also after it was started again
+            self.act(act).await?;
+            let left = time.saturating_sub(start.elapsed());
+            tokio::time::sleep(lasts.min(left)).await;
+            if lasts >= left {
+                break;
             }
-            Ok(())
-        };
-        tokio::time::timeout(time, acts).await.unwrap_or(Ok(()))
+        }
+        Ok(())
     }
 
     async fn act(&self, act: Act) -> Result<(), Error> {
