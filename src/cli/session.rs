@@ -39,7 +39,7 @@ impl Session {
     /// # Errors
     /// [`Error::NotRunning`] otherwise.
     pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
-        Self::of_running(Wish::load(globals)?).await
+        Self::open(globals).await?.require_running().await
     }
 }
 

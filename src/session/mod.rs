@@ -102,6 +102,11 @@ impl Session {
     /// Opens an existing stack, running or not.
     pub(crate) async fn of(wish: Wish) -> Result<Self, Error> {
         let connection = wish.connect().await?;
+        Self::over(wish, connection).await
+    }
+
+    /// Opens an existing stack over a connection that is there already.
+    pub(crate) async fn over(wish: Wish, connection: Connection) -> Result<Self, Error> {
         let engine: Arc<dyn Engine> = connection.engine.clone();
         let pod = engine.pod(wish.manifest.name.as_str()).await?;
         let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
@@ -109,20 +114,19 @@ impl Session {
         Ok(Self { stack, context, pod, _connection: connection })
     }
 
-    /// Opens a stack whose two servers run, or one that an orchestrator runs: that one is known by its answers.
+    /// Requires that the stack's two servers run, or that an orchestrator runs it: such a one is known by its answers.
     ///
     /// # Errors
     /// [`Error::NotRunning`] otherwise.
-    pub(crate) async fn of_running(wish: Wish) -> Result<Self, Error> {
-        let session = Self::of(wish).await?;
-        let up = session.pod.as_ref().is_some_and(|pod| {
+    pub(crate) async fn require_running(self) -> Result<Self, Error> {
+        let up = self.pod.as_ref().is_some_and(|pod| {
             pod.running
-                && pod.containers.len() > session.stack.ports.kes.len()
+                && pod.containers.len() > self.stack.ports.kes.len()
                 && pod.containers.iter().all(|container| container.running)
         });
-        if session.stack.layout.exported().exists() {
-            check_containers(session.context.engine.info().kind)?;
-            let s3 = &session.context.s3;
+        if self.stack.layout.exported().exists() {
+            check_containers(self.context.engine.info().kind)?;
+            let s3 = &self.context.s3;
             // a signed call too: MinIO answers that it is ready before it knows its users
             probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
                 s3.health("ready").await?;
@@ -130,9 +134,9 @@ impl Session {
             })
             .await?;
         } else if !up {
-            return Err(Error::NotRunning(session.stack.manifest.name.to_string()));
+            return Err(Error::NotRunning(self.stack.manifest.name.to_string()));
         }
-        Ok(session)
+        Ok(self)
     }
 }
 

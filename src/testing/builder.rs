@@ -109,7 +109,7 @@ impl StackBuilder {
         let _lock = wish.lock().await?;
         wish.recover(connection.engine.as_ref()).await?;
         bring_up(wish.clone(), connection.engine.clone(), Some(expires), &Silent).await?;
-        let session = Session::of_running(wish.clone()).await?;
+        let session = Session::over(wish.clone(), connection).await?.require_running().await?;
         Ok(Stack { session, wish, lease })
     }
 
