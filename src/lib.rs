@@ -9,6 +9,7 @@
 //! Test suites in Rust use [`testing`]: the same stack without the command line.
 
 pub mod apply;
+mod blocking;
 pub mod bundle;
 pub mod chaos;
 pub mod cli;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::apply::{self, Progress, Step};
+use crate::blocking::blocking;
 use crate::engine::units;
 use crate::error::Error;
 use crate::guard::Record;
@@ -54,10 +55,7 @@ fn set_aside(stack: &Stack) -> Result<(), Error> {
 /// Clears the trash while something else is done.
 pub(crate) async fn clearing<T>(trash: &Path, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let place = trash.to_owned();
-    let cleared = tokio::task::spawn_blocking(move || clear(&place));
-    let done = work.await;
-    let ended = |error| Err(Error::file("remove", trash)(std::io::Error::other(error)));
-    let cleared = cleared.await.unwrap_or_else(ended);
+    let (cleared, done) = tokio::join!(blocking("remove", trash, move || clear(&place)), work);
     done.and_then(|done| cleared.map(|()| done))
 }
 

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Globals;
 use super::output::Output;
 use super::session::{Wish, environment};
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
 use crate::snapshot::{Interrupt, Snapshot, SnapshotName};
@@ -75,7 +76,7 @@ impl Export {
         let interrupt = Interrupt::watch()?;
         let (name, file) = (self.name.clone(), self.archive.clone());
         let work = move || archive::export(&layout, &name, &file, seal, &interrupt);
-        output.result(&blocking(&self.archive, work).await?, human_exported);
+        output.result(&blocking("write", &self.archive, work).await?, human_exported);
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Import {
         let interrupt = Interrupt::watch()?;
         let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);
         let work = move || archive::import(&layout, &file, name.as_ref(), opener, replace, &interrupt);
-        let snapshot = blocking(&self.archive, work).await?;
+        let snapshot = blocking("read", &self.archive, work).await?;
         output.result(&Imported { snapshot, file: self.archive.clone() }, human_imported);
         Ok(())
     }
@@ -176,15 +177,6 @@ fn ask(new: bool) -> Result<Zeroizing<String>, Error> {
         return Err(Error::Usage { what: "these were two different passphrases".into(), hint: "try again".into() });
     }
     Ok(first)
-}
-
-/// Off the runtime's threads, which watch for signals meanwhile.
-async fn blocking<T: Send + 'static>(
-    file: &Path,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let ended = |error| Err(Error::file("work on", file)(std::io::Error::other(error)));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
 }
 
 fn human_exported(exported: &Exported) -> String {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Wish, environment};
+use crate::blocking::blocking;
 use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -100,9 +101,7 @@ impl Save {
             content("minio", &minio, engine, staging.path()).await?,
         ];
         let file = self.bundle.clone();
-        let saved = tokio::task::spawn_blocking(move || bundle::save(&contents, &file)).await;
-        let saved =
-            saved.unwrap_or_else(|error| Err(Error::file("write", &self.bundle)(std::io::Error::other(error))))?;
+        let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
         output.result(&saved, saved_text);
         Ok(())
     }
@@ -148,9 +147,8 @@ impl Load {
             hint: "set HOME or XDG_DATA_HOME".into(),
         })?;
         let (file, sha256, base) = (self.bundle.clone(), self.sha256.clone(), programs.clone());
-        let staged = tokio::task::spawn_blocking(move || Staged::open(&file, sha256.as_deref(), &base)).await;
-        let staged =
-            staged.unwrap_or_else(|error| Err(Error::file("read", &self.bundle)(std::io::Error::other(error))))?;
+        let open = move || Staged::open(&file, sha256.as_deref(), &base);
+        let staged = blocking("read", &self.bundle, open).await?;
         if !self.force {
             staged.check_manifest(&self.to)?;
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::Wish;
+use crate::blocking::blocking;
 use crate::drive::{self, Count};
 use crate::error::Error;
 use crate::guard::Record;
@@ -34,9 +35,8 @@ impl Inventory {
             return Err(Error::NotRunning(name));
         }
         let place = drive.clone();
-        let taken = tokio::task::spawn_blocking(move || drive::take(&place)).await;
-        let inventory = taken.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let inventory = inventory.map_err(Error::file("read", &drive))?;
+        let take = move || drive::take(&place).map_err(Error::file("read", place));
+        let inventory = blocking("read", &drive, take).await?;
         let record = Record::load(&layout.guard())?.unwrap_or_default();
         let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
         let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();

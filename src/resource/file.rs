@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::plan::Observed;
 
@@ -116,9 +117,7 @@ impl Resource for FileResource {
             }
         }
         let file = self.clone();
-        tokio::task::spawn_blocking(move || file.make())
-            .await
-            .unwrap_or_else(|error| Err(Error::file("write", &self.path)(std::io::Error::other(error))))
+        blocking("write", &self.path, move || file.make()).await
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {

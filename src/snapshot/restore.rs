@@ -9,6 +9,7 @@ use kes_server::keystore::Environment;
 use super::journal::{self, Exchange};
 use super::tree::{Copier, same, sync};
 use super::{Interrupt, Snapshot, SnapshotName, clear, folder};
+use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::guard::{Guarded, Keystore, Record, Verdict};
@@ -116,8 +117,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
         }
         sync(&to)
     };
-    let ended = |error| Err(Error::file("write", &shown)(std::io::Error::other(error)));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
+    blocking("write", &shown, work).await
 }
 
 /// Which engine runs the stack and which fault is in force is as it is now, not as it was.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::tree::{Copier, sync};
 use super::{DESCRIPTION, Interrupt, Snapshot, SnapshotName, VERSION, clear, folder, journal, unfinished};
 use crate::apply::{self, Progress, Stage};
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::guard::GuardRecord;
 use crate::resource::{Context, FileResource, Owner, Resource as _};
@@ -49,7 +50,6 @@ pub async fn save(
     Ok((written?, if ran { start.elapsed() } else { Duration::ZERO }))
 }
 
-/// Off the runtime's threads, which watch for signals meanwhile.
 async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) -> Result<Snapshot, Error> {
     let plan = Plan {
         snapshot: Snapshot {
@@ -67,8 +67,7 @@ async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) 
         keys: stack.manifest.keystore_is_fs().then(|| stack.keys_folder()),
         interrupt: interrupt.clone(),
     };
-    let ended = |error| Err(Error::file("write", stack.layout.snapshots())(std::io::Error::other(error)));
-    tokio::task::spawn_blocking(move || plan.write()).await.unwrap_or_else(ended)
+    blocking("write", &stack.layout.snapshots(), move || plan.write()).await
 }
 
 struct Plan {

@@ -1,0 +1,32 @@
+//! Work that blocks, off the runtime's threads: these watch for signals and drive connections meanwhile.
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Does the work on a thread of its own.
+///
+/// # Errors
+/// Those of the work; [`Error::File`] of `action` and `path` if it panicked.
+pub(crate) async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    path: &Path,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let ended = |error| Err(Error::file(action, path)(std::io::Error::other(error)));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_error_that_names_its_file() {
+        let path = Path::new("/a/file");
+        assert_eq!(blocking("read", path, || Ok(7)).await.unwrap(), 7);
+        let error = blocking("read", path, || -> Result<(), Error> { panic!("on purpose") }).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot read '/a/file': "), "{error}");
+    }
+}
