@@ -15,6 +15,7 @@ pub mod chaos;
 pub mod cli;
 pub mod client;
 pub mod digest;
+mod disk;
 pub mod doctor;
 pub mod drill;
 pub mod drive;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::chaos;
+use crate::disk::UNFINISHED;
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::lock::StackLock;
-use crate::resource::UNFINISHED;
 use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::{Home, Layout, check_ours};
 

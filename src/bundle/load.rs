@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
 use crate::digest::copy;
+use crate::disk::UNFINISHED;
 use crate::error::Error;
 
 /// Longest list of members.
@@ -136,7 +137,7 @@ impl Staged {
     pub fn install_manifest(&self, folder: &Path) -> Result<PathBuf, Error> {
         let place = folder.join(MANIFEST);
         let failed = |error| Error::file("write", &place)(error);
-        let mut whole = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder).map_err(failed)?;
+        let mut whole = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map_err(failed)?;
         let source = self.folder.path().join(MANIFEST);
         let mut mine = File::open(&source).map_err(Error::file("read", source))?;
         io::copy(&mut mine, &mut whole).map_err(failed)?;

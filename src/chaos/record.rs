@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Fault;
 use super::system::FileSize;
+use crate::disk::{UNFINISHED, is_absent};
 use crate::error::Error;
 use crate::stack::Layout;
 
@@ -35,7 +36,7 @@ impl Record {
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.fault();
         let text = match std::fs::read(&path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             text => text.map_err(Error::file("read", &path))?,
         };
         let record = serde_json::from_slice(&text).map_err(std::io::Error::from);
@@ -46,7 +47,7 @@ impl Record {
     pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
         let (path, folder) = (layout.fault(), layout.config());
         let write = || {
-            let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder)?;
+            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
             file.write_all(&serde_json::to_vec(self)?)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)

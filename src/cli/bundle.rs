@@ -11,6 +11,7 @@ use super::output::{Output, table};
 use super::session::{Wish, environment};
 use crate::blocking::blocking;
 use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
+use crate::disk::UNFINISHED;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::image::{Archive, check_static};
@@ -81,7 +82,7 @@ impl Save {
         let connection = wish.connect().await?;
         let engine = connection.engine.as_ref();
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let staging = tempfile::Builder::new().prefix(".kestack-").tempdir_in(folder);
+        let staging = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
         let staging = staging.map_err(Error::file("write", &self.bundle))?;
         let text = |name: &'static str, kind, text: &[u8]| {
             let file = staging.path().join(name);

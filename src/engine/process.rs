@@ -24,6 +24,7 @@ use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState,
     PortMapping, Signal,
 };
+use crate::disk::is_absent;
 use crate::image::Archive;
 
 mod identity;
@@ -306,7 +307,7 @@ fn members(run: &Path) -> io::Result<Vec<Member>> {
 /// The folders in a folder; none if it is absent.
 fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(vec![]),
+        Err(error) if is_absent(&error) => return Ok(vec![]),
         other => other?,
     };
     let mut folders = Vec::new();

@@ -3,7 +3,6 @@
 //! unit's main process is.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal, process,
 };
+use crate::disk::is_absent;
 use crate::image::Archive;
 
 /// The engine's name.
@@ -50,7 +50,7 @@ pub struct Units {
 fn recorded(stack: &Path) -> Result<Option<BTreeMap<String, String>>, EngineError> {
     let path = stack.join(RECORD);
     let text = match std::fs::read_to_string(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         text => text.map_err(failed(&format!("read '{}'", path.display())))?,
     };
     let exported: Exported = serde_json::from_str(&text).map_err(|error| EngineError::Answer {

@@ -13,11 +13,9 @@ use zeroize::Zeroizing;
 use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
 use crate::blocking::blocking;
+use crate::disk::UNFINISHED;
 use crate::error::Error;
 use crate::plan::Observed;
-
-/// How names of files begin that are being written; whoever is killed meanwhile leaves one.
-pub(crate) const UNFINISHED: &str = ".kestack-";
 
 /// A file that is written whole or not at all.
 #[derive(Clone)]

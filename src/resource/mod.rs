@@ -26,7 +26,6 @@ pub use bucket::BucketResource;
 pub use container::ContainerResource;
 pub use directory::DirectoryResource;
 pub use file::FileResource;
-pub(crate) use file::UNFINISHED;
 pub use image::ImageResource;
 pub use key::KeyResource;
 pub use pod::PodResource;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Interrupt, Method};
+use crate::disk::UNFINISHED;
 use crate::error::Error;
 
 /// What is below MinIO's own folder and of no use to the next start: files that are being written.
@@ -226,7 +227,7 @@ fn give(path: &Path, like: &Metadata) -> io::Result<()> {
 /// Asks the file system by trying.
 fn can_clone(folder: &Path) -> bool {
     let attempt = || -> io::Result<()> {
-        let probe = tempfile::Builder::new().prefix(".kestack-").tempdir_in(folder)?;
+        let probe = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder)?;
         let (from, to) = (probe.path().join("a"), probe.path().join("b"));
         std::fs::write(&from, [7; 4096])?;
         clone_file(&from, &to, &std::fs::metadata(&from)?)

@@ -1,6 +1,7 @@
 //! Which engine runs a stack: two of them must never share a drive, and none sees what runs on another.
 
 use super::Layout;
+use crate::disk::is_absent;
 use crate::engine::EngineInfo;
 use crate::error::Error;
 use crate::resource::{FileResource, Owner};
@@ -31,9 +32,7 @@ impl Home {
                 let kind = words.next().map(str::to_owned);
                 Ok(kind.map(|kind| Self { kind, rootless: words.next() == Some("rootless") }))
             }
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(Error::file("read", path)(error)),
         }
     }
@@ -70,7 +69,7 @@ impl Home {
     /// Forgets it, once nothing of the stack runs any more.
     pub fn forget(layout: &Layout) -> Result<(), Error> {
         match std::fs::remove_file(layout.engine()) {
-            Err(error) if !super::is_absent(&error) => Err(Error::file("remove", layout.engine())(error)),
+            Err(error) if !is_absent(&error) => Err(Error::file("remove", layout.engine())(error)),
             _ => Ok(()),
         }
     }

@@ -187,11 +187,6 @@ impl Stack {
     }
 }
 
-/// True if there was nothing to work on.
-fn is_absent(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-}
-
 /// Refuses a pod of the stack's name that kestack did not make.
 pub fn check_ours(name: &str, pod: Option<&PodState>, engine: &EngineInfo) -> Result<(), Error> {
     match pod {

@@ -18,6 +18,7 @@ use tokio::time::interval;
 
 use super::super::{ContainerSpec, ContainerState};
 use super::identity::Identity;
+use crate::disk::{UNFINISHED, is_absent};
 
 /// How often a lock or a process is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(2);
@@ -254,7 +255,7 @@ pub(super) fn remove_tree(folder: &Path) -> io::Result<()> {
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -262,7 +263,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 /// Writes a record whole or not at all.
 pub(super) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::Builder::new().prefix(".kestack-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
     file.write_all(&serde_json::to_vec_pretty(value)?)?;
     file.persist(path)?;
     Ok(())
