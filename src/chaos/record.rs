@@ -1,14 +1,15 @@
 //! What is broken at the moment, for whoever has to mend it.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
 use super::system::FileSize;
-use crate::disk::{UNFINISHED, is_absent};
+use crate::disk::is_absent;
 use crate::error::Error;
+use crate::resource::FileResource;
 use crate::stack::Layout;
 
 /// A fault that may be in force, and what was before. Holds no secret.
@@ -45,14 +46,7 @@ impl Record {
 
     /// Keeps it, whole or not at all.
     pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
-        let (path, folder) = (layout.fault(), layout.config());
-        let write = || {
-            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)
-        };
-        write().map(drop).map_err(Error::file("write", &path))
+        FileResource::json(layout.fault(), self)?.make()
     }
 
     /// All is well again.

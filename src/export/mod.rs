@@ -8,11 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use crate::error::Error;
 use crate::image::{Archive, ImageError};
-use crate::resource::{DirectoryResource, FileResource, Owner};
+use crate::resource::{DirectoryResource, FileResource};
 
 mod certificates;
 mod cluster;
@@ -69,14 +67,7 @@ pub struct Export {
 
 /// A file that belongs to whoever exports.
 fn file(path: PathBuf, content: &str, mode: u32) -> FileResource {
-    FileResource {
-        path,
-        content: Zeroizing::new(content.as_bytes().to_vec()),
-        mode,
-        owner: Owner::Caller,
-        readers: vec![],
-        staging: None,
-    }
+    FileResource { mode, ..FileResource::private(path, content.as_bytes()) }
 }
 
 /// An argument of a shell.

@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use kes_server::client::{Client, ClientError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 use crate::drive::Sealed;
 use crate::error::Error;
-use crate::resource::{FileResource, Owner};
+use crate::resource::FileResource;
 
 /// What the data keys of the record are bound to: they open nothing else.
 const CONTEXT: &[u8] = b"kestack key guard";
@@ -82,16 +81,7 @@ impl Record {
     /// If it cannot be written.
     pub fn save(&mut self, path: &Path) -> Result<(), Error> {
         self.version = VERSION;
-        let content = Zeroizing::new(serde_json::to_vec_pretty(self).unwrap_or_default());
-        let file = FileResource {
-            path: path.to_owned(),
-            content,
-            mode: 0o600,
-            owner: Owner::Caller,
-            readers: vec![],
-            staging: None,
-        };
-        file.make()
+        FileResource::json(path, self)?.make()
     }
 
     /// Removes the file, and with it what was remembered.

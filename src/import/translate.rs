@@ -15,7 +15,7 @@ use super::{Found, at, refused, text_of};
 use crate::error::Error;
 use crate::export::quoted;
 use crate::manifest::{self, StackName};
-use crate::resource::{FileResource, Owner};
+use crate::resource::FileResource;
 use crate::stack::{Layout, ports};
 
 /// Name of the manifest that is written.
@@ -89,11 +89,11 @@ pub fn translate(found: &Found, output: &Path) -> Result<Imported, Error> {
     let (minio, kes) = (minio::read(found)?, kes::read(found)?);
     let keys = keystore_folder(&kes.keystore);
     let text = manifest_text(found, &name, &kes, &minio, &layout)?;
-    let mut files = vec![private(folder.join(MANIFEST), text.as_bytes())];
+    let mut files = vec![FileResource::private(folder.join(MANIFEST), text.as_bytes())];
     let credentials = kes.credentials.into_iter().map(|(name, value)| (name.to_owned(), value));
     let credentials: Vec<_> = credentials.chain(minio.secrets).collect();
     if !credentials.is_empty() {
-        files.push(private(folder.join(CREDENTIALS), shell_variables(&credentials).as_bytes()));
+        files.push(FileResource::private(folder.join(CREDENTIALS), shell_variables(&credentials).as_bytes()));
     }
     files.extend(stack_files(found, &layout, minio.root.as_ref())?);
     let buckets = found.drive.as_deref().map(buckets).unwrap_or_default();
@@ -190,24 +190,19 @@ fn stack_files(
         let kept = layout.config().join("imported");
         let env = text_of(&layout.minio_env())?;
         return Ok(vec![
-            private(kept.join("kes-config.yaml"), found.kes_config.as_bytes()),
-            private(kept.join("minio"), env.as_bytes()),
+            FileResource::private(kept.join("kes-config.yaml"), found.kes_config.as_bytes()),
+            FileResource::private(kept.join("minio"), env.as_bytes()),
         ]);
     }
     let mut files = Vec::new();
     if let Some((user, password)) = root {
         let text = Zeroizing::new(format!("MINIO_ROOT_USER={user}\nMINIO_ROOT_PASSWORD={}\n", **password));
-        files.push(private(layout.minio_env(), text.as_bytes()));
+        files.push(FileResource::private(layout.minio_env(), text.as_bytes()));
     }
     for (source, name) in &found.certificates {
-        files.push(private(layout.certs().join(name), text_of(source)?.as_bytes()));
+        files.push(FileResource::private(layout.certs().join(name), text_of(source)?.as_bytes()));
     }
     Ok(files)
-}
-
-fn private(path: PathBuf, content: &[u8]) -> FileResource {
-    let content = Zeroizing::new(content.to_vec());
-    FileResource { path, content, mode: 0o600, owner: Owner::Caller, readers: Vec::new(), staging: None }
 }
 
 /// `NAME='value'`, as a shell reads it.

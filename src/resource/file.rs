@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -44,6 +45,30 @@ impl std::fmt::Debug for FileResource {
 }
 
 impl FileResource {
+    /// A file that only whoever runs kestack may read.
+    pub(crate) fn private(path: impl Into<PathBuf>, content: &[u8]) -> Self {
+        Self {
+            path: path.into(),
+            content: Zeroizing::new(content.to_vec()),
+            mode: 0o600,
+            owner: Owner::Caller,
+            readers: vec![],
+            staging: None,
+        }
+    }
+
+    /// A value as JSON, in a file that only whoever runs kestack may read.
+    ///
+    /// # Errors
+    /// [`Error::File`] if JSON has no form for it, as for a path that is no UTF-8.
+    pub(crate) fn json(path: impl Into<PathBuf>, value: &impl Serialize) -> Result<Self, Error> {
+        let path = path.into();
+        match serde_json::to_vec_pretty(value).map(Zeroizing::new) {
+            Ok(content) => Ok(Self::private(path, &content)),
+            Err(error) => Err(Error::file("write", path)(error.into())),
+        }
+    }
+
     /// Writes the file; its folder must exist.
     pub(crate) fn make(&self) -> Result<(), Error> {
         let failed = |error| Error::file("write", &self.path)(error);
@@ -147,14 +172,7 @@ mod tests {
         let (certs, staging) = (folder.path().join("certs"), folder.path().join("config"));
         std::fs::create_dir(&certs).unwrap();
         std::fs::create_dir(&staging).unwrap();
-        let file = FileResource {
-            path: certs.join("key"),
-            content: Zeroizing::new(b"new".to_vec()),
-            mode: 0o600,
-            owner: Owner::Caller,
-            readers: vec![],
-            staging: Some(staging.clone()),
-        };
+        let file = FileResource { staging: Some(staging.clone()), ..FileResource::private(certs.join("key"), b"new") };
         std::fs::write(&file.path, "old").unwrap();
         let old = std::fs::File::open(&file.path).unwrap();
         let written = file.write(&staging).unwrap();
@@ -170,12 +188,8 @@ mod tests {
     fn a_folder_on_another_file_system_is_written_to_directly() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
         let file = FileResource {
-            path: here.path().join("key"),
-            content: Zeroizing::new(b"new".to_vec()),
-            mode: 0o600,
-            owner: Owner::Caller,
-            readers: vec![],
             staging: Some(there.path().to_owned()),
+            ..FileResource::private(here.path().join("key"), b"new")
         };
         file.make().unwrap();
         assert_eq!(std::fs::read_to_string(&file.path).unwrap(), "new");

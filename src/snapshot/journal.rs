@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::{UNFINISHED, clear};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::resource::{FileResource, Owner};
+use crate::resource::FileResource;
 use crate::stack::Layout;
 
 /// What takes the place of what.
@@ -30,10 +29,8 @@ pub fn is_pending(layout: &Layout) -> bool {
 
 /// Writes down what will be exchanged: from now on it will be, whatever happens.
 pub(super) fn write(layout: &Layout, exchanges: &[Exchange]) -> Result<(), Error> {
-    let content = Zeroizing::new(serde_json::to_vec_pretty(exchanges).unwrap_or_default());
     let path = layout.journal();
-    FileResource { path: path.clone(), content, mode: 0o600, owner: Owner::Caller, readers: vec![], staging: None }
-        .make()?;
+    FileResource::json(&path, &exchanges)?.make()?;
     sync_folder(&path)
 }
 

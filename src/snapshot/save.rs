@@ -11,7 +11,7 @@ use crate::apply::{self, Progress, Stage};
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::guard::GuardRecord;
-use crate::resource::{Context, FileResource, Owner, Resource as _};
+use crate::resource::{Context, FileResource, Resource as _};
 use crate::stack::Stack;
 
 /// How long MinIO may take to stop.
@@ -122,7 +122,5 @@ impl Plan {
 
 /// Writes the description of a snapshot into its folder.
 pub(super) fn describe(folder: &Path, snapshot: &Snapshot) -> Result<(), Error> {
-    let content = zeroize::Zeroizing::new(serde_json::to_vec_pretty(snapshot).unwrap_or_default());
-    let path = folder.join(DESCRIPTION);
-    FileResource { path, content, mode: 0o600, owner: Owner::Caller, readers: vec![], staging: None }.make()
+    FileResource::json(folder.join(DESCRIPTION), snapshot)?.make()
 }

@@ -4,7 +4,7 @@ use super::Layout;
 use crate::disk::is_absent;
 use crate::engine::EngineInfo;
 use crate::error::Error;
-use crate::resource::{FileResource, Owner};
+use crate::resource::FileResource;
 
 /// The engine that a stack is, or shall be, up on: what stands in its folder from before the pod is made until after it
 /// is removed.
@@ -56,14 +56,7 @@ impl Home {
 
     /// The file that names it.
     pub(crate) fn file(&self, layout: &Layout) -> FileResource {
-        FileResource {
-            path: layout.engine(),
-            content: format!("{self}\n").into_bytes().into(),
-            mode: 0o600,
-            owner: Owner::Caller,
-            readers: vec![],
-            staging: None,
-        }
+        FileResource::private(layout.engine(), format!("{self}\n").as_bytes())
     }
 
     /// Forgets it, once nothing of the stack runs any more.
