@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::apply::{self, Progress, Step};
 use crate::blocking::blocking;
+use crate::disk::clear;
 use crate::engine::units;
 use crate::error::Error;
 use crate::guard::Record;
@@ -57,13 +58,6 @@ pub(crate) async fn clearing<T>(trash: &Path, work: impl Future<Output = Result<
     let place = trash.to_owned();
     let (cleared, done) = tokio::join!(blocking("remove", trash, move || clear(&place)), work);
     done.and_then(|done| cleared.map(|()| done))
-}
-
-pub(crate) fn clear(trash: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(trash) {
-        Err(error) if trash.exists() => Err(Error::file("remove", trash)(error)),
-        _ => Ok(()),
-    }
 }
 
 async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::clear;
 use crate::error::Error;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::Layout;
@@ -162,14 +163,6 @@ fn unfinished(layout: &Layout, name: &SnapshotName) -> PathBuf {
 /// Makes a folder that only its owner may enter, if it is not there.
 fn make_private(folder: &Path) -> Result<(), Error> {
     DirectoryResource { path: folder.to_owned(), owner: Owner::Caller }.make()
-}
-
-/// Removes a folder and all below it; one that is not there is removed.
-fn clear(folder: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if folder.exists() => Err(Error::file("remove", folder)(error)),
-        _ => Ok(()),
-    }
 }
 
 impl FromStr for SnapshotName {
