@@ -18,7 +18,7 @@ use crate::client::replicas::Replicas;
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::digest::SecretKey;
 use crate::error::Error;
-use crate::stack::Stack;
+use crate::stack::{Stack, s3_variables};
 
 mod iam;
 mod name;
@@ -271,20 +271,14 @@ impl Sandboxes {
 impl Sandbox {
     /// What AWS SDKs and `mc` read, and where in the sandbox they are.
     pub fn variables(&self, access: &Access) -> Vec<(String, String)> {
-        let user = format!("http://{}:{}@", access.access_key, *access.secret_key);
-        // mc takes the alias from the variable's name, which cannot hold a `-`
-        let alias = self.name.as_str().replace('-', "_");
-        [
-            ("AWS_ACCESS_KEY_ID".into(), access.access_key.clone()),
-            ("AWS_SECRET_ACCESS_KEY".into(), access.secret_key.to_string()),
-            ("AWS_REGION".into(), "us-east-1".into()),
-            ("AWS_ENDPOINT_URL_S3".into(), access.endpoint.clone()),
-            (format!("MC_HOST_{alias}"), access.endpoint.replacen("http://", &user, 1)),
+        let Access { endpoint, access_key, secret_key } = access;
+        let mut variables = s3_variables(self.name.as_str(), endpoint.clone(), access_key, secret_key);
+        variables.extend([
             ("KESTACK_SANDBOX".into(), self.name.to_string()),
             ("KESTACK_BUCKET".into(), self.bucket.clone()),
             ("KESTACK_KEY".into(), self.key.clone()),
-        ]
-        .into()
+        ]);
+        variables
     }
 
     fn new(wish: &SandboxWish) -> Result<Self, Error> {

@@ -40,6 +40,7 @@ pub use layout::Layout;
 pub use material::{Credentials, Material};
 pub use ports::Ports;
 pub use replicas::Replica;
+pub(crate) use variables::s3_variables;
 pub(crate) use view::View;
 
 /// A stack as it shall be on this host. Nothing is written yet.
