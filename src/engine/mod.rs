@@ -59,6 +59,11 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
+    /// True if servers run in containers; else they are processes of this host, with its paths and ports.
+    pub fn has_containers(&self) -> bool {
+        ![process::KIND, units::KIND].contains(&self.kind)
+    }
+
     /// The call by which a user removes a pod without kestack's help, where there is one.
     pub fn removal_of(&self, pod: &str) -> String {
         match self.kind {

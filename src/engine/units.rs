@@ -13,9 +13,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal, process,
-};
+use super::{ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
 use crate::disk::is_absent;
 use crate::image::Archive;
 
@@ -217,13 +215,6 @@ fn failed(call: &str) -> impl FnOnce(std::io::Error) -> EngineError + use<> {
 
 fn connection(call: &str, source: impl std::error::Error + Send + Sync + 'static) -> EngineError {
     EngineError::Connection { call: call.to_owned(), source: Box::new(source) }
-}
-
-impl EngineInfo {
-    /// True if servers run in containers; else they are processes of this host, with its paths and ports.
-    pub fn has_containers(&self) -> bool {
-        ![process::KIND, KIND].contains(&self.kind)
-    }
 }
 
 #[cfg(test)]
