@@ -20,7 +20,7 @@ use crate::image::Archive;
 /// The engine's name.
 pub const KIND: &str = "systemd";
 /// Where an export says what runs it, below the stack's folder.
-const RECORD: &str = "config/exported.json";
+pub(crate) const RECORD: &str = "config/exported.json";
 /// How long `systemctl` may take beyond what the unit's own times are.
 const DEADLINE: Duration = Duration::from_secs(90);
 

@@ -45,8 +45,6 @@ paths! {
     config => "config";
     /// MinIO's environment file.
     minio_env => "config/minio";
-    /// Says which export runs this stack instead of `up`.
-    exported => "config/exported.json";
     /// Says which engine runs the stack, while one does.
     engine => "config/engine";
     /// Says which fault `kestack chaos` has in force.
@@ -99,6 +97,11 @@ impl Layout {
     /// MinIO's drive.
     pub fn drive(&self) -> PathBuf {
         self.place("minio", DRIVE)
+    }
+
+    /// Says which export runs this stack instead of `up`.
+    pub fn exported(&self) -> PathBuf {
+        self.root.join(units::RECORD)
     }
 
     fn place(&self, own: &str, of_units: &str) -> PathBuf {
