@@ -260,8 +260,9 @@ impl Engine for Podman {
     }
 
     async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
-        let ports = self.pod(name).await.ok().flatten().map(|pod| pod.ports).unwrap_or_default();
-        self.remove(name, &ports).await
+        // only rootful Podman leaves forwarding behind
+        let pod = if self.info.rootless { None } else { self.pod(name).await.ok().flatten() };
+        self.remove(name, &pod.map(|pod| pod.ports).unwrap_or_default()).await
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

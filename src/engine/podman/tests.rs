@@ -173,6 +173,21 @@ async fn removing_is_tried_a_bounded_number_of_times() {
 }
 
 #[tokio::test]
+async fn only_rootful_podman_is_asked_for_the_ports_of_what_is_removed() {
+    for (rootless, looks) in [(true, 0), (false, 1)] {
+        let engine = FakeEngine::start(|line| match line {
+            line if line.starts_with("GET") => Reply::Answer(404, "{}"),
+            _ => Reply::Answer(200, "{}"),
+        });
+        let socket = Arc::new(Socket::new(engine.socket()));
+        Podman::new(socket, "4.3.1".to_owned(), rootless).unwrap().remove_pod("s").await.unwrap();
+        let requests = engine.requests();
+        assert_eq!(requests.iter().filter(|request| request.starts_with("GET")).count(), looks, "{requests:?}");
+        assert_eq!(requests.len(), looks + 2);
+    }
+}
+
+#[tokio::test]
 async fn refusals_keep_the_engines_words() {
     for (body, expected) in [
         (r#"{"cause":"image not known","message":"x: image not known","response":500}"#, "x: image not known"),
