@@ -88,10 +88,10 @@ impl Drop for Scene {
 }
 
 /// Runs the printed commands; the last of them proves the stack.
-fn proven(scene: &Scene, commands: &[String]) {
+pub(crate) fn proven(run: impl Fn(&str) -> String, commands: &[String]) {
     let mut last = String::new();
     for command in commands {
-        last = scene.ok(command);
+        last = run(command);
     }
     assert!(commands.last().unwrap().starts_with("kestack verify"));
     assert!(last.contains("proven: this stack encrypts"), "{last}");
@@ -135,7 +135,7 @@ fn plays(replicas: u16) {
     let mut scene = Scene::new(&name, replicas);
     let commands = scene.export("kube");
     scene.clean = vec!["podman kube down out/pod.yaml".into()];
-    proven(&scene, &commands);
+    proven(|command| scene.ok(command), &commands);
     // as hard as the containers of `up`
     let kes = servers(replicas).into_iter().map(|server| (server, "CAP_IPC_LOCK"));
     for (server, capabilities) in kes.chain([("minio-server".into(), "")]) {
@@ -175,7 +175,7 @@ fn composes(replicas: u16) {
     };
     let commands: Vec<_> = scene.export("compose").iter().map(adapted).collect();
     scene.clean = vec![format!("{compose} -f out/compose.yaml down")];
-    proven(&scene, &commands);
+    proven(|command| scene.ok(command), &commands);
     for server in servers(replicas) {
         let running = scene.ok(&format!("podman inspect {name}-{server} --format '{{{{.State.Running}}}}'"));
         assert_eq!(running.trim(), "true", "{server}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::exported::binary;
-use crate::run::{Scene, enabled};
+use crate::run::{Scene, enabled, proven};
 
 /// How long systemd may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ impl Machine {
 
 /// The units of KES, as an export names them.
 fn units(commands: &[String]) -> Vec<String> {
-    let enable = commands.iter().find_map(|command| command.strip_prefix("sudo systemctl enable --now ")).unwrap();
+    let enable = commands.iter().find_map(|command| command.strip_prefix("systemctl enable --now ")).unwrap();
     enable.split(' ').filter(|unit| *unit != "minio").map(str::to_owned).collect()
 }
 
@@ -94,16 +94,12 @@ fn runs(replicas: u16) {
     }
     assert!(Path::new("/lib/systemd/systemd").exists(), "install systemd to run its units");
     let scene = Scene::new(&format!("kx-units-{replicas}"), replicas);
-    let commands = scene.export("systemd");
+    // root itself
+    let as_root = |command: &String| command.strip_prefix("sudo ").unwrap().to_owned();
+    let commands: Vec<_> = scene.export("systemd").iter().map(as_root).collect();
     let machine = Machine::boot(scene);
-    let mut last = String::new();
-    for command in &commands {
-        // root itself
-        last = machine.ok(command.strip_prefix("sudo ").unwrap());
-    }
-    let verify = commands.last().unwrap().strip_prefix("sudo ").unwrap();
-    assert!(verify.starts_with("kestack verify"));
-    assert!(last.contains("proven: this stack encrypts"), "{last}");
+    proven(|command| machine.ok(command), &commands);
+    let verify = commands.last().unwrap();
     let kes = units(&commands);
     assert_eq!(kes.len(), usize::from(replicas));
     // IPC_LOCK and nothing else; MinIO has none
