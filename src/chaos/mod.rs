@@ -114,19 +114,13 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault) -> Result<(),
     begun
 }
 
-/// Breaks it for that long, then mends it, whatever happened in between. Dropped before its end, it leaves the mending to
-/// [`heal`], or to the next fault.
+/// Breaks it for that long. Whatever comes of it, also if this is dropped before its end, [`heal`] mends it.
 ///
 /// # Errors
-/// As [`begin`] and [`heal`].
+/// As [`begin`], and those of the engine.
 pub async fn play(stack: &Stack, context: &Context, fault: Fault, seed: u64, time: Duration) -> Result<(), Error> {
-    let played = async {
-        begin(stack, context, fault).await?;
-        Player::new(stack, context).play(Schedule::new(fault, seed), time).await
-    };
-    let played = played.await;
-    heal(stack, context).await?;
-    played
+    begin(stack, context, fault).await?;
+    Player::new(stack, context).play(Schedule::new(fault, seed), time).await
 }
 
 /// Undoes whatever fault is on record, and returns when both servers answer again. Without a record there is nothing

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Globals;
 use super::output::{self, Output};
 use super::session::{self, Session, Wish};
-use crate::chaos::{self, Fault, Player, Schedule};
+use crate::chaos::{self, Fault};
 use crate::error::Error;
 
 #[derive(Debug, Subcommand)]
@@ -64,11 +64,7 @@ impl Chaos {
             output::message(&format!("{fault} for {:?}, seed {seed}; Ctrl-C ends it", span.time));
         }
         let start = Instant::now();
-        let played = interruptible(async {
-            chaos::begin(stack, context, fault).await?;
-            Player::new(stack, context).play(Schedule::new(fault, seed), span.time).await
-        })
-        .await;
+        let played = interruptible(chaos::play(stack, context, fault, seed, span.time)).await;
         let (lasted, healing) = (start.elapsed(), Instant::now());
         chaos::heal(stack, context).await?;
         played?;

@@ -116,7 +116,10 @@ impl Stack {
     /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had with this stack.
     pub async fn chaos(&self, fault: Fault, time: Duration) -> Result<(), Error> {
         let _lock = self.wish.lock().await?;
-        chaos::play(self.stack(), &self.session.context, fault, fastrand::u64(..), time).await
+        let (stack, context) = (self.stack(), &self.session.context);
+        let played = chaos::play(stack, context, fault, fastrand::u64(..), time).await;
+        chaos::heal(stack, context).await?;
+        played
     }
 
     /// Back to the fresh stack: an empty drive, the builder's keys and buckets, and nothing else. Sandboxes are gone.
