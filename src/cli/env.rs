@@ -30,7 +30,7 @@ pub(super) enum Shell {
 
 impl Env {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let stack = session::known(globals).await?;
+        let stack = session::known(globals).await?.stack;
         output::line(&Shell::chosen(self.shell, output).write(&stack.variables()));
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, Wish};
+use super::session::{self, Known, Wish};
 use crate::error::Error;
 use crate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::teardown::{self, Expired};
@@ -31,7 +31,7 @@ impl Gc {
 /// A stack that does not run has no sandbox in anybody's way.
 async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
     let swept = match session::known(globals).await {
-        Ok(stack) => Sandboxes::of(&stack)?.sweep(Timestamp::now()).await,
+        Ok(Known { stack, clients }) => Sandboxes::of(&stack, clients).sweep(Timestamp::now()).await,
         Err(error) => Err(error),
     };
     match swept {

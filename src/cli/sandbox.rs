@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::env::Shell;
 use super::output::{self, Output, table};
-use super::session;
+use super::session::{self, Known};
 use crate::error::Error;
 use crate::sandbox::{Sandbox, SandboxName, SandboxWish, Sandboxes};
 
@@ -77,7 +77,8 @@ struct Dropped {
 impl Sandboxed {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let start = Instant::now();
-        let sandboxes = Sandboxes::of(&session::known(globals).await?)?;
+        let Known { stack, clients } = session::known(globals).await?;
+        let sandboxes = Sandboxes::of(&stack, clients);
         match self {
             Self::Create(wish) => wish.run(&sandboxes, start, output).await,
             Self::List => list(&sandboxes, output).await,

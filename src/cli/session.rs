@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use super::Globals;
 use crate::error::Error;
-use crate::manifest;
+use crate::manifest::{self, EngineKind};
 pub(super) use crate::session::{Session, Wish, environment, keystore_environment};
-use crate::stack::{Layout, Stack};
+use crate::stack::{Clients, Home, Layout, Stack};
+
+/// How long a KES that runs may take to answer whether it is the stack's; a slower one is looked for through the engine.
+const GLANCE: Duration = Duration::from_secs(1);
 
 impl Wish {
     pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
@@ -43,12 +46,47 @@ impl Session {
     }
 }
 
-/// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose.
-pub(super) async fn known(globals: &Globals) -> Result<Stack, Error> {
+/// A stack that was brought up before, running or not, and who speaks to it.
+pub(super) struct Known {
+    pub(super) stack: Stack,
+    pub(super) clients: Clients,
+}
+
+impl Known {
+    fn new(stack: Stack) -> Result<Self, Error> {
+        Ok(Self { clients: stack.clients()?, stack })
+    }
+
+    /// The stack on the ports that it had when it was brought up, if its KES answers there. Nobody else can be taken for
+    /// that: the stack's own authority has signed its certificate. What is asked next goes over the same connection.
+    async fn recorded(wish: &Wish) -> Result<Option<Self>, Error> {
+        let layout = wish.layout();
+        let (home, held) = (Home::recorded(&layout)?, Home::ports(&layout)?);
+        let engine = home.and_then(|home| EngineKind::named(&home.kind));
+        // another engine than the recorded one is refused when it is asked
+        let meant = [Some(EngineKind::Auto), engine].contains(&Some(wish.manifest.engine));
+        if held.is_empty() || !meant {
+            return Ok(None);
+        }
+        let known = Self::new(Stack::existing_at(wish.manifest.clone(), &wish.base, &held)?)?;
+        let answered = tokio::time::timeout(GLANCE, known.clients.kes.version()).await;
+        Ok(matches!(answered, Ok(Ok(_))).then_some(known))
+    }
+}
+
+/// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose,
+/// and only if what stands in the stack's folder is not so any more.
+pub(super) async fn known(globals: &Globals) -> Result<Known, Error> {
     let wish = Wish::load(globals)?;
     let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
-    let pod = if automatic { wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await? } else { None };
-    Stack::existing(wish.manifest, &wish.base, pod.as_ref())
+    if !automatic {
+        return Known::new(Stack::existing(wish.manifest, &wish.base, None)?);
+    }
+    if let Some(known) = Known::recorded(&wish).await? {
+        return Ok(known);
+    }
+    let pod = wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await?;
+    Known::new(Stack::existing(wish.manifest, &wish.base, pod.as_ref())?)
 }
 
 /// A duration on the command line: `90s`, `30m`, `2h`, `1d`.

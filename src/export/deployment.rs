@@ -123,7 +123,7 @@ impl Deployment {
         let source = if layout.admin_key().exists() { &layout } else { &own };
         let stack = Stack {
             material: Material::complete(source, &manifest)?,
-            ports: Ports::resolve(&manifest, None)?,
+            ports: Ports::resolve(&manifest, &[])?,
             layout,
             manifest,
             expires: None,

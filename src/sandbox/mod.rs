@@ -18,7 +18,7 @@ use crate::client::replicas::Replicas;
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::digest::SecretKey;
 use crate::error::Error;
-use crate::stack::{Stack, s3_variables};
+use crate::stack::{Clients, Stack, s3_variables};
 
 mod iam;
 mod name;
@@ -95,12 +95,11 @@ impl std::fmt::Debug for Sandboxes {
 }
 
 impl Sandboxes {
-    /// The sandboxes of `stack`. Nothing is connected yet.
-    pub fn of(stack: &Stack) -> Result<Self, Error> {
-        let ((kes, s3), replicas) = (stack.clients()?, stack.replica_clients()?);
+    /// The sandboxes of `stack`, through those clients of it.
+    pub fn of(stack: &Stack, Clients { kes, replicas, s3 }: Clients) -> Self {
         let (stack, endpoint, secrets) =
             (stack.manifest.name.to_string(), stack.s3_endpoint(), stack.material.digests());
-        Ok(Self { stack, endpoint, kes, replicas, s3, secrets })
+        Self { stack, endpoint, kes, replicas, s3, secrets }
     }
 
     /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by

@@ -1,8 +1,11 @@
-//! Which engine runs a stack: two of them must never share a drive, and none sees what runs on another.
+//! Which engine runs a stack: two of them must never share a drive, and none sees what runs on another. With it stand the
+//! ports that the stack has there, so that nobody has to ask the engine for them.
 
-use super::Layout;
+use std::net::SocketAddr;
+
+use super::{Layout, Ports};
 use crate::disk::is_absent;
-use crate::engine::EngineInfo;
+use crate::engine::{EngineInfo, PortMapping};
 use crate::error::Error;
 use crate::resource::FileResource;
 
@@ -25,16 +28,16 @@ impl Home {
 
     /// The engine that the stack's folder names; `None` if the stack is not up.
     pub fn recorded(layout: &Layout) -> Result<Option<Self>, Error> {
-        let path = layout.engine();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let mut words = text.split_whitespace();
-                let kind = words.next().map(str::to_owned);
-                Ok(kind.map(|kind| Self { kind, rootless: words.next() == Some("rootless") }))
-            }
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(Error::file("read", path)(error)),
-        }
+        let text = read(layout)?;
+        let mut words = text.lines().next().unwrap_or_default().split_whitespace();
+        let kind = words.next().map(str::to_owned);
+        Ok(kind.map(|kind| Self { kind, rootless: words.next() == Some("rootless") }))
+    }
+
+    /// The ports that the stack had when it was last brought up; none if an older kestack did it. Whether it still has
+    /// them its KES says.
+    pub fn ports(layout: &Layout) -> Result<Vec<PortMapping>, Error> {
+        Ok(read(layout)?.lines().skip(1).filter_map(mapping).collect())
     }
 
     /// Refuses to work on a stack that is up on another engine.
@@ -54,9 +57,13 @@ impl Home {
         })
     }
 
-    /// The file that names it.
-    pub(crate) fn file(&self, layout: &Layout) -> FileResource {
-        FileResource::private(layout.engine(), format!("{self}\n").as_bytes())
+    /// The file that names it, and the ports.
+    pub(crate) fn file(&self, layout: &Layout, ports: &Ports) -> FileResource {
+        let line = |port: PortMapping| {
+            format!("port {} at {}\n", port.container_port, SocketAddr::new(port.host_ip, port.host_port))
+        };
+        let ports: String = ports.mappings().into_iter().map(line).collect();
+        FileResource::private(layout.engine(), format!("{self}\n{ports}").as_bytes())
     }
 
     /// Forgets it, once nothing of the stack runs any more.
@@ -66,6 +73,21 @@ impl Home {
             _ => Ok(()),
         }
     }
+}
+
+fn read(layout: &Layout) -> Result<String, Error> {
+    let path = layout.engine();
+    match std::fs::read_to_string(&path) {
+        Err(error) if is_absent(&error) => Ok(String::new()),
+        text => text.map_err(Error::file("read", path)),
+    }
+}
+
+/// `port 7373 at 127.0.0.1:20000`
+fn mapping(line: &str) -> Option<PortMapping> {
+    let (inside, at) = line.strip_prefix("port ")?.split_once(" at ")?;
+    let at: SocketAddr = at.parse().ok()?;
+    Some(PortMapping { host_ip: at.ip(), host_port: at.port(), container_port: inside.parse().ok()? })
 }
 
 impl std::fmt::Display for Home {
@@ -89,7 +111,9 @@ mod tests {
         Home::forget(&layout).unwrap();
         assert_eq!(Home::recorded(&layout).unwrap(), None);
         std::fs::create_dir_all(layout.config()).unwrap();
-        engine("podman", true).file(&layout).make().unwrap();
+        let ports = Ports { host: "::1".parse().unwrap(), kes: vec![20_000, 20_001], s3: 20_002, console: 20_003 };
+        engine("podman", true).file(&layout, &ports).make().unwrap();
+        assert_eq!(Home::ports(&layout).unwrap(), ports.mappings());
         assert_eq!(Home::recorded(&layout).unwrap(), Some(engine("podman", true)));
         engine("podman", true).check(&layout).unwrap();
         for other in [engine("podman", false), engine("docker", true), engine("process", true)] {
@@ -99,7 +123,11 @@ mod tests {
                 "{error}"
             );
         }
+        std::fs::write(layout.engine(), "podman rootless\n").unwrap();
+        assert_eq!(Home::recorded(&layout).unwrap(), Some(engine("podman", true)));
+        assert_eq!(Home::ports(&layout).unwrap(), [], "an older kestack wrote none");
         Home::forget(&layout).unwrap();
+        assert_eq!(Home::ports(&layout).unwrap(), []);
         engine("process", false).check(&layout).unwrap();
         assert_eq!(engine("process", true), engine("process", false));
     }

@@ -4,23 +4,20 @@
 //! [`Stack::stages`] is the list that `up` and `plan` walk.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use kes_server::client::{Client, Credentials as ClientCredentials, Timeouts, Trust};
 
 use crate::apply::Stage;
-use crate::client::replicas::Replicas;
-use crate::client::s3::S3Client;
-use crate::engine::{Engine, EngineInfo, LABEL_STACK, PodState};
+use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
 use crate::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::manifest::Manifest;
-use crate::resource::{Context, ImageResource, Owner, Resource};
+use crate::resource::{ImageResource, Owner, Resource};
 use crate::supply::ImageSource;
 
 mod buckets;
 pub mod certificates;
+mod clients;
 mod containers;
 mod files;
 mod home;
@@ -33,6 +30,7 @@ pub(crate) mod units;
 mod variables;
 mod view;
 
+pub use clients::Clients;
 pub use files::kes_config;
 pub(crate) use files::minio_env_at;
 pub use home::Home;
@@ -72,7 +70,7 @@ impl Stack {
     pub fn resolve(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
         let material = Material::complete(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest, expires: None })
+        Ok(Self { ports: Ports::resolve(&manifest, held_by(pod))?, material, layout, manifest, expires: None })
     }
 
     /// The stack that was brought up before.
@@ -80,40 +78,17 @@ impl Stack {
     /// # Errors
     /// [`Error::NotRunning`] if there is none.
     pub fn existing(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
+        Self::existing_at(manifest, base, held_by(pod))
+    }
+
+    /// The stack that was brought up before and holds those ports.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if there is none.
+    pub fn existing_at(manifest: Manifest, base: &Path, held: &[PortMapping]) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str()).seen_by_servers();
         let material = Material::existing(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, pod)?, material, layout, manifest, expires: None })
-    }
-
-    /// The clients through which resources are observed and made.
-    pub fn context(&self, engine: Arc<dyn Engine>) -> Result<Context, Error> {
-        let (kes, s3) = self.clients()?;
-        Ok(Context { engine, kes, replicas: self.replica_clients()?, s3 })
-    }
-
-    /// Clients of KES, whichever server answers, and MinIO, as their administrators. Nothing is connected yet.
-    pub fn clients(&self) -> Result<(Arc<Client>, S3Client), Error> {
-        let endpoints: Vec<_> = self.replicas().into_iter().map(|replica| replica.endpoint).collect();
-        let root = &self.material.credentials;
-        let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
-        Ok((self.kes_client(&endpoints)?, s3))
-    }
-
-    /// A client of each server of KES, as its administrator. Nothing is connected yet.
-    pub fn replica_clients(&self) -> Result<Replicas, Error> {
-        let client = |replica: Replica| {
-            let client = self.kes_client(std::slice::from_ref(&replica.endpoint))?;
-            Ok((replica.endpoint, client))
-        };
-        let clients: Result<_, Error> = self.replicas().into_iter().map(client).collect();
-        Ok(Replicas::new(clients?))
-    }
-
-    fn kes_client(&self, endpoints: &[String]) -> Result<Arc<Client>, Error> {
-        let admin = &self.material.admin;
-        let credentials = ClientCredentials::from_pem(admin.cert_pem.as_bytes(), admin.key_pem.as_bytes())?;
-        let trust = Trust::Pem(self.material.authority.cert_pem.clone().into_bytes());
-        Ok(Arc::new(Client::new(endpoints, credentials, &trust, Timeouts::default())?))
+        Ok(Self { ports: Ports::resolve(&manifest, held)?, material, layout, manifest, expires: None })
     }
 
     /// `http://127.0.0.1:9000`
@@ -139,7 +114,7 @@ impl Stack {
         let files = self.files(owner, &view)?;
         let pod = self.pod();
         let containers = self.containers(&pod, &files, images, &view);
-        let home = Home::of(engine).file(&self.layout);
+        let home = Home::of(engine).file(&self.layout, &self.ports);
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
@@ -186,6 +161,10 @@ impl Stack {
             Stage(self.bucket_resources()),
         ]
     }
+}
+
+fn held_by(pod: Option<&PodState>) -> &[PortMapping] {
+    pod.map(|pod| pod.ports.as_slice()).unwrap_or_default()
 }
 
 /// Refuses a pod of the stack's name that kestack did not make.

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use crate::engine::{PodState, PortMapping};
+use crate::engine::PortMapping;
 use crate::error::Error;
 use crate::manifest::Manifest;
 
@@ -30,12 +30,12 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The manifest's ports; where it says 0, the running pod's, else a free one.
-    pub fn resolve(manifest: &Manifest, pod: Option<&PodState>) -> Result<Self, Error> {
+    /// The manifest's ports; where it says 0, the one that the stack holds already, else a free one.
+    pub fn resolve(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
         let mut taken = Vec::new();
         let mut pick = |wish: u16, inside: u16| {
-            let running = pod.and_then(|pod| pod.ports.iter().find(|port| port.container_port == inside));
-            let port = match (wish, running) {
+            let holds = held.iter().find(|port| port.container_port == inside);
+            let port = match (wish, holds) {
                 (0, Some(mapping)) => mapping.host_port,
                 (0, None) => free_port(manifest.host, &taken)?,
                 (port, _) => port,

@@ -103,7 +103,7 @@ impl Stack {
     /// # Errors
     /// Those of KES and MinIO; what was made by then is removed again.
     pub async fn sandbox(&self) -> Result<Sandbox, Error> {
-        let sandboxes = Sandboxes::of(self.stack())?;
+        let sandboxes = Sandboxes::of(self.stack(), self.stack().clients()?);
         let wish = SandboxWish { name: SandboxName::random()?, lease: Some(self.lease), versioning: false };
         let (sandbox, access) = sandboxes.create(&wish).await?;
         Ok(Sandbox { all: sandboxes, this: sandbox, access })

@@ -1,4 +1,7 @@
-//! A stack moves from one engine to another only when it is down, and takes its data with it.
+//! A stack moves from one engine to another only when it is down, and takes its data with it. Its ports are known without
+//! the engine, whose word counts as soon as the stack's KES does not answer on them.
+
+use std::net::TcpListener;
 
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled};
@@ -37,4 +40,45 @@ fn a_stack_is_up_on_one_engine_and_moves_with_its_data() {
     stack.put("/elsewhere/second", b"under the key of the other engine");
     assert_eq!(stack.read("/elsewhere/second"), b"under the key of the other engine");
     assert_eq!(stack.json(&["verify"])["proven"], true);
+}
+
+#[test]
+fn ports_are_known_without_the_engine_and_never_mistaken() {
+    if !enabled() {
+        return;
+    }
+    let (stack, other) = (Sandbox::new(""), Sandbox::new(""));
+    stack.ok(&["up"]);
+    other.ok(&["up"]);
+    let (endpoint, kes) = (stack.variable("AWS_ENDPOINT_URL_S3"), stack.variable("KES_SERVER"));
+    let path = stack.root().join("config/engine");
+    let record = std::fs::read_to_string(&path).unwrap();
+    let port = kes.rsplit(':').next().unwrap();
+    assert!(record.contains(&format!("port 7373 at 127.0.0.1:{port}\n")), "{record}");
+    let unreachable = ["sandbox", "list", "--host", "unix:///nowhere/engine.sock"];
+    stack.ok(&unreachable);
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let moved = |to: u16| record.replace(&format!(":{port}\n"), &format!(":{to}\n"));
+    for (what, wrong) in [
+        ("written by an older kestack", record.lines().next().unwrap().to_owned()),
+        ("of another stack", std::fs::read_to_string(other.root().join("config/engine")).unwrap()),
+        ("of a server that has moved", moved(nobody)),
+        ("of a port where nothing answers", moved(silent.local_addr().unwrap().port())),
+        ("torn", format!("{}\nport 73", record.lines().next().unwrap())),
+    ] {
+        std::fs::write(&path, wrong).unwrap();
+        assert_eq!(stack.variable("AWS_ENDPOINT_URL_S3"), endpoint, "a record {what}");
+        assert!(stack.ok(&["sandbox", "create", "a"]).contains("'a' was made"));
+        stack.ok(&["sandbox", "drop", "a"]);
+        if kind() != Kind::Process {
+            assert!(!stack.run(&unreachable).status.success(), "a record {what} is not believed");
+        }
+    }
+    assert_eq!(other.json(&["sandbox", "list"])["sandboxes"], serde_json::json!([]));
+    stack.ok(&["up"]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), record, "`up` writes it anew");
+    stack.ok(&["down"]);
+    stack.fails(&["sandbox", "create", "a"], 3);
 }
