@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::chaos;
 use crate::disk::UNFINISHED;
-use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
+use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState, units};
 use crate::error::Error;
 use crate::lock::StackLock;
 use crate::snapshot::{Snapshot, SnapshotName};
@@ -38,6 +38,7 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
 /// Removes the pod of stack `name`, which must run on this engine if anywhere; with `data` also its files. Its lock is
 /// held.
 pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool) -> Result<Removed, Error> {
+    check_not_by_units(engine, layout)?;
     Home::of(engine.info()).check(layout)?;
     let mut removed = Removed { pod: pod(engine, name).await?, ..Removed::default() };
     Home::forget(layout)?;
@@ -46,6 +47,20 @@ pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool)
         files(layout, &mut removed)?;
     }
     Ok(removed)
+}
+
+/// What systemd runs is not kestack's to end: its files here are what an `install` is made from.
+fn check_not_by_units(engine: &dyn Engine, layout: &Layout) -> Result<(), Error> {
+    if engine.info().kind != units::KIND {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: format!("systemd runs the stack in '{}'", layout.root().display()),
+        hint:
+            "end it with `systemctl disable --now` and the names of its units; its keys and data stay where the units \
+               have them"
+                .into(),
+    })
 }
 
 /// A stack whose lease is over.

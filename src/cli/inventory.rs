@@ -29,7 +29,7 @@ impl Inventory {
     /// Reads the drive alone: the stack may run or not, KES is not asked.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let wish = Wish::load(globals)?;
-        let (layout, name) = (wish.layout(), wish.manifest.name.to_string());
+        let (layout, name) = (wish.layout().seen_by_servers(), wish.manifest.name.to_string());
         let drive = layout.drive();
         if !drive.is_dir() {
             return Err(Error::NotRunning(name));

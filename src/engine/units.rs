@@ -8,12 +8,16 @@ use std::process::Output;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
+use super::{
+    ContainerSpec, ContainerState, Engine, EngineError, EngineInfo, ImageDescription, LABEL_ROLE, LABEL_STACK, LogLine,
+    PodSpec, PodState, Signal,
+};
 use crate::disk::is_absent;
 use crate::image::Archive;
 
@@ -106,6 +110,32 @@ impl Units {
     }
 }
 
+impl Units {
+    async fn state(&self, container: &str, unit: &str) -> Result<ContainerState, EngineError> {
+        let said = self.systemctl(&["show", "--property=ActiveState,SubState,ExecMainStatus,MainPID", unit]).await?;
+        Ok(state(container, &said))
+    }
+}
+
+/// A unit as a container, by what `systemctl show` says of it.
+fn state(container: &str, said: &str) -> ContainerState {
+    let property = |name: &str| {
+        let lines = said.lines().filter_map(|line| line.split_once('='));
+        lines.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back().unwrap_or_default()
+    };
+    let running = property("ActiveState") == "active";
+    let role = if container.ends_with("-minio-server") { "minio" } else { "kes" };
+    ContainerState {
+        name: container.to_owned(),
+        labels: BTreeMap::from([(LABEL_ROLE.to_owned(), role.to_owned())]),
+        status: format!("{} ({})", property("ActiveState"), property("SubState")),
+        running,
+        exit_code: property("ExecMainStatus").parse().ok().filter(|_| !running),
+        image: String::new(),
+        pid: property("MainPID").parse().ok().filter(|pid| running && *pid > 0),
+    }
+}
+
 #[async_trait]
 impl Engine for Units {
     fn info(&self) -> &EngineInfo {
@@ -140,8 +170,13 @@ impl Engine for Units {
         Ok(())
     }
 
-    async fn pod(&self, _: &str) -> Result<Option<PodState>, EngineError> {
-        Ok(None)
+    /// What runs of the units; `None` if none of them does.
+    async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
+        let asked = self.units.iter().map(|(container, unit)| self.state(container, unit));
+        let containers = join_all(asked).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let running = containers.iter().any(|container| container.running);
+        let labels = BTreeMap::from([(LABEL_STACK.to_owned(), name.to_owned())]);
+        Ok(running.then(|| PodState { name: name.to_owned(), labels, running, ports: vec![], containers }))
     }
 
     async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
@@ -152,8 +187,8 @@ impl Engine for Units {
         Err(theirs(&format!("create pod {}", spec.name)))
     }
 
-    async fn remove_pod(&self, _: &str) -> Result<(), EngineError> {
-        Ok(())
+    async fn remove_pod(&self, name: &str) -> Result<(), EngineError> {
+        Err(theirs(&format!("remove {name}")))
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
@@ -219,8 +254,18 @@ fn connection(call: &str, source: impl std::error::Error + Send + Sync + 'static
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
+
+    #[test]
+    fn a_unit_is_what_systemctl_shows() {
+        let runs = state("a-kes-server", "ActiveState=active\nSubState=running\nExecMainStatus=0\nMainPID=17\n");
+        assert_eq!((runs.running, runs.pid, runs.exit_code), (true, Some(17), None));
+        assert_eq!((runs.status.as_str(), runs.labels[LABEL_ROLE].as_str()), ("active (running)", "kes"));
+        let failed = state("a-minio-server", "ActiveState=failed\nSubState=failed\nExecMainStatus=2\nMainPID=0\n");
+        assert_eq!((failed.running, failed.pid, failed.exit_code), (false, None, Some(2)));
+        assert_eq!((failed.status.as_str(), failed.labels[LABEL_ROLE].as_str()), ("failed (failed)", "minio"));
+    }
 
     #[test]
     fn only_an_export_for_systemd_has_units() {

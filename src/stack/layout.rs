@@ -75,7 +75,7 @@ impl Layout {
     }
 
     /// The tree as its servers see it, whoever runs them.
-    pub(super) fn seen_by_servers(self) -> Self {
+    pub(crate) fn seen_by_servers(self) -> Self {
         Self { by_units: units::is_there(&self.root), ..self }
     }
 

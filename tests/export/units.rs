@@ -112,9 +112,28 @@ fn runs(replicas: u16) {
     machine.until(&format!("systemctl is-active {}", kes[0]), "active");
     let again = machine.ok(verify);
     assert!(again.contains("proven: this stack encrypts"), "{again}");
-    // what would change it otherwise is refused
-    for verb in ["up", "reset"] {
-        let refused = machine.ok(&format!("{} || true", verify.replace("verify", &format!("{verb} 2>&1"))));
-        assert!(refused.contains("systemd runs th"), "{verb}: {refused}");
+    let asked = |verb: &str| machine.ok(&format!("{} 2>&1 || true", verify.replace("verify", verb)));
+    let looked = [
+        ("status", "running on systemd"),
+        ("status", "active (running)"),
+        ("doctor", "KiB of KES are locked"),
+        ("inventory", "stack-key"),
+        ("logs", "journalctl --unit"),
+    ];
+    for (verb, said) in looked {
+        let answer = asked(verb);
+        assert!(answer.contains(said), "{verb}: {answer}");
     }
+    if replicas == 1 {
+        for fault in ["kes-down", "kes-deny", "cert-expired"] {
+            let answer = asked(&format!("chaos {fault} --for 1s"));
+            assert!(answer.contains("healed after"), "{fault}: {answer}");
+        }
+    }
+    // what would change it otherwise is refused
+    for verb in ["up", "plan", "reset", "down", "down --data"] {
+        let refused = asked(verb);
+        assert!(refused.contains("error: systemd runs th"), "{verb}: {refused}");
+    }
+    assert!(asked("status").contains("running on systemd"));
 }
