@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::chaos;
-use crate::disk::UNFINISHED;
+use crate::disk::{self, UNFINISHED};
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState, units};
 use crate::error::Error;
 use crate::lock::StackLock;
@@ -118,12 +118,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         }
     }
     for file in [layout.guard(), layout.journal()] {
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", &file)(error));
-            }
-            _ => {}
-        }
+        disk::remove(&file)?;
     }
     let root = layout.root();
     unfinished(root)?;
@@ -150,7 +145,7 @@ fn unfinished(root: &Path) -> Result<(), Error> {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && path.is_file() {
-            std::fs::remove_file(&path).map_err(Error::file("remove", path))?;
+            disk::remove(&path)?;
         }
     }
     Ok(())

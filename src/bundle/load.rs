@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
 use crate::digest::copy;
-use crate::disk::UNFINISHED;
+use crate::disk::{self, UNFINISHED};
 use crate::error::Error;
 
 /// Longest list of members.
@@ -102,12 +102,7 @@ impl Staged {
             ["silo", "minio"].map(|name| (name, self.members().iter().any(|member| member.name == name)));
         let others = silo_and_minio.iter().filter(|(_, mine)| !mine && silo_and_minio.iter().any(|(_, mine)| *mine));
         for (name, _) in others {
-            match std::fs::remove_file(folder.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::file("remove", folder.join(name))(error));
-                }
-                _ => {}
-            }
+            disk::remove(&folder.join(name))?;
         }
         Ok(())
     }
@@ -119,11 +114,10 @@ impl Staged {
     pub fn check_manifest(&self, folder: &Path) -> Result<(), Error> {
         let place = folder.join(MANIFEST);
         let mine = std::fs::read(self.folder.path().join(MANIFEST)).map_err(Error::file("read", MANIFEST))?;
-        match std::fs::read(&place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::file("read", place)(error)),
-            Ok(theirs) if theirs == mine => Ok(()),
-            Ok(_) => Err(Error::Usage {
+        match disk::read(&place)? {
+            None => Ok(()),
+            Some(theirs) if theirs == mine => Ok(()),
+            Some(_) => Err(Error::Usage {
                 what: format!("'{}' is there already and says something else", place.display()),
                 hint: "choose another folder with --to, or give --force to write over it".into(),
             }),

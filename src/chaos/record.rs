@@ -1,13 +1,12 @@
 //! What is broken at the moment, for whoever has to mend it.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
 use super::system::FileSize;
-use crate::disk::is_absent;
+use crate::disk;
 use crate::error::Error;
 use crate::resource::FileResource;
 use crate::stack::Layout;
@@ -36,10 +35,7 @@ impl Record {
     /// The record of a stack; `None` if all is well.
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.fault();
-        let text = match std::fs::read(&path) {
-            Err(error) if is_absent(&error) => return Ok(None),
-            text => text.map_err(Error::file("read", &path))?,
-        };
+        let Some(text) = disk::read(&path)? else { return Ok(None) };
         let record = serde_json::from_slice(&text).map_err(std::io::Error::from);
         record.map(Some).map_err(Error::file("read", &path))
     }
@@ -51,10 +47,6 @@ impl Record {
 
     /// All is well again.
     pub(crate) fn remove(layout: &Layout) -> Result<(), Error> {
-        let path = layout.fault();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        disk::remove(&layout.fault())
     }
 }

@@ -8,6 +8,7 @@ use kes_server::client::{Client, ClientError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::disk;
 use crate::drive::Sealed;
 use crate::error::Error;
 use crate::resource::FileResource;
@@ -58,10 +59,7 @@ impl Record {
     /// # Errors
     /// If it is there and cannot be read, or a later kestack wrote it.
     pub fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let bytes = match std::fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(Error::file("read", path))?,
-        };
+        let Some(bytes) = disk::read(path)? else { return Ok(None) };
         match serde_json::from_slice::<Self>(&bytes) {
             Ok(record) if record.version > VERSION => Err(Error::Environment {
                 what: format!("'{}' was written by a later kestack", path.display()),
@@ -89,10 +87,7 @@ impl Record {
     /// # Errors
     /// If it cannot be removed.
     pub fn forget(path: &Path) -> Result<(), Error> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
-            _ => Ok(()),
-        }
+        disk::remove(path)
     }
 
     /// True if that key is remembered.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
 use crate::blocking::blocking;
-use crate::disk::UNFINISHED;
+use crate::disk::{self, UNFINISHED};
 use crate::error::Error;
 use crate::plan::Observed;
 
@@ -122,11 +122,7 @@ impl Resource for FileResource {
     }
 
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {
-        let found = match std::fs::read(&self.path) {
-            Ok(found) => Zeroizing::new(found),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Observed::Absent),
-            Err(error) => return Err(Error::file("read", &self.path)(error)),
-        };
+        let Some(found) = disk::read(&self.path)?.map(Zeroizing::new) else { return Ok(Observed::Absent) };
         let meta = std::fs::metadata(&self.path).map_err(Error::file("look at", &self.path))?;
         let id = self.owner.id().map(|_| meta.uid());
         Ok(Observed::ready(state(&found, meta.mode() & 0o777, id)))
@@ -144,10 +140,7 @@ impl Resource for FileResource {
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
-            _ => Ok(()),
-        }
+        disk::remove(&self.path)
     }
 
     /// There is no moment without the file.
