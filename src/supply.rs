@@ -4,15 +4,12 @@
 //! taken or complained about. Else what is on this host comes first: an image, a static binary. Only then the
 //! network is asked: registries, and last the official Go module, built with the host's `go`.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError, EngineInfo, Env};
-use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
+use crate::image::ImageError;
 use crate::manifest::{KesSection, MinioSection};
 
 mod binary;
@@ -20,6 +17,7 @@ mod inventory;
 mod module;
 mod program;
 mod releases;
+mod source;
 mod version;
 
 use binary::Search;
@@ -27,6 +25,8 @@ pub use inventory::{Inventory, Item, inventory};
 use module::GoBuild;
 pub use module::ModuleError;
 pub use releases::{Defect, Flavour, Standing};
+pub use source::ImageSource;
+use source::Way;
 
 /// Name that an image from the network gets here, so that the next run finds the same one, whatever it came from.
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";
@@ -39,33 +39,6 @@ const FROZEN: &str = "quay.io/minio/minio@sha256:14cea493d9a34af32f524e538b8346c
 pub(crate) const OFFICIAL: &str = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// The last official image under the name it had before its repository was deleted.
 const FORMER: &str = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
-/// How long one registry may take before the next source is tried.
-const PULL: Duration = Duration::from_secs(300);
-
-/// Where an image comes from, and the name it will have.
-#[derive(Debug, Clone)]
-pub struct ImageSource {
-    reference: String,
-    ways: Vec<Way>,
-}
-
-/// One way to bring an image into the engine's store.
-#[derive(Debug, Clone)]
-enum Way {
-    /// It is there.
-    Present,
-    Compose {
-        recipe: ImageRecipe,
-        cache: Option<PathBuf>,
-    },
-    Pull(String),
-    Build(GoBuild),
-    /// A program that is run as it is.
-    Program(PathBuf),
-    /// The module, built into a program that is run as it is.
-    Make(GoBuild),
-}
-
 /// What is looked for as `kes`.
 const KES: Search =
     Search { name: "kes", programs: &["kes"], setting: "kes.binary", variable: "KESTACK_KES_BINARY", go: false };
@@ -146,13 +119,10 @@ pub fn kes(section: &KesSection, engine: &EngineInfo, env: &Env<'_>) -> Result<I
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used, or nothing is found.
 pub fn kes_without_engine(section: &KesSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
-    if let Some(image) = &section.image {
-        return Ok(ImageSource::named(image));
-    }
-    let mut tried = Vec::new();
-    if let Some(source) = from_named_binary(&KES, section.binary.as_deref(), env)? {
+    if let Some(source) = named(&KES, section.image.as_deref(), section.binary.as_deref(), env)? {
         return Ok(source);
     }
+    let mut tried = Vec::new();
     from_found_binary(&KES, env, &mut tried).ok_or(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
 }
 
@@ -167,10 +137,7 @@ pub async fn minio(section: &MinioSection, engine: &dyn Engine, env: &Env<'_>) -
             None => program::minio(&MINIO, section.binary.as_ref(), env),
         };
     }
-    if let Some(image) = &section.image {
-        return Ok(ImageSource::named(image));
-    }
-    if let Some(source) = from_named_binary(&MINIO, section.binary.as_deref(), env)? {
+    if let Some(source) = named(&MINIO, section.image.as_deref(), section.binary.as_deref(), env)? {
         return Ok(source);
     }
     if let Some(source) = in_store(engine).await?.into_iter().next() {
@@ -215,10 +182,7 @@ pub async fn minio_candidates(
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used.
 pub fn minio_without_engine(section: &MinioSection, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
-    if let Some(image) = &section.image {
-        return Ok(ImageSource::named(image));
-    }
-    if let Some(source) = from_named_binary(&MINIO, section.binary.as_deref(), env)? {
+    if let Some(source) = named(&MINIO, section.image.as_deref(), section.binary.as_deref(), env)? {
         return Ok(source);
     }
     let found = from_found_binary(&MINIO, env, &mut Vec::new());
@@ -238,13 +202,17 @@ async fn in_store(engine: &dyn Engine) -> Result<Vec<ImageSource>, SupplyError> 
     Ok(found)
 }
 
-/// A binary that the manifest or the environment names; it is used or complained about.
-fn from_named_binary(
+/// What the manifest or the environment names, an image or a binary; it is used or complained about.
+fn named(
     search: &Search,
-    setting: Option<&std::path::Path>,
+    image: Option<&str>,
+    binary: Option<&Path>,
     env: &Env<'_>,
 ) -> Result<Option<ImageSource>, SupplyError> {
-    let Some((by, binary)) = search.named(setting, env) else { return Ok(None) };
+    if let Some(image) = image {
+        return Ok(Some(ImageSource::named(image)));
+    }
+    let Some((by, binary)) = search.named(binary, env) else { return Ok(None) };
     ImageSource::composed(search.name, binary, env).map(Some).map_err(|source| SupplyError::Named { by, source })
 }
 
@@ -296,129 +264,6 @@ fn cache_folder(env: &Env<'_>) -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(home)
         .map(|cache| cache.join("kestack"))
-}
-
-impl ImageSource {
-    /// An image that the user named; it is pulled if the engine does not have it.
-    fn named(reference: &str) -> Self {
-        Self { reference: reference.to_owned(), ways: vec![Way::Pull(reference.to_owned())] }
-    }
-
-    fn composed(name: &'static str, binary: PathBuf, env: &Env<'_>) -> Result<Self, ImageError> {
-        let recipe = ImageRecipe { name, binary };
-        let cache = cache_folder(env);
-        let identity = identify(&recipe, cache.as_deref())?;
-        Ok(Self { reference: identity.tag, ways: vec![Way::Compose { recipe, cache }] })
-    }
-
-    /// The name that the image has, or will have once it is obtained.
-    pub fn reference(&self) -> &str {
-        &self.reference
-    }
-
-    /// The archive of an image that is composed here; `None` if it comes from elsewhere.
-    ///
-    /// # Errors
-    /// [`ImageError`] if the binary cannot be read.
-    pub fn archive(&self) -> Result<Option<Archive>, ImageError> {
-        match self.ways.as_slice() {
-            [Way::Compose { recipe, cache }] => compose(recipe, None, cache.as_deref()).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// The program that the image is composed from here.
-    pub fn binary(&self) -> Option<&std::path::Path> {
-        match self.ways.as_slice() {
-            [Way::Compose { recipe, .. }] => Some(&recipe.binary),
-            _ => None,
-        }
-    }
-
-    /// True if the image can be had without the network.
-    pub fn is_local(&self) -> bool {
-        self.ways.iter().all(|way| match way {
-            Way::Present | Way::Compose { .. } | Way::Program(_) => true,
-            Way::Pull(_) => false,
-            Way::Build(build) | Way::Make(build) => build.is_done(),
-        })
-    }
-
-    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there.
-    ///
-    /// # Errors
-    /// [`SupplyError`], with every source that was tried if there are several.
-    pub async fn obtain(&self, engine: &dyn Engine) -> Result<(), SupplyError> {
-        if engine.image(&self.reference).await?.is_some() {
-            return Ok(());
-        }
-        let mut tried = Vec::new();
-        for way in &self.ways {
-            match self.by(way, engine).await {
-                Ok(()) => return Ok(()),
-                Err(error) if self.ways.len() == 1 => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%error, "{way} failed");
-                    tried.push(format!("{way}: {error}"));
-                }
-            }
-        }
-        Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE })
-    }
-
-    async fn by(&self, way: &Way, engine: &dyn Engine) -> Result<(), SupplyError> {
-        match way {
-            Way::Present => Ok(()),
-            Way::Program(path) => Err(SupplyError::Gone(path.clone())),
-            Way::Make(build) => Ok(build.run().await.map(drop)?),
-            Way::Compose { recipe, cache } => Ok(engine.load_image(compose(recipe, None, cache.as_deref())?).await?),
-            Way::Pull(from) => self.pull(from, engine).await,
-            Way::Build(build) => {
-                let recipe = ImageRecipe { name: "minio", binary: build.run().await? };
-                Ok(engine.load_image(compose(&recipe, Some(&self.reference), None)?).await?)
-            }
-        }
-    }
-
-    async fn pull(&self, from: &str, engine: &dyn Engine) -> Result<(), SupplyError> {
-        tracing::info!("pulling {from}");
-        let late = |_| EngineError::Connection {
-            call: format!("{} pull {from}", engine.info().kind),
-            source: format!("not done within {} s", PULL.as_secs()).into(),
-        };
-        timeout(PULL, engine.pull_image(from)).await.map_err(late)??;
-        if from != self.reference {
-            engine.tag_image(from, &self.reference).await?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ImageSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, way) in self.ways.iter().enumerate() {
-            if index > 0 {
-                f.write_str(", or ")?;
-            }
-            match way {
-                Way::Present => write!(f, "{}", self.reference)?,
-                other => write!(f, "{other}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Present => f.write_str("present"),
-            Self::Program(path) => write!(f, "{}", path.display()),
-            Self::Compose { recipe, .. } => write!(f, "composed from {}", recipe.binary.display()),
-            Self::Pull(from) => write!(f, "pulled from {from}"),
-            Self::Build(_) | Self::Make(_) => write!(f, "built from the Go module {}", module::MODULE),
-        }
-    }
 }
 
 #[cfg(test)]

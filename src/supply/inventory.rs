@@ -1,6 +1,6 @@
 //! What KES and MinIO a stack uses or would use, in the order of choice, and how good they are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -166,16 +166,4 @@ fn add_image(item: &mut Item, image: &ImageDescription) {
     item.size = Some(image.size);
     let digest = image.digests.first().and_then(|digest| Some(digest.rsplit_once('@')?.1.to_owned()));
     item.digest = digest.or_else(|| Some(format!("sha256:{}", image.id)));
-}
-
-impl ImageSource {
-    /// The program on this host that it is made from, or would be.
-    pub fn program(&self) -> Option<PathBuf> {
-        match self.ways.as_slice() {
-            [Way::Compose { recipe, .. }] => Some(recipe.binary.clone()),
-            [Way::Program(path)] => Some(path.clone()),
-            [Way::Make(build) | Way::Build(build)] => Some(build.binary()),
-            _ => None,
-        }
-    }
 }

@@ -1,0 +1,172 @@
+//! An image that can be had: its name, and the ways to bring it in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::module::{GoBuild, MODULE};
+use super::{MINIO_ADVICE, SupplyError, cache_folder};
+use crate::engine::{Engine, EngineError, Env};
+use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
+
+/// How long one registry may take before the next source is tried.
+const PULL: Duration = Duration::from_secs(300);
+
+/// Where an image comes from, and the name it will have.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    pub(super) reference: String,
+    pub(super) ways: Vec<Way>,
+}
+
+/// One way to bring an image into the engine's store.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// It is there.
+    Present,
+    Compose {
+        recipe: ImageRecipe,
+        cache: Option<PathBuf>,
+    },
+    Pull(String),
+    Build(GoBuild),
+    /// A program that is run as it is.
+    Program(PathBuf),
+    /// The module, built into a program that is run as it is.
+    Make(GoBuild),
+}
+
+impl ImageSource {
+    /// An image that the user named; it is pulled if the engine does not have it.
+    pub(super) fn named(reference: &str) -> Self {
+        Self { reference: reference.to_owned(), ways: vec![Way::Pull(reference.to_owned())] }
+    }
+
+    pub(super) fn composed(name: &'static str, binary: PathBuf, env: &Env<'_>) -> Result<Self, ImageError> {
+        let recipe = ImageRecipe { name, binary };
+        let cache = cache_folder(env);
+        let identity = identify(&recipe, cache.as_deref())?;
+        Ok(Self { reference: identity.tag, ways: vec![Way::Compose { recipe, cache }] })
+    }
+
+    /// The name that the image has, or will have once it is obtained.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// The archive of an image that is composed here; `None` if it comes from elsewhere.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the binary cannot be read.
+    pub fn archive(&self) -> Result<Option<Archive>, ImageError> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, cache }] => compose(recipe, None, cache.as_deref()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The program that the image is composed from here.
+    pub fn binary(&self) -> Option<&Path> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, .. }] => Some(&recipe.binary),
+            _ => None,
+        }
+    }
+
+    /// The program on this host that it is made from, or would be.
+    pub fn program(&self) -> Option<PathBuf> {
+        match self.ways.as_slice() {
+            [Way::Compose { recipe, .. }] => Some(recipe.binary.clone()),
+            [Way::Program(path)] => Some(path.clone()),
+            [Way::Make(build) | Way::Build(build)] => Some(build.binary()),
+            _ => None,
+        }
+    }
+
+    /// True if the image can be had without the network.
+    pub fn is_local(&self) -> bool {
+        self.ways.iter().all(|way| match way {
+            Way::Present | Way::Compose { .. } | Way::Program(_) => true,
+            Way::Pull(_) => false,
+            Way::Build(build) | Way::Make(build) => build.is_done(),
+        })
+    }
+
+    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there.
+    ///
+    /// # Errors
+    /// [`SupplyError`], with every source that was tried if there are several.
+    pub async fn obtain(&self, engine: &dyn Engine) -> Result<(), SupplyError> {
+        if engine.image(&self.reference).await?.is_some() {
+            return Ok(());
+        }
+        let mut tried = Vec::new();
+        for way in &self.ways {
+            match self.by(way, engine).await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.ways.len() == 1 => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "{way} failed");
+                    tried.push(format!("{way}: {error}"));
+                }
+            }
+        }
+        Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE })
+    }
+
+    async fn by(&self, way: &Way, engine: &dyn Engine) -> Result<(), SupplyError> {
+        match way {
+            Way::Present => Ok(()),
+            Way::Program(path) => Err(SupplyError::Gone(path.clone())),
+            Way::Make(build) => Ok(build.run().await.map(drop)?),
+            Way::Compose { recipe, cache } => Ok(engine.load_image(compose(recipe, None, cache.as_deref())?).await?),
+            Way::Pull(from) => self.pull(from, engine).await,
+            Way::Build(build) => {
+                let recipe = ImageRecipe { name: "minio", binary: build.run().await? };
+                Ok(engine.load_image(compose(&recipe, Some(&self.reference), None)?).await?)
+            }
+        }
+    }
+
+    async fn pull(&self, from: &str, engine: &dyn Engine) -> Result<(), SupplyError> {
+        tracing::info!("pulling {from}");
+        let late = |_| EngineError::Connection {
+            call: format!("{} pull {from}", engine.info().kind),
+            source: format!("not done within {} s", PULL.as_secs()).into(),
+        };
+        timeout(PULL, engine.pull_image(from)).await.map_err(late)??;
+        if from != self.reference {
+            engine.tag_image(from, &self.reference).await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, way) in self.ways.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", or ")?;
+            }
+            match way {
+                Way::Present => write!(f, "{}", self.reference)?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("present"),
+            Self::Program(path) => write!(f, "{}", path.display()),
+            Self::Compose { recipe, .. } => write!(f, "composed from {}", recipe.binary.display()),
+            Self::Pull(from) => write!(f, "pulled from {from}"),
+            Self::Build(_) | Self::Make(_) => write!(f, "built from the Go module {MODULE}"),
+        }
+    }
+}
