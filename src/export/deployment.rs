@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::image::Archive;
 use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{FileResource, Owner};
-use crate::stack::{Layout, Material, Ports, Replica, Stack, View};
+use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
 use crate::stack::{keystore, ports};
 use crate::supply::ImageSource;
 use crate::template;
@@ -34,15 +34,6 @@ pub struct DeploymentWish<'a> {
     pub archives: bool,
     /// User and group number of who exports.
     pub caller: (u32, u32),
-}
-
-/// Where the images come from.
-#[derive(Debug, Clone)]
-pub struct Images {
-    /// Image of KES.
-    pub kes: ImageSource,
-    /// Image of MinIO.
-    pub minio: ImageSource,
 }
 
 /// A stack on one machine under another name of its folder.

@@ -29,7 +29,7 @@ mod tenant;
 
 pub use cluster::{Certificates, Cluster, ClusterWish};
 pub use compose::compose;
-pub use deployment::{Deployment, DeploymentWish, Images};
+pub use deployment::{Deployment, DeploymentWish};
 pub use document::{Document, kustomization};
 pub use iam::iam;
 pub use identity::Fleet;

@@ -14,7 +14,8 @@ use super::Globals;
 use super::output::Output;
 use super::session::{Wish, environment};
 use crate::error::Error;
-use crate::export::{self, Deployment, DeploymentWish, Images, PodmanVersion};
+use crate::export::{self, Deployment, DeploymentWish, PodmanVersion};
+use crate::stack::Images;
 use crate::supply;
 
 #[derive(Debug, Subcommand)]
