@@ -15,6 +15,7 @@ use crate::disk::UNFINISHED;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::image::{Archive, check_static};
+use crate::manifest::Manifest;
 use crate::supply::{self, ImageSource};
 
 #[derive(Debug, Subcommand)]
@@ -67,45 +68,51 @@ impl Bundle {
 impl Save {
     async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let wish = Wish::load(globals)?;
-        let manifest = &wish.manifest;
-        for (setting, binary) in [("kes.binary", &manifest.kes.binary), ("minio.binary", &manifest.minio.binary)] {
-            if let Some(binary) = binary {
-                return Err(Error::Usage {
-                    what: format!(
-                        "{setting} in kestack.yaml names '{}', which is on this machine alone",
-                        binary.display()
-                    ),
-                    hint: "leave it out; for this once, name it with KESTACK_KES_BINARY or MINIO_BINARY".into(),
-                });
-            }
-        }
+        refuse_named_programs(&wish.manifest)?;
         let connection = wish.connect().await?;
-        let engine = connection.engine.as_ref();
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let staging = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
         let staging = staging.map_err(Error::file("write", &self.bundle))?;
-        let text = |name: &'static str, kind, text: &[u8]| {
-            let file = staging.path().join(name);
-            std::fs::write(&file, text).map_err(Error::file("write", &file))?;
-            Ok::<_, Error>(Content { name, kind, reference: None, file })
-        };
-        let mine = match &wish.path {
-            Some(path) => std::fs::read(path).map_err(Error::file("read", path))?,
-            None => b"version: v1\n".to_vec(),
-        };
-        let kes = supply::kes(&manifest.kes, engine.info(), &environment)?;
-        let minio = supply::minio(&manifest.minio, engine, &environment).await?;
-        let contents = vec![
-            text(bundle::SOURCES, Kind::Text, supply::sources()?.as_bytes())?,
-            text(MANIFEST, Kind::Manifest, &mine)?,
-            content("kes", &kes, engine, staging.path()).await?,
-            content("minio", &minio, engine, staging.path()).await?,
-        ];
+        let contents = contents(&wish, connection.engine.as_ref(), staging.path()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
         output.result(&saved, saved_text);
         Ok(())
     }
+}
+
+/// What the manifest names by its path would not be found there.
+fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
+    for (setting, binary) in [("kes.binary", &manifest.kes.binary), ("minio.binary", &manifest.minio.binary)] {
+        if let Some(binary) = binary {
+            return Err(Error::Usage {
+                what: format!("{setting} in kestack.yaml names '{}', which is on this machine alone", binary.display()),
+                hint: "leave it out; for this once, name it with KESTACK_KES_BINARY or MINIO_BINARY".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// All that goes into the bundle; what is no file yet is written into `staging`.
+async fn contents(wish: &Wish, engine: &dyn Engine, staging: &Path) -> Result<Vec<Content>, Error> {
+    let text = |name: &'static str, kind, text: &[u8]| {
+        let file = staging.join(name);
+        std::fs::write(&file, text).map_err(Error::file("write", &file))?;
+        Ok::<_, Error>(Content { name, kind, reference: None, file })
+    };
+    let mine = match &wish.path {
+        Some(path) => std::fs::read(path).map_err(Error::file("read", path))?,
+        None => b"version: v1\n".to_vec(),
+    };
+    let kes = supply::kes(&wish.manifest.kes, engine.info(), &environment)?;
+    let minio = supply::minio(&wish.manifest.minio, engine, &environment).await?;
+    Ok(vec![
+        text(bundle::SOURCES, Kind::Text, supply::sources()?.as_bytes())?,
+        text(MANIFEST, Kind::Manifest, &mine)?,
+        content("kes", &kes, engine, staging).await?,
+        content("minio", &minio, engine, staging).await?,
+    ])
 }
 
 /// The program that a source is made from, since it serves every engine; else the image, which comes into the engine's

@@ -23,8 +23,14 @@ pub(super) fn read(documents: &[Value]) -> Result<Found, Error> {
             "add its Secret, `spec.kes.kesSecret`: `kubectl get secret NAME -o yaml`",
         ));
     };
-    let env = secret(at(spec, "/configuration/name"), "config.env");
     let mut found = Found { name: name.to_owned(), kes_config, ..Found::default() };
+    add_variables(spec, secret(at(spec, "/configuration/name"), "config.env"), &mut found);
+    add_what_stays(spec, &mut found.notes);
+    Ok(found)
+}
+
+/// MinIO's variables: those of its Secret, then those of the Tenant.
+fn add_variables(spec: &Value, env: Option<Zeroizing<String>>, found: &mut Found) {
     match env {
         Some(env) => found.minio = parse_env(&env).into_iter().map(|(name, value)| (name, value.into())).collect(),
         None => {
@@ -42,17 +48,20 @@ pub(super) fn read(documents: &[Value]) -> Result<Found, Error> {
         found.minio.insert("MINIO_KMS_KES_KEY_NAME".into(), Zeroizing::new(key.to_owned()));
     }
     found.minio.remove("MINIO_VOLUMES");
-    found.notes.push(
+}
+
+/// What the cluster keeps.
+fn add_what_stays(spec: &Value, notes: &mut Vec<String>) {
+    notes.push(
         "the Tenant's objects stay in the volumes of the cluster: copy them with `mc mirror` while both run, which \
          encrypts them anew"
             .into(),
     );
     for (field, what) in [("pools", "servers and volumes"), ("users", "users"), ("buckets", "buckets")] {
         if spec[field].as_array().is_some_and(|items| !items.is_empty()) {
-            found.notes.push(format!("spec.{field}: {what} of the cluster are not carried"));
+            notes.push(format!("spec.{field}: {what} of the cluster are not carried"));
         }
     }
-    Ok(found)
 }
 
 /// A text of a Secret, in clear or in Base64.
