@@ -248,6 +248,14 @@ impl EngineError {
         matches!(self, Self::Refused { message, .. } if said.iter().any(|words| message.contains(words)))
     }
 
+    /// The port that somebody else has, or that the engine keeps for a container that is gone.
+    pub fn taken_port(&self) -> Option<u16> {
+        match self {
+            Self::Refused { message, .. } => hint::taken_port(message),
+            _ => None,
+        }
+    }
+
     /// True if only removing the container helps: it is in no state to be started or signalled, or the engine cannot say
     /// why it does not start it.
     pub fn is_stuck_container(&self) -> bool {

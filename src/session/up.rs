@@ -8,12 +8,39 @@ use super::{Wish, environment, keystore_environment};
 use crate::apply::{self, Progress, Step};
 use crate::engine::{Engine, units};
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::plan::Decision;
 use crate::stack::{Images, Stack, check_ours};
 use crate::{chaos, doctor, guard, supply};
 
 /// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
+///
+/// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
+/// whose daemon was killed: the pod gets other ports then, once.
 pub(crate) async fn bring_up(
+    wish: Wish,
+    engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
+    progress: &dyn Progress,
+) -> Result<(Stack, Vec<Step>), Error> {
+    let brought = bring_up_once(wish.clone(), engine.clone(), expires, progress).await;
+    let taken = match &brought {
+        Err(Error::Engine(error)) => error.taken_port().filter(|port| is_automatic(&wish.manifest, *port)),
+        _ => None,
+    };
+    let Some(port) = taken else { return brought };
+    tracing::warn!("port {port} cannot be had any more; the pod gets others");
+    engine.remove_pod(wish.manifest.name.as_str()).await?;
+    bring_up_once(wish, engine, expires, progress).await
+}
+
+/// True if the manifest leaves the choice of this port to kestack.
+fn is_automatic(manifest: &Manifest, port: u16) -> bool {
+    let named = [manifest.minio.port, manifest.minio.console_port];
+    manifest.kes.ports().chain(named).all(|named| named != port)
+}
+
+async fn bring_up_once(
     wish: Wish,
     engine: Arc<dyn Engine>,
     expires: Option<Timestamp>,
