@@ -27,6 +27,7 @@ use crate::image::{self, Archive};
 
 mod answer;
 mod body;
+mod forgotten;
 #[cfg(test)]
 mod tests;
 
@@ -141,7 +142,7 @@ impl Docker {
     async fn clear_leftover(&self, name: &str, pod: &str) -> Result<bool, EngineError> {
         match self.inspect(name).await? {
             None => Ok(true),
-            Some(holder) if holder.is_of(pod) && holder.is_unused() => self.remove(name).await.map(|()| true),
+            Some(holder) if holder.is_of(pod) && holder.is_unused() => self.discard(&holder).await.map(|()| true),
             Some(_) => Ok(false),
         }
     }
@@ -198,8 +199,16 @@ impl Docker {
         for error in stops.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "a container does not stop");
         }
-        let removals = members.iter().chain(&infra).map(|container| self.remove(&container.id));
+        let removals = members.iter().chain(&infra).map(|container| self.discard(container));
         join_all(removals).await.into_iter().collect::<Result<Vec<()>, _>>().map(|_| false)
+    }
+
+    /// Removes a container with its processes, also if Docker does not know that it has any.
+    async fn discard(&self, container: &Container) -> Result<(), EngineError> {
+        if !container.running() {
+            forgotten::end(&container.id, container.name()).await?;
+        }
+        self.remove(&container.id).await
     }
 
     /// Removes a container, running or not. If somebody else is at it, returns when that is done.

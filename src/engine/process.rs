@@ -27,7 +27,7 @@ use super::{
 use crate::disk::is_absent;
 use crate::image::Archive;
 
-mod identity;
+pub(super) mod identity;
 mod log;
 mod member;
 mod restart;

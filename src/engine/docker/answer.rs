@@ -87,7 +87,7 @@ impl Container {
         self.state.status == "created"
     }
 
-    fn running(&self) -> bool {
+    pub(super) fn running(&self) -> bool {
         self.state.status == "running"
     }
 

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 /// A process number and the moment the process was born. Numbers are given out again, moments are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(in crate::engine) struct Identity {
     /// The process number.
-    pub(super) pid: i32,
+    pub(in crate::engine) pid: i32,
     /// When it was born, in the system's own terms.
     born: String,
 }
 
 impl Identity {
     /// The process of that number; `None` if there is none, or only its exit code is left.
-    pub(super) fn of(pid: i32) -> Option<Self> {
+    pub(in crate::engine) fn of(pid: i32) -> Option<Self> {
         born(pid).map(|born| Self { pid, born })
     }
 
@@ -27,12 +27,12 @@ impl Identity {
     }
 
     /// True if it lives, and is no other that got its number later.
-    pub(super) fn alive(&self) -> bool {
+    pub(in crate::engine) fn alive(&self) -> bool {
         born(self.pid).as_ref() == Some(&self.born)
     }
 
     /// Sends it a signal; one that is gone gets none, and nobody else does.
-    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(in crate::engine) fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(()) };
         match send(self, pid, signal) {
             Err(rustix::io::Errno::SRCH) => Ok(()),
