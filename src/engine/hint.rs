@@ -33,6 +33,8 @@ const ADVICE: &[(&str, &str)] = &[
         "Docker cannot publish ports: its rules are gone, for example after a firewall was restarted, or its daemon may \
          not make them. Restart it: `sudo systemctl restart docker`",
     ),
+    ("containerd.sock", NO_CONTAINERD),
+    ("connection closed: unavailable", NO_CONTAINERD),
     ("already exists", NAME_TAKEN),
     ("already in use by", NAME_TAKEN),
     ("name is already in use", NAME_TAKEN),
@@ -57,6 +59,8 @@ const ADVICE: &[(&str, &str)] = &[
 const NAME_TAKEN: &str = "a pod or container of that name exists that is not this stack's: choose another name \
                           (`name:` in kestack.yaml or --name), or remove it with `REMOVE`";
 const NO_NETWORK: &str = "the container that holds the stack's network is gone: run `kestack up` again";
+const NO_CONTAINERD: &str = "Docker does not reach containerd, which holds its containers: start it with `sudo systemctl \
+                             restart containerd`, then run the command again";
 const OFFLINE: &str = "the registry cannot be reached from here: give a `minio` binary (MINIO_BINARY), or bring the \
                        image with `ENGINE load`";
 const RLIMIT: &str = "this engine service may not raise resource limits. Let kestack start a service of its own \
@@ -195,6 +199,17 @@ mod tests {
         assert!(!said("docker start a-kes", 404, "No such container: a-kes"));
         assert!(!said("podman start a-kes", 500, "listen tcp4 127.0.0.1:9000: bind: address already in use"));
         assert!(!said("podman start a-kes", 500, "write /layer.tar: no space left on device"));
+    }
+
+    #[test]
+    fn a_dead_containerd_is_no_registry_that_cannot_be_reached() {
+        for text in [
+            "Cannot kill container: a: Cannot kill container 70098: connection closed: unavailable",
+            "connection error: desc = \"transport: Error while dialing dial unix /run/containerd/containerd.sock: connect: \
+             connection refused\": unavailable",
+        ] {
+            assert!(hint("docker", text).unwrap().contains("`sudo systemctl restart containerd`"), "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What can die only under Docker: the container that holds the network, a container's shim, the daemon.
+//! What can die only under Docker: the container that holds the network, a container's shim. Its daemon's death is in
+//! `faults/daemon.rs`.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -79,38 +80,6 @@ fn a_killed_or_restarted_infra_is_mended_by_up() {
         cli(&arguments);
         assert_mended(&stack);
     }
-}
-
-/// The daemon comes back with everything stopped, as after a reboot of the host.
-#[test]
-fn a_killed_daemon_is_mended_by_up() {
-    if !docker() {
-        return;
-    }
-    let Ok(file) = std::env::var("KESTACK_E2E_DOCKERD") else {
-        eprintln!("skipped: only a daemon of the tests' own is killed; run with tests/with-docker");
-        return;
-    };
-    let stack = stack();
-    let pid = std::fs::read_to_string(&file).unwrap();
-    let command = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap();
-    kill(pid.trim());
-    let answers = || Command::new("docker").arg("version").output().unwrap().status.success();
-    until("dockerd is gone", || !answers());
-    let error = stack.fails(&["up"], 6);
-    assert!(error.contains("systemctl start docker"), "{error}");
-
-    let command = text(&command);
-    let mut arguments = command.trim_end_matches('\0').split('\0');
-    let mut dockerd = Command::new(arguments.next().unwrap());
-    dockerd.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // It outlives the test: what runs the tests stops it.
-    #[expect(clippy::zombie_processes, reason = "the daemon outlives the test")]
-    let _daemon = dockerd.spawn().unwrap();
-    until("dockerd comes back", answers);
-    let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
-    assert_eq!(states.lines().collect::<Vec<_>>(), ["exited"; 3], "everything stopped");
-    assert_mended(&stack);
 }
 
 /// A user who is not root but may use Docker: the servers run as that user, and all files stay the user's.

