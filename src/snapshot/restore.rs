@@ -42,7 +42,13 @@ pub async fn prepare(
     let snapshot = Snapshot::find(layout, name)?;
     let prepared = async {
         stage(layout, snapshot, interrupt).await?;
-        check_keys(manifest, layout, kes, environment).await?;
+        let staged = layout.restore();
+        let place = staged.clone();
+        // the disk is busy while the keys are asked for
+        let keys = check_keys(manifest, layout, kes, environment);
+        let (keys, synced) = tokio::join!(keys, blocking("sync", &place, move || sync(&staged)));
+        keys?;
+        synced?;
         exchanges(manifest, layout)
     };
     let prepared = prepared.await;
@@ -115,7 +121,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
         if !to.join("guard.json").exists() {
             Record::default().save(&to.join("guard.json"))?;
         }
-        sync(&to)
+        Ok(())
     };
     blocking("write", &shown, work).await
 }

@@ -43,14 +43,25 @@ pub async fn save(
     if ran {
         context.engine.stop_container(&stack.minio_container(), STOP).await?;
     }
-    let written = write_aside(stack, name, interrupt).await;
-    if ran {
+    let filled = write_aside(stack, name, interrupt).await;
+    let started = async {
+        if !ran {
+            return Ok(Duration::ZERO);
+        }
         apply::up(&[Stage(vec![stack.minio_service()])], context, progress).await?;
-    }
-    Ok((written?, if ran { start.elapsed() } else { Duration::ZERO }))
+        Ok::<_, Error>(start.elapsed())
+    };
+    // what was taken is on its way to the disk while MinIO starts, which changes nothing of it
+    let saved = async {
+        let plan = filled?;
+        blocking("write", &stack.layout.snapshots(), move || plan.commit()).await
+    };
+    let (stood, saved) = tokio::join!(started, saved);
+    let stood = stood?;
+    Ok((saved?, stood))
 }
 
-async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) -> Result<Snapshot, Error> {
+async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) -> Result<Plan, Error> {
     let plan = Plan {
         snapshot: Snapshot {
             version: VERSION,
@@ -67,7 +78,7 @@ async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) 
         keys: stack.manifest.keystore_is_fs().then(|| stack.keys_folder()),
         interrupt: interrupt.clone(),
     };
-    blocking("write", &stack.layout.snapshots(), move || plan.write()).await
+    blocking("write", &stack.layout.snapshots(), move || plan.fill()).await
 }
 
 struct Plan {
@@ -79,18 +90,33 @@ struct Plan {
 }
 
 impl Plan {
-    fn write(mut self) -> Result<Snapshot, Error> {
+    /// Takes all of it aside.
+    fn fill(mut self) -> Result<Self, Error> {
         let aside = unfinished(&self.layout, &self.snapshot.name);
-        let whole = self.fill(&aside).and_then(|()| self.commit(&aside));
-        if whole.is_err() {
-            clear(&aside)?;
+        let filled = self.take(&aside);
+        self.whole(filled, &aside)?;
+        Ok(self)
+    }
+
+    /// Makes a snapshot of it.
+    fn commit(self) -> Result<Snapshot, Error> {
+        let aside = unfinished(&self.layout, &self.snapshot.name);
+        let committed = self.move_in(&aside);
+        self.whole(committed, &aside)?;
+        Ok(self.snapshot)
+    }
+
+    /// Leaves nothing of one that is not whole.
+    fn whole(&self, done: Result<(), Error>, aside: &Path) -> Result<(), Error> {
+        if done.is_err() {
+            clear(aside)?;
             // the folder goes if this would have been the first
             let _ = std::fs::remove_dir(self.layout.snapshots());
         }
-        whole.map(|()| self.snapshot)
+        done
     }
 
-    fn fill(&mut self, aside: &Path) -> Result<(), Error> {
+    fn take(&mut self, aside: &Path) -> Result<(), Error> {
         clear(aside)?;
         super::make_private(&self.layout.snapshots())?;
         super::make_private(aside)?;
@@ -111,7 +137,7 @@ impl Plan {
         describe(aside, &self.snapshot)
     }
 
-    fn commit(&self, aside: &Path) -> Result<(), Error> {
+    fn move_in(&self, aside: &Path) -> Result<(), Error> {
         sync(aside)?;
         self.interrupt.check()?;
         let place = folder(&self.layout, &self.snapshot.name);

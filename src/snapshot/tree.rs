@@ -13,7 +13,10 @@ use crate::error::Error;
 /// What is below MinIO's own folder and of no use to the next start: files that are being written.
 const TEMPORARY: &str = ".minio.sys/tmp";
 
-/// Takes trees to where a snapshot or a restore needs them, and counts.
+/// How many folders are taken before it is looked what is below them.
+const BATCH: usize = 256;
+
+/// Takes trees to where a snapshot or a restore needs them, with a thread for each processor, and counts.
 #[derive(Debug)]
 pub(super) struct Copier {
     pub(super) method: Method,
@@ -46,30 +49,65 @@ impl Copier {
     pub(super) fn file(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
         match std::fs::symlink_metadata(from) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            found => self.entry(from, to, &found.map_err(Error::file("look at", from))?, &Apart),
+            found => {
+                let meta = found.map_err(Error::file("look at", from))?;
+                self.entry(from, to, &meta, &Apart)?;
+                self.files += 1;
+                self.bytes += meta.len();
+                Ok(())
+            }
         }
     }
 
+    /// Takes a folder with all below it. Those above are there before those below are taken.
     fn folder(&mut self, from: &Path, to: &Path, kind: &dyn Kind) -> Result<(), Error> {
-        let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
-        make_folder(to, &meta).map_err(Error::file("create", to))?;
-        if kind.stays_behind(from) {
-            return Ok(());
-        }
-        for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
-            let entry = entry.map_err(Error::file("read", from))?;
-            let (path, target) = (entry.path(), to.join(entry.file_name()));
-            let meta = entry.metadata().map_err(Error::file("look at", &path))?;
-            if meta.is_dir() {
-                self.folder(&path, &target, kind)?;
-            } else {
-                self.entry(&path, &target, &meta, kind)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut open = vec![Move { from: from.to_owned(), to: to.to_owned() }];
+        while !open.is_empty() {
+            let batch = open.split_off(open.len().saturating_sub(BATCH));
+            let copier = &*self;
+            let shares = std::thread::scope(|scope| {
+                let share = |moves| scope.spawn(move || copier.share(moves, kind));
+                let running: Vec<_> = batch.chunks(batch.len().div_ceil(threads)).map(share).collect();
+                running.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+            });
+            for share in shares {
+                let ended = |_| Err(Error::file("copy", from)(io::Error::other("a thread of the copy has ended")));
+                let taken = share.unwrap_or_else(ended)?;
+                self.files += taken.files;
+                self.bytes += taken.bytes;
+                open.extend(taken.below);
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, from: &Path, to: &Path, meta: &Metadata, kind: &dyn Kind) -> Result<(), Error> {
+    /// What one thread takes: folders with their files, without the folders below.
+    fn share(&self, moves: &[Move], kind: &dyn Kind) -> Result<Taken, Error> {
+        let mut taken = Taken::default();
+        for Move { from, to } in moves {
+            let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
+            make_folder(to, &meta).map_err(Error::file("create", to))?;
+            if kind.stays_behind(from) {
+                continue;
+            }
+            for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
+                let entry = entry.map_err(Error::file("read", from))?;
+                let (path, target) = (entry.path(), to.join(entry.file_name()));
+                let meta = entry.metadata().map_err(Error::file("look at", &path))?;
+                if meta.is_dir() {
+                    taken.below.push(Move { from: path, to: target });
+                } else {
+                    self.entry(&path, &target, &meta, kind)?;
+                    taken.files += 1;
+                    taken.bytes += meta.len();
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn entry(&self, from: &Path, to: &Path, meta: &Metadata, kind: &dyn Kind) -> Result<(), Error> {
         self.interrupt.check()?;
         if !meta.is_file() {
             return Err(Error::Environment {
@@ -85,10 +123,7 @@ impl Copier {
             }
             _ => Err(io::ErrorKind::Unsupported.into()),
         };
-        done.or_else(|_| copy(from, to, meta)).map_err(Error::file("copy", from))?;
-        self.files += 1;
-        self.bytes += meta.len();
-        Ok(())
+        done.or_else(|_| copy(from, to, meta)).map_err(Error::file("copy", from))
     }
 
     /// What is shared with a running MinIO could have been changed by it, though no MinIO was seen to.
@@ -104,8 +139,22 @@ impl Copier {
     }
 }
 
+/// A folder to be taken.
+struct Move {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+/// What one thread has taken, and what is below it.
+#[derive(Default)]
+struct Taken {
+    files: u64,
+    bytes: u64,
+    below: Vec<Move>,
+}
+
 /// What is special about the files of a tree.
-trait Kind {
+trait Kind: Sync {
     fn stays_behind(&self, folder: &Path) -> bool;
     fn is_shared(&self, file: &Path) -> bool;
 }
@@ -276,6 +325,26 @@ mod tests {
         let time = |path: PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
         assert_eq!(time(from.join(meta)), time(to.join(meta)));
         assert!(to.join(TEMPORARY).is_dir() && !to.join(TEMPORARY).join("half").exists());
+    }
+
+    #[test]
+    fn many_folders_are_taken_whole() {
+        let folder = drive();
+        let (from, to) = (folder.path().join("minio"), folder.path().join("copy"));
+        for number in 0..3 * BATCH {
+            let below = from.join(format!("docs/deep/{number}/versions"));
+            std::fs::create_dir_all(&below).unwrap();
+            std::fs::write(below.join("xl.meta"), number.to_string()).unwrap();
+        }
+        let mut copier = Copier::within(folder.path(), &Interrupt::default());
+        copier.drive(&from, &to).unwrap();
+        assert_eq!(copier.files, 3 + 3 * BATCH as u64);
+        std::fs::remove_file(from.join(TEMPORARY).join("half")).unwrap();
+        assert!(same(&from, &to).unwrap());
+        let interrupt = Interrupt::default();
+        interrupt.stop();
+        let mut stopped = Copier::within(folder.path(), &interrupt);
+        assert!(matches!(stopped.drive(&from, &folder.path().join("none")), Err(Error::Interrupted)));
     }
 
     #[test]
