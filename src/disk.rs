@@ -1,7 +1,13 @@
 //! What many ask of the file system.
 
+use std::ffi::{CStr, OsStr};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
+use rustix::path::Arg;
 
 use crate::error::Error;
 
@@ -13,15 +19,59 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// How many threads remove a folder. Most of the time each waits for the file system, whatever the processors.
+const THREADS: usize = 4;
+
 /// Removes a folder and all below it; one that is not there is removed.
 ///
 /// # Errors
 /// [`Error::File`] if something of it stays.
 pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
+    // what stays for whatever reason is removed below, or named
+    let _ = clear_below(folder);
     match std::fs::remove_dir_all(folder) {
         Err(error) if folder.exists() => Err(Error::file("remove", folder)(error)),
         _ => Ok(()),
     }
+}
+
+/// Removes the folders below that one side by side, if there are many of them. The folders above them are held open and
+/// no link is followed: who may write to a drive cannot make somebody else's files of them meanwhile.
+fn clear_below(folder: &Path) -> io::Result<()> {
+    let mut above = vec![open(CWD, folder)?];
+    loop {
+        let mut below = Vec::new();
+        for parent in &above {
+            for entry in Dir::read_from(parent)? {
+                let entry = entry?;
+                if entry.file_type() == FileType::Directory && ![c".", c".."].contains(&entry.file_name()) {
+                    below.push((parent, entry.file_name().to_owned()));
+                }
+            }
+        }
+        if below.is_empty() {
+            return Ok(());
+        }
+        if below.len() >= 4 * THREADS {
+            std::thread::scope(|scope| {
+                for share in below.chunks(below.len().div_ceil(THREADS)) {
+                    scope.spawn(|| share.iter().for_each(|(parent, name)| drop(remove_in(parent, name))));
+                }
+            });
+            return Ok(());
+        }
+        above = below.iter().map(|(parent, name)| open(parent, name.as_c_str())).collect::<io::Result<_>>()?;
+    }
+}
+
+fn open(parent: impl AsFd, name: impl Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+fn remove_in(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
+    let parent = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
+    std::fs::remove_dir_all(parent.join(OsStr::from_bytes(name.to_bytes())))
 }
 
 /// Removes a file; one that is not there is removed.
@@ -68,5 +118,29 @@ mod tests {
         assert!(remove(held).unwrap_err().to_string().contains(&said));
         clear(held).unwrap();
         assert!(!held.exists());
+    }
+
+    #[test]
+    fn many_folders_go_and_what_links_lead_to_stays() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(other.path().join("kept")).unwrap();
+        let link = |at: &Path| std::os::unix::fs::symlink(other.path(), at).unwrap();
+        let trash = folder.path().join("trash");
+        for number in 0..100 {
+            let below = trash.join(format!("minio/bucket/{number}"));
+            std::fs::create_dir_all(&below).unwrap();
+            std::fs::write(below.join("xl.meta"), "content").unwrap();
+            link(&below.join("link"));
+        }
+        std::fs::write(trash.join("guard.json"), "content").unwrap();
+        link(&trash.join("minio/bucket/link"));
+        let names: Vec<_> = std::fs::read_dir(trash.join("minio/bucket")).unwrap().collect();
+        assert_eq!(names.len(), 101);
+        clear_below(&trash).unwrap();
+        assert_eq!(std::fs::read_dir(trash.join("minio/bucket")).unwrap().count(), 1, "only the link is left");
+        link(&folder.path().join("link"));
+        assert!(clear_below(&folder.path().join("link")).is_err());
+        clear(&trash).unwrap();
+        assert!(!trash.exists() && other.path().join("kept").exists());
     }
 }
