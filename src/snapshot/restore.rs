@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use kes_server::client::Client;
 use kes_server::keystore::Environment;
+use zeroize::Zeroizing;
 
 use super::journal::{self, Exchange};
 use super::tree::{Copier, same, sync};
 use super::{Interrupt, Snapshot, SnapshotName, clear, folder};
 use crate::blocking::blocking;
+use crate::disk::is_absent;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::guard::{Guarded, Keystore, Record, Verdict};
 use crate::manifest::Manifest;
 use crate::stack::Layout;
+use crate::template::parse_env;
 
 /// A restore that only has to be committed.
 #[derive(Debug)]
@@ -126,9 +129,15 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
     blocking("write", &shown, work).await
 }
 
-/// Which engine runs the stack and which fault is in force is as it is now, not as it was.
+/// Which engine runs the stack and which fault is in force is as it is now, not as it was. So is what `up` writes anew
+/// from the rest: with other ports since, it would differ, and nothing else, and KES would have to stop for it.
 fn present(layout: &Layout, staged: &Path, copier: &mut Copier) -> Result<(), Error> {
-    for now in [layout.engine(), layout.fault()] {
+    let mut kept = vec![layout.engine(), layout.fault(), layout.kes_config()];
+    let minio = layout.minio_env();
+    if root_user(&minio)? == root_user(&staged.join(minio.file_name().unwrap_or_default()))? {
+        kept.push(minio);
+    }
+    for now in kept {
         let then = staged.join(now.file_name().unwrap_or_default());
         match std::fs::remove_file(&then) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -138,6 +147,16 @@ fn present(layout: &Layout, staged: &Path, copier: &mut Copier) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+/// Who MinIO's root user is: all of its environment file that is not made anew.
+fn root_user(path: &Path) -> Result<[Option<Zeroizing<String>>; 2], Error> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if is_absent(&error) => Zeroizing::default(),
+        text => Zeroizing::new(text.map_err(Error::file("read", path))?),
+    };
+    let mut variables = parse_env(&text);
+    Ok(["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"].map(|name| variables.remove(name).map(Zeroizing::new)))
 }
 
 /// Keys that are inside must open what is inside; keys that are elsewhere are asked for there.

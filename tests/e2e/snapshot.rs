@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::engine::kind;
 use crate::faults::{seeded, times};
 use crate::sandbox::{Sandbox, enabled};
 
@@ -69,6 +70,13 @@ fn a_snapshot_outlives_its_stack() {
     stack.ok(&["up"]);
     assert_eq!(state(&stack), 1);
     assert_eq!(stack.variable("AWS_ACCESS_KEY_ID"), user, "the configuration is back as well");
+
+    let kes = format!("{}-kes-server", stack.name);
+    let started = kind().started(&kes);
+    write(&stack, 2);
+    stack.ok(&["snapshot", "restore", "kept"]);
+    assert_eq!(state(&stack), 1);
+    assert_eq!(kind().started(&kes), started, "other ports than when the snapshot was taken are no reason to stop KES");
 
     // a snapshot without its key is not put back, and what runs is left alone
     write(&stack, 2);
