@@ -101,12 +101,17 @@ impl Resource for ServiceResource {
     }
 
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
-    /// KES first reads its configuration again.
+    /// KES first reads its configuration again. One that cannot be told to is started: an engine goes on stopping a
+    /// container although the `down` that told it to was killed.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
-        if matches!(self.probe, Probe::Kes { .. }) {
-            context.engine.signal_container(&self.container, Signal::Hup).await?;
+        let told = match self.probe {
+            Probe::Kes { .. } => context.engine.signal_container(&self.container, Signal::Hup).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = &told {
+            tracing::debug!(%error, "{} cannot be told to read its configuration again", self.name());
         }
-        if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
+        if told.is_ok() && probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
             return Ok(());
         }
         self.remove(context).await?;
