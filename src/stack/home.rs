@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{Layout, Ports};
-use crate::disk::is_absent;
+use crate::disk::{self, is_absent};
 use crate::engine::{EngineInfo, PortMapping};
 use crate::error::Error;
 use crate::resource::FileResource;
@@ -68,10 +68,7 @@ impl Home {
 
     /// Forgets it, once nothing of the stack runs any more.
     pub fn forget(layout: &Layout) -> Result<(), Error> {
-        match std::fs::remove_file(layout.engine()) {
-            Err(error) if !is_absent(&error) => Err(Error::file("remove", layout.engine())(error)),
-            _ => Ok(()),
-        }
+        disk::remove(&layout.engine())
     }
 }
 
