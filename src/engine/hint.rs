@@ -195,6 +195,8 @@ mod tests {
             409,
             "can only kill running containers: container state improper"
         ));
+        let unwatched = "timed out waiting for file /run/libpod/exits/5ae8: internal libpod error";
+        assert!(said("podman stop a-kes", 500, unwatched));
         assert!(!said("podman create a-kes", 500, failed));
         assert!(!said("docker start a-kes", 404, "No such container: a-kes"));
         assert!(!said("podman start a-kes", 500, "listen tcp4 127.0.0.1:9000: bind: address already in use"));

@@ -256,7 +256,7 @@ impl EngineError {
         }
     }
 
-    /// True if only removing the container helps: it is in no state to be started or signalled, or the engine cannot say
+    /// True if only removing the container helps: it is in no state to be started, signalled or stopped, or the engine cannot say
     /// why it does not start it.
     pub fn is_stuck_container(&self) -> bool {
         match self {
@@ -267,11 +267,16 @@ impl EngineError {
     }
 }
 
-/// What engines say of a container that is in no state to be started or signalled: paused by hand, killed together with
-/// its monitor, or half made when the engine's service died (containers.md §8). One that was half started then is known
-/// to Podman as ready, and its runtime refuses without a reason.
-const STUCK: [&str; 3] =
-    ["container with given ID already exists", "container state improper", "cannot start a paused container"];
+/// What engines say of a container that is in no state to be started, signalled or stopped: paused by hand, killed together
+/// with its monitor (Podman waits for the exit file that the monitor would have written), or half made when the engine's
+/// service died (containers.md §8). One that was half started then is known to Podman as ready, and its runtime refuses
+/// without a reason.
+const STUCK: [&str; 4] = [
+    "container with given ID already exists",
+    "container state improper",
+    "cannot start a paused container",
+    "timed out waiting for file",
+];
 
 /// A container engine. Every method is idempotent: what is already so is success, what is absent is no error
 /// to remove.

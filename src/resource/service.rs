@@ -101,18 +101,18 @@ impl Resource for ServiceResource {
     }
 
     /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
-    /// KES first reads its configuration again. One that cannot be told to is started: an engine goes on stopping a
-    /// container although the `down` that told it to was killed.
+    /// KES first reads its configuration again. One that has just ended cannot be told to, and is started: an engine goes
+    /// on stopping a container although the `down` that told it to was killed. One that is stuck cannot be stopped either.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
         let told = match self.probe {
             Probe::Kes { .. } => context.engine.signal_container(&self.container, Signal::Hup).await,
             _ => Ok(()),
         };
-        if let Err(error) = &told {
-            tracing::debug!(%error, "{} cannot be told to read its configuration again", self.name());
-        }
-        if told.is_ok() && probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() {
-            return Ok(());
+        match told {
+            Err(error) if error.is_stuck_container() => return Err(error.into()),
+            Err(error) => tracing::debug!(%error, "{} cannot be told to read its configuration again", self.name()),
+            Ok(()) if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() => return Ok(()),
+            Ok(()) => {}
         }
         self.remove(context).await?;
         self.create(context).await
