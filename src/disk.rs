@@ -96,6 +96,21 @@ pub(crate) fn read(file: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// Tells the file system that what is in the folders below that one has nothing to do with each other, so that each gets a
+/// place of its own (`chattr +T`, chattr(1)). On ext4 a folder otherwise lies near the one above it, where for minutes a new
+/// file looks for a place among all that were lately removed: 1,000 files took 80 ms, and 760 after a few thousand removals.
+/// A hint: other file systems need none.
+pub(crate) fn spread(folder: &Path) {
+    #[cfg(target_os = "linux")]
+    if let Ok(open) = open(CWD, folder)
+        && let Ok(flags) = rustix::fs::ioctl_getflags(&open)
+    {
+        let _ = rustix::fs::ioctl_setflags(&open, flags | rustix::fs::IFlags::TOPDIR);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = folder;
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]

@@ -14,7 +14,7 @@ use super::session::{Wish, environment};
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
-use crate::snapshot::{Interrupt, Snapshot, SnapshotName};
+use crate::snapshot::{Interrupt, Snapshot, SnapshotName, refuse_pending};
 
 /// Where a passphrase may stand.
 const VARIABLE: &str = "KESTACK_SNAPSHOT_PASSPHRASE";
@@ -99,6 +99,7 @@ impl Import {
         let opener = self.opener(Closed::of(&self.archive)?)?;
         layout.check_writable()?;
         let _lock = wish.lock().await?;
+        refuse_pending(&layout)?;
         let interrupt = Interrupt::watch()?;
         let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);
         let work = move || archive::import(&layout, &file, name.as_ref(), opener, replace, &interrupt);

@@ -155,6 +155,7 @@ async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> R
     let wish = Wish::load(globals)?;
     let layout = wish.layout();
     let _lock = wish.lock().await?;
+    snapshot::refuse_pending(&layout)?;
     for name in names {
         Saved::find(&layout, name)?;
     }

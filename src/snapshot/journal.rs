@@ -1,5 +1,5 @@
-//! The exchange of folders that a restore ends with, written down before it begins, so that it can be ended by whoever
-//! comes next.
+//! What a restore ends with, written down before it begins, so that it can be ended by whoever comes next: the drive is put
+//! back in place, the other folders are exchanged.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{UNFINISHED, clear};
+use super::rollback::Rollback;
+use super::tree::{Copier, sync};
+use super::{Interrupt, UNFINISHED, clear};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resource::FileResource;
@@ -27,26 +29,52 @@ pub fn is_pending(layout: &Layout) -> bool {
     layout.journal().exists()
 }
 
-/// Writes down what will be exchanged: from now on it will be, whatever happens.
-pub(super) fn write(layout: &Layout, exchanges: &[Exchange]) -> Result<(), Error> {
+/// Refuses to go on while a restore that was begun still needs its snapshot.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn refuse_pending(layout: &Layout) -> Result<(), Error> {
+    if !is_pending(layout) {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: "a restore of a snapshot was interrupted".into(),
+        hint: "finish it first: `kestack up`, or the same restore again".into(),
+    })
+}
+
+/// What is done to end a restore. Every step can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub(super) drive: Rollback,
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+/// Writes down what will be done: from now on it will be, whatever happens.
+pub(super) fn write(layout: &Layout, journal: &Journal) -> Result<(), Error> {
     let path = layout.journal();
-    FileResource::json(&path, &exchanges)?.make()?;
+    FileResource::json(&path, journal)?.make()?;
     sync_folder(&path)
 }
 
-/// Makes the exchanges that are not made yet, and forgets about them. What was there before goes to the trash.
+/// Does what is not done yet, and forgets about it. What was there before goes to the trash.
 pub(super) fn finish(layout: &Layout) -> Result<(), Error> {
     let path = layout.journal();
     let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
-    let exchanges: Vec<Exchange> = serde_json::from_slice(&bytes).map_err(|error| Error::Environment {
+    let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| Error::Environment {
         what: format!("'{}' is not understood: {error}", path.display()),
         hint: "use the kestack that wrote it".into(),
     })?;
     let trash = layout.trash();
     std::fs::create_dir_all(&trash).map_err(Error::file("create", &trash))?;
-    for exchange in &exchanges {
+    let copier = Copier::within(&layout.restore(), &Interrupt::default());
+    let back = journal.drive.make(&copier, &trash)?;
+    tracing::debug!(back.files, back.bytes, "the drive is put back");
+    for exchange in &journal.exchanges {
         exchange.make(&trash)?;
     }
+    // one for all that was moved: without it a power failure could leave the drive of before, and no journal
+    sync(layout.root())?;
     std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
     sync_folder(&path)?;
     clear(&layout.restore())
@@ -92,8 +120,7 @@ impl Exchange {
             clear_any(&old)?;
             std::fs::rename(&self.place, &old).map_err(Error::file("move away", &self.place))?;
         }
-        std::fs::rename(&self.new, &self.place).map_err(Error::file("move in", &self.place))?;
-        sync_folder(&self.place)
+        std::fs::rename(&self.new, &self.place).map_err(Error::file("move in", &self.place))
     }
 }
 
@@ -116,48 +143,113 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
+    use super::super::tree::same;
     use super::*;
 
-    fn layout(base: &Path) -> Layout {
+    const OBJECTS: usize = 150;
+
+    fn write_file(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// A stack with changes since its snapshot: each third object is new, changed, gone.
+    fn changed_stack(base: &Path) -> Layout {
         let layout = Layout::new(base, "s");
-        for (path, text) in
-            [("minio/a", "old"), ("keys/k", "old"), ("restore/minio/a", "new"), ("restore/keys/k", "new")]
-        {
-            let path = layout.root().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+        let snapshot = layout.snapshots().join("a/minio");
+        for number in 0..OBJECTS {
+            let (then, now) = (snapshot.join(format!("b/{number}")), layout.drive().join(format!("b/{number}")));
+            match number % 3 {
+                0 => write_file(&then.join("xl.meta"), "then"),
+                1 => {
+                    write_file(&then.join("xl.meta"), "then");
+                    write_file(&now.join("xl.meta"), "later");
+                }
+                _ => write_file(&now.join("xl.meta"), "later"),
+            }
+        }
+        for (path, text) in [("keys/k", "old"), ("restore/keys/k", "new")] {
+            write_file(&layout.root().join(path), text);
         }
         layout
     }
 
-    fn exchanges(layout: &Layout) -> Vec<Exchange> {
-        ["minio", "keys"]
-            .map(|name| Exchange { new: layout.restore().join(name), place: layout.root().join(name) })
-            .into()
+    fn begin(layout: &Layout) {
+        let drive = Rollback {
+            snapshot: layout.snapshots().join("a/minio"),
+            staged: layout.restore().join("minio"),
+            drive: layout.drive(),
+        };
+        drive.stage(&Copier::within(&layout.restore(), &Interrupt::default())).unwrap();
+        let exchanges = vec![Exchange { new: layout.restore().join("keys"), place: layout.keys() }];
+        write(layout, &Journal { drive, exchanges }).unwrap();
+    }
+
+    fn assert_finished(layout: &Layout) {
+        assert!(same(&layout.drive(), &layout.snapshots().join("a/minio")).unwrap());
+        assert_eq!(std::fs::read_dir(layout.drive().join("b")).unwrap().count(), OBJECTS * 2 / 3);
+        assert_eq!(std::fs::read_to_string(layout.keys().join("k")).unwrap(), "new");
+        assert!(!is_pending(layout) && !layout.restore().exists());
+    }
+
+    /// What [`a_killed_restore_is_finished`] starts and kills.
+    #[test]
+    fn finishes_what_the_environment_names() {
+        if let Some(base) = std::env::var_os("KESTACK_TEST_FINISH") {
+            finish(&Layout::new(Path::new(&base), "s")).unwrap();
+        }
     }
 
     #[test]
-    fn an_exchange_is_finished_from_every_point_it_can_be_killed_at() {
-        for done in 0..=4 {
+    fn a_killed_restore_is_finished() {
+        let child = |base: &Path| {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "snapshot::journal::tests::finishes_what_the_environment_names"]);
+            child.env("KESTACK_TEST_FINISH", base).stdout(std::process::Stdio::null()).spawn().unwrap()
+        };
+        let base = tempfile::tempdir().unwrap();
+        let layout = changed_stack(base.path());
+        begin(&layout);
+        let start = std::time::Instant::now();
+        assert!(child(base.path()).wait().unwrap().success());
+        let span = start.elapsed();
+        assert_finished(&layout);
+        let mut pending = 0;
+        for part in 0..20 {
             let base = tempfile::tempdir().unwrap();
-            let layout = layout(base.path());
-            write(&layout, &exchanges(&layout)).unwrap();
-            std::fs::create_dir(layout.trash()).unwrap();
-            // the renames that were made before the kill
-            let renames = [
-                (layout.drive(), layout.trash().join("minio")),
-                (layout.restore().join("minio"), layout.drive()),
-                (layout.keys(), layout.trash().join("keys")),
-                (layout.restore().join("keys"), layout.keys()),
-            ];
+            let layout = changed_stack(base.path());
+            begin(&layout);
+            let mut child = child(base.path());
+            std::thread::sleep(span * part / 20);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if is_pending(&layout) {
+                pending += 1;
+                refuse_pending(&layout).unwrap_err();
+                finish(&layout).unwrap();
+            }
+            clear(&layout.restore()).unwrap();
+            assert_finished(&layout);
+            assert!(layout.trash().exists(), "what was there can still be looked at");
+        }
+        assert!(pending > 0, "no kill came in time");
+    }
+
+    #[test]
+    fn an_exchange_is_made_from_every_point_it_can_be_killed_at() {
+        for done in 0..=2 {
+            let base = tempfile::tempdir().unwrap();
+            let layout = changed_stack(base.path());
+            let trash = layout.trash();
+            std::fs::create_dir(&trash).unwrap();
+            let exchange = Exchange { new: layout.restore().join("keys"), place: layout.keys() };
+            let renames = [(layout.keys(), trash.join("keys")), (exchange.new.clone(), layout.keys())];
             for (from, to) in renames.iter().take(done) {
                 std::fs::rename(from, to).unwrap();
             }
-            finish(&layout).unwrap();
-            let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
-            assert_eq!((read(layout.drive().join("a")), read(layout.keys().join("k"))), ("new".into(), "new".into()));
-            assert!(!is_pending(&layout) && !layout.restore().exists(), "after {done}");
-            assert_eq!(read(layout.trash().join("minio/a")), "old");
+            exchange.make(&trash).unwrap();
+            let read = |folder: &Path| std::fs::read_to_string(folder.join("k")).unwrap();
+            assert_eq!((read(&layout.keys()), read(&trash.join("keys"))), ("new".into(), "old".into()), "after {done}");
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A snapshot is a folder below `snapshots/` in the stack's folder, named by the user. It is written beside and renamed
 //! when all of it is on disk. [`save()`] stops MinIO for as long as it copies; a restore begins with [`prepare`], which
-//! takes everything beside the running stack and asks whether the keys fit the data, then stops the servers and exchanges
-//! the folders. From the moment the `journal` is written a restore that was killed is finished by the next `up` or
-//! `restore`; before, it is undone. [`archive`] carries a snapshot elsewhere.
+//! takes what differs beside the running stack and asks whether the keys fit the data, then stops the servers and puts
+//! everything in its place. From the moment the `journal` is written a restore that was killed is finished by the next
+//! `up` or `restore`; before, it is undone. [`archive`] carries a snapshot elsewhere.
 //!
 //! The content of an object (`part.1`, …) is written once by MinIO and never changed, so it is shared with the snapshot
-//! by a hard link; everything else is copied. Where the file system can clone files, all of it is cloned instead.
+//! by a hard link; everything else is copied, unless it is as it was: a snapshot shares it with the one before, and a
+//! restore lets it stay on the drive. Where the file system can clone files, all of it is cloned instead.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::clear;
+use crate::disk::{clear, spread};
 use crate::error::Error;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::Layout;
@@ -25,11 +26,13 @@ pub mod archive;
 mod interrupt;
 mod journal;
 mod restore;
+mod rollback;
 mod save;
 mod tree;
+mod walk;
 
 pub use interrupt::Interrupt;
-pub use journal::{is_pending, recover};
+pub use journal::{is_pending, recover, refuse_pending};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;
 
@@ -163,6 +166,13 @@ fn unfinished(layout: &Layout, name: &SnapshotName) -> PathBuf {
 /// Makes a folder that only its owner may enter, if it is not there.
 fn make_private(folder: &Path) -> Result<(), Error> {
     DirectoryResource { path: folder.to_owned(), owner: Owner::Caller }.make()
+}
+
+/// Makes the folder of all snapshots.
+fn make_snapshots(layout: &Layout) -> Result<(), Error> {
+    make_private(&layout.snapshots())?;
+    spread(&layout.snapshots());
+    Ok(())
 }
 
 impl FromStr for SnapshotName {

@@ -1,17 +1,20 @@
-//! A snapshot put back: prepared beside what is there, checked, then exchanged in one go.
+//! A snapshot put back: what differs is copied beside what is there, the keys are checked, then the servers stop and it
+//! takes its place.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kes_server::client::Client;
 use kes_server::keystore::Environment;
 use zeroize::Zeroizing;
 
-use super::journal::{self, Exchange};
+use super::journal::{self, Exchange, Journal};
+use super::rollback::Rollback;
 use super::tree::{Copier, same, sync};
 use super::{Interrupt, Snapshot, SnapshotName, clear, folder};
 use crate::blocking::blocking;
-use crate::disk::is_absent;
+use crate::disk::{is_absent, spread};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::guard::{Guarded, Keystore, Record, Verdict};
@@ -23,7 +26,7 @@ use crate::template::parse_env;
 #[derive(Debug)]
 pub struct Prepared {
     layout: Layout,
-    exchanges: Vec<Exchange>,
+    journal: Journal,
     /// Keys to be added to a folder that is not the stack's own: where each lies, and where it goes.
     added_keys: Vec<(PathBuf, PathBuf)>,
     /// True if KES has to be stopped as well: keys, certificates or configuration differ from those it runs with.
@@ -43,16 +46,13 @@ pub async fn prepare(
     interrupt: &Interrupt,
 ) -> Result<Prepared, Error> {
     let snapshot = Snapshot::find(layout, name)?;
+    // another name each time, for another place on the disk
+    let staged = layout.restore().join(format!("minio-{}", Timestamp::now().as_millisecond()));
+    let drive = Rollback { snapshot: snapshot.drive(layout), staged, drive: layout.drive() };
     let prepared = async {
-        stage(layout, snapshot, interrupt).await?;
-        let staged = layout.restore();
-        let place = staged.clone();
-        // the disk is busy while the keys are asked for
-        let keys = check_keys(manifest, layout, kes, environment);
-        let (keys, synced) = tokio::join!(keys, blocking("sync", &place, move || sync(&staged)));
-        keys?;
-        synced?;
-        exchanges(manifest, layout)
+        stage(layout, snapshot, drive.clone(), interrupt).await?;
+        check_keys(manifest, layout, &drive, kes, environment).await?;
+        prepared(manifest, layout, drive)
     };
     let prepared = prepared.await;
     if prepared.is_err() {
@@ -62,7 +62,7 @@ pub async fn prepare(
 }
 
 impl Prepared {
-    /// Stops the servers and exchanges the folders. Once the journal is written this is finished by the next `up`,
+    /// Stops the servers and puts everything in its place. Once the journal is written this is finished by the next `up`,
     /// should it be killed. Starts nothing.
     ///
     /// # Errors
@@ -82,15 +82,24 @@ impl Prepared {
                 None => Ok(()),
             }
         };
-        let (minio, kes) = futures_util::future::join(minio, kes).await;
+        let staged = self.layout.restore();
+        let place = self.layout.root().to_owned();
+        // the servers end while the disk writes
+        let synced = blocking("sync", &place, move || sync(&staged));
+        let (minio, kes, synced) = tokio::join!(minio, kes, synced);
         minio?;
         kes?;
+        synced?;
         // from here on no signal counts: what is stopped shall not stay so
+        blocking("write", &place, move || self.finish()).await
+    }
+
+    fn finish(self) -> Result<(), Error> {
         let mut copier = Copier::within(&self.layout.restore(), &Interrupt::default());
         for (from, to) in &self.added_keys {
             copier.file(from, to)?;
         }
-        journal::write(&self.layout, &self.exchanges)?;
+        journal::write(&self.layout, &self.journal)?;
         journal::finish(&self.layout)
     }
 }
@@ -104,8 +113,8 @@ pub struct Servers<'a> {
     pub minio: Option<&'a str>,
 }
 
-/// Takes everything of the snapshot beside what is there.
-async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Result<(), Error> {
+/// Takes beside what is there whatever of the snapshot is not.
+async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: &Interrupt) -> Result<(), Error> {
     let (from, to) = (folder(layout, &snapshot.name), layout.restore());
     let layout = layout.clone();
     let interrupt = interrupt.clone();
@@ -113,9 +122,10 @@ async fn stage(layout: &Layout, snapshot: Snapshot, interrupt: &Interrupt) -> Re
     let work = move || {
         clear(&to)?;
         super::make_private(&to)?;
+        spread(&to);
         let mut copier = Copier::within(&to, &interrupt);
         copier.not_after = Some(snapshot.created.into());
-        copier.drive(&from.join("minio"), &to.join("minio"))?;
+        drive.stage(&copier)?;
         for part in ["keys", "certs", "config"].into_iter().filter(|part| from.join(part).is_dir()) {
             copier.files(&from.join(part), &to.join(part))?;
         }
@@ -163,11 +173,12 @@ fn root_user(path: &Path) -> Result<[Option<Zeroizing<String>>; 2], Error> {
 async fn check_keys(
     manifest: &Manifest,
     layout: &Layout,
+    drive: &Rollback,
     kes: Option<&Client>,
     environment: &Environment,
 ) -> Result<(), Error> {
     let staged = layout.restore();
-    let guarded = Guarded::at(manifest, staged.join("minio"), staged.join("guard.json"), staged.join("keys"));
+    let guarded = Guarded::at(manifest, drive.snapshot.clone(), staged.join("guard.json"), staged.join("keys"));
     if let (false, Some(kes)) = (manifest.keystore_is_fs(), kes)
         && guarded.check(kes).await? == Verdict::Good
     {
@@ -186,11 +197,11 @@ async fn check_keys(
     }
 }
 
-/// What has to be exchanged: the drive and the record of its keys; the rest if it differs.
-fn exchanges(manifest: &Manifest, layout: &Layout) -> Result<Prepared, Error> {
+/// What has to be done: the drive is put back, the record of its keys exchanged; the rest if it differs.
+fn prepared(manifest: &Manifest, layout: &Layout, drive: Rollback) -> Result<Prepared, Error> {
     let staged = layout.restore();
     let exchange = |name: &str, place: PathBuf| Exchange { new: staged.join(name), place };
-    let mut exchanges = vec![exchange("minio", layout.drive()), exchange("guard.json", layout.guard())];
+    let mut exchanges = vec![exchange("guard.json", layout.guard())];
     let mut changed = vec![("certs", layout.certs()), ("config", layout.config())];
     let mut added_keys = Vec::new();
     match manifest.fs_path() {
@@ -205,7 +216,7 @@ fn exchanges(manifest: &Manifest, layout: &Layout) -> Result<Prepared, Error> {
         }
     }
     let changes_kes = exchanges.len() > always;
-    Ok(Prepared { layout: layout.clone(), exchanges, added_keys, changes_kes })
+    Ok(Prepared { layout: layout.clone(), journal: Journal { drive, exchanges }, added_keys, changes_kes })
 }
 
 /// A folder that the user named may hold keys of others: none of it is removed or changed.

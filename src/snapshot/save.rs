@@ -118,11 +118,13 @@ impl Plan {
 
     fn take(&mut self, aside: &Path) -> Result<(), Error> {
         clear(aside)?;
-        super::make_private(&self.layout.snapshots())?;
+        super::make_snapshots(&self.layout)?;
         super::make_private(aside)?;
         let layout = &self.layout;
         let mut copier = Copier::within(aside, &self.interrupt);
-        copier.drive(&layout.drive(), &aside.join("minio"))?;
+        // one that is not understood is no reason to take none
+        let former = Snapshot::list(layout).ok().and_then(|mut all| all.pop()).map(|former| former.drive(layout));
+        copier.drive(&layout.drive(), &aside.join("minio"), former.as_deref())?;
         // after the drive: a key that was made meanwhile is one too many, never one too few
         if let Some(keys) = &self.keys {
             let before = copier.files;

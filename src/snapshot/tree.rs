@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::walk::{Move, Taken, walk};
 use super::{Interrupt, Method};
 use crate::disk::UNFINISHED;
 use crate::error::Error;
@@ -13,10 +14,7 @@ use crate::error::Error;
 /// What is below MinIO's own folder and of no use to the next start: files that are being written.
 const TEMPORARY: &str = ".minio.sys/tmp";
 
-/// How many folders are taken before it is looked what is below them.
-const BATCH: usize = 256;
-
-/// Takes trees to where a snapshot or a restore needs them, with a thread for each processor, and counts.
+/// Takes trees to where a snapshot or a restore needs them, and counts.
 #[derive(Debug)]
 pub(super) struct Copier {
     pub(super) method: Method,
@@ -34,15 +32,15 @@ impl Copier {
         Self { method, files: 0, bytes: 0, not_after: None, interrupt: interrupt.clone() }
     }
 
-    /// Takes a drive; what MinIO was only writing stays behind.
-    pub(super) fn drive(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
-        let temporary = from.join(TEMPORARY);
-        self.folder(from, to, &Drive { temporary: &temporary })
+    /// Takes a drive; what MinIO was only writing stays behind. What is as it was in `former`, the drive of another
+    /// snapshot, is shared with that: neither is written to.
+    pub(super) fn drive(&mut self, from: &Path, to: &Path, former: Option<&Path>) -> Result<(), Error> {
+        self.folder(from, to, Kind::Drive { root: from, former })
     }
 
     /// Copies a folder of small files, each for itself.
     pub(super) fn files(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
-        self.folder(from, to, &Apart)
+        self.folder(from, to, Kind::Apart)
     }
 
     /// Copies a file if it is there.
@@ -51,7 +49,7 @@ impl Copier {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             found => {
                 let meta = found.map_err(Error::file("look at", from))?;
-                self.entry(from, to, &meta, &Apart)?;
+                self.entry(from, to, &meta, Kind::Apart)?;
                 self.files += 1;
                 self.bytes += meta.len();
                 Ok(())
@@ -59,55 +57,47 @@ impl Copier {
         }
     }
 
-    /// Takes a folder with all below it. Those above are there before those below are taken.
-    fn folder(&mut self, from: &Path, to: &Path, kind: &dyn Kind) -> Result<(), Error> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut open = vec![Move { from: from.to_owned(), to: to.to_owned() }];
-        while !open.is_empty() {
-            let batch = open.split_off(open.len().saturating_sub(BATCH));
-            let copier = &*self;
-            let shares = std::thread::scope(|scope| {
-                let share = |moves| scope.spawn(move || copier.share(moves, kind));
-                let running: Vec<_> = batch.chunks(batch.len().div_ceil(threads)).map(share).collect();
-                running.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-            });
-            for share in shares {
-                let ended = |_| Err(Error::file("copy", from)(io::Error::other("a thread of the copy has ended")));
-                let taken = share.unwrap_or_else(ended)?;
-                self.files += taken.files;
-                self.bytes += taken.bytes;
-                open.extend(taken.below);
-            }
-        }
+    /// Takes a folder of a drive with its files, without the folders below.
+    pub(super) fn part_of_drive(&self, from: &Path, to: &Path) -> Result<Taken, Error> {
+        self.take(from, to, Kind::Drive { root: from, former: None })
+    }
+
+    /// Takes a file of a drive.
+    pub(super) fn file_of_drive(&self, from: &Path, to: &Path, meta: &Metadata) -> Result<(), Error> {
+        self.entry(from, to, meta, Kind::Drive { root: from, former: None })
+    }
+
+    fn folder(&mut self, from: &Path, to: &Path, kind: Kind<'_>) -> Result<(), Error> {
+        let copier = &*self;
+        let taken = walk(from, to, |Move { from, to }| copier.take(from, to, kind))?;
+        self.files += taken.files;
+        self.bytes += taken.bytes;
         Ok(())
     }
 
-    /// What one thread takes: folders with their files, without the folders below.
-    fn share(&self, moves: &[Move], kind: &dyn Kind) -> Result<Taken, Error> {
+    /// Takes a folder with its files, without the folders below.
+    fn take(&self, from: &Path, to: &Path, kind: Kind<'_>) -> Result<Taken, Error> {
         let mut taken = Taken::default();
-        for Move { from, to } in moves {
-            let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
-            make_folder(to, &meta).map_err(Error::file("create", to))?;
-            if kind.stays_behind(from) {
-                continue;
-            }
-            for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
-                let entry = entry.map_err(Error::file("read", from))?;
-                let (path, target) = (entry.path(), to.join(entry.file_name()));
-                let meta = entry.metadata().map_err(Error::file("look at", &path))?;
-                if meta.is_dir() {
-                    taken.below.push(Move { from: path, to: target });
-                } else {
-                    self.entry(&path, &target, &meta, kind)?;
-                    taken.files += 1;
-                    taken.bytes += meta.len();
-                }
+        let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
+        make_folder(to, &meta).map_err(Error::file("create", to))?;
+        if kind.stays_behind(from) {
+            return Ok(taken);
+        }
+        for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
+            let entry = entry.map_err(Error::file("read", from))?;
+            let (path, target) = (entry.path(), to.join(entry.file_name()));
+            let meta = entry.metadata().map_err(Error::file("look at", &path))?;
+            if meta.is_dir() {
+                taken.below.push(Move { from: path, to: target });
+            } else {
+                self.entry(&path, &target, &meta, kind)?;
+                taken.count(&meta);
             }
         }
         Ok(taken)
     }
 
-    fn entry(&self, from: &Path, to: &Path, meta: &Metadata, kind: &dyn Kind) -> Result<(), Error> {
+    fn entry(&self, from: &Path, to: &Path, meta: &Metadata, kind: Kind<'_>) -> Result<(), Error> {
         self.interrupt.check()?;
         if !meta.is_file() {
             return Err(Error::Environment {
@@ -121,13 +111,17 @@ impl Copier {
                 self.check_unchanged(from, meta)?;
                 std::fs::hard_link(from, to)
             }
-            _ => Err(io::ErrorKind::Unsupported.into()),
+            Method::LinksAndCopies => match kind.former(from, meta) {
+                Some(former) => std::fs::hard_link(former, to),
+                None => Err(io::ErrorKind::Unsupported.into()),
+            },
+            Method::Copies => Err(io::ErrorKind::Unsupported.into()),
         };
         done.or_else(|_| copy(from, to, meta)).map_err(Error::file("copy", from))
     }
 
     /// What is shared with a running MinIO could have been changed by it, though no MinIO was seen to.
-    fn check_unchanged(&self, from: &Path, meta: &Metadata) -> Result<(), Error> {
+    pub(super) fn check_unchanged(&self, from: &Path, meta: &Metadata) -> Result<(), Error> {
         let changed = meta.modified().map_err(Error::file("look at", from))?;
         if self.not_after.is_some_and(|moment| changed > moment) {
             return Err(Error::Environment {
@@ -139,53 +133,53 @@ impl Copier {
     }
 }
 
-/// A folder to be taken.
-struct Move {
-    from: PathBuf,
-    to: PathBuf,
+/// Whose files a tree holds.
+#[derive(Debug, Clone, Copy)]
+enum Kind<'a> {
+    /// MinIO's, below `root`; `former` is the drive of another snapshot.
+    Drive { root: &'a Path, former: Option<&'a Path> },
+    /// Others', each for itself.
+    Apart,
 }
 
-/// What one thread has taken, and what is below it.
-#[derive(Default)]
-struct Taken {
-    files: u64,
-    bytes: u64,
-    below: Vec<Move>,
-}
-
-/// What is special about the files of a tree.
-trait Kind: Sync {
-    fn stays_behind(&self, folder: &Path) -> bool;
-    fn is_shared(&self, file: &Path) -> bool;
-}
-
-struct Drive<'a> {
-    temporary: &'a Path,
-}
-
-impl Kind for Drive<'_> {
-    fn stays_behind(&self, folder: &Path) -> bool {
-        folder == self.temporary
+impl Kind<'_> {
+    fn stays_behind(self, folder: &Path) -> bool {
+        match self {
+            Self::Drive { root, .. } => folder.strip_prefix(root).is_ok_and(|below| below == Path::new(TEMPORARY)),
+            Self::Apart => false,
+        }
     }
 
-    /// `part.1` and so on, the content of objects: MinIO makes them elsewhere, renames them and never writes to them
-    /// again. Its `xl.meta` it does write to.
-    fn is_shared(&self, file: &Path) -> bool {
-        let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("part."));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    fn is_shared(self, file: &Path) -> bool {
+        matches!(self, Self::Drive { .. }) && is_content(file)
+    }
+
+    /// A file that nobody writes to and that is as this one.
+    fn former(self, file: &Path, meta: &Metadata) -> Option<PathBuf> {
+        let Self::Drive { root, former } = self else { return None };
+        let former = former?.join(file.strip_prefix(root).ok()?);
+        is_as(meta, &std::fs::symlink_metadata(&former).ok()?).then_some(former)
     }
 }
 
-struct Apart;
+/// `part.1` and so on, the content of objects: MinIO makes them elsewhere, renames them and never writes to them
+/// again. Its `xl.meta` it does write to.
+pub(super) fn is_content(file: &Path) -> bool {
+    let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("part."));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
 
-impl Kind for Apart {
-    fn stays_behind(&self, _: &Path) -> bool {
-        false
-    }
+/// True if two files are the same, or one was copied from the other and neither was written to since: a copy gets the time
+/// of its original, and MinIO is stopped and started between two snapshots. A time in whole seconds says too little: it is
+/// that of an imported snapshot, or of a file system that knows no other.
+pub(super) fn is_as(one: &Metadata, other: &Metadata) -> bool {
+    is_copy(one, other) && (one.mtime_nsec() != 0 || one.ino() == other.ino())
+}
 
-    fn is_shared(&self, _: &Path) -> bool {
-        false
-    }
+/// True if one of two files is a copy of the other for all that their metadata says, or both are the same.
+pub(super) fn is_copy(one: &Metadata, other: &Metadata) -> bool {
+    let state = |meta: &Metadata| (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.mode(), meta.uid(), meta.gid());
+    one.is_file() && other.is_file() && one.dev() == other.dev() && state(one) == state(other)
 }
 
 /// True if both folders hold the same files with the same bytes; what is not there holds none.
@@ -232,7 +226,7 @@ pub(super) fn sync(folder: &Path) -> Result<(), Error> {
     done.map_err(failed)
 }
 
-fn make_folder(to: &Path, like: &Metadata) -> io::Result<()> {
+pub(super) fn make_folder(to: &Path, like: &Metadata) -> io::Result<()> {
     match DirBuilder::new().mode(like.mode() & 0o777).create(to) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -316,7 +310,7 @@ mod tests {
         let (from, to) = (folder.path().join("minio"), folder.path().join("copy"));
         let mut copier = Copier::within(folder.path(), &Interrupt::default());
         copier.method = Method::LinksAndCopies;
-        copier.drive(&from, &to).unwrap();
+        copier.drive(&from, &to, None).unwrap();
         assert_eq!((copier.files, copier.bytes), (3, 15));
         let part = "docs/a/uuid/part.1";
         assert_eq!(inode(&from.join(part)), inode(&to.join(part)));
@@ -328,23 +322,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_as_it_was_is_shared_with_the_snapshot_before() {
+        let folder = drive();
+        let (from, first, second) = (folder.path().join("minio"), folder.path().join("1"), folder.path().join("2"));
+        let take = |to: &Path, former: Option<&Path>| {
+            let mut copier = Copier::within(folder.path(), &Interrupt::default());
+            copier.method = Method::LinksAndCopies;
+            copier.drive(&from, to, former).unwrap();
+        };
+        take(&first, None);
+        std::fs::write(from.join("docs/part.x/xl.meta"), "atem").unwrap();
+        take(&second, Some(&first));
+        let (same, changed) = ("docs/a/xl.meta", "docs/part.x/xl.meta");
+        assert_eq!(inode(&first.join(same)), inode(&second.join(same)));
+        assert_ne!(inode(&from.join(same)), inode(&second.join(same)), "MinIO writes to it");
+        assert_ne!(inode(&first.join(changed)), inode(&second.join(changed)));
+        assert_eq!(std::fs::read(second.join(changed)).unwrap(), b"atem");
+    }
+
+    #[test]
     fn many_folders_are_taken_whole() {
         let folder = drive();
         let (from, to) = (folder.path().join("minio"), folder.path().join("copy"));
-        for number in 0..3 * BATCH {
+        for number in 0..1000 {
             let below = from.join(format!("docs/deep/{number}/versions"));
             std::fs::create_dir_all(&below).unwrap();
             std::fs::write(below.join("xl.meta"), number.to_string()).unwrap();
         }
         let mut copier = Copier::within(folder.path(), &Interrupt::default());
-        copier.drive(&from, &to).unwrap();
-        assert_eq!(copier.files, 3 + 3 * BATCH as u64);
+        copier.drive(&from, &to, None).unwrap();
+        assert_eq!(copier.files, 3 + 1000);
         std::fs::remove_file(from.join(TEMPORARY).join("half")).unwrap();
         assert!(same(&from, &to).unwrap());
         let interrupt = Interrupt::default();
         interrupt.stop();
         let mut stopped = Copier::within(folder.path(), &interrupt);
-        assert!(matches!(stopped.drive(&from, &folder.path().join("none")), Err(Error::Interrupted)));
+        assert!(matches!(stopped.drive(&from, &folder.path().join("none"), None), Err(Error::Interrupted)));
     }
 
     #[test]
@@ -353,7 +366,7 @@ mod tests {
         let mut copier = Copier::within(folder.path(), &Interrupt::default());
         copier.method = Method::LinksAndCopies;
         copier.not_after = Some(SystemTime::now() - Duration::from_secs(60));
-        let error = copier.drive(&folder.path().join("minio"), &folder.path().join("copy")).unwrap_err();
+        let error = copier.drive(&folder.path().join("minio"), &folder.path().join("copy"), None).unwrap_err();
         assert!(error.to_string().contains("part.1' was changed after"), "{error}");
     }
 

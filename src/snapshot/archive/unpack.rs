@@ -10,8 +10,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 use tar::{Archive, Entries, Entry};
 
 use super::super::{
-    DESCRIPTION, Interrupt, Method, Snapshot, SnapshotName, clear, folder, journal, make_private, save, tree,
-    unfinished,
+    DESCRIPTION, Interrupt, Method, Snapshot, SnapshotName, clear, folder, journal, make_private, make_snapshots, save,
+    tree, unfinished,
 };
 use super::member::{self, Source, invalid, sum};
 use super::{Opener, SUMS};
@@ -102,7 +102,7 @@ fn check_space(layout: &Layout, bytes: u64) -> Result<(), Error> {
 fn prepare(layout: &Layout, aside: &Path) -> Result<(), Error> {
     clear(aside)?;
     make_private(layout.root())?;
-    make_private(&layout.snapshots())?;
+    make_snapshots(layout)?;
     make_private(aside)
 }
 
