@@ -10,6 +10,7 @@ use super::session::Session;
 use crate::client::s3::Encryption;
 use crate::error::Error;
 use crate::guard;
+use crate::manifest::BucketName;
 use crate::plan::{Decision, decide};
 use crate::resource::{BucketResource, KeyResource, Resource as _};
 
@@ -24,14 +25,14 @@ pub(super) enum Bucket {
     /// Show one bucket
     Info {
         /// Name of the bucket
-        name: String,
+        name: BucketName,
     },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// Name of the bucket
-    name: String,
+    name: BucketName,
     /// SSE-KMS with this key, which is created if it does not exist [default: the stack's default key]
     #[arg(short, long, conflicts_with = "sse_s3")]
     key: Option<KeyName>,
@@ -61,11 +62,11 @@ impl Bucket {
             Self::List => list(&session, output).await,
             Self::Encrypt(wish) => {
                 // says NoSuchBucket before anything is changed
-                session.context.s3.bucket_encryption(&wish.name).await?;
+                session.context.s3.bucket_encryption(&wish.name.to_string()).await?;
                 wish.settle(&session, output).await
             }
             Self::Info { name } => {
-                output.result(&entry(&session, name).await?, |bucket| {
+                output.result(&entry(&session, &name.to_string()).await?, |bucket| {
                     format!(
                         "name        {}\nencryption  {}\nkey         {}\nversioning  {}",
                         bucket.name,
@@ -83,6 +84,7 @@ impl Bucket {
 impl Create {
     async fn settle(&self, session: &Session, output: &Output) -> Result<(), Error> {
         let context = &session.context;
+        let name = self.name.to_string();
         let encryption = if self.sse_s3 {
             Encryption::SseS3
         } else {
@@ -91,15 +93,15 @@ impl Create {
             guard::remember(&session.stack, context, key.as_str()).await?;
             Encryption::SseKms(key.to_string())
         };
-        let versioning = context.s3.bucket_versioning(&self.name).await.unwrap_or_default();
-        let bucket = BucketResource { bucket: self.name.clone(), encryption: Some(encryption), versioning };
+        let versioning = context.s3.bucket_versioning(&name).await.unwrap_or_default();
+        let bucket = BucketResource { bucket: name.clone(), encryption: Some(encryption), versioning };
         let decision = decide(&bucket.wanted(), &bucket.observe(context).await?);
         match decision {
             Decision::Keep => {}
             Decision::Replace => bucket.replace(context).await?,
             Decision::Create | Decision::Ensure => bucket.create(context).await?,
         }
-        let entry = entry(session, &self.name).await?;
+        let entry = entry(session, &name).await?;
         output.result(&entry, |bucket| {
             let key = bucket.key.as_ref().map(|key| format!(" with key '{key}'")).unwrap_or_default();
             format!("bucket '{}' encrypts by default: {}{key}", bucket.name, bucket.encryption)

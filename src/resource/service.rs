@@ -100,7 +100,8 @@ impl Resource for ServiceResource {
         Ok(context.engine.stop_container(&self.container, Duration::from_secs(5)).await?)
     }
 
-    /// A server that runs but does not answer is first waited for (it may be starting), then started anew.
+    /// A server that runs but does not answer is first waited for (it may be starting), then started anew, at once if it
+    /// ends meanwhile: Docker lists a container as running for a moment after it has stopped.
     /// KES first reads its configuration again. One that has just ended cannot be told to, and is started: an engine goes
     /// on stopping a container although the `down` that told it to was killed. One that is stuck cannot be stopped either.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
@@ -111,7 +112,7 @@ impl Resource for ServiceResource {
         match told {
             Err(error) if error.is_stuck_container() => return Err(error.into()),
             Err(error) => tracing::debug!(%error, "{} cannot be told to read its configuration again", self.name()),
-            Ok(()) if probe::until_ready(&self.name(), PATIENCE, || self.ask(context)).await.is_ok() => return Ok(()),
+            Ok(()) if self.comes_round(context).await? => return Ok(()),
             Ok(()) => {}
         }
         self.remove(context).await?;
@@ -120,6 +121,18 @@ impl Resource for ServiceResource {
 }
 
 impl ServiceResource {
+    /// True if a server that runs answers in time.
+    async fn comes_round(&self, context: &Context) -> Result<bool, Error> {
+        let name = self.name();
+        tokio::select! {
+            ready = probe::until_ready(&name, PATIENCE, || self.ask(context)) => Ok(ready.is_ok()),
+            ended = self.ended(context) => {
+                tracing::debug!("{name} ended while it was waited for: {}", ended?);
+                Ok(false)
+            }
+        }
+    }
+
     /// Waits until the server's process is gone for good, and returns the error that says so: nobody should wait
     /// out the deadline for a server that has given up.
     async fn ended(&self, context: &Context) -> Result<Error, Error> {

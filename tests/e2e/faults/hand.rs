@@ -1,5 +1,8 @@
 //! Servers killed, and containers changed by hand, behind kestack's back.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use super::{assert_gone, assert_mended, precious};
 use crate::engine::{Kind, cli, has_containers, kind};
 use crate::sandbox::enabled;
@@ -48,6 +51,28 @@ fn what_is_removed_stopped_or_paused_by_hand_is_mended_by_up() {
         cli(fault);
         assert_mended(&stack);
     }
+    assert_gone(&stack);
+}
+
+/// Nobody waits out the patience for a server that cannot answer any more.
+#[test]
+fn a_server_that_ends_while_it_is_waited_for_is_started_at_once() {
+    if !enabled() || !has_containers() {
+        return;
+    }
+    let stack = precious();
+    let minio = format!("{}-minio-server", stack.name);
+    cli(&["kill", "--signal", "STOP", &minio]);
+    let mut up = stack.command(&["up", "--verbose"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines();
+    // the first question is a glance, the second begins the wait
+    let asked = lines.by_ref().filter(|line| line.as_ref().unwrap().contains("/minio/health/")).take(2).count();
+    assert_eq!(asked, 2);
+    kind().kill(&minio);
+    let said: Vec<_> = lines.map(Result::unwrap).collect();
+    assert!(up.wait().unwrap().success(), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("MinIO ended while it was waited for")), "{said:#?}");
+    assert_mended(&stack);
     assert_gone(&stack);
 }
 
