@@ -61,7 +61,7 @@ class Writers:
                 s3.put_object(Bucket=BUCKET, Key=name, Body=body)
             except Exception as error:  # whatever it is, it was not acknowledged
                 with self.lock:
-                    self.failed.append((time.monotonic(), str(error)))
+                    self.failed.append((start, time.monotonic(), str(error)))
                 continue
             with self.lock:
                 self.acknowledged[name] = hashlib.sha256(body).hexdigest()
@@ -77,6 +77,15 @@ class Writers:
                 return later[0] - since
             time.sleep(0.02)
         raise AssertionError(f"nothing was acknowledged for {seconds} s")
+
+    def failed_without(self, kills):
+        """Failures of writes that were not under way when a kes was killed: from and until when for each kill. MinIO's client
+        does not repeat every request that a kes took with it; the writer is told, and nothing is acknowledged."""
+        with self.lock:
+            return [
+                failure for failure in self.failed
+                if not any(failure[0] <= until and failure[1] >= since for since, until in kills)
+            ]
 
     def longest(self):
         with self.lock:
