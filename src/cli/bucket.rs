@@ -62,11 +62,11 @@ impl Bucket {
             Self::List => list(&session, output).await,
             Self::Encrypt(wish) => {
                 // says NoSuchBucket before anything is changed
-                session.context.s3.bucket_encryption(&wish.name.to_string()).await?;
+                session.context.s3.bucket_encryption(wish.name.as_str()).await?;
                 wish.settle(&session, output).await
             }
             Self::Info { name } => {
-                output.result(&entry(&session, &name.to_string()).await?, |bucket| {
+                output.result(&entry(&session, name.as_str()).await?, |bucket| {
                     format!(
                         "name        {}\nencryption  {}\nkey         {}\nversioning  {}",
                         bucket.name,
@@ -84,7 +84,7 @@ impl Bucket {
 impl Create {
     async fn settle(&self, session: &Session, output: &Output) -> Result<(), Error> {
         let context = &session.context;
-        let name = self.name.to_string();
+        let name = self.name.as_str();
         let encryption = if self.sse_s3 {
             Encryption::SseS3
         } else {
@@ -93,15 +93,15 @@ impl Create {
             guard::remember(&session.stack, context, key.as_str()).await?;
             Encryption::SseKms(key.to_string())
         };
-        let versioning = context.s3.bucket_versioning(&name).await.unwrap_or_default();
-        let bucket = BucketResource { bucket: name.clone(), encryption: Some(encryption), versioning };
+        let versioning = context.s3.bucket_versioning(name).await.unwrap_or_default();
+        let bucket = BucketResource { bucket: name.to_owned(), encryption: Some(encryption), versioning };
         let decision = decide(&bucket.wanted(), &bucket.observe(context).await?);
         match decision {
             Decision::Keep => {}
             Decision::Replace => bucket.replace(context).await?,
             Decision::Create | Decision::Ensure => bucket.create(context).await?,
         }
-        let entry = entry(session, &name).await?;
+        let entry = entry(session, name).await?;
         output.result(&entry, |bucket| {
             let key = bucket.key.as_ref().map(|key| format!(" with key '{key}'")).unwrap_or_default();
             format!("bucket '{}' encrypts by default: {}{key}", bucket.name, bucket.encryption)

@@ -256,8 +256,8 @@ impl EngineError {
         }
     }
 
-    /// True if only removing the container helps: it is in no state to be started, signalled or stopped, or the engine cannot say
-    /// why it does not start it.
+    /// True if only removing the container helps: it is in no state to be started, signalled or stopped, or the engine
+    /// cannot say why it does not start it.
     pub fn is_stuck_container(&self) -> bool {
         match self {
             Self::Refused { message, .. } if STUCK.iter().any(|words| message.contains(words)) => true,

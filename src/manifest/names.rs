@@ -57,6 +57,13 @@ impl StackName {
     }
 }
 
+impl BucketName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Default for StackName {
     fn default() -> Self {
         Self("minio-kes".into())

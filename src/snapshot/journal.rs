@@ -58,7 +58,7 @@ pub(super) fn write(layout: &Layout, journal: &Journal) -> Result<(), Error> {
 }
 
 /// Does what is not done yet, and forgets about it. What was there before goes to the trash.
-pub(super) fn finish(layout: &Layout) -> Result<(), Error> {
+pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
     let path = layout.journal();
     let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
     let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| Error::Environment {
@@ -67,8 +67,7 @@ pub(super) fn finish(layout: &Layout) -> Result<(), Error> {
     })?;
     let trash = layout.trash();
     std::fs::create_dir_all(&trash).map_err(Error::file("create", &trash))?;
-    let copier = Copier::within(&layout.restore(), &Interrupt::default());
-    let back = journal.drive.make(&copier, &trash)?;
+    let back = journal.drive.make(copier, &trash)?;
     tracing::debug!(back.files, back.bytes, "the drive is put back");
     for exchange in &journal.exchanges {
         exchange.make(&trash)?;
@@ -88,7 +87,7 @@ pub async fn recover(layout: &Layout, engine: &dyn Engine, stack: &str) -> Resul
     if is_pending(layout) {
         tracing::warn!("finishing the restore of a snapshot that was interrupted");
         stop(engine, stack).await?;
-        finish(layout)?;
+        finish(layout, &Copier::within(&layout.restore(), &Interrupt::default()))?;
     }
     clear(&layout.restore())?;
     clear(&layout.trash())?;
@@ -174,13 +173,17 @@ mod tests {
         layout
     }
 
+    fn copier(layout: &Layout) -> Copier {
+        Copier::within(&layout.restore(), &Interrupt::default())
+    }
+
     fn begin(layout: &Layout) {
         let drive = Rollback {
             snapshot: layout.snapshots().join("a/minio"),
             staged: layout.restore().join("minio"),
             drive: layout.drive(),
         };
-        drive.stage(&Copier::within(&layout.restore(), &Interrupt::default())).unwrap();
+        drive.stage(&copier(layout)).unwrap();
         let exchanges = vec![Exchange { new: layout.restore().join("keys"), place: layout.keys() }];
         write(layout, &Journal { drive, exchanges }).unwrap();
     }
@@ -196,7 +199,8 @@ mod tests {
     #[test]
     fn finishes_what_the_environment_names() {
         if let Some(base) = std::env::var_os("KESTACK_TEST_FINISH") {
-            finish(&Layout::new(Path::new(&base), "s")).unwrap();
+            let layout = Layout::new(Path::new(&base), "s");
+            finish(&layout, &copier(&layout)).unwrap();
         }
     }
 
@@ -226,7 +230,7 @@ mod tests {
             if is_pending(&layout) {
                 pending += 1;
                 refuse_pending(&layout).unwrap_err();
-                finish(&layout).unwrap();
+                finish(&layout, &copier(&layout)).unwrap();
             }
             clear(&layout.restore()).unwrap();
             assert_finished(&layout);

@@ -100,7 +100,7 @@ impl Prepared {
             copier.file(from, to)?;
         }
         journal::write(&self.layout, &self.journal)?;
-        journal::finish(&self.layout)
+        journal::finish(&self.layout, &copier)
     }
 }
 
