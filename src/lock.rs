@@ -1,4 +1,4 @@
-//! One kestack at a time per stack: two `up`s queue, they never mix (design.md §5).
+//! Who works on a stack keeps out whom it would disturb: two `up`s queue, they never mix.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -13,22 +13,59 @@ use crate::error::Error;
 /// How long to queue behind another kestack: a first `up` may have to build MinIO.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-/// Held while a stack is changed. The kernel releases it when the process dies; the file goes when it is dropped.
+/// What is done to a stack under its lock, and so who is kept out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Any part of it changes: everybody else waits.
+    Change,
+    /// Keys and buckets are added: one after the other, but also while a fault is in force.
+    Add,
+    /// A part of it is broken and repaired: one fault after the other, but also while keys and buckets are added.
+    Fault,
+}
+
+/// Held while a stack is changed. The kernel releases it when the process dies; its files go when it is dropped.
 #[derive(Debug)]
 pub struct StackLock {
+    /// Those of [`Hold::Add`] and [`Hold::Fault`] are two: their kind's own, and the stack's, which they share.
+    _files: Vec<LockFile>,
+}
+
+/// A locked file.
+#[derive(Debug)]
+struct LockFile {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl StackLock {
     /// Waits for the lock of the stack that lives in `root`; `waiting` is called once if it has to queue.
-    pub async fn acquire(root: &Path, waiting: impl FnOnce()) -> Result<Self, Error> {
-        let path = lock_path(root);
-        let start = Instant::now();
-        let mut waiting = Some(waiting);
+    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce()) -> Result<Self, Error> {
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        let wanted = match hold {
+            Hold::Change => vec![("", exclusive)],
+            Hold::Add => vec![("-add", exclusive), ("", FlockOperation::NonBlockingLockShared)],
+            Hold::Fault => vec![("-fault", exclusive), ("", FlockOperation::NonBlockingLockShared)],
+        };
+        let (start, mut waiting, mut files) = (Instant::now(), Some(waiting), Vec::new());
+        for (kind, operation) in wanted {
+            let path = lock_path(root, kind);
+            files.push(LockFile::acquire(path, operation, start, &mut waiting).await?);
+        }
+        Ok(Self { _files: files })
+    }
+}
+
+impl LockFile {
+    async fn acquire(
+        path: PathBuf,
+        operation: FlockOperation,
+        start: Instant,
+        waiting: &mut Option<impl FnOnce()>,
+    ) -> Result<Self, Error> {
         while start.elapsed() < PATIENCE {
-            if let Some(file) = try_lock(&path)? {
-                return Ok(Self { path, _file: file });
+            if let Some(file) = try_lock(&path, operation)? {
+                return Ok(Self { path, file });
             }
             if let Some(waiting) = waiting.take() {
                 waiting();
@@ -42,15 +79,17 @@ impl StackLock {
     }
 }
 
-impl Drop for StackLock {
+impl Drop for LockFile {
     fn drop(&mut self) {
-        // Still locked here, so nobody can hold this very file; who waits finds a new one.
-        let _ = std::fs::remove_file(&self.path);
+        // Only whoever has it alone removes it: nobody else can hold this very file then, who waits finds a new one.
+        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 /// Locks the file if it is free and still the one that the path names.
-fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+fn try_lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, Error> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -58,7 +97,7 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
         .mode(0o600)
         .open(path)
         .map_err(Error::file("open the lock", path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match flock(&file, operation) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
         Err(error) => return Err(Error::file("lock", path)(error.into())),
@@ -68,7 +107,7 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
 }
 
 /// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
-fn lock_path(root: &Path) -> PathBuf {
+fn lock_path(root: &Path, kind: &str) -> PathBuf {
     let uid = rustix::process::geteuid().as_raw();
     let own = PathBuf::from(format!("/run/user/{uid}"));
     let folder = [own, PathBuf::from("/run/lock")]
@@ -76,7 +115,7 @@ fn lock_path(root: &Path) -> PathBuf {
         .find(|folder| rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok())
         .unwrap_or_else(std::env::temp_dir);
     let digest = hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()));
-    folder.join(format!("kestack-{uid}-{}.lock", digest.get(..16).unwrap_or_default()))
+    folder.join(format!("kestack-{uid}-{}{kind}.lock", digest.get(..16).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -84,20 +123,44 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
+    fn holds(root: &Path, kind: &str) -> bool {
+        lock_path(root, kind).exists()
+    }
+
     #[tokio::test]
     async fn the_second_waits_for_the_first_and_nothing_is_left() {
+        for hold in [Hold::Change, Hold::Add, Hold::Fault] {
+            let root = tempfile::tempdir().unwrap();
+            let first = StackLock::acquire(root.path(), hold, || {}).await.unwrap();
+            let place = root.path().to_owned();
+            let (queued, seen) = tokio::sync::oneshot::channel();
+            let second =
+                tokio::spawn(async move { StackLock::acquire(&place, hold, || queued.send(()).unwrap()).await });
+            seen.await.unwrap();
+            assert!(!second.is_finished());
+            drop(first);
+            let second = second.await.unwrap().unwrap();
+            assert!(holds(root.path(), ""));
+            drop(second);
+            assert!(["", "-add", "-fault"].iter().all(|kind| !holds(root.path(), kind)), "{hold:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_keeps_out_who_changes_but_not_who_adds() {
         let root = tempfile::tempdir().unwrap();
-        let first = StackLock::acquire(root.path(), || {}).await.unwrap();
-        let path = first.path.clone();
+        let fault = StackLock::acquire(root.path(), Hold::Fault, || {}).await.unwrap();
+        let add = StackLock::acquire(root.path(), Hold::Add, || panic!("nobody is in the way")).await.unwrap();
         let place = root.path().to_owned();
         let (queued, seen) = tokio::sync::oneshot::channel();
-        let second = tokio::spawn(async move { StackLock::acquire(&place, || queued.send(()).unwrap()).await });
+        let change =
+            tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, || queued.send(()).unwrap()).await });
         seen.await.unwrap();
-        assert!(!second.is_finished());
-        drop(first);
-        let second = second.await.unwrap().unwrap();
-        assert!(path.exists());
-        drop(second);
-        assert!(!path.exists());
+        drop(fault);
+        assert!(holds(root.path(), ""), "the other one goes on holding it");
+        assert!(!change.is_finished());
+        drop(add);
+        drop(change.await.unwrap().unwrap());
+        assert!(!holds(root.path(), ""));
     }
 }

@@ -8,7 +8,7 @@ use crate::chaos;
 use crate::disk::{self, UNFINISHED};
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState, units};
 use crate::error::Error;
-use crate::lock::StackLock;
+use crate::lock::{Hold, StackLock};
 use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::{Home, Layout, check_ours};
 
@@ -95,8 +95,8 @@ pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<V
 
 /// Removes a stack whose lease is over, with all its data; nothing if somebody else did, or made it anew, meanwhile.
 pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp) -> Result<bool, Error> {
-    let _lock =
-        StackLock::acquire(&stack.folder, || tracing::warn!("another kestack works on '{}'", stack.name)).await?;
+    let waiting = || tracing::warn!("another kestack works on '{}'", stack.name);
+    let _lock = StackLock::acquire(&stack.folder, Hold::Change, waiting).await?;
     if !expired(engine, now).await?.contains(stack) {
         return Ok(false);
     }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Wish, environment};
+use super::session::{CHANGE, Intent, Opened, environment};
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
@@ -70,7 +70,7 @@ struct Imported {
 
 impl Export {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let layout = Wish::load(globals)?.layout();
+        let layout = Opened::of(globals, Intent::Read).await?.wish.layout();
         Snapshot::find(&layout, &self.name)?;
         let seal = self.seal()?;
         let interrupt = Interrupt::watch()?;
@@ -94,11 +94,10 @@ impl Export {
 
 impl Import {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let layout = wish.layout();
         let opener = self.opener(Closed::of(&self.archive)?)?;
+        let opened = Opened::of(globals, CHANGE).await?;
+        let layout = opened.wish.layout();
         layout.check_writable()?;
-        let _lock = wish.lock().await?;
         refuse_pending(&layout)?;
         let interrupt = Interrupt::watch()?;
         let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::Session;
+use super::session::{ADD, Intent, Session};
 use crate::client::s3::Encryption;
 use crate::error::Error;
 use crate::guard;
@@ -56,7 +56,8 @@ struct Listed {
 
 impl Bucket {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let session = Session::running(globals).await?;
+        let intent = if matches!(self, Self::Create(_) | Self::Encrypt(_)) { ADD } else { Intent::Read };
+        let session = Session::running(globals, intent).await?;
         match self {
             Self::Create(wish) => wish.settle(&session, output).await,
             Self::List => list(&session, output).await,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{Wish, environment};
+use super::session::{Intent, Opened, Reached, Wish, environment};
 use crate::blocking::blocking;
 use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
 use crate::disk::UNFINISHED;
@@ -67,13 +67,13 @@ impl Bundle {
 
 impl Save {
     async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        refuse_named_programs(&wish.manifest)?;
-        let connection = wish.connect().await?;
+        let opened = Opened::of(globals, Intent::Read).await?;
+        refuse_named_programs(&opened.wish.manifest)?;
+        let reached = opened.connect().await?;
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let staging = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
         let staging = staging.map_err(Error::file("write", &self.bundle))?;
-        let contents = contents(&wish, connection.engine.as_ref(), staging.path()).await?;
+        let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
         output.result(&saved, saved_text);
@@ -177,8 +177,8 @@ impl Load {
 }
 
 async fn load_images(globals: &Globals, staged: &Staged, images: &[&Member]) -> Result<(), Error> {
-    let connection = Wish::load(globals)?.connect().await?;
-    let engine = connection.engine.as_ref();
+    let reached = Reached::of(globals, Intent::Read).await?;
+    let engine = reached.engine().as_ref();
     for image in images {
         let Some(reference) = &image.reference else { continue };
         engine.load_image(Archive::of_file(staged.path(image), image.size, reference)).await?;

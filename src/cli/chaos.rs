@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{self, Session, Wish};
+use super::session::{self, FAULT, Session};
 use crate::chaos::{self, Fault};
 use crate::error::Error;
 
@@ -55,9 +55,8 @@ struct Report {
 
 impl Chaos {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let _lock = Wish::load(globals)?.lock().await?;
         let Some((fault, span)) = self.asked() else { return heal(globals, output).await };
-        let session = Session::running(globals).await?;
+        let session = Session::running(globals, FAULT).await?;
         let (stack, context) = (&session.stack, &session.context);
         let seed = span.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         if !output.json() {
@@ -107,7 +106,7 @@ pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T, Error>
 
 /// KES may be down: the stack need not run.
 async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
-    let session = Session::open(globals).await?;
+    let session = Session::of(globals, FAULT).await?;
     let start = Instant::now();
     let fault = chaos::heal(&session.stack, &session.context).await?;
     let healed_after_milliseconds = start.elapsed().as_millis();

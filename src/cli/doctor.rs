@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Wish, environment, keystore_environment};
+use super::session::{Intent, Reached, environment, keystore_environment};
 use crate::doctor::{self, Finding, State};
 use crate::error::Error;
 
@@ -23,11 +23,10 @@ struct Report {
 
 impl Doctor {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let (manifest, base) = (&wish.manifest, &wish.base);
+        let reached = Reached::of(globals, Intent::Read).await?;
+        let (manifest, base) = (&reached.wish.manifest, &reached.wish.base);
         let keystores = keystore_environment(manifest);
-        let findings = doctor::examine(manifest, base, connection.engine.as_ref(), &environment, keystores).await?;
+        let findings = doctor::examine(manifest, base, reached.engine().as_ref(), &environment, keystores).await?;
         let healthy = !findings.iter().any(Finding::is_bad);
         output.result(&Report { name: manifest.name.to_string(), healthy, findings }, human);
         if healthy {

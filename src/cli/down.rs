@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Globals;
 use super::output::Output;
-use super::session::Wish;
+use super::session::{CHANGE, Reached};
 use crate::error::Error;
 use crate::teardown::{self, Removed};
 
@@ -19,11 +19,9 @@ pub(super) struct Down {
 
 impl Down {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let _lock = wish.lock().await?;
-        let name = wish.manifest.name.as_str();
-        let removed = teardown::stack(connection.engine.as_ref(), &wish.layout(), name, self.data).await?;
+        let reached = Reached::of(globals, CHANGE).await?;
+        let name = reached.wish.manifest.name.as_str();
+        let removed = teardown::stack(reached.engine().as_ref(), &reached.wish.layout(), name, self.data).await?;
         output.result(&removed, |removed| human(name, removed));
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, Known, Wish};
+use super::session::{self, Intent, Known, Reached};
 use crate::error::Error;
 use crate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::teardown::{self, Expired};
@@ -42,8 +42,8 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
 
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
 async fn stacks(globals: &Globals) -> Result<Vec<Expired>, Error> {
-    let connection = Wish::load(globals)?.connect().await?;
-    teardown::remove_all_expired(connection.engine.as_ref(), Timestamp::now()).await
+    let reached = Reached::of(globals, Intent::Read).await?;
+    teardown::remove_all_expired(reached.engine().as_ref(), Timestamp::now()).await
 }
 
 fn human(report: &Report) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{Wish, environment};
+use super::session::{Intent, Reached, environment};
 use crate::error::Error;
 use crate::supply::{self, Inventory, Item, Standing};
 
@@ -24,9 +24,8 @@ struct Report {
 
 impl Images {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let engine = connection.engine.as_ref();
+        let reached = Reached::of(globals, Intent::Read).await?;
+        let (wish, engine) = (&reached.wish, reached.engine().as_ref());
         let pod = engine.pod(wish.manifest.name.as_str()).await?;
         let inventory = supply::inventory(&wish.manifest, engine, pod.as_ref(), &environment).await?;
         let info = engine.info();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::Wish;
+use super::session::{Intent, Opened};
 use crate::blocking::blocking;
 use crate::drive::{self, Count};
 use crate::error::Error;
@@ -28,7 +28,7 @@ struct Report {
 impl Inventory {
     /// Reads the drive alone: the stack may run or not, KES is not asked.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
+        let wish = Opened::of(globals, Intent::Read).await?.wish;
         let (layout, name) = (wish.layout().seen_by_servers(), wish.manifest.name.to_string());
         let drive = layout.drive();
         if !drive.is_dir() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{Session, Wish};
+use super::session::{ADD, CHANGE, Intent, Session};
 use crate::error::Error;
 use crate::guard;
 use crate::plan::{Decision, decide};
@@ -50,13 +50,15 @@ struct Entry {
 
 impl Key {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let session = Session::running(globals).await?;
+        let intent = match self {
+            Self::Create { .. } => ADD,
+            Self::Delete { .. } => CHANGE,
+            Self::List | Self::Info { .. } => Intent::Read,
+        };
+        let session = Session::running(globals, intent).await?;
         match self {
             Self::Create { names } => create(&session, names, output).await,
-            Self::Delete { names } => {
-                let _lock = Wish::load(globals)?.lock().await?;
-                delete(&session, names, output).await
-            }
+            Self::Delete { names } => delete(&session, names, output).await,
             Self::List => list(&session, output).await,
             Self::Info { name } => info(&session, name, output).await,
         }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::Session;
+use super::session::{Intent, Session};
 use crate::engine::LogLine;
 use crate::error::Error;
 
@@ -30,7 +30,7 @@ enum Server {
 
 impl Logs {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let session = Session::open(globals).await?;
+        let session = Session::of(globals, Intent::Read).await?;
         let pod = session.pod.as_ref().ok_or_else(|| Error::NotRunning(session.stack.manifest.name.to_string()))?;
         let (sender, mut lines) = mpsc::channel(64);
         let replicas = session.stack.replicas().into_iter();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{Wish, keystore_environment};
+use super::session::{Intent, Reached, keystore_environment};
 use crate::apply::{self, Step};
 use crate::error::Error;
 use crate::guard;
@@ -27,10 +27,9 @@ struct Report {
 
 impl Plan {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let engine = connection.engine.clone();
-        let (stack, images) = resolve(wish, engine.as_ref()).await?;
+        let reached = Reached::of(globals, Intent::Read).await?;
+        let engine = reached.engine().clone();
+        let (stack, images) = resolve(reached.wish.clone(), engine.as_ref()).await?;
         let context = stack.context(engine.clone())?;
         let pod = engine.pod(stack.manifest.name.as_str()).await?;
         let keystores = keystore_environment(&stack.manifest);

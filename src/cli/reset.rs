@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Session, Wish};
+use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
 use crate::{reset, snapshot, teardown};
@@ -32,15 +32,13 @@ impl Reset {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let start = Instant::now();
         if self.hard {
-            hard(globals).await?;
-            return Up::default().run(globals, output).await;
+            return hard(globals, output).await;
         }
-        let wish = Wish::load(globals)?;
-        let _lock = wish.lock().await?;
-        if snapshot::is_pending(&wish.layout()) {
-            return Err(Error::NotRunning(wish.manifest.name.to_string()));
+        let opened = Opened::of(globals, CHANGE).await?;
+        if snapshot::is_pending(&opened.wish.layout()) {
+            return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
         }
-        let session = Session::running(globals).await?;
+        let session = opened.connect().await?.session().await?.require_running().await?;
         let progress = output.progress();
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();
@@ -51,10 +49,10 @@ impl Reset {
     }
 }
 
-async fn hard(globals: &Globals) -> Result<(), Error> {
-    let wish = Wish::load(globals)?;
-    let connection = wish.connect().await?;
-    let _lock = wish.lock().await?;
-    teardown::pod(connection.engine.as_ref(), wish.manifest.name.as_str()).await?;
-    teardown::files(&wish.layout(), &mut teardown::Removed::default())
+/// Under one lock: nobody brings up in between what is about to be made again.
+async fn hard(globals: &Globals, output: &Output) -> Result<(), Error> {
+    let reached = Opened::of(globals, CHANGE).await?.connect().await?;
+    teardown::pod(reached.engine().as_ref(), reached.wish.manifest.name.as_str()).await?;
+    teardown::files(&reached.wish.layout(), &mut teardown::Removed::default())?;
+    Up::default().bring_up(&reached, output).await
 }

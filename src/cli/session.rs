@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Globals;
 use crate::error::Error;
+use crate::lock::Hold;
 use crate::manifest::{self, EngineKind};
-pub(super) use crate::session::{Session, Wish, environment, keystore_environment};
+pub(super) use crate::session::{Intent, Opened, Reached, Session, Wish, environment, keystore_environment};
 use crate::stack::{Clients, Home, Layout, Stack};
 
 /// How long a KES that runs may take to answer whether it is the stack's; a slower one is looked for through the engine.
@@ -31,18 +32,39 @@ impl Wish {
     }
 }
 
+/// Any part of the stack may change.
+pub(super) const CHANGE: Intent = Intent::Write(Hold::Change);
+/// Keys and buckets are added.
+pub(super) const ADD: Intent = Intent::Write(Hold::Add);
+/// A part of the stack is broken and repaired.
+pub(super) const FAULT: Intent = Intent::Write(Hold::Fault);
+
+impl Opened {
+    /// The stack that the command line means.
+    pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
+        Self::new(Wish::load(globals)?, intent).await
+    }
+}
+
+impl Reached {
+    /// The stack that the command line means, over its engine.
+    pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
+        Opened::of(globals, intent).await?.connect().await
+    }
+}
+
 impl Session {
     /// Opens an existing stack, running or not.
-    pub(super) async fn open(globals: &Globals) -> Result<Self, Error> {
-        Self::of(Wish::load(globals)?).await
+    pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
+        Reached::of(globals, intent).await?.session().await
     }
 
     /// Opens a stack whose two servers run, or one that an orchestrator runs.
     ///
     /// # Errors
     /// [`Error::NotRunning`] otherwise.
-    pub(super) async fn running(globals: &Globals) -> Result<Self, Error> {
-        Self::open(globals).await?.require_running().await
+    pub(super) async fn running(globals: &Globals, intent: Intent) -> Result<Self, Error> {
+        Self::of(globals, intent).await?.require_running().await
     }
 }
 
@@ -77,7 +99,8 @@ impl Known {
 /// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose,
 /// and only if what stands in the stack's folder is not so any more.
 pub(super) async fn known(globals: &Globals) -> Result<Known, Error> {
-    let wish = Wish::load(globals)?;
+    let opened = Opened::of(globals, Intent::Read).await?;
+    let wish = opened.wish.clone();
     let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
     if !automatic {
         return Known::new(Stack::existing(wish.manifest, &wish.base, None)?);
@@ -85,8 +108,7 @@ pub(super) async fn known(globals: &Globals) -> Result<Known, Error> {
     if let Some(known) = Known::recorded(&wish).await? {
         return Ok(known);
     }
-    let pod = wish.connect().await?.engine.pod(wish.manifest.name.as_str()).await?;
-    Known::new(Stack::existing(wish.manifest, &wish.base, pod.as_ref())?)
+    Known::new(opened.connect().await?.session().await?.stack)
 }
 
 /// A duration on the command line: `90s`, `30m`, `2h`, `1d`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::archive::{Export, Import};
 use super::output::{Output, table};
-use super::session::{Session, Wish, keystore_environment};
+use super::session::{CHANGE, Intent, Opened, keystore_environment};
 use crate::error::Error;
 use crate::reset;
 use crate::session::bring_up;
@@ -72,7 +72,7 @@ impl Snapshot {
         match self {
             Self::Save { name } => save(globals, name, output).await,
             Self::List => {
-                let snapshots = Saved::list(&Wish::load(globals)?.layout())?;
+                let snapshots = Saved::list(&Opened::of(globals, Intent::Read).await?.wish.layout())?;
                 output.result(&Listed { snapshots }, human_list);
                 Ok(())
             }
@@ -86,11 +86,11 @@ impl Snapshot {
 
 async fn save(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
     let start = Instant::now();
-    let wish = Wish::load(globals)?;
-    refuse_exported(&wish.layout())?;
-    let _lock = wish.lock().await?;
-    wish.recover(wish.connect().await?.engine.as_ref()).await?;
-    let session = Session::open(globals).await?;
+    let opened = Opened::of(globals, CHANGE).await?;
+    refuse_exported(&opened.wish.layout())?;
+    let reached = opened.connect().await?;
+    reached.recover().await?;
+    let session = reached.session().await?;
     let interrupt = Interrupt::watch()?;
     let progress = output.progress();
     let (snapshot, stopped) =
@@ -103,21 +103,20 @@ async fn save(globals: &Globals, name: &SnapshotName, output: &Output) -> Result
 
 async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
     let start = Instant::now();
-    let wish = Wish::load(globals)?;
-    let layout = wish.layout();
+    let opened = Opened::of(globals, CHANGE).await?;
+    let layout = opened.wish.layout();
     refuse_exported(&layout)?;
     Saved::find(&layout, name)?;
-    let connection = wish.connect().await?;
-    let engine = connection.engine.as_ref();
-    let _lock = wish.lock().await?;
-    wish.recover(engine).await?;
+    let reached = opened.connect().await?;
+    let (wish, engine) = (reached.wish.clone(), reached.engine().as_ref());
+    reached.recover().await?;
     let interrupt = Interrupt::watch()?;
     let pod = engine.pod(wish.manifest.name.as_str()).await?;
     let former = match Stack::existing(wish.manifest.clone(), &wish.base, pod.as_ref()) {
         Err(Error::NotRunning(_)) => None,
         former => Some(former?),
     };
-    let context = former.as_ref().map(|stack| stack.context(connection.engine.clone())).transpose()?;
+    let context = former.as_ref().map(|stack| stack.context(reached.engine().clone())).transpose()?;
     let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod.as_ref()));
     let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
     let keystores = keystore_environment(&wish.manifest);
@@ -135,7 +134,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
     // also after a failure: either everything was exchanged or nothing
     let up = Box::pin(async {
         if started && !snapshot::is_pending(&layout) {
-            bring_up(wish, connection.engine.clone(), None, output.progress().as_ref()).await?;
+            bring_up(wish, reached.engine().clone(), None, output.progress().as_ref()).await?;
         }
         Ok(())
     });
@@ -152,9 +151,8 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
 }
 
 async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> Result<(), Error> {
-    let wish = Wish::load(globals)?;
-    let layout = wish.layout();
-    let _lock = wish.lock().await?;
+    let opened = Opened::of(globals, CHANGE).await?;
+    let layout = opened.wish.layout();
     snapshot::refuse_pending(&layout)?;
     for name in names {
         Saved::find(&layout, name)?;

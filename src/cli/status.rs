@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Globals;
 use super::output::Output;
-use super::session::Session;
+use super::session::{Intent, Session};
 use crate::error::Error;
 use crate::locked;
 use crate::status::{self as health, State};
@@ -16,7 +16,7 @@ pub(super) struct Status {}
 
 impl Status {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let session = Session::open(globals).await?;
+        let session = Session::of(globals, Intent::Read).await?;
         let status = health::status(&session.stack, &session.context, session.pod.as_ref()).await?;
         output.result(&status, human);
         match status.state {

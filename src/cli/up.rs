@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, Wish};
+use super::session::{self, CHANGE, Reached};
 use crate::apply::Step;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -43,14 +43,17 @@ struct Report {
 
 impl Up {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
-        let connection = wish.connect().await?;
-        let _lock = wish.lock().await?;
-        wish.recover(connection.engine.as_ref()).await?;
+        let reached = Reached::of(globals, CHANGE).await?;
+        reached.recover().await?;
+        self.bring_up(&reached, output).await
+    }
+
+    /// Brings it up under the lock that is held, and says how it is.
+    pub(super) async fn bring_up(&self, reached: &Reached, output: &Output) -> Result<(), Error> {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
-        let progress = output.progress();
-        let (stack, steps) = bring_up(wish, connection.engine.clone(), expires, progress.as_ref()).await?;
-        output.result(&report(&stack, connection.engine.as_ref(), steps), human);
+        let (progress, engine) = (output.progress(), reached.engine());
+        let (stack, steps) = bring_up(reached.wish.clone(), engine.clone(), expires, progress.as_ref()).await?;
+        output.result(&report(&stack, engine.as_ref(), steps), human);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::chaos::interruptible;
 use super::output::Output;
-use super::session::{Session, Wish};
+use super::session::{FAULT, Session};
 use crate::chaos;
 use crate::drill::{self, Trial};
 use crate::error::Error;
@@ -44,8 +44,7 @@ struct Drill {
 
 impl Verify {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let _lock = Wish::load(globals)?.lock().await?;
-        let session = Session::running(globals).await?;
+        let session = Session::running(globals, FAULT).await?;
         let mut verdicts = Vec::new();
         let buckets = self.buckets(&session)?;
         for bucket in &buckets {

@@ -112,7 +112,6 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
             hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
         });
     }
-    wish.check_home(engine)?;
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref(), engine.info())?;

@@ -10,9 +10,10 @@ use crate::apply::Silent;
 use crate::engine::host::find_program;
 use crate::engine::process;
 use crate::error::Error;
+use crate::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
 use crate::sandbox::{SandboxName, end_of};
-use crate::session::{Session, Wish, bring_up, environment};
+use crate::session::{Intent, Opened, Wish, bring_up, environment};
 use crate::stack::Layout;
 use crate::teardown;
 
@@ -95,21 +96,22 @@ impl StackBuilder {
         let lease = self.lease;
         let expires = end_of(lease, Timestamp::now())?;
         let wish = self.wish()?;
-        let connection = wish.connect().await?;
-        if connection.engine.info().kind == process::KIND && wish.program.is_none() {
+        let reached = Opened::new(wish.clone(), Intent::Read).await?.connect().await?;
+        let engine = reached.engine().clone();
+        if engine.info().kind == process::KIND && wish.program.is_none() {
             return Err(Error::Environment {
                 what: "the process engine needs the program `kestack`, which looks after its servers".into(),
                 hint: "put it into PATH, or name it with `StackBuilder::program`".into(),
             });
         }
         // what killed test runs left on this engine; another run may be removing the same
-        if let Err(error) = teardown::remove_all_expired(connection.engine.as_ref(), Timestamp::now()).await {
+        if let Err(error) = teardown::remove_all_expired(engine.as_ref(), Timestamp::now()).await {
             tracing::warn!(%error, "stacks whose lease is over stay");
         }
-        let _lock = wish.lock().await?;
-        wish.recover(connection.engine.as_ref()).await?;
-        bring_up(wish.clone(), connection.engine.clone(), Some(expires), &Silent).await?;
-        let session = Session::over(wish.clone(), connection).await?.require_running().await?;
+        let reached = reached.lock(Hold::Change).await?;
+        reached.recover().await?;
+        bring_up(wish.clone(), engine, Some(expires), &Silent).await?;
+        let session = reached.session().await?.require_running().await?.unlocked();
         Ok(Stack { session, wish, lease })
     }
 

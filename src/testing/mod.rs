@@ -25,8 +25,9 @@ use zeroize::Zeroizing;
 use crate::apply::Silent;
 use crate::chaos::{self, Fault};
 use crate::error::Error;
+use crate::lock::Hold;
 use crate::sandbox::{Access, SandboxName, SandboxWish, Sandboxes};
-use crate::session::{Session, Wish};
+use crate::session::{Intent, Opened, Session, Wish};
 use crate::{reset, stack, teardown};
 
 mod builder;
@@ -115,7 +116,7 @@ impl Stack {
     /// # Errors
     /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had with this stack.
     pub async fn chaos(&self, fault: Fault, time: Duration) -> Result<(), Error> {
-        let _lock = self.wish.lock().await?;
+        let _opened = self.open(Hold::Fault).await?;
         let (stack, context) = (self.stack(), &self.session.context);
         let played = chaos::play(stack, context, fault, fastrand::u64(..), time).await;
         chaos::heal(stack, context).await?;
@@ -127,7 +128,7 @@ impl Stack {
     /// # Errors
     /// Those of the engine and of both servers.
     pub async fn reset(&self) -> Result<(), Error> {
-        let _lock = self.wish.lock().await?;
+        let _opened = self.open(Hold::Change).await?;
         reset::in_place(self.stack(), &self.session.context, false, &Silent).await.map(drop)
     }
 
@@ -136,9 +137,13 @@ impl Stack {
     /// # Errors
     /// Those of the engine and of its files.
     pub async fn down(self) -> Result<(), Error> {
-        let _lock = self.wish.lock().await?;
+        let _opened = self.open(Hold::Change).await?;
         let engine = self.session.context.engine.as_ref();
         teardown::stack(engine, &self.wish.layout(), self.name(), true).await.map(drop)
+    }
+
+    async fn open(&self, hold: Hold) -> Result<Opened, Error> {
+        Opened::new(self.wish.clone(), Intent::Write(hold)).await
     }
 
     fn stack(&self) -> &stack::Stack {

@@ -152,3 +152,43 @@ fn the_inventory_knows_what_a_key_protects_and_keeps_it() {
     stack.ok(&["down"]);
     assert_eq!(stack.json(&["inventory"])["keys"][KEY]["buckets"]["docs"], *docs, "without servers, too");
 }
+
+/// Names of the keys that the record remembers.
+fn remembered(stack: &Sandbox) -> Vec<String> {
+    let record = std::fs::read(stack.root().join("guard.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    record["keys"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn keys_that_are_made_at_the_same_time_are_all_remembered() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    for round in 0..3 {
+        let names: Vec<_> = (0..6).map(|number| format!("same-{round}-{number}")).collect();
+        let children: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(number, name)| match number % 3 {
+                0 => stack.start(&["key", "create", name]),
+                1 => stack.start(&["bucket", "create", name, "--key", name]),
+                _ => stack.start(&["bucket", "encrypt", "encrypted", "--key", name]),
+            })
+            .collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        let found = remembered(&stack);
+        let lost: Vec<_> = names.iter().filter(|name| !found.contains(name)).collect();
+        assert!(lost.is_empty(), "{lost:?} is not in the record");
+    }
+    stack.ok(&["bucket", "encrypt", "encrypted", "--sse-s3"]);
+    let (mut delete, mut create) =
+        (stack.start(&["key", "delete", "same-0-0", "same-1-0"]), stack.start(&["key", "create", "last"]));
+    assert!(delete.wait().unwrap().success() && create.wait().unwrap().success());
+    let found = remembered(&stack);
+    assert!(found.contains(&"last".to_owned()) && !found.contains(&"same-0-0".to_owned()), "{found:?}");
+}

@@ -12,7 +12,7 @@ mod tenant;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Wish, environment};
+use super::session::{Intent, Opened, Wish, environment};
 use crate::error::Error;
 use crate::export::{self, Deployment, DeploymentWish, PodmanVersion};
 use crate::stack::Images;
@@ -73,7 +73,7 @@ struct Report {
 
 impl Export {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals)?;
+        let wish = Opened::of(globals, Intent::Read).await?.wish;
         match self {
             Self::Compose(machine) => machine.run(wish, output, export::compose).await,
             Self::Kube(machine) => machine.run(wish, output, export::kube).await,
