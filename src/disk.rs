@@ -4,6 +4,7 @@ use std::ffi::{CStr, OsStr};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
@@ -13,6 +14,9 @@ use crate::error::Error;
 
 /// How names begin of what is being written; whoever is killed meanwhile leaves one.
 pub(crate) const UNFINISHED: &str = ".kestack-";
+
+/// Mode of a folder that only its owner may enter.
+pub(crate) const PRIVATE: u32 = 0o700;
 
 /// True if there was nothing to work on: no such file, or none of the folders above it.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
@@ -72,6 +76,39 @@ fn open(parent: impl AsFd, name: impl Arg) -> io::Result<OwnedFd> {
 fn remove_in(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
     let parent = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
     std::fs::remove_dir_all(parent.join(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// Makes a folder and those above it that are not there; whatever the caller's umask, only their owner may enter them.
+///
+/// # Errors
+/// [`Error::File`] if one cannot be made.
+pub(crate) fn create_private(folder: &Path) -> Result<(), Error> {
+    let mut above = folder;
+    let mut missing = Vec::new();
+    while !above.as_os_str().is_empty() && std::fs::symlink_metadata(above).is_err_and(|error| is_absent(&error)) {
+        missing.push(above);
+        let Some(parent) = above.parent() else { break };
+        above = parent;
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(folder).map_err(Error::file("create", folder))?;
+    // a umask can also take rights from the owner
+    for made in missing {
+        set_private(made)?;
+    }
+    Ok(())
+}
+
+/// Gives a folder the mode in which only its owner may enter it, unless it has that.
+///
+/// # Errors
+/// [`Error::File`] if it cannot be looked at or changed.
+pub(crate) fn set_private(folder: &Path) -> Result<(), Error> {
+    let found = std::fs::metadata(folder).map_err(Error::file("look at", folder))?;
+    if found.mode() & 0o7777 == PRIVATE {
+        return Ok(());
+    }
+    let private = std::fs::Permissions::from_mode(PRIVATE);
+    std::fs::set_permissions(folder, private).map_err(Error::file("set the mode of", folder))
 }
 
 /// Removes a file; one that is not there is removed.

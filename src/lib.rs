@@ -29,6 +29,7 @@ pub mod lock;
 pub mod locked;
 pub mod manifest;
 pub mod pki;
+mod ownership;
 pub mod plan;
 pub mod probe;
 pub mod reset;
@@ -44,4 +45,5 @@ pub mod template;
 pub mod testing;
 pub mod verify;
 
+mod volatile;
 pub use error::Error;

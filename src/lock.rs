@@ -9,6 +9,8 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
+use crate::ownership;
+use crate::volatile;
 
 /// How long to queue behind another kestack: a first `up` may have to build MinIO.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
@@ -40,7 +42,11 @@ struct LockFile {
 
 impl StackLock {
     /// Waits for the lock of the stack that lives in `root`; `waiting` is called once if it has to queue.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
     pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce()) -> Result<Self, Error> {
+        ownership::check_stack(root)?;
         let exclusive = FlockOperation::NonBlockingLockExclusive;
         let wanted = match hold {
             Hold::Change => vec![("", exclusive)],
@@ -49,7 +55,7 @@ impl StackLock {
         };
         let (start, mut waiting, mut files) = (Instant::now(), Some(waiting), Vec::new());
         for (kind, operation) in wanted {
-            let path = lock_path(root, kind);
+            let path = lock_path(root, kind)?;
             files.push(LockFile::acquire(path, operation, start, &mut waiting).await?);
         }
         Ok(Self { _files: files })
@@ -107,15 +113,9 @@ fn try_lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, Erro
 }
 
 /// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
-fn lock_path(root: &Path, kind: &str) -> PathBuf {
-    let uid = rustix::process::geteuid().as_raw();
-    let own = PathBuf::from(format!("/run/user/{uid}"));
-    let folder = [own, PathBuf::from("/run/lock")]
-        .into_iter()
-        .find(|folder| rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok())
-        .unwrap_or_else(std::env::temp_dir);
+fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, Error> {
     let digest = hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()));
-    folder.join(format!("kestack-{uid}-{}{kind}.lock", digest.get(..16).unwrap_or_default()))
+    Ok(volatile::folder()?.join(format!("{}{kind}.lock", digest.get(..16).unwrap_or_default())))
 }
 
 #[cfg(test)]

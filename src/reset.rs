@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::apply::{self, Progress, Step};
 use crate::blocking::blocking;
-use crate::disk::clear;
+use crate::disk::{clear, create_private};
 use crate::engine::units;
 use crate::error::Error;
 use crate::guard::Record;
@@ -44,7 +44,7 @@ pub async fn in_place(
 fn set_aside(stack: &Stack) -> Result<(), Error> {
     let (drive, trash) = (stack.layout.drive(), stack.layout.trash());
     clear(&trash)?;
-    std::fs::create_dir_all(&trash).map_err(Error::file("create", &trash))?;
+    create_private(&trash)?;
     for entry in std::fs::read_dir(&drive).map_err(Error::file("read", &drive))? {
         let entry = entry.map_err(Error::file("read", &drive))?;
         let target = trash.join(entry.file_name());

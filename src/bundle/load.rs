@@ -12,6 +12,7 @@ use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
 use crate::digest::copy;
 use crate::disk::{self, UNFINISHED};
 use crate::error::Error;
+use crate::ownership;
 
 /// Longest list of members.
 const LONGEST_INDEX: u64 = 1 << 20;
@@ -44,7 +45,8 @@ impl Staged {
             Some(Ok(first)) => index(first).map_err(|why| damaged(file, &why))?,
             _ => return Err(damaged(file, "is no bundle of kestack")),
         };
-        std::fs::create_dir_all(base).map_err(Error::file("create", base))?;
+        disk::create_private(base)?;
+        ownership::check_folder(base)?;
         let folder =
             tempfile::Builder::new().prefix(".loading-").tempdir_in(base).map_err(Error::file("write", base))?;
         let staged = Self { index, folder };

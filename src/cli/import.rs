@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
+use crate::disk::create_private;
 use crate::error::Error;
 use crate::import::{Found, Imported, translate};
+use crate::ownership::check_folder;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -61,7 +63,8 @@ impl Import {
         }
         for file in &imported.files {
             if let Some(folder) = file.path.parent() {
-                std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+                create_private(folder)?;
+                check_folder(folder)?;
             }
             file.make()?;
         }

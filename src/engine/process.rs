@@ -26,6 +26,7 @@ use super::{
 };
 use crate::disk::is_absent;
 use crate::image::Archive;
+use crate::ownership::not_own;
 
 pub(super) mod identity;
 mod log;
@@ -75,9 +76,17 @@ impl Processes {
 
     /// The member of that name, of whichever stack.
     fn member(&self, name: &str) -> Result<Option<Member>, EngineError> {
-        let pods = folders(&self.base).map_err(failed("read", &self.base))?;
+        let pods = self.stacks()?;
         let found = pods.into_iter().map(|pod| pod.join("run").join(name)).find(|folder| folder.is_dir());
         Ok(found.map(Member::at))
+    }
+
+    /// The folders of the caller's stacks. What a stranger wrote below the same folder names processes to be ended, and
+    /// folders to be removed.
+    fn stacks(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let mut folders = folders(&self.base).map_err(failed("read", &self.base))?;
+        folders.retain(|folder| std::fs::metadata(folder).is_ok_and(|found| not_own(&found).is_none()));
+        Ok(folders)
     }
 
     fn known(&self, name: &str, call: &str) -> Result<Member, EngineError> {
@@ -167,7 +176,7 @@ impl Engine for Processes {
     }
 
     async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
-        let folders = folders(&self.base).map_err(failed("read", &self.base))?;
+        let folders = self.stacks()?;
         let runs = folders.into_iter().map(|folder| folder.join("run")).filter(|run| run.is_dir());
         let states = runs.map(|run| {
             let name = run.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();

@@ -15,9 +15,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::configuration;
 use super::host::Host;
 use super::transport;
+use crate::volatile;
 
 /// Start of the names of the service's folders.
-const FOLDER: &str = "kestack-podman-";
+const FOLDER: &str = "podman-";
 /// How long the service may take until it answers; some 50 ms on an idle host.
 const START: Duration = Duration::from_secs(20);
 /// How often the socket is tried meanwhile.
@@ -36,6 +37,9 @@ pub(super) enum ServiceError {
     /// Its folder or the program could not be used.
     #[error("`podman system service` cannot be started: {0}")]
     Io(#[from] io::Error),
+    /// There is no folder for its socket.
+    #[error("`podman system service` cannot be started: {0}")]
+    Folder(Box<crate::Error>),
     /// It ended at once.
     #[error("`podman system service` ended at once ({status}): {output}")]
     Ended {
@@ -64,8 +68,10 @@ pub(super) struct Service {
 impl Service {
     /// Starts the service with `podman` and returns once its socket takes connections.
     pub(super) async fn start(podman: &Path, host: &Host, env: &Env<'_>) -> Result<Self, ServiceError> {
-        clear_abandoned();
-        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir()?;
+        // not in TMPDIR: the path of a socket has 107 bytes at most, and that folder may be anybody's
+        let place = volatile::folder().map_err(|error| ServiceError::Folder(Box::new(error)))?;
+        clear_abandoned(&place);
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir_in(place)?;
         let held = File::open(folder.path())?;
         flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)?;
         let socket = folder.path().join("podman.sock");
@@ -105,8 +111,8 @@ impl Drop for Service {
 }
 
 /// Removes the folders of kestacks that were killed. Their services end by themselves.
-fn clear_abandoned() {
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+fn clear_abandoned(place: &Path) {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER)) {
         let old = entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|made| {
             // not one that another kestack made a moment ago and has yet to lock

@@ -1,19 +1,22 @@
 //! Writing an export: secrets 0600, nothing of others overwritten.
 
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use futures_util::TryStreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Export, refused};
+use crate::disk::{UNFINISHED, create_private};
 use crate::error::Error;
 use crate::image::Archive;
+use crate::ownership::check_folder;
 
 /// Writes an export below `folder`.
 ///
 /// # Errors
-/// [`Error::Usage`] if the folder holds something and `force` is not given; then nothing is written.
+/// [`Error::Usage`] if the folder holds something and `force` is not given, [`Error::Environment`] if another user owns it
+/// or may write to it; then nothing is written.
 pub async fn write(export: Export, folder: &Path, force: bool) -> Result<(), Error> {
     if !force && !is_empty(folder)? {
         return Err(refused(
@@ -21,13 +24,14 @@ pub async fn write(export: Export, folder: &Path, force: bool) -> Result<(), Err
             "choose another --output-dir, or give --force to write the export's files over those there",
         ));
     }
-    std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    create_private(folder)?;
+    check_folder(folder)?;
     for folder in &export.folders {
         folder.make()?;
     }
     for file in &export.files {
         if let Some(parent) = file.path.parent() {
-            std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+            create_private(parent)?;
         }
         file.make()?;
     }
@@ -45,13 +49,16 @@ fn is_empty(folder: &Path) -> Result<bool, Error> {
     }
 }
 
+/// Whole under its name or not at all; a link that lies there is replaced, not followed.
 async fn write_archive(path: &Path, archive: Archive) -> std::io::Result<()> {
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    let mut file = tokio::fs::File::from_std(file);
+    let part = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(path.parent().unwrap_or(path))?;
+    part.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    let mut file = tokio::fs::File::from_std(part.as_file().try_clone()?);
     let mut chunks = std::pin::pin!(archive.into_stream());
     while let Some(chunk) = chunks.try_next().await? {
         file.write_all(&chunk).await?;
     }
-    file.flush().await
+    file.flush().await?;
+    part.persist(path)?;
+    Ok(())
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use crate::disk::create_private;
+
 /// A file changed this recently may change again without its time changing.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -72,7 +74,7 @@ pub(super) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, 
 }
 
 fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
+    create_private(folder).map_err(std::io::Error::other)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(entry)?)?;
     file.persist(place)?;

@@ -1,12 +1,14 @@
 //! A folder with its mode and owner.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
 use super::{Context, Owner, Resource};
+use crate::disk::{self, PRIVATE};
 use crate::error::Error;
+use crate::ownership;
 use crate::plan::Observed;
 
 /// A folder that only its owner may enter.
@@ -19,14 +21,17 @@ pub struct DirectoryResource {
     pub owner: Owner,
 }
 
-const MODE: u32 = 0o700;
-
 impl DirectoryResource {
     /// Makes the folder and those above it; one that exists gets mode and owner.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if it shall be the caller's, and another user owns it or may write to it.
     pub(crate) fn make(&self) -> Result<(), Error> {
-        std::fs::create_dir_all(&self.path).map_err(Error::file("create", &self.path))?;
-        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(MODE))
-            .map_err(Error::file("set the mode of", &self.path))?;
+        disk::create_private(&self.path)?;
+        if self.owner == Owner::Caller {
+            ownership::check_folder(&self.path)?;
+        }
+        disk::set_private(&self.path)?;
         match self.owner.id() {
             Some(id) if owner_of(&self.path)? != id => self.give(id),
             _ => Ok(()),
@@ -65,7 +70,7 @@ impl Resource for DirectoryResource {
     }
 
     fn wanted(&self) -> String {
-        state(MODE, self.owner.id())
+        state(PRIVATE, self.owner.id())
     }
 
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {

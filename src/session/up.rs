@@ -9,6 +9,7 @@ use crate::apply::{self, Progress, Step};
 use crate::engine::{Engine, units};
 use crate::error::Error;
 use crate::manifest::Manifest;
+use crate::ownership;
 use crate::plan::Decision;
 use crate::stack::{Images, Stack, check_ours};
 use crate::{chaos, doctor, guard, supply};
@@ -124,5 +125,9 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     // one that does not run holds them as well, if its engine died while it started the pod
     let held = pod.map(|pod| pod.ports).unwrap_or_default();
     stack.ports.check_free(&held)?;
+    if let Some(folder) = stack.manifest.fs_path() {
+        ownership::check_keys(&folder, engine.info().owner)?;
+        engine.check_mount(&folder)?;
+    }
     Ok((stack, images))
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::rollback::Rollback;
 use super::tree::{Copier, sync};
 use super::{Interrupt, UNFINISHED, clear};
+use crate::disk::create_private;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resource::FileResource;
@@ -66,7 +67,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
         hint: "use the kestack that wrote it".into(),
     })?;
     let trash = layout.trash();
-    std::fs::create_dir_all(&trash).map_err(Error::file("create", &trash))?;
+    create_private(&trash)?;
     let back = journal.drive.make(copier, &trash)?;
     tracing::debug!(back.files, back.bytes, "the drive is put back");
     for exchange in &journal.exchanges {

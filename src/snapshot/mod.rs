@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{clear, spread};
 use crate::error::Error;
+use crate::ownership;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::Layout;
 
@@ -90,6 +91,7 @@ impl Snapshot {
     /// # Errors
     /// If the folder cannot be read, or a description not understood.
     pub fn list(layout: &Layout) -> Result<Vec<Self>, Error> {
+        ownership::check_stack(layout.root())?;
         let folder = layout.snapshots();
         let entries = match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,6 +113,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Usage`] if there is none.
     pub fn find(layout: &Layout, name: &SnapshotName) -> Result<Self, Error> {
+        ownership::check_stack(layout.root())?;
         let path = folder(layout, name).join(DESCRIPTION);
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

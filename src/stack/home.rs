@@ -7,6 +7,7 @@ use super::{Layout, Ports};
 use crate::disk::{self, is_absent};
 use crate::engine::{EngineInfo, PortMapping};
 use crate::error::Error;
+use crate::ownership;
 use crate::resource::FileResource;
 
 /// The engine that a stack is, or shall be, up on: what stands in its folder from before the pod is made until after it
@@ -72,7 +73,9 @@ impl Home {
     }
 }
 
+/// Whatever a verb does, it begins here: a folder that is not the caller's is refused with the name of its owner.
 fn read(layout: &Layout) -> Result<String, Error> {
+    ownership::check_stack(layout.root())?;
     let path = layout.engine();
     match std::fs::read_to_string(&path) {
         Err(error) if is_absent(&error) => Ok(String::new()),

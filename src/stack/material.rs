@@ -15,6 +15,7 @@ use super::certificates::{Certificates, Renewal, kes_leaf};
 use crate::digest::SecretKey;
 use crate::error::Error;
 use crate::manifest::Manifest;
+use crate::ownership;
 use crate::pki::{self, Authority, Leaf};
 use crate::template::parse_env;
 
@@ -54,7 +55,11 @@ impl std::fmt::Debug for Credentials {
 
 impl Material {
     /// Reads what is there and makes what is missing or about to expire. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the folder is not the caller's alone.
     pub fn complete(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
+        ownership::check_stack(layout.root())?;
         let certificates = Certificates::complete(layout, manifest, Timestamp::now())?;
         Ok(Self {
             authority: certificates.authority,
@@ -75,6 +80,7 @@ impl Material {
     /// # Errors
     /// [`Error::NotRunning`] if the folder does not hold one.
     pub fn existing(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
+        ownership::check_stack(layout.root())?;
         if layout.admin_key().exists() && layout.minio_env().exists() {
             Self::complete(layout, manifest)
         } else {

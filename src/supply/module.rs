@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::disk::create_private;
 use crate::engine::Env;
 use crate::engine::host::find_program;
 
@@ -65,11 +66,11 @@ impl GoBuild {
             return Ok(self.binary());
         }
         let go = self.go.as_deref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        std::fs::create_dir_all(&self.cache)?;
+        create_private(&self.cache).map_err(io::Error::other)?;
         let unfinished = tempfile::Builder::new().prefix("minio-build-").tempdir_in(&self.cache)?;
         tracing::info!("building {MODULE} with {}: this takes some minutes, once", go.display());
         timeout(BUILD, install(go, unfinished.path())).await.map_err(|_| ModuleError::Deadline)??;
-        std::fs::create_dir_all(self.cache.join(FOLDER))?;
+        create_private(&self.cache.join(FOLDER)).map_err(io::Error::other)?;
         std::fs::rename(unfinished.path().join("minio"), self.binary())?;
         Ok(self.binary())
     }

@@ -33,13 +33,13 @@ fn census() -> BTreeSet<String> {
         (address.rsplit(':').next()?.parse::<u16>().ok()? < 32768).then(|| address.to_owned())
     };
     add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
-    for folder in ["/tmp", "/run/lock", "/var/tmp"] {
-        let entries = std::fs::read_dir(folder).unwrap().flatten();
+    for folder in ["/tmp", "/run/lock", "/var/tmp", "/run/kestack"] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         // tests of other engines and users may run beside
         let own = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw()));
         let names = own.map(|entry| entry.path().display().to_string());
         let names = names.filter(|path| path.contains("kestack"));
-        let names = names.filter(|path| kind() == Kind::Podman || !path.contains("kestack-podman-"));
+        let names = names.filter(|path| kind() == Kind::Podman || !path.contains("kestack/podman-"));
         add("file", names.collect::<Vec<_>>().join("\n"));
     }
     all
