@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn holds(root: &Path, kind: &str) -> bool {
-        lock_path(root, kind).exists()
+        lock_path(root, kind).unwrap().exists()
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use super::output::Output;
 use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
+use crate::stack::marker::check_removable;
 use crate::{reset, snapshot, teardown};
 
 #[derive(Debug, Args)]
@@ -52,6 +53,7 @@ impl Reset {
 /// Under one lock: nobody brings up in between what is about to be made again.
 async fn hard(globals: &Globals, output: &Output) -> Result<(), Error> {
     let reached = Opened::of(globals, CHANGE).await?.connect().await?;
+    check_removable(&reached.wish.layout())?;
     teardown::pod(reached.engine().as_ref(), reached.wish.manifest.name.as_str()).await?;
     teardown::files(&reached.wish.layout(), &mut teardown::Removed::default())?;
     Up::default().bring_up(&reached, output).await

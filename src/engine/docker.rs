@@ -113,7 +113,9 @@ impl Docker {
     }
 
     async fn members(&self, pod: &str) -> Result<Vec<Container>, EngineError> {
-        self.containers(&json!({ "label": [format!("{LABEL_POD}={pod}")] })).await
+        let mut found = self.containers(&json!({ "label": [format!("{LABEL_POD}={pod}")] })).await?;
+        found.retain(Container::is_member);
+        Ok(found)
     }
 
     /// Creates a container of `pod`; tries again as long as what is in the way can be cleared.
@@ -275,7 +277,8 @@ impl Engine for Docker {
     }
 
     async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
-        let ours = self.containers(&json!({ "label": [LABEL_STACK, LABEL_POD] })).await?;
+        let mut ours = self.containers(&json!({ "label": [LABEL_STACK, LABEL_POD] })).await?;
+        ours.retain(Container::is_member);
         Ok(answer::pod_states(ours))
     }
 

@@ -40,6 +40,8 @@ pub const LABEL_EXPIRES: &str = "io.kestack.expires";
 /// Label on pods that expire: folder of the stack, so that whoever removes it finds its files.
 pub const LABEL_FOLDER: &str = "io.kestack.folder";
 /// Label: version of kestack that made the thing.
+/// Label on pods: the random number that the stack's folder has, too.
+pub const LABEL_ID: &str = "io.kestack.id";
 pub const LABEL_VERSION: &str = "io.kestack.version";
 
 /// Which engine answers, and how.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::ownership;
 use crate::plan::Decision;
-use crate::stack::{Images, Stack, check_ours};
+use crate::stack::{Images, Stack, check_ours, marker};
 use crate::{chaos, doctor, guard, supply};
 
 /// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
@@ -116,6 +116,7 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref(), engine.info())?;
+    marker::check_usable(&wish.layout())?;
     wish.layout().check_writable()?;
     let images = Images {
         kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,

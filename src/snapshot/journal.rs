@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::resource::FileResource;
 use crate::stack::Layout;
+use crate::stack::marker::check_removable;
 
 /// What takes the place of what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +91,12 @@ pub async fn recover(layout: &Layout, engine: &dyn Engine, stack: &str) -> Resul
         stop(engine, stack).await?;
         finish(layout, &Copier::within(&layout.restore(), &Interrupt::default()))?;
     }
-    clear(&layout.restore())?;
-    clear(&layout.trash())?;
+    for folder in [layout.restore(), layout.trash()] {
+        if folder.exists() {
+            check_removable(layout)?;
+            clear(&folder)?;
+        }
+    }
     for entry in std::fs::read_dir(layout.snapshots()).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
             clear(&entry.path())?;

@@ -21,7 +21,7 @@ use crate::disk::{clear, spread};
 use crate::error::Error;
 use crate::ownership;
 use crate::resource::{DirectoryResource, Owner};
-use crate::stack::Layout;
+use crate::stack::{Layout, marker};
 
 pub mod archive;
 mod interrupt;
@@ -152,6 +152,7 @@ impl Snapshot {
         clear(&to)?;
         // the last one takes the folder with it
         let _ = std::fs::remove_dir(layout.snapshots());
+        marker::remove_if_alone(layout);
         Ok(())
     }
 }

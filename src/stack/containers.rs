@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::marker::Marker;
 use super::view::{View, shown};
 use super::{Images, Replica, Stack, keystore};
 use crate::digest;
 use crate::engine::{
-    ContainerSpec, LABEL_DIGEST, LABEL_EXPIRES, LABEL_FOLDER, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount, PodSpec,
-    PodState,
+    ContainerSpec, LABEL_DIGEST, LABEL_EXPIRES, LABEL_FOLDER, LABEL_ID, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount,
+    PodSpec, PodState,
 };
 use crate::error::Error;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
 impl Stack {
-    pub(super) fn pod(&self) -> PodResource {
+    pub(super) fn pod(&self, marker: &Marker) -> PodResource {
         let ports = self.ports.mappings();
         let mut labels = self.labels();
+        labels.insert(LABEL_ID.into(), marker.id.clone());
         labels.insert(LABEL_DIGEST.into(), digest::of(&(self.manifest.name.as_str(), &ports)));
         // no part of the digest: a lease is no reason to make a pod anew
         if let Some(expires) = self.expires {

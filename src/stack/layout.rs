@@ -51,6 +51,8 @@ paths! {
     fault => "config/fault.json";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
+    /// Shows that this is a stack's folder.
+    marker => "stack.json";
     /// Fingerprints of the keys that the drive's content was written under.
     guard => "guard.json";
     /// Snapshots, each in a folder of its own.

@@ -12,7 +12,7 @@ use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
 use crate::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::manifest::Manifest;
-use crate::resource::{ImageResource, Owner, Resource};
+use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
 use crate::supply::ImageSource;
 
 mod buckets;
@@ -24,6 +24,7 @@ mod home;
 pub(crate) mod keystore;
 mod layout;
 mod material;
+pub(crate) mod marker;
 pub(crate) mod ports;
 mod replicas;
 pub(crate) mod units;
@@ -36,6 +37,7 @@ pub(crate) use files::minio_env_at;
 pub use home::Home;
 pub use layout::Layout;
 pub use material::{Credentials, Material};
+use marker::Marker;
 pub use ports::Ports;
 pub use replicas::Replica;
 pub(crate) use variables::s3_variables;
@@ -112,7 +114,8 @@ impl Stack {
         let owner = Owner::Container { id: engine.owner };
         let view = View::of(self, engine)?;
         let files = self.files(owner, &view)?;
-        let pod = self.pod();
+        let marker = Marker::of(&self.layout, self.manifest.name.as_str(), engine)?;
+        let pod = self.pod(&marker);
         let containers = self.containers(&pod, &files, images, &view);
         let home = Home::of(engine).file(&self.layout, &self.ports);
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
@@ -120,7 +123,11 @@ impl Stack {
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
         let mut stages = vec![
+        let root = DirectoryResource { path: self.layout.root().to_owned(), owner: Owner::Caller };
             Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
+            // nobody else sees what is made in it, and it shows whose it is before there is more to remove
+            Stage(vec![Box::new(root)]),
+            Stage(vec![Box::new(marker.file(&self.layout)?)]),
             Stage(vec![Box::new(home)]),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),

@@ -48,6 +48,40 @@ fn assert_mended(stack: &Sandbox) {
 }
 
 #[test]
+fn labels_that_an_image_chose_have_nothing_removed() {
+    if !docker() {
+        return;
+    }
+    let stack = stack();
+    let project = stack.folder().join("project");
+    for folder in ["config", "certs", "keys", "minio"] {
+        std::fs::create_dir_all(project.join(folder)).unwrap();
+        std::fs::write(project.join(folder).join("mine"), "").unwrap();
+    }
+    let image = cli(&["inspect", "--format", "{{.Config.Image}}", &format!("{}-infra", stack.name)]);
+    let victim = stack.root();
+    for (pod, folder) in [("project", &project), (stack.name.as_str(), &victim)] {
+        for container in [format!("shop-{pod}"), "project-infra".to_owned()] {
+            let labels = [
+                format!("io.kestack.stack={pod}"),
+                format!("io.kestack.pod={pod}"),
+                "io.kestack.role=infra".to_owned(),
+                "io.kestack.expires=2020-01-01T00:00:00Z".to_owned(),
+                format!("io.kestack.folder={}", folder.display()),
+            ];
+            let labels = labels.iter().flat_map(|label| ["--label", label.as_str()]);
+            let arguments: Vec<_> =
+                ["create", "--name", &container].into_iter().chain(labels).chain([image.trim()]).collect();
+            cli(&arguments);
+            assert_eq!(stack.json(&["gc"])["stacks"], serde_json::json!([]), "{container}");
+            cli(&["rm", &container]);
+        }
+    }
+    assert!(["config", "certs", "keys", "minio"].iter().all(|folder| project.join(folder).join("mine").exists()));
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+#[test]
 fn a_killed_shim_is_mended_by_up() {
     if !docker() {
         return;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::compat::bare_id;
 use super::super::{ContainerState, LABEL_DIGEST, LABEL_ROLE, PodState, PortMapping};
-use super::{INFRA, LABEL_POD};
+use super::{INFRA, LABEL_POD, infra_name};
 
 /// A container, as `containers/json` lists it.
 #[derive(Debug, Deserialize)]
@@ -74,8 +74,16 @@ impl Container {
         }
     }
 
+    /// True if it is in a pod of ours. Its name says so as well as its labels: those of an image are its containers', too.
+    pub(super) fn is_member(&self) -> bool {
+        let of = |pod: &str| self.name().strip_prefix(pod).is_some_and(|rest| rest.starts_with('-'));
+        self.label(LABEL_POD).is_some_and(of)
+    }
+
+    /// True if it holds its pod's network.
     pub(super) fn is_infra(&self) -> bool {
-        self.label(LABEL_ROLE) == Some(INFRA)
+        let pod = self.label(LABEL_POD).unwrap_or_default();
+        self.label(LABEL_ROLE) == Some(INFRA) && self.name() == infra_name(pod)
     }
 
     pub(super) fn is_of(&self, pod: &str) -> bool {

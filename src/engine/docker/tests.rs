@@ -245,6 +245,27 @@ async fn a_removal_that_is_under_way_is_waited_for() {
     assert_eq!(lines(&engine).last().unwrap(), "POST /v1.41/containers/x/wait?condition=removed");
 }
 
+/// The labels of an image are its containers', whoever runs it for whatever.
+#[tokio::test]
+async fn a_container_that_only_has_the_labels_is_in_no_pod() {
+    let engine = FakeEngine::start(|line| match line {
+        line if line.contains("containers/json") => Reply::Answer(200, r#"[{"Id":"h"}]"#),
+        line if line.contains("/containers/s-infra/") => Reply::Answer(404, r#"{"message":"No such container"}"#),
+        line if line.starts_with("GET") => Reply::Answer(
+            200,
+            r#"{"Id":"h","Name":"/shop","Image":"sha256:02","State":{"Status":"running"},"HostConfig":{},"Config":{"Labels":
+               {"io.kestack.stack":"s","io.kestack.pod":"s","io.kestack.role":"infra","io.kestack.expires":"2020-01-01T00:00:00Z",
+                "io.kestack.folder":"/home/victim/project"}}}"#,
+        ),
+        _ => Reply::Answer(204, ""),
+    });
+    let docker = docker(&engine);
+    assert_eq!(docker.pods().await.unwrap(), []);
+    assert_eq!(docker.pod("s").await.unwrap(), None);
+    docker.remove_pod("s").await.unwrap();
+    assert!(lines(&engine).iter().all(|line| line.starts_with("GET")), "{:?}", lines(&engine));
+}
+
 #[tokio::test]
 async fn removing_is_tried_a_bounded_number_of_times() {
     let engine = FakeEngine::start(|line| match line {
