@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::template::CacheTimes;
 
 mod check;
+mod find;
 mod from_environment;
 mod names;
 mod tree;
@@ -24,9 +25,6 @@ pub(crate) use check::is_secret;
 pub use from_environment::KeystoreKind;
 
 pub use names::{BucketName, HostName, StackName};
-
-/// Names under which the file is looked for.
-const FILE_NAMES: [&str; 2] = ["kestack.yaml", "kestack.yml"];
 
 /// A stack as its user wants it.
 #[derive(Debug, Clone)]
@@ -156,6 +154,17 @@ pub enum ManifestError {
         #[source]
         source: std::io::Error,
     },
+    /// Other users can change a file that was found, not named.
+    #[error(
+        "'{path}' is not taken: it, or its folder, {why}\n  take that right away with `chmod go-w`, or, if you trust it, \
+         name it with `--file '{path}'` or KESTACK_FILE", path = path.display()
+    )]
+    Untrusted {
+        /// Which file.
+        path: PathBuf,
+        /// Who can change it.
+        why: String,
+    },
     /// Mistakes, one per line: `file:line:column: what is wrong`.
     #[error("{}\n  `kestack config schema` prints what is allowed", .0.join("\n"))]
     Mistakes(Vec<String>),
@@ -164,9 +173,16 @@ pub enum ManifestError {
 /// Reads variables of the environment.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
-/// Reads the named file, else the one found upwards from `here`, else takes the defaults.
+/// Reads the named file, else the one found upwards from `here`, else takes the defaults. A file is found only where it is
+/// the caller's or root's; a named one is taken whosever it is.
+///
+/// # Errors
+/// All mistakes at once, or why the file is not taken.
 pub fn load(file: Option<&Path>, here: &Path, env: Environment<'_>) -> Result<Loaded, ManifestError> {
-    let found = file.map(|file| here.join(file)).or_else(|| find(here));
+    let found = match file {
+        Some(file) => Some(here.join(file)),
+        None => find::find(here)?,
+    };
     let Some(path) = found else {
         return Ok(Loaded { manifest: Manifest::default(), path: None });
     };
@@ -190,10 +206,6 @@ pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Manifest
 /// The JSON schema of the file, for editors.
 pub fn schema() -> Value {
     check::schema()
-}
-
-fn find(here: &Path) -> Option<PathBuf> {
-    here.ancestors().flat_map(|folder| FILE_NAMES.iter().map(move |name| folder.join(name))).find(|path| path.is_file())
 }
 
 impl Default for Manifest {

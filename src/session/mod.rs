@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::manifest::{EngineKind, Manifest};
 use crate::stack::{Home, Layout};
 
+mod named;
 mod opening;
 mod up;
 
