@@ -296,6 +296,17 @@ fn what_is_larger_than_it_says_is_refused_before_it_is_written() {
 }
 
 #[test]
+fn folders_without_end_are_refused() {
+    let stack = Stack::new();
+    let names: Vec<_> = (0..10_600).map(|number| format!("minio/{number}")).collect();
+    let folders = names.iter().map(|name| (EntryType::Directory, name.as_str(), &b""[..]));
+    let members: Vec<_> = [(EntryType::Directory, "minio", &b""[..])].into_iter().chain(folders).collect();
+    assert!(stack.refused(&tar(&description(1, 1000), &members), Opener::Plain).contains("more folders"));
+    let many = stack.refused(&tar(&description(u64::MAX, 0), &[]), Opener::Plain);
+    assert!(many.contains("has room for") && many.contains("files"), "{many}");
+}
+
+#[test]
 fn an_interrupted_import_leaves_nothing() {
     let stack = Stack::new();
     let file = stack.file("one.tar");

@@ -21,6 +21,11 @@ use crate::stack::Layout;
 /// Largest description.
 const LARGEST_DESCRIPTION: u64 = 1 << 16;
 
+/// Most folders of a snapshot for each of its files: the name of an object has at most 1,024 bytes, half of them slashes.
+const DEEPEST: u64 = 512;
+/// Folders of a snapshot that may be empty: buckets, and some of MinIO's own.
+const EMPTY: u64 = 10_000;
+
 /// Makes a snapshot of `file`, under the name that it had or another one. With `replace` it takes the place of one of that
 /// name. The stack's lock is held.
 ///
@@ -45,10 +50,11 @@ pub fn import(
     snapshot.method = Method::Copies;
     let (aside, place) = (unfinished(layout, &snapshot.name), folder(layout, &snapshot.name));
     check_place(&snapshot, &place, replace)?;
-    check_space(layout, snapshot.bytes)?;
+    let room = check_space(layout, &snapshot)?;
     let whole = prepare(layout, &aside)
         .and_then(|()| {
             let mut unpack = Unpack::new(&aside, &snapshot, &line, interrupt).map_err(failed)?;
+            unpack.room = room;
             unpack.all(&mut entries).map_err(failed)
         })
         .and_then(|()| drain(archive.into_inner()).map_err(failed))
@@ -84,17 +90,24 @@ fn check_place(snapshot: &Snapshot, place: &Path, replace: bool) -> Result<(), E
     })
 }
 
-/// Says now what would otherwise show when the disk is full.
-fn check_space(layout: &Layout, bytes: u64) -> Result<(), Error> {
+/// Says now what would otherwise show when the disk is full, of bytes or of files: each of these takes a block, whatever
+/// it holds. Returns how many files and folders there is room for.
+fn check_space(layout: &Layout, snapshot: &Snapshot) -> Result<u64, Error> {
     let snapshots = layout.snapshots();
-    let Some(nearest) = snapshots.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
+    let Some(nearest) = snapshots.ancestors().find(|folder| folder.exists()) else { return Ok(u64::MAX) };
     let found = statvfs(nearest).map_err(|error| Error::file("look at", nearest)(error.into()))?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);
-    if bytes <= free {
-        return Ok(());
+    // some file systems make room for files as they come
+    let entries = if found.f_files == 0 { found.f_bavail } else { found.f_favail.min(found.f_bavail) };
+    let Snapshot { bytes, files, .. } = snapshot;
+    if *bytes <= free && *files <= entries {
+        return Ok(entries);
     }
+    let place = nearest.display();
     Err(Error::Environment {
-        what: format!("the snapshot has {bytes} bytes, and '{}' has room for {free}", nearest.display()),
+        what: format!(
+            "the snapshot has {files} files of {bytes} bytes, and '{place}' has room for {entries} of {free}"
+        ),
         hint: "make room there, or choose another place for stacks with --dir; nothing was changed".into(),
     })
 }
@@ -126,7 +139,10 @@ struct Unpack<'a> {
     /// The sums of what was read; a file without a name, because there may be millions.
     sums: BufWriter<File>,
     files: u64,
+    folders: u64,
     bytes: u64,
+    /// How many files and folders the disk has room for.
+    room: u64,
     interrupt: &'a Interrupt,
 }
 
@@ -134,7 +150,7 @@ impl<'a> Unpack<'a> {
     fn new(aside: &'a Path, snapshot: &'a Snapshot, first: &[u8], interrupt: &'a Interrupt) -> io::Result<Self> {
         let mut sums = BufWriter::new(tempfile::tempfile_in(aside)?);
         sums.write_all(first)?;
-        Ok(Self { aside, snapshot, sums, files: 0, bytes: 0, interrupt })
+        Ok(Self { aside, snapshot, sums, files: 0, folders: 0, bytes: 0, room: u64::MAX, interrupt })
     }
 
     fn all<R: Read>(&mut self, entries: &mut Entries<'_, R>) -> io::Result<()> {
@@ -156,15 +172,25 @@ impl<'a> Unpack<'a> {
         Ok(())
     }
 
-    fn folder<R: Read>(&self, path: &Path, entry: &Entry<'_, R>) -> io::Result<()> {
+    /// The description does not count folders, and each takes room on the disk that its header does not say.
+    fn folder<R: Read>(&mut self, path: &Path, entry: &Entry<'_, R>) -> io::Result<()> {
         self.interrupt.check().map_err(io::Error::other)?;
+        let most = self.snapshot.files.saturating_mul(DEEPEST).saturating_add(EMPTY);
+        if self.folders == most.min(self.room.saturating_sub(self.files)) {
+            return Err(invalid(
+                "it holds more folders than a snapshot of that many files, or than the disk has room for",
+            ));
+        }
+        self.folders += 1;
         let mode = entry.header().mode()? & 0o777 | 0o700;
         DirBuilder::new().mode(mode).create(self.aside.join(path))
     }
 
     fn file<R: Read>(&mut self, path: &Path, entry: Entry<'_, R>) -> io::Result<()> {
         let size = entry.size();
-        if size > self.snapshot.bytes - self.bytes || self.files == self.snapshot.files {
+        if size > self.snapshot.bytes - self.bytes
+            || self.files == self.snapshot.files.min(self.room.saturating_sub(self.folders))
+        {
             return Err(invalid("it holds more than its description says"));
         }
         let (mode, modified) = (entry.header().mode()? & 0o777 | 0o600, entry.header().mtime()?);
