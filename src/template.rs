@@ -183,7 +183,7 @@ pub(crate) fn context(template: &'static str, values: &impl Serialize) -> Result
     Context::from_serialize(values).map_err(|error| TemplateError::Render { template, reason: error.to_string() })
 }
 
-/// Renders one template. Filters: `yaml`, `block`, `compose`, `line`, `unit`, each for one kind of file.
+/// Renders one template. Filters: `yaml`, `block`, `compose`, `kubernetes`, `line`, `unit`, `exec`, `shell`, each for one kind of file.
 pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
     let broken = |error: tera::Error| TemplateError::Render { template: name, reason: error.to_string() };
     let mut tera = Tera::default();
@@ -192,6 +192,9 @@ pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Resul
     tera.register_filter("compose", compose);
     tera.register_filter("line", line);
     tera.register_filter("unit", unit);
+    tera.register_filter("exec", exec);
+    tera.register_filter("shell", shell);
+    tera.register_filter("kubernetes", kubernetes);
     tera.add_raw_template(name, text).map_err(broken)?;
     tera.render(name, context).map(Zeroizing::new).map_err(broken)
 }
@@ -228,6 +231,36 @@ fn unit(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
         )));
     }
     Ok(value.replace('%', "%%"))
+}
+
+/// The same in a unit of Podman's generator, which makes a command of it: systemd puts variables in place of `$NAME` there.
+#[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
+fn exec(value: &str, arguments: Kwargs, state: &State<'_>) -> TeraResult<String> {
+    if value.contains('$') {
+        return Err(tera::Error::message(format!("a command of a unit file cannot carry '{value}': no `$`")));
+    }
+    unit(value, arguments, state)
+}
+
+/// A word of a shell script.
+#[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
+fn shell(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    Ok(shell_word(value))
+}
+
+/// A text as one word of a shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// As `yaml`, for an environment of Kubernetes, which puts variables in place of `$(NAME)`.
+fn kubernetes(value: tera::Value, arguments: Kwargs, state: &State<'_>) -> TeraResult<String> {
+    Ok(yaml(value, arguments, state)?.replace("$(", "$$("))
 }
 
 /// A value of MinIO's environment file.
@@ -303,6 +336,29 @@ mod tests {
             ("/v1/policy/read/minio", false),
         ] {
             assert_eq!(config.access.decide(&minio, path).is_allowed(), allowed, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_language_gets_its_own_quotes() {
+        let write = |filter: &str, value: &str| {
+            let text = format!("{{{{ value | {filter} }}}}");
+            render("a test", &text, &context("a test", &json!({ "value": value })).unwrap())
+                .map(|text| text.to_string())
+        };
+        for (filter, value, expected) in [
+            ("shell", "/srv/100%/keys", "/srv/100%/keys"),
+            ("shell", "/srv/it's $HOME", r"'/srv/it'\''s $HOME'"),
+            ("shell", "", "''"),
+            ("unit", "/srv/100%/$a", "/srv/100%%/$a"),
+            ("exec", "/srv/100%/keys", "/srv/100%%/keys"),
+            ("compose", "$HOME", "\"$$HOME\""),
+            ("kubernetes", "$(HOME) $x", "\"$$(HOME) $x\""),
+        ] {
+            assert_eq!(write(filter, value).unwrap(), expected, "{filter}");
+        }
+        for (filter, value) in [("exec", "/srv/$HOME"), ("exec", "a b"), ("unit", "it's")] {
+            assert!(write(filter, value).unwrap_err().to_string().contains("cannot carry"), "{filter}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::document::Document;
 use super::refused;
 use crate::error::Error;
 use crate::stack::keystore::text;
+use crate::template::shell_word;
 
 /// The documents for the cluster's keystore.
 ///
@@ -97,12 +98,12 @@ fn aws_trust(cluster: &Cluster) -> Value {
 
 fn azure(cluster: &Cluster) -> String {
     let endpoint = text(&cluster.section, "/azure/keyvault/endpoint").unwrap_or_default();
-    let vault = endpoint.trim_start_matches("https://").split('.').next().unwrap_or_default();
-    let who = cluster.wish.workload_identity.as_deref().unwrap_or("CLIENT-ID");
+    let vault = shell_word(endpoint.trim_start_matches("https://").split('.').next().unwrap_or_default());
+    let who = shell_word(cluster.wish.workload_identity.as_deref().unwrap_or("CLIENT-ID"));
     let mut lines = vec![
-        format!(
-            "# What KES needs of Azure Key Vault {vault}. List: it reads the oldest version of a key; purge: a key"
-        ),
+        comment(&format!(
+            "What KES needs of Azure Key Vault {vault}. List: it reads the oldest version of a key; purge: a key"
+        )),
         "# that is deleted can be made again.".into(),
         "set -eu".into(),
         format!("az keyvault set-policy --name {vault} --spn {who} --secret-permissions get list set delete purge"),
@@ -126,26 +127,29 @@ fn azure(cluster: &Cluster) -> String {
 fn gcp(cluster: &Cluster) -> String {
     let project = text(&cluster.section, "/gcp/secretmanager/project_id").unwrap_or_default();
     let who = cluster.wish.workload_identity.as_deref().unwrap_or("SERVICE-ACCOUNT-EMAIL");
+    let (word, account) = (shell_word(project), shell_word(who));
     let mut lines = vec![
-        format!("# What KES needs of Secret Manager in {project}."),
+        comment(&format!("What KES needs of Secret Manager in {project}.")),
         "set -eu".into(),
         format!(
-            "gcloud iam roles create kes --project {project} --title KES --permissions \
+            "gcloud iam roles create kes --project {word} --title KES --permissions \
              secretmanager.secrets.create,secretmanager.secrets.delete,secretmanager.secrets.get,\
              secretmanager.secrets.list,secretmanager.versions.access,secretmanager.versions.add"
         ),
         format!(
-            "gcloud projects add-iam-policy-binding {project} --role projects/{project}/roles/kes \
-             --member serviceAccount:{who}"
+            "gcloud projects add-iam-policy-binding {word} --role {} --member {}",
+            shell_word(&format!("projects/{project}/roles/kes")),
+            shell_word(&format!("serviceAccount:{who}"))
         ),
     ];
     if cluster.identity.account {
         let fleet = cluster.identity.fleet.as_ref().map(|fleet| fleet.pool.clone());
         let pool = fleet.unwrap_or_else(|| format!("{project}.svc.id.goog"));
-        let (namespace, account) = (&cluster.namespace, cluster.account());
+        let member = format!("serviceAccount:{pool}[{}/{}]", cluster.namespace, cluster.account());
         lines.push(format!(
-            "gcloud iam service-accounts add-iam-policy-binding {who} --role roles/iam.workloadIdentityUser \
-             --member 'serviceAccount:{pool}[{namespace}/{account}]'"
+            "gcloud iam service-accounts add-iam-policy-binding {account} --role roles/iam.workloadIdentityUser \
+             --member {}",
+            shell_word(&member)
         ));
     }
     script(&lines)
@@ -161,18 +165,19 @@ fn vault(cluster: &Cluster) -> Vec<Document> {
     ];
     if let Some(role) = at("/vault/kubernetes/role") {
         let (method, namespace) = (at("/vault/kubernetes/engine").unwrap_or("kubernetes"), &cluster.namespace);
+        let role = shell_word(&format!("auth/{method}/role/{role}"));
         lines.push(format!(
-            "vault write auth/{method}/role/{role} bound_service_account_names={} \
+            "vault write {role} bound_service_account_names={} \
              bound_service_account_namespaces={namespace} token_policies={name} token_ttl=20m",
             cluster.account(),
         ));
     } else {
         let method = at("/vault/approle/engine").unwrap_or("approle");
-        lines.push(format!(
-            "vault write auth/{method}/role/kes token_policies={name} token_ttl=20m secret_id_num_uses=0"
-        ));
-        lines.push(format!("vault read auth/{method}/role/kes/role-id"));
-        lines.push(format!("vault write -f auth/{method}/role/kes/secret-id"));
+        let path = |below: &str| shell_word(&format!("auth/{method}/role/kes{below}"));
+        let role = path("");
+        lines.push(format!("vault write {role} token_policies={name} token_ttl=20m secret_id_num_uses=0"));
+        lines.push(format!("vault read {}", path("/role-id")));
+        lines.push(format!("vault write -f {}", path("/secret-id")));
     }
     vec![
         Document::public("iam-policy.hcl", Zeroizing::new(vault_policy(cluster))),
@@ -184,7 +189,8 @@ fn vault_policy(cluster: &Cluster) -> String {
     let at = |pointer: &str| text(&cluster.section, pointer);
     let engine = at("/vault/engine").unwrap_or("kv");
     let prefix = at("/vault/prefix").map(|prefix| format!("{}/", prefix.trim_matches('/'))).unwrap_or_default();
-    let may = |path: String, what: &str| format!("path \"{path}\" {{ capabilities = [{what}] }}\n");
+    // a text of HCL is one of JSON
+    let may = |path: String, what: &str| format!("path {} {{ capabilities = [{what}] }}\n", Value::from(path));
     let mut policy = if at("/vault/version") == Some("v2") {
         may(format!("{engine}/data/{prefix}*"), "\"create\", \"read\"")
             + &may(format!("{engine}/metadata/{prefix}*"), "\"list\", \"delete\"")
@@ -197,6 +203,11 @@ fn vault_policy(cluster: &Cluster) -> String {
         policy += &may(format!("{transit}/decrypt/{key}"), "\"update\"");
     }
     policy
+}
+
+/// One line of a script, whatever is named in it.
+fn comment(text: &str) -> String {
+    format!("# {}", text.replace(char::is_control, " "))
 }
 
 fn script(lines: &[String]) -> String {

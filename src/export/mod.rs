@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::image::{Archive, ImageError};
 use crate::resource::{DirectoryResource, FileResource};
+use crate::template::shell_word;
 
 mod certificates;
 mod cluster;
@@ -70,11 +71,9 @@ fn file(path: PathBuf, content: &str, mode: u32) -> FileResource {
     FileResource { mode, ..FileResource::private(path, content.as_bytes()) }
 }
 
-/// An argument of a shell.
+/// A path as an argument of a shell.
 pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shell_word(&path.display().to_string())
 }
 
 /// A request that cannot work.
