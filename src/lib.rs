@@ -23,6 +23,7 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod guard;
+mod home;
 pub mod image;
 pub mod import;
 pub mod lock;

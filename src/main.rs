@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use kestack::cli::{self, Cli, Part};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,9 +24,11 @@ fn main() -> ExitCode {
     if let Some(part) = Part::asked_for(std::env::args_os()) {
         return finish(Builder::new_current_thread(), part.run());
     }
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let level = if cli.verbose() { "kestack=debug" } else { "kestack=warn" };
-    let filter = EnvFilter::try_from_env("KESTACK_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
+    let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(2);

@@ -5,12 +5,15 @@
 //! network is asked: registries, and last the official Go module, built with the host's `go`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError, EngineInfo, Env};
+use crate::home;
 use crate::image::ImageError;
 use crate::manifest::{KesSection, MinioSection};
+use crate::ownership::not_own;
 
 mod binary;
 mod inventory;
@@ -243,9 +246,7 @@ fn from_network(env: &Env<'_>) -> ImageSource {
 
 /// Where the programs of a bundle are. No stack can have that name.
 pub fn programs_folder(env: &Env<'_>) -> Option<PathBuf> {
-    let absolute = |name: &str| env(name).filter(|path| path.starts_with('/')).map(PathBuf::from);
-    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
-    Some(data?.join("kestack/.programs"))
+    Some(home::data(env)?.join("kestack/.programs")).filter(|folder| is_own(folder))
 }
 
 /// Whose programs a bundle carries, and where their sources are, as their licence asks for.
@@ -258,12 +259,17 @@ pub fn sources() -> Result<String, SupplyError> {
 
 /// Where kestack keeps what it can make again.
 fn cache_folder(env: &Env<'_>) -> Option<PathBuf> {
-    let home = || env("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    env("XDG_CACHE_HOME")
-        .filter(|cache| !cache.is_empty())
-        .map(PathBuf::from)
-        .or_else(home)
-        .map(|cache| cache.join("kestack"))
+    Some(home::cache(env)?.join("kestack")).filter(|folder| is_own(folder))
+}
+
+/// False for a folder that another user owns or may write to: what is in it is run.
+fn is_own(folder: &Path) -> bool {
+    let foreign = std::fs::metadata(folder).ok().and_then(|found| not_own(&found));
+    if let Some(why) = foreign {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::warn!("'{}' {why}: nothing in it is used", folder.display()));
+    }
+    foreign.is_none()
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{OsStr, Resettable};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
 use crate::manifest::{EngineKind, KeystoreKind};
@@ -158,6 +159,13 @@ enum Verb {
 
 impl Cli {
     /// True if `--verbose` was given.
+    /// What the command line and the variables of the environment say; a variable that is empty counts as one that is
+    /// not set. Ends the process for what cannot be understood, and for `--help`.
+    pub fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub fn verbose(&self) -> bool {
         self.globals.verbose
     }
@@ -206,6 +214,14 @@ impl Cli {
 }
 
 /// Prints an error the way all verbs do: what happened, then what to do.
+/// The same arguments, but for variables of the environment that are empty.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command.mut_args(|argument| {
+        if argument.get_env().is_some_and(is_empty) { argument.env(Resettable::<OsStr>::Reset) } else { argument }
+    })
+}
+
 pub fn report(error: &Error) {
     output::error(&error.to_string());
 }

@@ -53,7 +53,7 @@ impl Output {
     pub(super) fn progress(&self) -> Box<dyn Progress> {
         if self.quiet {
             Box::new(Silent)
-        } else if std::io::stderr().is_terminal() && std::env::var_os("CI").is_none() {
+        } else if std::io::stderr().is_terminal() && !is_set("CI") {
             Box::new(Live { bars: MultiProgress::new(), running: Mutex::default() })
         } else {
             Box::new(Plain)
@@ -80,6 +80,11 @@ pub(super) fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// True if a variable of the environment has a value.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
 /// A message for people, on standard error.
 pub(super) fn message(text: &str) {
     eprintln!("{text}");
@@ -91,7 +96,7 @@ pub(super) fn is_read() -> bool {
 }
 
 pub(super) fn error(text: &str) {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = std::io::stderr().is_terminal() && !is_set("NO_COLOR");
     let mark = if colour { "\u{1b}[31;1merror:\u{1b}[0m" } else { "error:" };
     eprintln!("{mark} {text}");
 }

@@ -27,8 +27,12 @@ impl Wish {
             manifest.keystore = kind.section(&environment)?;
         }
         let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
-        let base = Layout::base(dir.as_deref(), environment);
-        Ok(Self { manifest, path, base, host: globals.host.clone(), program: None })
+        let base = Layout::base(dir.as_deref(), manifest.name.as_str(), environment)?;
+        let wish = Self { manifest, path, base, host: globals.host.clone(), program: None };
+        if globals.file.is_none() {
+            wish.check_named_files()?;
+        }
+        Ok(wish)
     }
 }
 

@@ -15,10 +15,10 @@ mod up;
 pub(crate) use opening::{Intent, Opened, Reached, Session};
 pub(crate) use up::{bring_up, resolve};
 
-/// The environment is read here and nowhere else.
+/// The environment is read here and nowhere else. A variable that is empty counts as one that is not set.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container

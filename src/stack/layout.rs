@@ -135,14 +135,4 @@ impl Layout {
             hint: "choose another place with --dir, KESTACK_DIR or `dir:` in kestack.yaml".into(),
         })
     }
-
-    /// The base folder of all stacks: what the user says, or `$XDG_DATA_HOME/kestack`.
-    pub fn base(dir: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
-        if let Some(dir) = dir {
-            return std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        }
-        let data = env("XDG_DATA_HOME").filter(|path| path.starts_with('/')).map(PathBuf::from);
-        let home = || PathBuf::from(env("HOME").unwrap_or_else(|| "/".into())).join(".local/share");
-        data.unwrap_or_else(home).join("kestack")
-    }
 }

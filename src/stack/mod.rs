@@ -15,6 +15,7 @@ use crate::manifest::Manifest;
 use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
 use crate::supply::ImageSource;
 
+mod base;
 mod buckets;
 pub mod certificates;
 mod clients;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Env;
 use crate::engine::host::is_executable;
+use crate::home;
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
@@ -52,5 +53,5 @@ fn go_folder(env: &Env<'_>) -> Option<PathBuf> {
     let set = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("GOBIN")
         .or_else(|| set("GOPATH").map(|path| path.join("bin")))
-        .or_else(|| set("HOME").map(|home| home.join("go/bin")))
+        .or_else(|| home::folder(env).map(|home| home.join("go/bin")))
 }

@@ -123,7 +123,7 @@ impl StackBuilder {
         manifest.kes.binary =
             program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
-        let base = Layout::base(folder.as_deref(), environment);
+        let base = Layout::base(folder.as_deref(), &name, environment)?;
         Ok(Wish { manifest, path: None, base, host: environment("KESTACK_HOST"), program })
     }
 }
