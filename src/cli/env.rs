@@ -1,81 +1,99 @@
 //! `kestack env`
 
-use clap::{Args, ValueEnum};
+use std::net::IpAddr;
+
+use clap::Args;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{self, environment};
+use super::session::{self, Wish, environment};
+use super::shell::Shell;
 use crate::error::Error;
+use crate::stack::{STALE, variable_names};
+
+/// Variables that name a proxy for all requests.
+const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 #[derive(Debug, Args)]
 pub(super) struct Env {
-    /// Language of the output [default: that of $SHELL; json with --output json]
+    /// Language of the output [default: that of the shell that runs kestack]
     #[arg(short, long, value_enum)]
     shell: Option<Shell>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Shell {
-    /// `export NAME='value'`
-    Sh,
-    /// `set -gx NAME 'value'`
-    Fish,
-    /// `$Env:NAME = 'value'`
-    Powershell,
-    /// `NAME="value"`
-    Dotenv,
-    /// An object of strings
-    Json,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "shell")]
+    json: bool,
+    /// Remove the variables instead; the stack need not be there
+    #[arg(long, conflicts_with = "json")]
+    unset: bool,
 }
 
 impl Env {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        if self.unset {
+            return self.remove(globals);
+        }
         let stack = session::known(globals).await?.stack;
-        output::line(&Shell::chosen(self.shell, output).write(&stack.variables()));
+        let output = if self.json { &output.as_json() } else { output };
+        print(stack.variables(), stack.ports.host, self.shell, output);
+        Ok(())
+    }
+
+    fn remove(&self, globals: &Globals) -> Result<(), Error> {
+        let names = variable_names(Wish::load(globals)?.manifest.name.as_str());
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let text = self.shell.unwrap_or_else(Shell::of_caller).remove(&names).ok_or_else(|| Error::Usage {
+            what: "this language has no way to remove a variable".into(),
+            hint: "take --shell sh, fish or powershell".into(),
+        })?;
+        output::line(&text);
         Ok(())
     }
 }
 
-impl Shell {
-    /// The language that was asked for, else the one that fits.
-    pub(super) fn chosen(asked: Option<Self>, output: &Output) -> Self {
-        asked.unwrap_or_else(|| if output.json() { Self::Json } else { Self::of_user() })
+/// Prints the variables for clients of servers on that address.
+pub(super) fn print(mut variables: Vec<(String, String)>, host: IpAddr, shell: Option<Shell>, output: &Output) {
+    variables.extend(without_proxy(host, environment));
+    if shell.is_none() && output.json() {
+        let map: serde_json::Map<_, _> = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
+        return output.result(&map, |_| String::new());
     }
+    output::line(&shell.unwrap_or_else(Shell::of_caller).write(&variables, &STALE));
+}
 
-    fn of_user() -> Self {
-        let shell = environment("SHELL").unwrap_or_default();
-        if shell.ends_with("/fish") { Self::Fish } else { Self::Sh }
+/// Where the caller has a proxy, the servers of this machine are named as hosts that are reached without it, in both
+/// spellings: clients differ in which one they read.
+fn without_proxy(host: IpAddr, env: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    if PROXIES.iter().all(|name| env(name).is_none()) {
+        return vec![];
     }
-
-    pub(super) fn write(self, variables: &[(String, String)]) -> String {
-        if self == Self::Json {
-            let map: serde_json::Map<_, _> =
-                variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-            return serde_json::to_string_pretty(&map).unwrap_or_default();
-        }
-        let line = |(name, value): &(String, String)| match self {
-            Self::Fish => {
-                format!("set -gx {name} '{}';", value.replace('\\', "\\\\").replace('\'', "\\'"))
-            }
-            Self::Powershell => format!("$Env:{name} = '{}'", value.replace('\'', "''")),
-            Self::Dotenv => format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
-            Self::Sh | Self::Json => format!("export {name}='{}'", value.replace('\'', r"'\''")),
-        };
-        variables.iter().map(line).collect::<Vec<_>>().join("\n")
+    let host = crate::stack::ports::reachable(host).to_string();
+    let known = env("no_proxy").or_else(|| env("NO_PROXY")).unwrap_or_default();
+    let mut hosts: Vec<_> = known.split(',').map(str::trim).filter(|known| !known.is_empty()).collect();
+    if !hosts.contains(&host.as_str()) {
+        hosts.push(&host);
     }
+    let hosts = hosts.join(",");
+    vec![("NO_PROXY".into(), hosts.clone()), ("no_proxy".into(), hosts)]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
-    fn quotes_for_each_shell() {
-        let variables = [("A".to_owned(), r#"it's a "\"#.to_owned())];
-        assert_eq!(Shell::Sh.write(&variables), r#"export A='it'\''s a "\'"#);
-        assert_eq!(Shell::Fish.write(&variables), r#"set -gx A 'it\'s a "\\';"#);
-        assert_eq!(Shell::Powershell.write(&variables), r#"$Env:A = 'it''s a "\'"#);
-        assert_eq!(Shell::Dotenv.write(&variables), r#"A="it's a \"\\""#);
-        assert_eq!(Shell::Json.write(&variables), "{\n  \"A\": \"it's a \\\"\\\\\"\n}");
+    fn a_proxy_is_not_asked_for_the_servers() {
+        let host = IpAddr::from([0, 0, 0, 0]);
+        let of = |variables: &[(&str, &str)]| {
+            let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+            without_proxy(host, |name| variables.get(name).map(|value| (*value).to_owned()))
+        };
+        let both = |hosts: &str| ["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), hosts.to_owned())).to_vec();
+        assert_eq!(of(&[("NO_PROXY", "example.org")]), []);
+        assert_eq!(of(&[("HTTP_PROXY", "http://proxy:3128")]), both("127.0.0.1"));
+        let proxy = ("https_proxy", "http://proxy:3128");
+        assert_eq!(of(&[("NO_PROXY", "a.example, .b"), proxy]), both("a.example,.b,127.0.0.1"));
+        assert_eq!(of(&[("no_proxy", "127.0.0.1"), ("NO_PROXY", "other"), proxy]), both("127.0.0.1"));
     }
 }

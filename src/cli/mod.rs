@@ -30,6 +30,7 @@ mod process;
 mod reset;
 mod sandbox;
 mod session;
+mod shell;
 mod snapshot;
 mod status;
 mod up;
@@ -158,7 +159,6 @@ enum Verb {
 }
 
 impl Cli {
-    /// True if `--verbose` was given.
     /// What the command line and the variables of the environment say; a variable that is empty counts as one that is
     /// not set. Ends the process for what cannot be understood, and for `--help`.
     pub fn read() -> Self {
@@ -166,6 +166,7 @@ impl Cli {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
+    /// True if `--verbose` was given.
     pub fn verbose(&self) -> bool {
         self.globals.verbose
     }
@@ -213,7 +214,6 @@ impl Cli {
     }
 }
 
-/// Prints an error the way all verbs do: what happened, then what to do.
 /// The same arguments, but for variables of the environment that are empty.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
@@ -222,6 +222,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     })
 }
 
+/// Prints an error the way all verbs do: what happened, then what to do.
 pub fn report(error: &Error) {
     output::error(&error.to_string());
 }

@@ -35,6 +35,11 @@ impl Output {
         Self { format, quiet }
     }
 
+    /// The same, with results as JSON.
+    pub(super) fn as_json(&self) -> Self {
+        Self { format: Format::Json, quiet: self.quiet }
+    }
+
     pub(super) fn json(&self) -> bool {
         self.format == Format::Json
     }
@@ -75,14 +80,14 @@ pub(super) fn raw(bytes: &[u8]) {
     }
 }
 
-/// A point in time for people, to the second.
-pub(super) fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
 /// True if a variable of the environment has a value.
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// A point in time for people, to the second.
+pub(super) fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A message for people, on standard error.

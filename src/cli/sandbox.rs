@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Globals;
-use super::env::Shell;
+use super::env::print;
 use super::output::{self, Output, table};
 use super::session::{self, Known};
+use super::shell::Shell;
 use crate::error::Error;
 use crate::sandbox::{Sandbox, SandboxName, SandboxWish, Sandboxes};
 
@@ -22,7 +23,7 @@ pub(super) enum Sandboxed {
     Env {
         /// Name of the sandbox
         name: SandboxName,
-        /// Language of the output [default: that of $SHELL; json with --output json]
+        /// Language of the output [default: that of the shell that runs kestack]
         #[arg(short, long, value_enum)]
         shell: Option<Shell>,
     },
@@ -84,8 +85,7 @@ impl Sandboxed {
             Self::List => list(&sandboxes, output).await,
             Self::Env { name, shell } => {
                 let sandbox = sandboxes.find(name).await?;
-                let variables = sandbox.variables(&sandboxes.access_of(&sandbox)?);
-                output::line(&Shell::chosen(*shell, output).write(&variables));
+                print(sandbox.variables(&sandboxes.access_of(&sandbox)?), stack.ports.host, *shell, output);
                 Ok(())
             }
             Self::Extend { name, lease } => {

@@ -24,8 +24,8 @@ mod files;
 mod home;
 pub(crate) mod keystore;
 mod layout;
-mod material;
 pub(crate) mod marker;
+mod material;
 pub(crate) mod ports;
 mod replicas;
 pub(crate) mod units;
@@ -37,11 +37,11 @@ pub use files::kes_config;
 pub(crate) use files::minio_env_at;
 pub use home::Home;
 pub use layout::Layout;
-pub use material::{Credentials, Material};
 use marker::Marker;
+pub use material::{Credentials, Material};
 pub use ports::Ports;
 pub use replicas::Replica;
-pub(crate) use variables::s3_variables;
+pub(crate) use variables::{STALE, s3_variables, variable_names};
 pub(crate) use view::View;
 
 /// A stack as it shall be on this host. Nothing is written yet.
@@ -123,12 +123,12 @@ impl Stack {
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
-        let mut stages = vec![
         let root = DirectoryResource { path: self.layout.root().to_owned(), owner: Owner::Caller };
-            Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
+        let mut stages = vec![
             // nobody else sees what is made in it, and it shows whose it is before there is more to remove
             Stage(vec![Box::new(root)]),
             Stage(vec![Box::new(marker.file(&self.layout)?)]),
+            Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
             Stage(vec![Box::new(home)]),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
