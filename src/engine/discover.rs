@@ -27,9 +27,15 @@ use found::{Found, ask};
 const ROOTFUL: &str = "/run/podman/podman.sock";
 /// Where Docker listens.
 const DOCKER: &str = "/var/run/docker.sock";
+/// How the report of all places begins.
+const NOBODY: &str = "no container engine answers; tried";
 /// What to do if nothing answers.
-const ADVICE: &str = "do one of these:\n  \
-    install Podman: kestack then starts its service by itself (`apt install podman`, `dnf install podman`)\n  \
+const ADVICE: &str = "do one of these:\n  ";
+/// The same where there is no Podman yet.
+const INSTALL: &str =
+    "install Podman: kestack then starts its service by itself (`apt install podman`, `dnf install podman`)\n  ";
+/// The same everywhere.
+const OTHERS: &str = "\
     systemctl --user enable --now podman.socket       # rootless\n  \
     sudo systemctl enable --now podman.socket         # as root\n  \
     sudo systemctl enable --now docker                # or Docker\n  \
@@ -110,9 +116,10 @@ async fn at(name: &str, value: &str, kind: EngineKind) -> Result<Connection, Eng
     }
 }
 
-/// Connects to the first engine that answers and suits, or starts a Podman.
+/// Connects to the first engine that answers and suits, or starts a Podman. Whoever has Podman and gets Docker reads why.
 async fn first_of(wish: &EngineWish<'_>, podman: Places, docker: Places) -> Result<Connection, EngineError> {
     let mut tried = Vec::new();
+    let installed = find_program("podman", (wish.env)("PATH").as_deref()).is_some();
     if wish.kind != EngineKind::Docker {
         if let Some(connection) = answering(podman, wish.kind, &mut tried).await? {
             return Ok(connection);
@@ -122,13 +129,18 @@ async fn first_of(wish: &EngineWish<'_>, podman: Places, docker: Places) -> Resu
             Err(why) => tried.push(format!("a service of our own: {why}")),
         }
     }
+    let without_podman = tried.len();
     if wish.kind != EngineKind::Podman
         && let Some(connection) = answering(docker, wish.kind, &mut tried).await?
     {
+        if let Some(why) = tried.iter().take(without_podman).next_back().filter(|_| installed) {
+            tracing::warn!("Podman cannot be used, so Docker is taken; {why}");
+        }
         return Ok(connection);
     }
+    let install = if installed { "" } else { INSTALL };
     let tried = tried.join("\n  ");
-    Err(EngineError::NotFound(format!("no container engine answers; tried\n  {tried}\n{ADVICE}")))
+    Err(EngineError::NotFound(format!("{NOBODY}\n  {tried}\n{ADVICE}{install}{OTHERS}")))
 }
 
 /// Sockets in the order in which they are tried, each with who is expected there.

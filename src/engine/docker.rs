@@ -267,6 +267,18 @@ impl Engine for Docker {
         self.compat.remove_former_images(role, keep).await
     }
 
+    /// Docker separates the parts of a mount by colons, and has no way to write one.
+    fn check_mount(&self, folder: &Path) -> Result<(), EngineError> {
+        if !folder.to_string_lossy().contains(':') {
+            return Ok(());
+        }
+        Err(EngineError::NotFound(format!(
+            "Docker cannot mount '{}': its path has a colon\n  choose another folder with --dir, KESTACK_DIR or `dir:` in \
+             kestack.yaml",
+            folder.display()
+        )))
+    }
+
     /// A container that would be the pod's infra by name, but is not ours, is a pod that kestack did not make.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
         let mut members = self.members(name).await?;

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,9 +40,9 @@ pub const LABEL_ROLE: &str = "io.kestack.role";
 pub const LABEL_EXPIRES: &str = "io.kestack.expires";
 /// Label on pods that expire: folder of the stack, so that whoever removes it finds its files.
 pub const LABEL_FOLDER: &str = "io.kestack.folder";
-/// Label: version of kestack that made the thing.
 /// Label on pods: the random number that the stack's folder has, too.
 pub const LABEL_ID: &str = "io.kestack.id";
+/// Label: version of kestack that made the thing.
 pub const LABEL_VERSION: &str = "io.kestack.version";
 
 /// Which engine answers, and how.
@@ -91,7 +92,7 @@ pub struct PodSpec {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PortMapping {
     /// Host address to bind, normally `127.0.0.1`.
-    pub host_ip: std::net::IpAddr,
+    pub host_ip: IpAddr,
     /// Port on the host.
     pub host_port: u16,
     /// Port inside the pod.
@@ -294,7 +295,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError>;
 
     /// Writes a present image into a new file, as a docker-archive tar.
-    async fn save_image(&self, reference: &str, to: &std::path::Path) -> Result<(), EngineError>;
+    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError>;
 
     /// Loads an image from a docker-archive tar (containers.md §3).
     async fn load_image(&self, archive: crate::image::Archive) -> Result<(), EngineError>;
@@ -308,6 +309,22 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Removes the images that kestack composed for a role (`kes` or `minio`), unless a container uses them, and keeps
     /// the one that `keep` names.
     async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError>;
+
+    /// Makes sure that ports of a pod can be published on that address.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] if they would lead nowhere.
+    async fn check_address(&self, _: IpAddr) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Makes sure that containers can have a folder of this host mounted.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] if its path is one that the engine does not take.
+    fn check_mount(&self, _: &Path) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// The pod of that name.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError>;

@@ -3,6 +3,7 @@
 //! libpod is addressed as `/v4.0.0/libpod`, which every release from 4.0 on answers in the same shape
 //! (containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ const LOOK: Duration = Duration::from_secs(15);
 const MAKE: Duration = Duration::from_secs(60);
 /// How long stopping a whole pod may take: the longest stop timeout of its members, and then some.
 const STOP: Duration = Duration::from_secs(60);
+/// The network that pods join by default.
+const NETWORK: &str = "podman";
 /// How often removing a pod is tried: after the death of a `conmon` only the second attempt succeeds
 /// (containers.md §0, fact 19).
 const REMOVALS: usize = 3;
@@ -222,6 +225,23 @@ impl Engine for Podman {
 
     async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
         self.compat.remove_former_images(role, keep).await
+    }
+
+    /// Rootful Podman forwards to the pod's own address, of which there is one for IPv6 only if the network has it.
+    /// Rootless Podman listens itself.
+    async fn check_address(&self, host: IpAddr) -> Result<(), EngineError> {
+        if host.is_ipv4() || self.info.rootless {
+            return Ok(());
+        }
+        let repeat = format!("podman network inspect {NETWORK}");
+        let network: Option<answer::Network> = self.look(&format!("networks/{NETWORK}/json"), &repeat).await?;
+        if network.is_none_or(|network| network.ipv6_enabled) {
+            return Ok(());
+        }
+        Err(EngineError::NotFound(format!(
+            "`host: {host}` cannot work: Podman's network '{NETWORK}' has no IPv6, and ports published there lead nowhere\n  \
+             write `host: 127.0.0.1` in kestack.yaml, or choose another engine with --engine"
+        )))
     }
 
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {

@@ -1,6 +1,7 @@
 //! From the tree to the manifest, with every mistake on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use kes_server::auth::KeyName;
@@ -42,7 +43,7 @@ struct File {
     /// Folder in which stacks keep their files
     dir: Option<PathBuf>,
     /// Address that ports are published on
-    host: Option<std::net::IpAddr>,
+    host: Option<IpAddr>,
     /// KES's own keystore section
     keystore: Option<BTreeMap<String, Value>>,
     /// Encryption keys; the first one encrypts MinIO's backend
@@ -141,7 +142,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
         to.engine = engine;
     }
     to.dir = find("dir").and_then(|node| reader.text(node, "dir")).map(|dir| folder.join(dir));
-    if let Some(host) = find("host").and_then(|node| reader.parsed(node, "host")) {
+    if let Some(host) = find("host").and_then(|node| host(reader, node)) {
         to.host = host;
     }
     if let Some(node) = find("keystore") {
@@ -161,6 +162,21 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
         to.buckets = buckets(reader, node, &to.keys);
     }
     agreement(reader, node, find("minio"), to);
+}
+
+/// Ports are bound to an address; a name could stand for several, on each machine others.
+fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpAddr> {
+    let text = reader.text(node, "host")?;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
+    let found = bare.parse().ok();
+    if found.is_none() {
+        let advice = match bare {
+            "localhost" => "write 127.0.0.1",
+            _ => "write 127.0.0.1 for this machine alone, 0.0.0.0 for all its addresses, or one of them",
+        };
+        reader.wrong(node, format!("host must be an IP address, and '{text}' is not one: {advice}"));
+    }
+    found
 }
 
 /// What only shows when the parts are seen together.
@@ -355,7 +371,8 @@ mod tests {
             ("version: v2", "1:10: 'v2' is not known in version, did you mean 'v1'?"),
             ("name: A B", "1:7: name: 'A B' is no name of a stack: 1 to 48 lower-case letters"),
             ("engine: lxc", "1:9: 'lxc' is not known in engine; there is: auto, podman, docker, process"),
-            ("host: here", "1:7: host: invalid IP address syntax"),
+            ("host: here", "1:7: host must be an IP address, and 'here' is not one: write 127.0.0.1 for this machine"),
+            ("host: localhost", "1:7: host must be an IP address, and 'localhost' is not one: write 127.0.0.1"),
             ("keystore: { etcd: {} }", "1:13: 'etcd' is not known in keystore; there is: fs, vault, aws"),
             ("kes: { env: { AZURE_CLIENT_SECRET: s } }", "1:13: 'AZURE_CLIENT_SECRET' shows in the container's"),
             ("kes: { names: [kes:7373] }", "1:16: kes.names: 'kes:7373' is neither an IP address nor a DNS name"),

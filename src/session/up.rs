@@ -118,17 +118,19 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     check_ours(&name, pod.as_ref(), engine.info())?;
     marker::check_usable(&wish.layout())?;
     wish.layout().check_writable()?;
+    engine.check_address(wish.manifest.host).await?;
+    engine.check_mount(wish.layout().root())?;
     let images = Images {
         kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
     let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
-    // one that does not run holds them as well, if its engine died while it started the pod
-    let held = pod.map(|pod| pod.ports).unwrap_or_default();
-    stack.ports.check_free(&held)?;
     if let Some(folder) = stack.manifest.fs_path() {
         ownership::check_keys(&folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
     }
+    // one that does not run holds them as well, if its engine died while it started the pod
+    let held = pod.map(|pod| pod.ports).unwrap_or_default();
+    stack.ports.check_free(&held)?;
     Ok((stack, images))
 }

@@ -79,6 +79,7 @@ impl Ports {
             .collect();
         let Some((_, _, first)) = refused.first() else { return Ok(()) };
         let first_step = match first.kind() {
+            ErrorKind::AddrNotAvailable => "name an address of this machine with `host:` in kestack.yaml, or ",
             ErrorKind::PermissionDenied => "without root only ports from 1024 on can be had: ",
             _ => "stop what holds it (`ss -ltnp`), or ",
         };
@@ -105,6 +106,13 @@ pub(crate) fn reachable(host: IpAddr) -> IpAddr {
 }
 
 fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
+    if let Some(error) = TcpListener::bind((host, 0)).err().filter(|error| error.kind() == ErrorKind::AddrNotAvailable)
+    {
+        return Err(Error::Environment {
+            what: format!("nothing can listen on {host}: {error}"),
+            hint: "name an address of this machine with `host:` in kestack.yaml: 127.0.0.1 is always one".into(),
+        });
+    }
     // A start that differs between processes keeps parallel stacks from racing for the same port.
     let span = AUTOMATIC.end - AUTOMATIC.start;
     let offset = u16::try_from(std::process::id() * 7 % u32::from(span)).unwrap_or_default();

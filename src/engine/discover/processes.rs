@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::EngineError;
 use super::super::process::{Processes, is_there};
-use super::{Connection, EngineWish};
+use super::{ADVICE, Connection, EngineWish};
 use crate::manifest::EngineKind;
 
 /// The process engine if it is the one: named, or the one where the stack is up.
@@ -28,9 +28,16 @@ pub(super) fn instead_of(error: EngineError, wish: &EngineWish<'_>) -> Result<Co
     if wish.kind != EngineKind::Auto {
         return Err(error);
     }
-    tracing::debug!("{error}");
-    tracing::warn!("no container engine answers: the servers are processes of this host");
+    tracing::warn!("{}: the servers are processes of this host", reasons(&error));
     connection(wish)
+}
+
+/// Every place tried, in one line, without what to do about it.
+fn reasons(error: &EngineError) -> String {
+    let text = error.to_string();
+    let text = text.split(ADVICE).next().unwrap_or_default();
+    let tried: Vec<_> = text.lines().skip(1).map(str::trim).collect();
+    format!("no container engine answers ({})", tried.join("; "))
 }
 
 fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
@@ -51,8 +58,16 @@ fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect;
+    use super::super::{NOBODY, OTHERS, connect};
     use super::*;
+
+    #[test]
+    fn a_change_of_engine_says_why() {
+        let tried = "rootful Podman, /a: cannot connect\n  Docker, /b: cannot connect";
+        let error = EngineError::NotFound(format!("{NOBODY}\n  {tried}\n{ADVICE}{OTHERS}"));
+        let expected = "no container engine answers (rootful Podman, /a: cannot connect; Docker, /b: cannot connect)";
+        assert_eq!(reasons(&error), expected);
+    }
 
     #[tokio::test]
     async fn a_stack_stays_where_it_is() {

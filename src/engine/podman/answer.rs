@@ -7,6 +7,14 @@ use serde::{Deserialize, Deserializer};
 
 use super::super::{ContainerState, PodState, PortMapping};
 
+/// What is known of a network.
+#[derive(Debug, Deserialize)]
+pub(super) struct Network {
+    /// True if it has addresses of IPv6.
+    #[serde(default)]
+    pub(super) ipv6_enabled: bool,
+}
+
 /// A pod, as `pods/json` lists and `pods/{}/json` describes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -49,6 +49,22 @@ fn a_pod_is_asked_for_like_this() {
     assert_eq!(rootless["userns"], json!({ "nsmode": "keep-id", "value": "uid=1000,gid=1000" }));
 }
 
+#[tokio::test]
+async fn an_address_of_ipv6_needs_a_network_that_has_it() {
+    for (answer, works) in [(r#"{ "ipv6_enabled": false }"#, false), (r#"{ "ipv6_enabled": true }"#, true)] {
+        let engine = FakeEngine::start(move |_| Reply::Answer(200, answer));
+        let podman = podman(&engine);
+        for host in ["::1", "::"] {
+            let checked = podman.check_address(host.parse().unwrap()).await;
+            assert_eq!(checked.is_ok(), works, "{host}: {checked:?}");
+            assert!(checked.is_ok() || checked.unwrap_err().to_string().contains("host: 127.0.0.1"));
+        }
+        podman.check_address(Ipv4Addr::LOCALHOST.into()).await.unwrap();
+        let asked = engine.requests().iter().all(|request| request.contains("/libpod/networks/podman/json"));
+        assert!(asked, "{:?}", engine.requests());
+    }
+}
+
 #[test]
 fn ports_of_all_addresses_name_none() {
     let mut spec = pod_spec();
