@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::canary;
 use crate::chaos::{self, Fault, Player, Schedule};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::resource::Context;
 use crate::stack::Stack;
 use crate::verify::Evidence;
@@ -37,45 +39,55 @@ impl Trial {
     }
 }
 
-/// Tries all faults against objects of its own in `bucket`, which it removes again. May be dropped at any moment:
-/// [`chaos::heal`] undoes the fault in force.
+/// Tries all faults against objects of its own in `bucket`. Whatever ends it, the fault in force is undone and the objects
+/// are removed.
 ///
 /// # Errors
 /// Those of calls outside of a fault; what does not hold under one is not an error but evidence.
-pub async fn drill(stack: &Stack, context: &Context, bucket: &str, seed: u64) -> Result<Vec<Trial>, Error> {
+/// [`Error::Interrupted`] after a signal.
+pub async fn drill(
+    stack: &Stack,
+    context: &Context,
+    bucket: &str,
+    seed: u64,
+    interrupt: &Interrupt,
+) -> Result<Vec<Trial>, Error> {
     let mut trials = Vec::new();
     for fault in Fault::ALL {
         let mut trial = Trial { fault, evidence: vec![], not_here: None };
-        let mut written = Written { bucket, prefix: format!("kestack-drill-{seed:x}-{fault}"), acknowledged: 0 };
-        written.put(context).await?;
-        match chaos::begin(stack, context, fault).await {
-            Err(error @ (Error::Environment { .. } | Error::Usage { .. })) => trial.not_here = Some(error.to_string()),
-            begun => {
-                begun?;
-                under(stack, context, &mut written, seed, &mut trial).await?;
-                chaos::heal(stack, context).await?;
-                let read = written.read_all(context).await;
-                let (proven, seen) = match read {
-                    Ok(()) => (true, format!("{} objects read", written.acknowledged)),
-                    Err(why) => (false, why),
-                };
-                trial.add("every acknowledged write is readable afterwards", proven, seen);
-            }
-        }
-        written.remove(context).await?;
+        let mut written = Written { bucket, seed, fault, acknowledged: 0 };
+        let done = interrupt.ends(try_out(stack, context, &mut written, &mut trial)).await;
+        chaos::heal(stack, context).await?;
+        let removed = written.remove(context).await;
+        done?;
+        removed?;
         trials.push(trial);
     }
     Ok(trials)
 }
 
+/// One fault: begun, used, undone, and what was written read again.
+async fn try_out(stack: &Stack, context: &Context, written: &mut Written<'_>, trial: &mut Trial) -> Result<(), Error> {
+    written.put(context).await?;
+    match chaos::begin(stack, context, trial.fault).await {
+        Err(error @ (Error::Environment { .. } | Error::Usage { .. })) => {
+            trial.not_here = Some(error.to_string());
+            return Ok(());
+        }
+        begun => begun?,
+    }
+    under(stack, context, written, trial).await?;
+    chaos::heal(stack, context).await?;
+    let (proven, seen) = match written.read_all(context).await {
+        Ok(()) => (true, format!("{} objects read", written.acknowledged)),
+        Err(why) => (false, why),
+    };
+    trial.add("every acknowledged write is readable afterwards", proven, seen);
+    Ok(())
+}
+
 /// Reads and writes while the fault is in force.
-async fn under(
-    stack: &Stack,
-    context: &Context,
-    written: &mut Written<'_>,
-    seed: u64,
-    trial: &mut Trial,
-) -> Result<(), Error> {
+async fn under(stack: &Stack, context: &Context, written: &mut Written<'_>, trial: &mut Trial) -> Result<(), Error> {
     if trial.fault.cuts_off_keys() {
         let read = context.s3.get_object(written.bucket, &written.name(0)).await;
         let (proven, seen) = match read {
@@ -93,7 +105,7 @@ async fn under(
         trial.add("objects can be written", wrote.is_ok(), wrote.err().map_or("written".into(), |e| e.to_string()));
     } else {
         let player = Player::new(stack, context);
-        let mut playing = pin!(player.play(Schedule::new(trial.fault, seed), TURNS));
+        let mut playing = pin!(player.play(Schedule::new(trial.fault, written.seed), TURNS));
         loop {
             tokio::select! {
                 played = &mut playing => break played?,
@@ -108,13 +120,14 @@ async fn under(
 /// Objects of which MinIO said that they are stored.
 struct Written<'a> {
     bucket: &'a str,
-    prefix: String,
+    seed: u64,
+    fault: Fault,
     acknowledged: usize,
 }
 
 impl Written<'_> {
     fn name(&self, number: usize) -> String {
-        format!("{}-{number}", self.prefix)
+        canary::drill(self.seed, self.fault, number)
     }
 
     /// Writes one more; it counts once it is acknowledged.

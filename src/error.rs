@@ -8,6 +8,7 @@ use kes_server::client::ClientError;
 use crate::client::s3::S3Error;
 use crate::engine::EngineError;
 use crate::image::ImageError;
+use crate::interrupt::Cause;
 use crate::manifest::ManifestError;
 use crate::pki::PkiError;
 use crate::supply::SupplyError;
@@ -54,9 +55,12 @@ pub enum Error {
     /// An image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A signal ended the verb.
-    #[error("interrupted\n  `kestack up` finishes what was begun, `kestack down` removes it")]
-    Interrupted,
+    /// A signal ended the verb; what it changed for a while is given back.
+    #[error("interrupted by {0}")]
+    Interrupted(Cause),
+    /// A signal ended a verb that leaves a stack behind which is not complete.
+    #[error("interrupted by {0}\n  `kestack up` finishes what was begun, `kestack down` removes it")]
+    Unfinished(Cause),
     /// KES refused a call or did not answer.
     #[error("{}{}", .0, kes_hint(.0))]
     Kes(#[from] ClientError),
@@ -122,7 +126,8 @@ impl Error {
     }
 
     /// The documented exit code (design.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
-    /// 5 verification failed, 6 environment, 7 keys of the data are not there.
+    /// 5 verification failed, 6 environment, 7 keys of the data are not there, 129, 130 and 143 interrupted by SIGHUP,
+    /// SIGINT and SIGTERM.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Manifest(_) | Self::Usage { .. } => 2,
@@ -131,6 +136,7 @@ impl Error {
             Self::Verification(_) => 5,
             Self::Environment { .. } | Self::Supply(_) | Self::Engine(EngineError::NotFound(_)) => 6,
             Self::Guard(_) => 7,
+            Self::Interrupted(cause) | Self::Unfinished(cause) => cause.exit_code(),
             _ => 1,
         }
     }

@@ -3,21 +3,18 @@
 use std::process::ExitCode;
 
 use kestack::cli::{self, Cli, Part};
+use kestack::ending;
+use kestack::interrupt::Interrupt;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Runs the verb, or ends it early on a signal: what it holds is given back, what it began the next `up` finishes.
+/// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
+/// finishes. An engine's service of our own ends before this program does.
 async fn run(cli: &Cli) -> Result<(), kestack::Error> {
-    if cli.handles_signals() {
-        return cli.run().await;
-    }
-    let mut terminate = signal(SignalKind::terminate()).map_err(kestack::Error::Signals)?;
-    tokio::select! {
-        result = cli.run() => result,
-        _ = tokio::signal::ctrl_c() => Err(kestack::Error::Interrupted),
-        _ = terminate.recv() => Err(kestack::Error::Interrupted),
-    }
+    let interrupt = Interrupt::watch()?;
+    let done = cli.run(&interrupt).await;
+    ending::ended().await;
+    done
 }
 
 fn main() -> ExitCode {

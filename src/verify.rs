@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
 use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
+use crate::canary;
 use crate::engine::Signal;
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::probe;
 use crate::resource::Context;
 use crate::stack::{Stack, kes_config};
@@ -58,18 +60,48 @@ impl Verdict {
     }
 }
 
-/// Writes a canary object to `bucket`, gathers the evidence and removes the canary.
+/// Writes a canary object to `bucket`, gathers the evidence and removes the canary, and those that a killed proof left.
+/// The stack's lock is held. Whatever ends it, MinIO's permission is given back and the canary is removed.
 ///
 /// # Errors
 /// Those of the calls that must work whatever the encryption; a claim that fails is not an error but evidence.
-pub async fn verify(stack: &Stack, context: &Context, bucket: &str) -> Result<Verdict, Error> {
+/// [`Error::Interrupted`] after a signal.
+pub async fn verify(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Verdict, Error> {
     let canary = Canary::new()?;
-    let mut calls = KeyCalls::watch(stack, context).await?;
-    let result = examine(stack, context, bucket, &canary, &mut calls).await;
+    let permission = Permission::default();
+    let work = async {
+        canary::sweep(&context.s3, bucket).await?;
+        let mut calls = KeyCalls::watch(stack, context).await?;
+        examine(stack, context, bucket, &canary, &permission, &mut calls).await
+    };
+    let result = interrupt.ends(work).await;
+    let given_back = permission.give_back(stack, context).await;
     let removed = context.s3.delete_object_versions(bucket, &canary.name).await;
     let verdict = result?;
+    given_back?;
     removed?;
     Ok(verdict)
+}
+
+/// Whether MinIO's permission at KES is taken away at the moment. If this process is killed, the next `up` gives it back.
+#[derive(Debug, Default)]
+struct Permission {
+    taken: AtomicBool,
+}
+
+impl Permission {
+    async fn take(&self, stack: &Stack, context: &Context) -> Result<(), Error> {
+        self.taken.store(true, Ordering::Relaxed);
+        permit(stack, context, false).await
+    }
+
+    async fn give_back(&self, stack: &Stack, context: &Context) -> Result<(), Error> {
+        if self.taken.load(Ordering::Relaxed) {
+            permit(stack, context, true).await?;
+            self.taken.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 async fn examine(
@@ -77,6 +109,7 @@ async fn examine(
     context: &Context,
     bucket: &str,
     canary: &Canary,
+    permission: &Permission,
     calls: &mut KeyCalls,
 ) -> Result<Verdict, Error> {
     let s3 = &context.s3;
@@ -106,40 +139,28 @@ async fn examine(
     let seen = calls.wait_for(&path).await;
     verdict.add("KES opened the data key for the read", seen.is_some(), described(&path, seen));
 
-    revoked(stack, context, bucket, canary, &mut verdict).await?;
+    revoked(stack, context, canary, permission, &mut verdict).await?;
     Ok(verdict)
 }
 
-/// Takes MinIO's permission away, reads, gives it back, reads again. The permission is given back whatever happens
-/// in between; if this process is killed, the next `up` does it.
+/// Takes MinIO's permission away, reads, gives it back, reads again.
 async fn revoked(
     stack: &Stack,
     context: &Context,
-    bucket: &str,
     canary: &Canary,
+    permission: &Permission,
     verdict: &mut Verdict,
 ) -> Result<(), Error> {
-    let mut between = None;
-    let refused = async {
-        permit(stack, context, false).await?;
-        between = Some(context.s3.get_object(bucket, &canary.name).await);
-        Ok::<_, Error>(())
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let refused = tokio::select! {
-        result = refused => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        _ = terminate.recv() => Err(Error::Interrupted),
-    };
-    permit(stack, context, true).await?;
-    refused?;
+    let bucket = verdict.bucket.clone();
+    permission.take(stack, context).await?;
+    let between = context.s3.get_object(&bucket, &canary.name).await;
+    permission.give_back(stack, context).await?;
     let (proven, seen) = match between {
-        Some(Err(error)) => (true, error.to_string()),
-        Some(Ok(bytes)) => (false, format!("{} bytes were read", bytes.len())),
-        None => (false, "not tried".into()),
+        Err(error) => (true, error.to_string()),
+        Ok(bytes) => (false, format!("{} bytes were read", bytes.len())),
     };
     verdict.add("without KES's permission the object cannot be read", proven, seen);
-    let after = context.s3.get_object(bucket, &canary.name).await;
+    let after = context.s3.get_object(&bucket, &canary.name).await;
     let (proven, seen) = match after {
         Ok(bytes) => (bytes == canary.bytes, format!("{} bytes", bytes.len())),
         Err(error) => (false, error.to_string()),
@@ -238,7 +259,7 @@ impl Canary {
         let runs = bytes.as_chunks::<RUN>().0.iter().copied().collect();
         // file systems keep times coarser than the clock
         let made = SystemTime::now() - Duration::from_secs(2);
-        Ok(Self { name: format!("kestack-verify-{}", hex::encode(id)), bytes, runs, made })
+        Ok(Self { name: canary::proof(id), bytes, runs, made })
     }
 
     /// Looks through every file below `folder` that was written since the canary was made.

@@ -13,8 +13,9 @@ use super::output::Output;
 use super::session::{CHANGE, Intent, Opened, environment};
 use crate::blocking::blocking;
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
-use crate::snapshot::{Interrupt, Snapshot, SnapshotName, refuse_pending};
+use crate::snapshot::{Snapshot, SnapshotName, refuse_pending};
 
 /// Where a passphrase may stand.
 const VARIABLE: &str = "KESTACK_SNAPSHOT_PASSPHRASE";
@@ -69,11 +70,11 @@ struct Imported {
 }
 
 impl Export {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let layout = Opened::of(globals, Intent::Read).await?.wish.layout();
         Snapshot::find(&layout, &self.name)?;
         let seal = self.seal()?;
-        let interrupt = Interrupt::watch()?;
+        let interrupt = interrupt.clone();
         let (name, file) = (self.name.clone(), self.archive.clone());
         let work = move || archive::export(&layout, &name, &file, seal, &interrupt);
         output.result(&blocking("write", &self.archive, work).await?, human_exported);
@@ -93,13 +94,13 @@ impl Export {
 }
 
 impl Import {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let opener = self.opener(Closed::of(&self.archive)?)?;
-        let opened = Opened::of(globals, CHANGE).await?;
+        let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
         let layout = opened.wish.layout();
         layout.check_writable()?;
         refuse_pending(&layout)?;
-        let interrupt = Interrupt::watch()?;
+        let interrupt = interrupt.clone();
         let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);
         let work = move || archive::import(&layout, &file, name.as_ref(), opener, replace, &interrupt);
         let snapshot = blocking("read", &self.archive, work).await?;

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Globals;
 use super::output::{self, Output};
 use super::session::{self, FAULT, Session};
 use crate::chaos::{self, Fault};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Chaos {
@@ -54,16 +54,16 @@ struct Report {
 }
 
 impl Chaos {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let Some((fault, span)) = self.asked() else { return heal(globals, output).await };
-        let session = Session::running(globals, FAULT).await?;
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        let Some((fault, span)) = self.asked() else { return interrupt.ends(heal(globals, output)).await };
+        let session = interrupt.ends(Session::running(globals, FAULT)).await?;
         let (stack, context) = (&session.stack, &session.context);
         let seed = span.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         if !output.json() {
             output::message(&format!("{fault} for {:?}, seed {seed}; Ctrl-C ends it", span.time));
         }
         let start = Instant::now();
-        let played = interruptible(chaos::play(stack, context, fault, seed, span.time)).await;
+        let played = interrupt.ends(chaos::play(stack, context, fault, seed, span.time)).await;
         let (lasted, healing) = (start.elapsed(), Instant::now());
         chaos::heal(stack, context).await?;
         played?;
@@ -88,19 +88,6 @@ impl Chaos {
             Self::CertExpired(span) => (Fault::CertExpired, span),
             Self::Heal => return None,
         })
-    }
-}
-
-/// Does it until it is done or a signal comes.
-///
-/// # Errors
-/// [`Error::Interrupted`] on a signal; what must be undone is undone by the caller.
-pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    tokio::select! {
-        result = work => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        _ = terminate.recv() => Err(Error::Interrupted),
     }
 }
 

@@ -1,12 +1,16 @@
 //! `kestack gc`
 
+use std::time::Duration;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, Intent, Known, Reached};
+use super::session::{self, FAULT, Intent, Known, Opened, Reached};
+use crate::canary;
 use crate::error::Error;
 use crate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::teardown::{self, Expired};
@@ -18,11 +22,17 @@ pub(super) struct Gc {}
 struct Report {
     sandboxes: Vec<Dropped>,
     stacks: Vec<Expired>,
+    /// How many objects of killed proofs were removed.
+    canaries: usize,
 }
+
+/// How long a proof that is under way may keep us: what it wrote is not abandoned.
+const GLANCE: Duration = Duration::from_secs(1);
 
 impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let report = Report { sandboxes: sandboxes(globals).await?, stacks: stacks(globals).await? };
+        let (sandboxes, canaries) = (sandboxes(globals).await?, canaries(globals).await?);
+        let report = Report { sandboxes, stacks: stacks(globals).await?, canaries };
         output.result(&report, human);
         Ok(())
     }
@@ -38,6 +48,24 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
         Err(Error::NotRunning(_)) => Ok(vec![]),
         swept => swept,
     }
+}
+
+/// Removes what killed proofs left in the stack's buckets.
+async fn canaries(globals: &Globals) -> Result<usize, Error> {
+    let Ok(opened) = timeout(GLANCE, Opened::of(globals, FAULT)).await else { return Ok(0) };
+    let session = match opened?.connect().await?.session().await {
+        Ok(session) => session.require_running().await,
+        Err(error) => Err(error),
+    };
+    let s3 = match session {
+        Err(Error::NotRunning(_)) => return Ok(0),
+        session => session?.context.s3,
+    };
+    let mut removed = 0;
+    for bucket in s3.list_buckets().await? {
+        removed += canary::sweep(&s3, &bucket).await?;
+    }
+    Ok(removed)
 }
 
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
@@ -57,6 +85,7 @@ fn human(report: &Report) -> String {
         .chain(report.stacks.iter().map(|stack| {
             format!("removed stack '{}' with its data in {}: its lease is over", stack.name, stack.folder.display())
         }))
+        .chain((report.canaries > 0).then(|| format!("removed {} objects of killed proofs", report.canaries)))
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }
 }

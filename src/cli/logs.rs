@@ -29,6 +29,11 @@ enum Server {
 }
 
 impl Logs {
+    /// True if only a signal ends it.
+    pub(super) fn follows(&self) -> bool {
+        self.follow
+    }
+
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let session = Session::of(globals, Intent::Read).await?;
         let pod = session.pod.as_ref().ok_or_else(|| Error::NotRunning(session.stack.manifest.name.to_string()))?;

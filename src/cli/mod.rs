@@ -6,6 +6,7 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::manifest::{EngineKind, KeystoreKind};
 
 mod archive;
@@ -59,7 +60,7 @@ Examples:
 
 Exit codes:
   0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment
-  7 keys that data needs are not there, or would go";
+  7 keys that data needs are not there, or would go  129, 130, 143 interrupted by SIGHUP, SIGINT, SIGTERM";
 
 #[derive(Debug, Args)]
 struct Globals {
@@ -171,45 +172,53 @@ impl Cli {
         self.globals.verbose
     }
 
-    /// True if the verb must put something right before it ends early, and does so itself.
-    pub fn handles_signals(&self) -> bool {
-        match &self.verb {
-            Verb::Verify(_) | Verb::Chaos(_) => true,
-            Verb::Snapshot(verb) => verb.handles_signals(),
-            _ => false,
-        }
-    }
-
     /// Does what was asked.
     ///
     /// # Errors
     /// The verb's; [`Error::exit_code`] says what the process shall exit with.
-    pub async fn run(&self) -> Result<(), Error> {
+    pub async fn run(&self, interrupt: &Interrupt) -> Result<(), Error> {
         let output = Output::new(self.globals.output, self.globals.quiet);
-        let globals = &self.globals;
-        match &self.verb {
-            Verb::Up(verb) => verb.run(globals, &output).await,
-            Verb::Down(verb) => verb.run(globals, &output).await,
-            Verb::Reset(verb) => verb.run(globals, &output).await,
-            Verb::Status(verb) => verb.run(globals, &output).await,
-            Verb::Logs(verb) => verb.run(globals, &output).await,
-            Verb::Env(verb) => verb.run(globals, &output).await,
-            Verb::Plan(verb) => verb.run(globals, &output).await,
-            Verb::Verify(verb) => verb.run(globals, &output).await,
-            Verb::Doctor(verb) => verb.run(globals, &output).await,
-            Verb::Images(verb) => verb.run(globals, &output).await,
-            Verb::Inventory(verb) => verb.run(globals, &output).await,
-            Verb::Key(verb) => verb.run(globals, &output).await,
-            Verb::Bucket(verb) => verb.run(globals, &output).await,
-            Verb::Sandbox(verb) => verb.run(globals, &output).await,
-            Verb::Chaos(verb) => verb.run(globals, &output).await,
-            Verb::Gc(verb) => verb.run(globals, &output).await,
-            Verb::Bundle(verb) => verb.run(globals, &output).await,
-            Verb::Snapshot(verb) => verb.run(globals, &output).await,
-            Verb::Export(verb) => verb.run(globals, &output).await,
-            Verb::Import(verb) => verb.run(globals, &output),
-            Verb::Config(verb) => verb.run(globals, &output),
-            Verb::Completion(verb) => verb.run(&output),
+        let work = self.verb.run(&self.globals, &output, interrupt);
+        let done = match &self.verb {
+            // they end by themselves, after they gave back what they changed for a while
+            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) => work.await,
+            _ => interrupt.ends(work).await,
+        };
+        match (done, &self.verb) {
+            (Err(Error::Interrupted(_)), Verb::Logs(logs)) if logs.follows() => Ok(()),
+            (Err(Error::Interrupted(cause)), Verb::Up(_) | Verb::Down(_) | Verb::Reset(_)) => {
+                Err(Error::Unfinished(cause))
+            }
+            (done, _) => done,
+        }
+    }
+}
+
+impl Verb {
+    async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        match self {
+            Self::Up(verb) => verb.run(globals, output).await,
+            Self::Down(verb) => verb.run(globals, output).await,
+            Self::Reset(verb) => verb.run(globals, output).await,
+            Self::Status(verb) => verb.run(globals, output).await,
+            Self::Logs(verb) => verb.run(globals, output).await,
+            Self::Env(verb) => verb.run(globals, output).await,
+            Self::Plan(verb) => verb.run(globals, output).await,
+            Self::Verify(verb) => verb.run(globals, output, interrupt).await,
+            Self::Doctor(verb) => verb.run(globals, output).await,
+            Self::Images(verb) => verb.run(globals, output).await,
+            Self::Inventory(verb) => verb.run(globals, output).await,
+            Self::Key(verb) => verb.run(globals, output).await,
+            Self::Bucket(verb) => verb.run(globals, output).await,
+            Self::Sandbox(verb) => verb.run(globals, output).await,
+            Self::Chaos(verb) => verb.run(globals, output, interrupt).await,
+            Self::Gc(verb) => verb.run(globals, output).await,
+            Self::Bundle(verb) => verb.run(globals, output).await,
+            Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
+            Self::Export(verb) => verb.run(globals, output).await,
+            Self::Import(verb) => verb.run(globals, output),
+            Self::Config(verb) => verb.run(globals, output),
+            Self::Completion(verb) => verb.run(output),
         }
     }
 }

@@ -10,9 +10,10 @@ use super::archive::{Export, Import};
 use super::output::{Output, table};
 use super::session::{CHANGE, Intent, Opened, keystore_environment};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::reset;
 use crate::session::bring_up;
-use crate::snapshot::{self, Interrupt, Servers, Snapshot as Saved, SnapshotName};
+use crate::snapshot::{self, Servers, Snapshot as Saved, SnapshotName};
 use crate::stack::{Layout, Stack};
 
 #[derive(Debug, Subcommand)]
@@ -63,54 +64,47 @@ struct Restored {
 }
 
 impl Snapshot {
-    /// True if the verb must start again what it stopped, or clear away what it began, before it ends early.
-    pub(super) fn handles_signals(&self) -> bool {
-        !matches!(self, Self::List | Self::Remove { .. })
-    }
-
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         match self {
-            Self::Save { name } => save(globals, name, output).await,
+            Self::Save { name } => save(globals, name, output, interrupt).await,
             Self::List => {
                 let snapshots = Saved::list(&Opened::of(globals, Intent::Read).await?.wish.layout())?;
                 output.result(&Listed { snapshots }, human_list);
                 Ok(())
             }
-            Self::Restore { name } => restore(globals, name, output).await,
-            Self::Remove { names } => remove(globals, names, output).await,
-            Self::Export(export) => export.run(globals, output).await,
-            Self::Import(import) => import.run(globals, output).await,
+            Self::Restore { name } => restore(globals, name, output, interrupt).await,
+            Self::Remove { names } => interrupt.ends(remove(globals, names, output)).await,
+            Self::Export(export) => export.run(globals, output, interrupt).await,
+            Self::Import(import) => import.run(globals, output, interrupt).await,
         }
     }
 }
 
-async fn save(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
+async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
     let start = Instant::now();
-    let opened = Opened::of(globals, CHANGE).await?;
+    let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
     refuse_exported(&opened.wish.layout())?;
-    let reached = opened.connect().await?;
+    let reached = interrupt.ends(opened.connect()).await?;
     reached.recover().await?;
-    let session = reached.session().await?;
-    let interrupt = Interrupt::watch()?;
+    let session = interrupt.ends(reached.session()).await?;
     let progress = output.progress();
     let (snapshot, stopped) =
-        snapshot::save(&session.stack, &session.context, name, &interrupt, progress.as_ref()).await?;
+        snapshot::save(&session.stack, &session.context, name, interrupt, progress.as_ref()).await?;
     let report =
         SavedReport { snapshot, milliseconds: start.elapsed().as_millis(), stopped_milliseconds: stopped.as_millis() };
     output.result(&report, human_saved);
     Ok(())
 }
 
-async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Result<(), Error> {
+async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
     let start = Instant::now();
-    let opened = Opened::of(globals, CHANGE).await?;
+    let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
     let layout = opened.wish.layout();
     refuse_exported(&layout)?;
     Saved::find(&layout, name)?;
-    let reached = opened.connect().await?;
+    let reached = interrupt.ends(opened.connect()).await?;
     let (wish, engine) = (reached.wish.clone(), reached.engine().as_ref());
     reached.recover().await?;
-    let interrupt = Interrupt::watch()?;
     let pod = engine.pod(wish.manifest.name.as_str()).await?;
     let former = match Stack::existing(wish.manifest.clone(), &wish.base, pod.as_ref()) {
         Err(Error::NotRunning(_)) => None,
@@ -120,7 +114,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
     let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod.as_ref()));
     let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
     let keystores = keystore_environment(&wish.manifest);
-    let prepared = snapshot::prepare(&wish.manifest, &layout, name, kes, &keystores, &interrupt).await?;
+    let prepared = snapshot::prepare(&wish.manifest, &layout, name, kes, &keystores, interrupt).await?;
 
     let stack = wish.manifest.name.clone();
     let containers = pod.iter().flat_map(|pod| &pod.containers).filter(|container| container.running);
@@ -129,7 +123,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output) -> Res
         containers.map(|container| container.name.clone()).partition(|name| *name == minio_name);
     let minio = minio.first();
     let servers = Servers { kes: &kes, minio: minio.map(String::as_str) };
-    let committed = prepared.commit(engine, servers, &interrupt).await;
+    let committed = prepared.commit(engine, servers, interrupt).await;
     let started = minio.is_some();
     // also after a failure: either everything was exchanged or nothing
     let up = Box::pin(async {

@@ -6,12 +6,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Globals;
-use super::chaos::interruptible;
 use super::output::Output;
 use super::session::{FAULT, Session};
-use crate::chaos;
 use crate::drill::{self, Trial};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::verify::{self, Evidence, Verdict};
 
 #[derive(Debug, Args)]
@@ -43,15 +42,15 @@ struct Drill {
 }
 
 impl Verify {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let session = Session::running(globals, FAULT).await?;
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        let session = interrupt.ends(Session::running(globals, FAULT)).await?;
         let mut verdicts = Vec::new();
         let buckets = self.buckets(&session)?;
         for bucket in &buckets {
-            verdicts.push(verify::verify(&session.stack, &session.context, bucket).await?);
+            verdicts.push(verify::verify(&session.stack, &session.context, bucket, interrupt).await?);
         }
         let drill = match buckets.first().filter(|_| self.drill) {
-            Some(bucket) => Some(self.drill(&session, bucket).await?),
+            Some(bucket) => Some(self.drill(&session, bucket, interrupt).await?),
             None => None,
         };
         let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
@@ -61,13 +60,10 @@ impl Verify {
         if proven { Ok(()) } else { Err(Error::Verification(failures(&report))) }
     }
 
-    /// What was broken is mended whatever happens in between.
-    async fn drill(&self, session: &Session, bucket: &str) -> Result<Drill, Error> {
-        let (stack, context) = (&session.stack, &session.context);
+    async fn drill(&self, session: &Session, bucket: &str, interrupt: &Interrupt) -> Result<Drill, Error> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-        let trials = interruptible(drill::drill(stack, context, bucket, seed)).await;
-        chaos::heal(stack, context).await?;
-        Ok(Drill { seed, trials: trials? })
+        let trials = drill::drill(&session.stack, &session.context, bucket, seed, interrupt).await?;
+        Ok(Drill { seed, trials })
     }
 
     fn buckets(&self, session: &Session) -> Result<Vec<String>, Error> {

@@ -229,6 +229,16 @@ impl S3Client {
         })
     }
 
+    /// Names of objects that start so, those with only a delete marker included: one page of them, each name once.
+    pub async fn object_names(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, S3Error> {
+        let listing: Versions =
+            self.call(Method::GET, bucket, &format!("prefix={prefix}&versions="), Bytes::new()).await?.xml()?;
+        let mut names: Vec<_> =
+            listing.entries.into_iter().filter_map(VersionEntry::version).map(|version| version.key).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Removes an object with all its versions and delete markers.
     pub async fn delete_object_versions(&self, bucket: &str, key: &str) -> Result<(), S3Error> {
         let query = format!("prefix={key}&versions=");

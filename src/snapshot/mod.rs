@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{clear, spread};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::ownership;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::{Layout, marker};
 
 pub mod archive;
-mod interrupt;
 mod journal;
 mod restore;
 mod rollback;
@@ -32,7 +32,6 @@ mod save;
 mod tree;
 mod walk;
 
-pub use interrupt::Interrupt;
 pub use journal::{is_pending, recover, refuse_pending};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;

@@ -284,6 +284,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::interrupt::Cause;
 
     fn drive() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -354,10 +355,12 @@ mod tests {
         assert_eq!(copier.files, 3 + 1000);
         std::fs::remove_file(from.join(TEMPORARY).join("half")).unwrap();
         assert!(same(&from, &to).unwrap());
-        let interrupt = Interrupt::default();
-        interrupt.stop();
+        let interrupt = Interrupt::asking(Cause::HangUp);
         let mut stopped = Copier::within(folder.path(), &interrupt);
-        assert!(matches!(stopped.drive(&from, &folder.path().join("none"), None), Err(Error::Interrupted)));
+        assert!(matches!(
+            stopped.drive(&from, &folder.path().join("none"), None),
+            Err(Error::Interrupted(Cause::HangUp))
+        ));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::super::{DESCRIPTION, Interrupt, Snapshot, SnapshotName, folder, unfinished};
 use super::{Closed, Opener, SUMS, Seal, export, import};
 use crate::error::Error;
+use crate::interrupt::Cause;
 use crate::stack::Layout;
 
 const SECRET: &str = "very secret";
@@ -312,10 +313,9 @@ fn an_interrupted_import_leaves_nothing() {
     let file = stack.file("one.tar");
     stack.export(&file, Seal::Plain);
     let elsewhere = Layout::new(&stack.file("elsewhere"), "t");
-    let stopped = Interrupt::default();
-    stopped.stop();
+    let stopped = Interrupt::asking(Cause::Terminate);
     let error = import(&elsewhere, &file, None, Opener::Plain, false, &stopped).unwrap_err();
-    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert!(matches!(error, Error::Interrupted(Cause::Terminate)), "{error}");
     assert!(!elsewhere.root().exists());
     import(&elsewhere, &file, None, Opener::Plain, false, &Interrupt::default()).unwrap();
     assert_eq!(Snapshot::list(&elsewhere).unwrap().len(), 1);

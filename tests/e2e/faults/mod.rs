@@ -12,6 +12,7 @@ mod hand;
 mod host;
 mod interrupted;
 mod proxy;
+mod signals;
 mod together;
 
 pub(crate) use dice::{Dice, seeded};

@@ -1,0 +1,169 @@
+//! The one place where signals end a verb: `main` watches for them and hands an [`Interrupt`] down. What a verb changed
+//! for a while is given back before the program ends.
+
+use std::fmt;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::error::Error;
+
+/// The signal that asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// SIGHUP: the terminal went away.
+    HangUp,
+    /// SIGINT: `Ctrl-C`.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Cause {
+    /// The exit code that a shell gives to a program which this signal ended: 128 and the number of the signal.
+    pub fn exit_code(self) -> u8 {
+        128 + self.number()
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Self::HangUp => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+
+    fn kind(self) -> SignalKind {
+        SignalKind::from_raw(i32::from(self.number()))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HangUp => "SIGHUP",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
+    }
+}
+
+/// Whether a signal asked to end. The default is never asked, as in a library whose program has its own handlers.
+#[derive(Debug, Clone)]
+pub struct Interrupt(watch::Receiver<Option<Cause>>);
+
+impl Interrupt {
+    /// Watches for SIGINT, SIGTERM and SIGHUP from now on: they do not end the program any more. A signal that was
+    /// ignored when the program started stays ignored, as under `nohup`.
+    ///
+    /// # Errors
+    /// [`Error::Signals`] if the system does not let us wait for signals.
+    pub fn watch() -> Result<Self, Error> {
+        let ignored = ignored();
+        let listen = |cause: Cause| {
+            let is_ignored = ignored & 1 << (cause.number() - 1) != 0;
+            (!is_ignored).then(|| signal(cause.kind())).transpose().map_err(Error::Signals)
+        };
+        let (mut hang_up, mut interrupt, mut terminate) =
+            (listen(Cause::HangUp)?, listen(Cause::Interrupt)?, listen(Cause::Terminate)?);
+        let (sender, receiver) = watch::channel(None);
+        tokio::spawn(async move {
+            let cause = tokio::select! {
+                () = received(&mut hang_up) => Cause::HangUp,
+                () = received(&mut interrupt) => Cause::Interrupt,
+                () = received(&mut terminate) => Cause::Terminate,
+            };
+            sender.send_replace(Some(cause));
+            // whoever asks later must still get the answer
+            sender.closed().await;
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Fails once a signal came.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check(&self) -> Result<(), Error> {
+        match *self.0.borrow() {
+            Some(cause) => Err(Error::Interrupted(cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does the work until it is done or a signal comes, which drops it. The caller gives back what the work changed.
+    ///
+    /// # Errors
+    /// Those of the work; [`Error::Interrupted`] after a signal.
+    pub async fn ends<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            cause = self.asked() => Err(Error::Interrupted(cause)),
+            result = work => result,
+        }
+    }
+
+    /// Waits for a signal.
+    pub async fn asked(&self) -> Cause {
+        let mut receiver = self.0.clone();
+        let asked = receiver.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);
+        match asked {
+            Some(cause) => cause,
+            // the sender is gone: nobody asks any more
+            None => std::future::pending().await,
+        }
+    }
+
+    /// As if a signal had come.
+    #[cfg(test)]
+    pub(crate) fn asking(cause: Cause) -> Self {
+        Self(watch::channel(Some(cause)).1)
+    }
+}
+
+impl Default for Interrupt {
+    fn default() -> Self {
+        Self(watch::channel(None).1)
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// The signals that the program was started to ignore, as a mask: `SigIgn` in proc(5). None if the system does not say.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_with_the_signal_and_its_exit_code() {
+        for (cause, code) in [(Cause::HangUp, 129), (Cause::Interrupt, 130), (Cause::Terminate, 143)] {
+            let interrupt = Interrupt::asking(cause);
+            let error = interrupt.ends(std::future::pending::<Result<(), Error>>()).await.unwrap_err();
+            assert_eq!(error.exit_code(), code);
+            assert_eq!(interrupt.check().unwrap_err().exit_code(), code);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_default_is_never_asked() {
+        let interrupt = Interrupt::default();
+        assert_eq!(interrupt.ends(async { Ok(7) }).await.unwrap(), 7);
+        interrupt.check().unwrap();
+        let wait = tokio::time::timeout(std::time::Duration::from_millis(20), interrupt.asked()).await;
+        assert!(wait.is_err());
+    }
+}

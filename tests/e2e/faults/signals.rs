@@ -1,0 +1,185 @@
+//! kestack asked to end by SIGINT, SIGTERM or SIGHUP: what it changed for a while is given back, the exit code says which
+//! signal it was, and the engine answers everybody else. `KESTACK_E2E_SIGNALS` says how often `up` is interrupted.
+
+use std::io::Read as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{assert_gone, assert_kept, precious, seeded, span, times};
+use crate::engine::{Kind, kind};
+use crate::sandbox::{Sandbox, enabled, text};
+
+const SIGNALS: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+
+fn tell(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Starts the verb, tells it the signal after a moment, and returns its exit code and what it said.
+fn interrupted(stack: &Sandbox, verb: &[&str], moment: Duration, signal: Signal) -> (Option<i32>, String) {
+    let mut child = stack.command(verb).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // its handlers are there some milliseconds after its start
+    std::thread::sleep(moment.max(Duration::from_millis(30)));
+    tell(&child, signal);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), None, "{verb:?} was ended by {signal:?} itself: {said}");
+    eprintln!("{verb:?} got {signal:?} after {moment:?}: {:?}", status.code());
+    (status.code(), said)
+}
+
+/// The engine answers its own program while kestack's service ends.
+fn assert_engine_answers() {
+    let program = match kind() {
+        Kind::Podman => "podman",
+        Kind::Docker => "docker",
+        Kind::Process => return,
+    };
+    let start = Instant::now();
+    let listed = Command::new(program).args(["ps", "--all"]).output().unwrap();
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    assert!(start.elapsed() < Duration::from_secs(2), "{program} ps took {:?}", start.elapsed());
+}
+
+#[test]
+fn an_interrupted_up_leaves_the_engine_to_others() {
+    if !enabled() {
+        return;
+    }
+    let mut dice = seeded();
+    let warm = Sandbox::new("");
+    let span = span(|| drop(warm.ok(&["up"])));
+    let stack = Sandbox::new("");
+    let rounds = usize::try_from(times("KESTACK_E2E_SIGNALS", 12)).unwrap();
+    for (round, (signal, code)) in SIGNALS.into_iter().cycle().take(rounds).enumerate() {
+        let (ended, said) = interrupted(&stack, &["up"], dice.moment(span), signal);
+        assert_engine_answers();
+        assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
+        assert!(ended == Some(0) || said.contains("interrupted by SIG") && said.contains("kestack up"), "{said}");
+        if round % 2 == 0 {
+            stack.ok(&["down", "--data"]);
+        }
+    }
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+    assert_gone(&stack);
+}
+
+/// Objects of proofs and drills that are in the bucket.
+fn canaries(stack: &Sandbox) -> Vec<String> {
+    let (status, listing) = stack.s3("GET", "/encrypted?list-type=2&prefix=kestack-", None);
+    let listing = text(&listing);
+    assert_eq!(status, 200, "{listing}");
+    listing.split("<Key>").skip(1).filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned())).collect()
+}
+
+#[test]
+fn an_interrupted_proof_gives_everything_back() {
+    if !enabled() {
+        return;
+    }
+    let mut dice = seeded();
+    let stack = precious();
+    let span = span(|| drop(stack.ok(&["verify"])));
+    for (signal, code) in SIGNALS.into_iter().cycle().take(12) {
+        let (ended, said) = interrupted(&stack, &["verify"], dice.moment(span), signal);
+        assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
+        assert!(!said.contains("kestack up"), "{said}");
+        assert_eq!(canaries(&stack), [""; 0], "after {signal:?}");
+        stack.put("/encrypted/after", b"written while nothing is taken away");
+    }
+    // half a minute of faults, one after the other
+    for (signal, code) in SIGNALS {
+        let (ended, said) = interrupted(&stack, &["verify", "--drill"], dice.moment(Duration::from_secs(8)), signal);
+        assert_eq!(ended, Some(code), "{said}");
+        assert_eq!(canaries(&stack), [""; 0], "after {signal:?}");
+        assert_kept(&stack);
+    }
+    assert_gone(&stack);
+}
+
+#[test]
+fn what_a_killed_proof_left_goes_with_the_next_one() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kestack-verify-0123456789abcdef", b"left");
+    stack.put("/encrypted/kestack-drill-7-kes-down-3", b"left");
+    stack.put("/encrypted/kestack-drill-notes.txt", b"a user's");
+    stack.ok(&["verify"]);
+    assert_eq!(canaries(&stack), ["kestack-drill-notes.txt"]);
+    assert_gone(&stack);
+}
+
+#[test]
+fn an_interrupted_fault_is_undone() {
+    if !enabled() {
+        return;
+    }
+    let mut dice = seeded();
+    let stack = precious();
+    for (fault, (signal, code)) in ["kes-down", "kes-deny", "kes-slow", "kes-flap"].iter().zip(SIGNALS.iter().cycle()) {
+        let moment = Duration::from_millis(500) + dice.moment(Duration::from_secs(1));
+        let (ended, said) = interrupted(&stack, &["chaos", fault, "--for", "60s"], moment, *signal);
+        assert_eq!(ended, Some(*code), "{said}");
+        assert!(!said.contains("kestack up"), "{said}");
+        assert_kept(&stack);
+    }
+    assert_gone(&stack);
+}
+
+#[test]
+fn an_interrupted_snapshot_leaves_the_servers_running() {
+    if !enabled() {
+        return;
+    }
+    let mut dice = seeded();
+    let stack = precious();
+    let span = span(|| drop(stack.ok(&["snapshot", "save", "first"])));
+    for (round, (signal, code)) in SIGNALS.into_iter().cycle().take(6).enumerate() {
+        let name = format!("s{round}");
+        let (ended, said) = interrupted(&stack, &["snapshot", "save", &name], dice.moment(span), signal);
+        assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
+        assert_kept(&stack);
+    }
+    assert_gone(&stack);
+}
+
+#[test]
+fn logs_that_are_followed_end_quietly() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    for (signal, _) in SIGNALS {
+        let (ended, said) = interrupted(&stack, &["logs", "--follow"], Duration::from_millis(700), signal);
+        assert_eq!((ended, said.as_str()), (Some(0), ""), "after {signal:?}");
+    }
+    assert_gone(&stack);
+}
+
+/// `nohup` ignores SIGHUP for what it starts, and kestack leaves it so.
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let chaos = stack.command(&["chaos", "kes-deny", "--for", "3s"]);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(chaos.get_program()).args(chaos.get_args()).current_dir(stack.folder());
+    nohup.envs(chaos.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = nohup.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    tell(&child, Signal::HUP);
+    assert!(child.wait().unwrap().success());
+    assert_gone(&stack);
+}
