@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -39,7 +38,7 @@ const LOG_BUFFER: usize = 256;
 #[derive(Debug)]
 pub(super) struct Compat {
     docker: Docker,
-    socket: Arc<Socket>,
+    socket: Socket,
     api: ClientVersion,
     /// The engine's own program, for calls as the user can repeat them.
     program: &'static str,
@@ -90,10 +89,10 @@ struct Failure {
 
 impl Compat {
     /// `api` is the version of the API to speak, `program` the engine's own command line.
-    pub(super) fn new(socket: Arc<Socket>, program: &'static str, api: ClientVersion) -> Result<Self, EngineError> {
-        let exchange = Arc::clone(&socket);
+    pub(super) fn new(socket: Socket, program: &'static str, api: ClientVersion) -> Result<Self, EngineError> {
+        let exchange = socket.clone();
         let transport = move |request: BollardRequest| {
-            let socket = Arc::clone(&exchange);
+            let socket = exchange.clone();
             async move {
                 let answer = match versioned(request, api) {
                     Ok(request) => socket.exchange(request).await,

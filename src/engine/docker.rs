@@ -5,7 +5,6 @@
 //! to go; a pod whose infra does not run is made again, because its members would stay in a dead network.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -53,7 +52,7 @@ const TRY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Docker {
     info: EngineInfo,
-    socket: Arc<Socket>,
+    socket: Socket,
     api: ClientVersion,
     compat: Compat,
     user: User,
@@ -61,14 +60,9 @@ pub(super) struct Docker {
 
 impl Docker {
     /// `api` is the version of the API to speak; `user` is who the containers' processes run as.
-    pub(super) fn new(
-        socket: Arc<Socket>,
-        version: String,
-        api: ClientVersion,
-        user: User,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn new(socket: Socket, version: String, api: ClientVersion, user: User) -> Result<Self, EngineError> {
         let address = format!("unix://{}", socket.path().display());
-        let compat = Compat::new(Arc::clone(&socket), "docker", api)?;
+        let compat = Compat::new(socket.clone(), "docker", api)?;
         let info = EngineInfo { kind: "docker", version, rootless: user.is_mapped(), owner: user.owner(), address };
         Ok(Self { info, socket, api, compat, user })
     }

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,15 +44,15 @@ const REMOVALS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Podman {
     info: EngineInfo,
-    socket: Arc<Socket>,
+    socket: Socket,
     compat: Compat,
 }
 
 impl Podman {
-    pub(super) fn new(socket: Arc<Socket>, version: String, rootless: bool) -> Result<Self, EngineError> {
+    pub(super) fn new(socket: Socket, version: String, rootless: bool) -> Result<Self, EngineError> {
         let address = format!("unix://{}", socket.path().display());
         // Podman answers any version of the shared API, in the shape of its own release.
-        let compat = Compat::new(Arc::clone(&socket), "podman", LEAST_API)?;
+        let compat = Compat::new(socket.clone(), "podman", LEAST_API)?;
         let owner = (!rootless).then_some(body::USER);
         Ok(Self { info: EngineInfo { kind: "podman", version, rootless, owner, address }, socket, compat })
     }

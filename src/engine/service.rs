@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::configuration;
 use super::host::Host;
-use super::transport;
+use super::transport::{self, Socket};
+use crate::ending;
+use crate::scratch::Scratch;
 use crate::volatile;
 
 /// Start of the names of the service's folders.
@@ -23,6 +24,10 @@ const FOLDER: &str = "podman-";
 const START: Duration = Duration::from_secs(20);
 /// How often the socket is tried meanwhile.
 const TRY: Duration = Duration::from_millis(5);
+/// How long the service may take to answer what it works on when it is to end: the start of a container on a busy host.
+const ANSWERS: Duration = Duration::from_secs(30);
+/// How long it may take to end then.
+const END: Duration = Duration::from_secs(5);
 /// Seconds after the last request that an orphaned service ends itself.
 const IDLE_SECONDS: &str = "60";
 /// How often the service is kept from doing so while we live.
@@ -53,16 +58,22 @@ pub(super) enum ServiceError {
     Silent,
 }
 
-/// A running service. Dropping it ends the service; containers are not touched by that.
+/// A running service. Dropping it begins its end; containers are not touched by that.
 #[derive(Debug)]
 pub(super) struct Service {
+    process: Option<Process>,
+    keep_alive: JoinHandle<()>,
+    path: PathBuf,
+    /// Whose requests the service works on.
+    socket: Option<Socket>,
+}
+
+/// The process of a service.
+#[derive(Debug)]
+struct Process {
     child: Child,
-    keep_alive: tokio::task::JoinHandle<()>,
-    socket: PathBuf,
-    /// Holds socket, configuration and output; mode 0700, removed at the end.
-    _folder: TempDir,
-    /// Locked as long as we live: tells the next kestack whether the folder was abandoned.
-    _held: File,
+    /// Holds socket, configuration and output.
+    _folder: Scratch,
 }
 
 impl Service {
@@ -70,10 +81,7 @@ impl Service {
     pub(super) async fn start(podman: &Path, host: &Host, env: &Env<'_>) -> Result<Self, ServiceError> {
         // not in TMPDIR: the path of a socket has 107 bytes at most, and that folder may be anybody's
         let place = volatile::folder().map_err(|error| ServiceError::Folder(Box::new(error)))?;
-        clear_abandoned(&place);
-        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir_in(place)?;
-        let held = File::open(folder.path())?;
-        flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)?;
+        let folder = Scratch::new_in(&place, FOLDER)?;
         let socket = folder.path().join("podman.sock");
         let output = folder.path().join("output");
         let mut command = Command::new(podman);
@@ -88,43 +96,60 @@ impl Service {
         let mut child = command.spawn()?;
         let opened = timeout(START, opened(&mut child, &socket, &output)).await.unwrap_or(Err(ServiceError::Silent));
         let keep_alive = tokio::spawn(keep_alive(socket.clone()));
-        let service = Self { child, keep_alive, socket, _folder: folder, _held: held };
+        let process = Some(Process { child, _folder: folder });
+        let service = Self { process, keep_alive, path: socket, socket: None };
         opened.map(|()| service)
     }
 
     /// Path of its socket.
     pub(super) fn socket(&self) -> &Path {
-        &self.socket
+        &self.path
+    }
+
+    /// The service ends once it has answered the requests of this socket.
+    pub(super) fn answers(mut self, socket: Socket) -> Self {
+        self.socket = Some(socket);
+        self
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
         self.keep_alive.abort();
-        // The whole group, which is only the service: rootless Podman runs it in a second process. `conmon` and the
-        // programs behind rootless ports lead groups of their own and live on.
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, Signal::TERM)) {
-            tracing::debug!(%error, "the podman service is gone already");
+        if let Some(process) = self.process.take() {
+            ending::begin(process.end(self.socket.take()));
         }
     }
 }
 
-/// Removes the folders of kestacks that were killed. Their services end by themselves.
-fn clear_abandoned(place: &Path) {
-    let entries = fs::read_dir(place).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER)) {
-        let old = entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|made| {
-            // not one that another kestack made a moment ago and has yet to lock
-            made.elapsed().is_ok_and(|age| age > Duration::from_secs(5))
-        });
-        let free = || {
-            let folder = File::open(entry.path()).ok()?;
-            flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()
-        };
-        if old && free().is_some() {
-            let removed = fs::remove_dir_all(entry.path());
-            tracing::debug!(folder = %entry.path().display(), ?removed, "removed what a killed kestack left");
+impl Drop for Process {
+    /// Also of an end that nobody could wait for.
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+    }
+}
+
+impl Process {
+    /// Ends the service after its last answer, by force if it must be.
+    async fn end(mut self, socket: Option<Socket>) {
+        if let Some(socket) = socket
+            && timeout(ANSWERS, socket.answered()).await.is_err()
+        {
+            tracing::debug!("the podman service does not answer a request; it is ended all the same");
+        }
+        self.signal(Signal::TERM);
+        if timeout(END, self.child.wait()).await.is_err() {
+            self.signal(Signal::KILL);
+            let _: Result<_, tokio::time::error::Elapsed> = timeout(END, self.child.wait()).await;
+        }
+    }
+
+    /// The whole group gets the signal, which is only the service: rootless Podman runs it in a second process. `conmon`
+    /// and the programs behind rootless ports lead groups of their own and live on.
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, signal)) {
+            tracing::debug!(%error, "the podman service is gone already");
         }
     }
 }
@@ -147,7 +172,7 @@ async fn opened(child: &mut Child, socket: &Path, output: &Path) -> Result<(), S
 /// Podman counts connections that only wait as idle: without a request now and then the service would end under
 /// a long wait for MinIO.
 async fn keep_alive(socket: PathBuf) {
-    let socket = transport::Socket::new(socket);
+    let socket = Socket::new(socket);
     let mut pings = interval(KEEP_ALIVE);
     loop {
         pings.tick().await;

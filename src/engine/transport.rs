@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::{BollardRequest, body_full};
@@ -19,6 +19,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri, http};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// How long a connect may take: the socket is on this host.
@@ -57,10 +58,31 @@ type RequestBody = Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<
 type Sender = SendRequest<RequestBody>;
 
 /// An engine's socket and the idle connections to it.
+#[derive(Debug, Clone)]
+pub(super) struct Socket(Arc<Inner>);
+
 #[derive(Debug)]
-pub(super) struct Socket {
+struct Inner {
     path: PathBuf,
     idle: Mutex<Vec<Sender>>,
+    /// How many requests the engine works on.
+    under_way: watch::Sender<usize>,
+}
+
+/// A request that the engine works on, until this is dropped.
+struct UnderWay(Arc<Inner>);
+
+impl UnderWay {
+    fn new(inner: &Arc<Inner>) -> Self {
+        inner.under_way.send_modify(|count| *count += 1);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 /// An answer read to its end.
@@ -73,11 +95,18 @@ pub(super) struct Answer {
 
 impl Socket {
     pub(super) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), idle: Mutex::new(Vec::new()) }
+        let under_way = watch::Sender::new(0);
+        Self(Arc::new(Inner { path: path.into(), idle: Mutex::new(Vec::new()), under_way }))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
+    }
+
+    /// Waits until the engine has answered every request, also those whose callers have left.
+    pub(super) async fn answered(&self) {
+        // The sender lives as long as the socket.
+        let _: Result<_, watch::error::RecvError> = self.0.under_way.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Sends a small request and reads the whole answer, both within `deadline`. `path` is path and query.
@@ -102,8 +131,21 @@ impl Socket {
         timeout(deadline, answer).await.map_err(|_| TransportError::Deadline(deadline))?
     }
 
-    /// Sends a request and returns when the head of the answer is there. The caller bounds the time.
+    /// Sends a request and returns when the head of the answer is there. The caller bounds the time; one that leaves
+    /// earlier does not cut the request off: an engine that is left in the middle of one may hold its locks on.
     pub(super) async fn exchange(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        let (inner, under_way) = (Arc::clone(&self.0), UnderWay::new(&self.0));
+        let sent = tokio::spawn(async move {
+            let answer = inner.send(request).await;
+            drop(under_way);
+            answer
+        });
+        sent.await.unwrap_or_else(|error| Err(TransportError::Answer(error.into())))
+    }
+}
+
+impl Inner {
+    async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
         let mut request = origin_form(request);
         while let Some(mut sender) = self.take_idle() {
             match sender.try_send_request(request).await {
@@ -174,6 +216,8 @@ pub(super) fn query(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::super::fake::{FakeEngine, Reply};
     use super::*;
 
@@ -215,6 +259,20 @@ mod tests {
         let (silent, answered) = tokio::join!(silent, ping(&socket, LONG));
         assert!(matches!(silent, Err(TransportError::Deadline(SHORT))));
         assert_eq!(answered.unwrap().status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_caller_left_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let socket = Socket::new(&path);
+        let left = timeout(SHORT, ping(&socket, LONG)).await;
+        assert!(left.is_err());
+        let (mut engine, _) = listener.accept().await.unwrap();
+        assert!(timeout(SHORT, socket.answered()).await.is_err(), "the engine still works on it");
+        engine.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        timeout(LONG, socket.answered()).await.unwrap();
     }
 
     #[tokio::test]

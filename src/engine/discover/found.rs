@@ -65,17 +65,17 @@ impl Found {
     pub(super) fn connect(self, path: &Path, service: Option<Service>) -> Result<Connection, EngineError> {
         tracing::debug!(socket = %path.display(), engine = self.title(), "using");
         let refused = |why: &str| EngineError::NotFound(format!("{} at {} {why}", self.title(), path.display()));
-        let socket = || Arc::new(Socket::new(path));
+        let socket = Socket::new(path);
         let engine: Arc<dyn Engine> = match &self {
-            Self::Podman { version, rootless } => Arc::new(Podman::new(socket(), version.clone(), *rootless)?),
+            Self::Podman { version, rootless } => Arc::new(Podman::new(socket.clone(), version.clone(), *rootless)?),
             Self::Docker { version, api, uid } => {
                 let api = api.and_then(common_api).ok_or_else(|| refused(TOO_OLD))?;
                 let user = docker_user(*uid).ok_or_else(|| refused(ANOTHERS))?;
-                Arc::new(Docker::new(socket(), version.clone(), api, user)?)
+                Arc::new(Docker::new(socket.clone(), version.clone(), api, user)?)
             }
             Self::Other(_) => return Err(refused("is no container engine that kestack knows")),
         };
-        Ok(Connection { engine, _service: service })
+        Ok(Connection { engine, _service: service.map(|service| service.answers(socket)) })
     }
 }
 

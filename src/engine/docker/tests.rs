@@ -20,7 +20,7 @@ const FOREIGN: &str = r#"{"Id":"f","Name":"/s-infra","Image":"sha256:02","State"
     "Config":{"Labels":null},"HostConfig":{"PortBindings":{}}}"#;
 
 fn docker(engine: &FakeEngine) -> Docker {
-    Docker::new(Arc::new(Socket::new(engine.socket())), "20.10.24".to_owned(), API, User::Stack).unwrap()
+    Docker::new(Socket::new(engine.socket()), "20.10.24".to_owned(), API, User::Stack).unwrap()
 }
 
 fn pod_spec() -> PodSpec {

@@ -8,7 +8,7 @@ use super::super::{Mount, PortMapping};
 use super::*;
 
 fn podman(engine: &FakeEngine) -> Podman {
-    Podman::new(Arc::new(Socket::new(engine.socket())), "4.3.1".to_owned(), false).unwrap()
+    Podman::new(Socket::new(engine.socket()), "4.3.1".to_owned(), false).unwrap()
 }
 
 fn pod_spec() -> PodSpec {
@@ -195,7 +195,7 @@ async fn only_rootful_podman_is_asked_for_the_ports_of_what_is_removed() {
             line if line.starts_with("GET") => Reply::Answer(404, "{}"),
             _ => Reply::Answer(200, "{}"),
         });
-        let socket = Arc::new(Socket::new(engine.socket()));
+        let socket = Socket::new(engine.socket());
         Podman::new(socket, "4.3.1".to_owned(), rootless).unwrap().remove_pod("s").await.unwrap();
         let requests = engine.requests();
         assert_eq!(requests.iter().filter(|request| request.starts_with("GET")).count(), looks, "{requests:?}");

@@ -1,0 +1,27 @@
+//! What still ends when a verb is over: programs of our own that must not be left in the middle of their work. Dropping
+//! one begins its end here; `main` waits for all of them before the program leaves.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Begins an end, which must be bounded in time. Without a runtime nobody is left who could wait: the end is dropped,
+/// and with it what it holds.
+pub(crate) fn begin(end: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        ENDING.lock().unwrap_or_else(PoisonError::into_inner).push(runtime.spawn(end));
+    }
+}
+
+/// Waits until everything has ended whose end was begun.
+pub async fn ended() {
+    let ending = std::mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
+    for end in ending {
+        if let Err(error) = end.await {
+            tracing::debug!(%error, "an end was cut off");
+        }
+    }
+}
