@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::plan::{Decision, decide};
 use crate::resource::{Context, Resource};
+use crate::supply::Waiting;
 
 /// Things that can be made side by side once all stages before are done.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub struct Step {
     pub decision: Decision,
 }
 
-/// Told of each resource as it is settled.
-pub trait Progress: Send + Sync {
+/// Told of each resource as it is settled, and of what takes minutes.
+pub trait Progress: Waiting + Send + Sync {
     /// Work on it begins: it is not as wanted.
     fn began(&self, step: &Step);
     /// It is as wanted now.
@@ -35,6 +36,11 @@ pub trait Progress: Send + Sync {
 /// Tells nobody.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
+
+impl Waiting for Silent {
+    fn waits(&self, _: &str, _: Duration) {}
+    fn waited(&self) {}
+}
 
 impl Progress for Silent {
     fn began(&self, _: &Step) {}

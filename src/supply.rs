@@ -28,8 +28,8 @@ pub use inventory::{Inventory, Item, inventory};
 use module::GoBuild;
 pub use module::ModuleError;
 pub use releases::{Defect, Flavour, Standing};
-pub use source::ImageSource;
 use source::Way;
+pub use source::{ImageSource, Waiting};
 
 /// Name that an image from the network gets here, so that the next run finds the same one, whatever it came from.
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::image::{Archive, check_static};
 use crate::manifest::Manifest;
-use crate::supply::{self, ImageSource};
+use crate::supply::{self, ImageSource, Waiting};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Bundle {
@@ -73,7 +73,8 @@ impl Save {
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let staging = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
         let staging = staging.map_err(Error::file("write", &self.bundle))?;
-        let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path()).await?;
+        let progress = output.progress();
+        let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
         output.result(&saved, saved_text);
@@ -95,7 +96,12 @@ fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
 }
 
 /// All that goes into the bundle; what is no file yet is written into `staging`.
-async fn contents(wish: &Wish, engine: &dyn Engine, staging: &Path) -> Result<Vec<Content>, Error> {
+async fn contents(
+    wish: &Wish,
+    engine: &dyn Engine,
+    staging: &Path,
+    waiting: &dyn Waiting,
+) -> Result<Vec<Content>, Error> {
     let text = |name: &'static str, kind, text: &[u8]| {
         let file = staging.join(name);
         std::fs::write(&file, text).map_err(Error::file("write", &file))?;
@@ -110,8 +116,8 @@ async fn contents(wish: &Wish, engine: &dyn Engine, staging: &Path) -> Result<Ve
     Ok(vec![
         text(bundle::SOURCES, Kind::Text, supply::sources()?.as_bytes())?,
         text(MANIFEST, Kind::Manifest, &mine)?,
-        content("kes", &kes, engine, staging).await?,
-        content("minio", &minio, engine, staging).await?,
+        content("kes", &kes, engine, staging, waiting).await?,
+        content("minio", &minio, engine, staging, waiting).await?,
     ])
 }
 
@@ -122,10 +128,11 @@ async fn content(
     source: &ImageSource,
     engine: &dyn Engine,
     staging: &Path,
+    waiting: &dyn Waiting,
 ) -> Result<Content, Error> {
     let program = || source.program().filter(|program| program.is_file());
     if program().is_none() {
-        source.obtain(engine).await?;
+        source.obtain(engine, waiting).await?;
     }
     if let Some(program) = program() {
         check_static(&program)?;

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use super::Format;
 use crate::apply::{Progress, Silent, Step};
 use crate::plan::Decision;
+use crate::supply::Waiting;
 
 /// Version of the JSON that `--output json` prints; grows when a field changes its meaning or goes.
 const SCHEMA_VERSION: u32 = 1;
@@ -59,7 +60,7 @@ impl Output {
         if self.quiet {
             Box::new(Silent)
         } else if std::io::stderr().is_terminal() && !is_set("CI") {
-            Box::new(Live { bars: MultiProgress::new(), running: Mutex::default() })
+            Box::new(Live { bars: MultiProgress::new(), running: Mutex::default(), waiting: Mutex::default() })
         } else {
             Box::new(Plain)
         }
@@ -132,6 +133,16 @@ fn described(step: &Step, took: Duration) -> String {
 /// One line per resource that changed.
 struct Plain;
 
+impl Waiting for Plain {
+    fn waits(&self, what: &str, elapsed: Duration) {
+        let since = elapsed.as_secs();
+        let since = if since == 0 { String::new() } else { format!(" ({}:{:02} so far)", since / 60, since % 60) };
+        message(&format!("{what}{since}"));
+    }
+
+    fn waited(&self) {}
+}
+
 impl Progress for Plain {
     fn began(&self, _: &Step) {}
 
@@ -146,6 +157,28 @@ impl Progress for Plain {
 struct Live {
     bars: MultiProgress,
     running: Mutex<HashMap<String, ProgressBar>>,
+    waiting: Mutex<Option<ProgressBar>>,
+}
+
+impl Waiting for Live {
+    fn waits(&self, what: &str, _: Duration) {
+        let Ok(mut waiting) = self.waiting.lock() else { return };
+        if waiting.is_some() {
+            return;
+        }
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(80));
+        *waiting = Some(bar);
+    }
+
+    fn waited(&self) {
+        if let Some(bar) = self.waiting.lock().ok().and_then(|mut waiting| waiting.take()) {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Progress for Live {

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Context, Resource};
+use crate::apply::Silent;
 use crate::error::Error;
 use crate::plan::Observed;
 use crate::supply::ImageSource;
@@ -38,7 +39,7 @@ impl Resource for ImageResource {
     }
 
     async fn create(&self, context: &Context) -> Result<(), Error> {
-        Ok(self.source.obtain(context.engine.as_ref()).await?)
+        Ok(self.source.obtain(context.engine.as_ref(), &Silent).await?)
     }
 
     /// Images are kept: they are shared by stacks and cost seconds to load.

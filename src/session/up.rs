@@ -65,7 +65,7 @@ async fn bring_up_once(
     }
     // What the network must give comes before anything is made: without it there will be no stack.
     for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
-        image.obtain(engine.as_ref()).await?;
+        image.obtain(engine.as_ref(), progress).await?;
     }
     let stages = stack.stages(engine.info(), &images, keys)?;
     let mut walk = apply::up(&stages, &context, progress).await;

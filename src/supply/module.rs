@@ -1,17 +1,21 @@
 //! Builds MinIO from its official Go module with the host's `go`: the last resort, since the project publishes
 //! neither images nor binaries any more (minio-kes-client §8).
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::disk::create_private;
+use crate::ending;
 use crate::engine::Env;
 use crate::engine::host::find_program;
+use crate::scratch::Scratch;
 
 /// The module at its last commit; its release tags are not versions that Go understands.
 pub(super) const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
@@ -19,6 +23,8 @@ pub(super) const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7a
 const FOLDER: &str = "minio-20260212201848-7aac2a2c5b7c";
 /// How long the build may take: some minutes on two cores, longer where Go fetches a newer toolchain first.
 const BUILD: Duration = Duration::from_secs(30 * 60);
+/// How long it may take to end once it is killed.
+const END: Duration = Duration::from_secs(5);
 /// Lines of `go`'s output that are shown if it fails.
 const SHOWN: usize = 5;
 
@@ -67,23 +73,58 @@ impl GoBuild {
         }
         let go = self.go.as_deref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         create_private(&self.cache).map_err(io::Error::other)?;
-        let unfinished = tempfile::Builder::new().prefix("minio-build-").tempdir_in(&self.cache)?;
-        tracing::info!("building {MODULE} with {}: this takes some minutes, once", go.display());
-        timeout(BUILD, install(go, unfinished.path())).await.map_err(|_| ModuleError::Deadline)??;
+        let scratch = Scratch::new_in(&self.cache, "minio-build-")?;
+        let built = scratch.path().join("minio");
+        let build = Build::start(go, scratch)?;
+        let scratch = timeout(BUILD, build.finish()).await.map_err(|_| ModuleError::Deadline)??;
         create_private(&self.cache.join(FOLDER)).map_err(io::Error::other)?;
-        std::fs::rename(unfinished.path().join("minio"), self.binary())?;
+        std::fs::rename(built, self.binary())?;
+        drop(scratch);
         Ok(self.binary())
     }
 }
 
-async fn install(go: &Path, folder: &Path) -> Result<(), ModuleError> {
-    let mut command = Command::new(go);
-    command.args(["install", "-trimpath", "-ldflags", "-s -w", MODULE]);
-    // Outside of any module, static, for this machine, whatever the user's settings for other projects are.
-    command.current_dir(folder).env("GOBIN", folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
-    command.env_remove("GOFLAGS").env_remove("GOOS").env_remove("GOARCH");
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    if output.status.success() { Ok(()) } else { Err(ModuleError::Go(last_lines(&output.stderr))) }
+/// A `go install` under way. Dropping it ends the compilers with it, and then removes the folder they write to.
+struct Build(Option<(Child, Scratch)>);
+
+impl Build {
+    fn start(go: &Path, scratch: Scratch) -> io::Result<Self> {
+        let folder = scratch.path();
+        let output = folder.join("output");
+        let mut command = Command::new(go);
+        command.args(["install", "-trimpath", "-ldflags", "-s -w", MODULE]);
+        // Outside of any module, static, for this machine, whatever the user's settings for other projects are.
+        command.current_dir(folder).env("GOBIN", folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
+        command.env("GOTMPDIR", folder).env_remove("GOFLAGS").env_remove("GOOS").env_remove("GOARCH");
+        // a group of its own, so that compilers can be ended with it
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(output)?).process_group(0);
+        Ok(Self(Some((command.spawn()?, scratch))))
+    }
+
+    async fn finish(mut self) -> Result<Scratch, ModuleError> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let status = self.0.as_mut().ok_or_else(gone)?.0.wait().await?;
+        let (_, scratch) = self.0.take().ok_or_else(gone)?;
+        if status.success() {
+            return Ok(scratch);
+        }
+        let output = std::fs::read(scratch.path().join("output")).unwrap_or_default();
+        Err(ModuleError::Go(last_lines(&output)))
+    }
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        let Some((mut child, scratch)) = self.0.take() else { return };
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::KILL)) {
+            tracing::debug!(%error, "`go` is gone already");
+        }
+        ending::begin(async move {
+            let _: Result<_, tokio::time::error::Elapsed> = timeout(END, child.wait()).await;
+            drop(scratch);
+        });
+    }
 }
 
 fn last_lines(output: &[u8]) -> String {

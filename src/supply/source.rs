@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -13,6 +14,9 @@ use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
 
 /// How long one registry may take before the next source is tried.
 const PULL: Duration = Duration::from_secs(300);
+
+/// How often people hear of work that takes minutes.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// Where an image comes from, and the name it will have.
 #[derive(Debug, Clone)]
@@ -94,21 +98,27 @@ impl ImageSource {
         })
     }
 
-    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there.
+    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there. `waiting` is told
+    /// of what takes minutes.
     ///
     /// # Errors
     /// [`SupplyError`], with every source that was tried if there are several.
-    pub async fn obtain(&self, engine: &dyn Engine) -> Result<(), SupplyError> {
+    pub async fn obtain(&self, engine: &dyn Engine, waiting: &dyn Waiting) -> Result<(), SupplyError> {
         if engine.image(&self.reference).await?.is_some() {
             return Ok(());
         }
         let mut tried = Vec::new();
         for way in &self.ways {
-            match self.by(way, engine).await {
+            let work = self.by(way, engine);
+            let done = match way.takes_minutes(!tried.is_empty()) {
+                Some(what) => told(waiting, &what, work).await,
+                None => work.await,
+            };
+            match done {
                 Ok(()) => return Ok(()),
                 Err(error) if self.ways.len() == 1 => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "{way} failed");
+                    tracing::debug!(%error, "{way} failed");
                     tried.push(format!("{way}: {error}"));
                 }
             }
@@ -131,7 +141,6 @@ impl ImageSource {
     }
 
     async fn pull(&self, from: &str, engine: &dyn Engine) -> Result<(), SupplyError> {
-        tracing::info!("pulling {from}");
         let late = |_| EngineError::Connection {
             call: format!("{} pull {from}", engine.info().kind),
             source: format!("not done within {} s", PULL.as_secs()).into(),
@@ -141,6 +150,41 @@ impl ImageSource {
             engine.tag_image(from, &self.reference).await?;
         }
         Ok(())
+    }
+}
+
+impl Way {
+    /// What people wait for, if it takes long; `is_last_resort` if no registry gave the image.
+    fn takes_minutes(&self, is_last_resort: bool) -> Option<String> {
+        match self {
+            Self::Pull(from) => Some(format!("pulling {from}")),
+            Self::Build(build) | Self::Make(build) if !build.is_done() => {
+                let why = if is_last_resort { "no registry reachable, " } else { "" };
+                Some(format!("{why}building MinIO from source, once, about 4 minutes"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Told of work that takes minutes, while it goes on.
+pub trait Waiting: Sync {
+    /// It begins, or goes on since `elapsed`.
+    fn waits(&self, what: &str, elapsed: Duration);
+    /// It is over.
+    fn waited(&self);
+}
+
+/// Does the work, and tells of it when it begins and every [`TOLD`].
+async fn told<T>(waiting: &dyn Waiting, what: &str, work: impl Future<Output = T>) -> T {
+    let start = Instant::now();
+    let mut work = pin!(work);
+    loop {
+        waiting.waits(what, start.elapsed());
+        if let Ok(done) = timeout(TOLD, &mut work).await {
+            waiting.waited();
+            return done;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::apply::Silent;
 use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
 use crate::image::Archive;
 
@@ -141,7 +142,7 @@ async fn what_the_file_says_comes_first() {
     let store = Store::new(&[SUPPLIED], &["example.org/minio:1"]);
     let source = minio(&section, &store, &|_| None).await.unwrap();
     assert_eq!(source.reference(), "example.org/minio:1");
-    source.obtain(&store).await.unwrap();
+    source.obtain(&store, &Silent).await.unwrap();
     assert!(store.has("example.org/minio:1"));
 }
 
@@ -152,7 +153,7 @@ async fn a_named_binary_is_used_or_complained_about() {
     let store = Store::new(&[SUPPLIED], &[]);
     let source = minio(&MinioSection::default(), &store, &env).await.unwrap();
     assert!(source.is_local() && source.reference().starts_with("localhost/kestack/minio:"), "{source}");
-    source.obtain(&store).await.unwrap();
+    source.obtain(&store, &Silent).await.unwrap();
     assert!(store.has(source.reference()));
 
     let env = variables(&[("MINIO_BINARY", Path::new("/nonexistent/minio"))]);
@@ -222,7 +223,7 @@ async fn a_pulled_image_is_found_again_under_the_same_name() {
     let store = Store::new(&[], &[REGISTRIES[1]]);
     let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
     assert!(!source.is_local());
-    source.obtain(&store).await.unwrap();
+    source.obtain(&store, &Silent).await.unwrap();
     let again = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
     assert_eq!(again.reference(), source.reference());
     assert!(again.is_local());
@@ -232,7 +233,7 @@ async fn a_pulled_image_is_found_again_under_the_same_name() {
 async fn nothing_to_be_had_lists_everything_tried() {
     let store = Store::new(&[], &[]);
     let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
-    let error = source.obtain(&store).await.unwrap_err().to_string();
+    let error = source.obtain(&store, &Silent).await.unwrap_err().to_string();
     for expected in [REGISTRIES[0], REGISTRIES[1], "MINIO_BINARY", "minio.image"] {
         assert!(error.contains(expected), "{error}");
     }
@@ -306,7 +307,7 @@ async fn without_containers_the_module_is_the_last_resort() {
     let env = variables(&[("PATH", go.path()), ("XDG_CACHE_HOME", cache.path())]);
     let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
     assert!(!source.is_local());
-    source.obtain(&processes).await.unwrap();
+    source.obtain(&processes, &Silent).await.unwrap();
     assert_eq!(std::fs::read(source.reference()).unwrap(), b"x");
     let again = minio(&MinioSection::default(), &processes, &env).await.unwrap();
     assert_eq!(again.reference(), source.reference(), "the build does not change what is referred to");
