@@ -12,9 +12,13 @@ test:
 tier name:
     tests/run {{ name }}
 
-# known vulnerabilities; needs the advisory database
+# known vulnerabilities; needs the advisory database, and records that it was asked
 audit:
-    cargo deny check advisories
+    tests/audit
+
+# fails if Cargo.lock has changed since the last audit
+audited:
+    tests/audit --check
 
 # one fuzz target for so many seconds; without a name all of them, one after the other
 fuzz target="all" seconds="600":
