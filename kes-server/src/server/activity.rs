@@ -2,20 +2,14 @@
 //! sending the head of a request.
 
 use std::{
-    io,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 /// How long a connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(90);
@@ -25,8 +19,8 @@ const HEAD: Duration = Duration::from_secs(5);
 
 const NEVER: u64 = u64::MAX;
 
-/// Requests that a connection may have answered, and bytes that it may have read, before others come first.
-const TURN: (u32, usize) = (8, 4 << 10);
+/// Requests that a connection may have answered before others come first.
+const TURN: u32 = 8;
 
 /// Times of a connection, in milliseconds since it began.
 #[derive(Debug)]
@@ -93,7 +87,7 @@ impl Activity {
     /// Whether it is time for other connections. A client that sends requests faster than they are answered would
     /// otherwise never give way.
     pub(super) fn has_had_its_turn(&self) -> bool {
-        let is_over = self.requests_in_turn.fetch_add(1, Ordering::Relaxed) >= TURN.0;
+        let is_over = self.requests_in_turn.fetch_add(1, Ordering::Relaxed) >= TURN;
         if is_over {
             self.requests_in_turn.store(0, Ordering::Relaxed);
         }
@@ -104,6 +98,11 @@ impl Activity {
         self.running.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(NEVER, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// There is nothing to read: the turn of the connection is over by itself.
+    pub(super) fn is_read_empty(&self) {
+        self.requests_in_turn.store(0, Ordering::Relaxed);
     }
 
     /// Time left until the connection has been idle, or busy with the head of a request, for too long.
@@ -118,7 +117,8 @@ impl Activity {
         left(&self.idle_since, IDLE).min(left(&self.head_since, HEAD))
     }
 
-    fn received(&self) {
+    /// Something arrived.
+    pub(super) fn received(&self) {
         if self.watches_heads.load(Ordering::Relaxed) && self.running.load(Ordering::Relaxed) == 0 {
             let since = &self.head_since;
             let _: Result<u64, u64> = since.compare_exchange(NEVER, self.now(), Ordering::Relaxed, Ordering::Relaxed);
@@ -134,70 +134,6 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A byte stream that tells when something arrives, and pauses when others should have their turn.
-pub(super) struct Watched<S> {
-    stream: S,
-    activity: Arc<Activity>,
-    /// Bytes since there was last nothing to read.
-    read_in_turn: usize,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, read_in_turn: 0 }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read_in_turn >= TURN.1 {
-            self.read_in_turn = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if result.is_pending() {
-            self.read_in_turn = 0;
-            self.activity.requests_in_turn.store(0, Ordering::Relaxed);
-        } else if buffer.filled().len() > before {
-            self.read_in_turn += buffer.filled().len() - before;
-            self.activity.received();
-        }
-        result
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, data)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -22,9 +22,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    activity::{Activity, Busy, Watched},
+    activity::{Activity, Busy},
     peer,
     shared::Shared,
+    watched::Watched,
 };
 use crate::{
     api::{self, Peer, ReplyBody, Service},

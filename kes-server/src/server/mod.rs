@@ -21,6 +21,7 @@ mod tls;
 mod verify;
 mod watch_files;
 mod watchdog;
+mod watched;
 mod workers;
 
 use std::{io, net::SocketAddr, time::Duration};
