@@ -12,6 +12,7 @@ pub mod config;
 pub mod crypto;
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 pub mod keystore;
 mod log;
 mod metrics;

@@ -5,11 +5,8 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{
-    json,
-    reply::{self, JSON, Reply, ReplyBody},
-};
-use crate::{config::Level, crypto::CryptoError, keystore::KeyStoreError};
+use super::reply::{self, JSON, Reply, ReplyBody};
+use crate::{config::Level, crypto::CryptoError, json, keystore::KeyStoreError};
 
 /// A refusal: what the client is told, and separately what the error log is told.
 #[derive(Debug)]

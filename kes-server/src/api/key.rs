@@ -7,13 +7,13 @@ use serde::{Serialize, de::MapAccess};
 use super::{
     authorize::Authorized,
     error::{ApiError, ImportError, What},
-    json::{self, Base64, Bytes, Fields},
     payload::{Payload, PayloadError},
     reply::{self, Reply},
 };
 use crate::{
     auth::{Identity, KeyName, ListPattern},
     crypto::{Algorithm, CryptoError, Key},
+    json::{self, Base64, Bytes, Fields},
     keystore::KeyStoreError,
 };
 

@@ -7,7 +7,6 @@ mod authorize;
 mod error;
 pub(crate) mod fuzzing;
 mod identity;
-mod json;
 mod key;
 mod log;
 mod path;

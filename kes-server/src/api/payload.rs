@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
 
-use super::json::{self, Fields};
+use crate::json::{self, Fields};
 
 const JSON: &[u8] = b"application/json";
 

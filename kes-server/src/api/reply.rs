@@ -13,7 +13,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::{error::ApiError, json};
+use super::error::ApiError;
+use crate::json;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");

@@ -1,16 +1,15 @@
-//! JSON as the clients of KES expect it (kes-api §1.4): what Go's encoder writes, what Go's decoder takes.
+//! What Go's decoder takes.
 
-use std::{fmt, io};
+use std::fmt;
 
 use base64::{
     Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::ser::Formatter;
 use zeroize::Zeroizing;
 
 /// Standard base64: padding is mandatory, the unused bits of the last character are not looked at.
@@ -21,69 +20,14 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// Encodes one value and the newline that ends every document. `capacity` should cover it, so that no part of a
-/// secret is left behind in memory by growing.
-pub(super) fn encode(value: &impl Serialize, capacity: usize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
-    let mut document = Zeroizing::new(Vec::with_capacity(capacity));
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut *document, GoFormatter))?;
-    document.push(b'\n');
-    Ok(document)
-}
-
-/// A string with its quotes.
-pub(crate) fn quoted(text: &str) -> Vec<u8> {
-    let mut quoted = Vec::with_capacity(text.len() + 2);
-    // Writing a string to memory cannot fail.
-    let _: serde_json::Result<()> =
-        text.serialize(&mut serde_json::Serializer::with_formatter(&mut quoted, GoFormatter));
-    quoted
-}
-
 /// Decodes the first value of a document; what follows it is not looked at.
-pub(super) fn decode<T: Fields>(document: &[u8]) -> serde_json::Result<T> {
+pub(crate) fn decode<T: Fields>(document: &[u8]) -> serde_json::Result<T> {
     Ok(Object::<T>::deserialize(&mut serde_json::Deserializer::from_slice(document))?.0)
-}
-
-/// Bytes in a response.
-pub(super) struct Base64<'a>(pub(super) &'a [u8]);
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(self.0)))
-    }
-}
-
-/// Also escapes what could end a script element in a web page.
-struct GoFormatter;
-
-impl Formatter for GoFormatter {
-    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if !may_be_special(fragment) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-            let (clean, special) = rest.split_at(at);
-            let mut following = special.chars();
-            writer.write_all(clean.as_bytes())?;
-            if let Some(special) = following.next() {
-                write!(writer, "\\u{:04x}", u32::from(special))?;
-            }
-            rest = following.as_str();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-}
-
-/// Whether a string has a byte that special characters have. Looks at all bytes, many at once, because mostly there is
-/// none: what is in responses is base64.
-fn may_be_special(text: &str) -> bool {
-    text.bytes().fold(false, |found, byte| found | matches!(byte, b'<' | b'>' | b'&' | 0xE2))
 }
 
 /// The body of a request: an object whose field names match in any case. Fields that are absent or null keep their
 /// default, unknown ones are skipped, of duplicates the last counts.
-pub(super) trait Fields: Default {
+pub(crate) trait Fields: Default {
     /// Names, lower-case.
     const NAMES: &'static [&'static str];
 
@@ -147,7 +91,7 @@ impl Visitor<'_> for FieldName {
 
 /// Bytes in a request: a base64 string, an array of numbers, or null for none.
 #[derive(Default)]
-pub(super) struct Bytes(pub(super) Zeroizing<Vec<u8>>);
+pub(crate) struct Bytes(pub(crate) Zeroizing<Vec<u8>>);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -248,17 +192,5 @@ mod tests {
         ] {
             assert_eq!(context(document), None, "{document}");
         }
-    }
-
-    #[test]
-    fn writes_as_go_writes() {
-        for (text, expected) in
-            [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2029}", "\\u2029"), ("â+/=", "â+/=")]
-        {
-            assert_eq!(quoted(text), format!("\"{expected}\"").into_bytes());
-        }
-        assert_eq!(quoted("<a&b>\"\\\n\u{2028}é"), b"\"\\u003ca\\u0026b\\u003e\\\"\\\\\\n\\u2028\xc3\xa9\"");
-        let document = encode(&Base64(b"hello"), 16).unwrap();
-        assert_eq!(document.as_slice(), b"\"aGVsbG8=\"\n");
     }
 }
