@@ -1,6 +1,8 @@
 //! A server in trouble: its keystore out of reach at start, its files replaced, its process stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+#[path = "trouble/disk.rs"]
+mod disk;
 mod support;
 
 use std::{

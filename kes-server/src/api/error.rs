@@ -110,6 +110,9 @@ impl ApiError {
             Self::NotFound(what) => format!("{} does not exist", what.noun()).into(),
             Self::KeyStore { cause: KeyStoreError::Exists, .. } => "key already exists".into(),
             Self::KeyStore { cause: KeyStoreError::NotFound, .. } => "key does not exist".into(),
+            Self::KeyStore { cause: KeyStoreError::Unsynced(_), operation } => {
+                format!("{operation} safely: it is done, but a crash of the machine may undo it").into()
+            }
             Self::Crypto { cause: CryptoError::NotAuthentic, .. } => {
                 "decryption failed: ciphertext is not authentic".into()
             }

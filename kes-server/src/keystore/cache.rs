@@ -139,7 +139,7 @@ impl<S: KeyStore + 'static> Cache<S> {
     /// Removes a key, here and in the keystore. Gone is gone: also what the keystore no longer knows leaves the cache.
     pub async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let result = self.shared.store.delete(name).await;
-        if matches!(result, Ok(()) | Err(KeyStoreError::NotFound)) {
+        if matches!(result, Ok(()) | Err(KeyStoreError::NotFound | KeyStoreError::Unsynced(_))) {
             self.shared.deletions.fetch_add(1, Ordering::SeqCst);
             write(&self.shared.entries).remove(name);
         }
@@ -276,6 +276,8 @@ mod tests {
         asked: AtomicUsize,
         /// The question after its state is never answered.
         mute: AtomicBool,
+        /// What it does may be undone by a crash.
+        unsynced: AtomicBool,
     }
 
     impl fmt::Display for Slow {
@@ -310,7 +312,9 @@ mod tests {
         }
 
         async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-            self.memory.delete(name).await
+            self.memory.delete(name).await?;
+            let unsynced = KeyStoreError::Unsynced("the disk fails".into());
+            if self.unsynced.load(Ordering::Relaxed) { Err(unsynced) } else { Ok(()) }
         }
 
         async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
@@ -453,6 +457,15 @@ mod tests {
         let (read, deleted) = tokio::join!(cache.get("key"), cache.delete("key"));
         deleted.unwrap();
         assert_eq!(read.unwrap_err(), KeyStoreError::NotFound);
+        assert_eq!(cache.get("key").await.unwrap_err(), KeyStoreError::NotFound);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_a_crash_may_bring_back_is_gone_all_the_same() {
+        let cache = cache(Expiry::default()).await;
+        cache.get("key").await.unwrap();
+        cache.store().unsynced.store(true, Ordering::Relaxed);
+        assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Unsynced(_))));
         assert_eq!(cache.get("key").await.unwrap_err(), KeyStoreError::NotFound);
     }
 }

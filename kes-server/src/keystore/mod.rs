@@ -84,6 +84,9 @@ pub enum KeyStoreError {
     /// The keystore cannot be reached.
     #[error("kes: keystore unreachable: {0}")]
     Unreachable(String),
+    /// The change was made, but a crash of the machine may undo it; the text says why.
+    #[error("{0}")]
+    Unsynced(String),
     /// Anything else; the text is for the log.
     #[error("{0}")]
     Other(String),

@@ -145,11 +145,15 @@ impl Folder {
 
     /// A server that answers, within a limit as `prlimit` names it.
     pub(crate) fn serve_within(&self, limit: &str, value: u32) -> Server {
-        let kes = env!("CARGO_BIN_EXE_kes");
-        let mut limited = Command::new("prlimit");
-        limited.arg(format!("--{limit}={value}")).arg(kes).args(["server", "--config", "config.yaml"]);
-        limited.current_dir(self.dir.path()).stdin(Stdio::null());
-        self.until_ready(self.start_by(&mut limited))
+        let limit = format!("--{limit}={value}");
+        self.serve_by("prlimit", &[&limit, env!("CARGO_BIN_EXE_kes"), "server", "--config", "config.yaml"])
+    }
+
+    /// A server that answers, as which a program with these arguments ends up.
+    pub(crate) fn serve_by(&self, program: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        self.until_ready(self.start_by(&mut command))
     }
 
     fn until_ready(&self, server: Server) -> Server {

@@ -1,0 +1,49 @@
+//! Reading an entry of the folder, whatever stands there under the name of a key.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use zeroize::Zeroizing;
+
+/// Largest value in bytes, as MinIO KES reads it.
+const MAX_VALUE: u64 = 1 << 20;
+
+/// Reads a value. Links are followed: in a mounted Kubernetes Secret every file is one.
+///
+/// # Errors
+/// Those of the file system; what is not a regular file, or larger than any key, is refused without being read.
+pub(super) fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Before it is opened: opening a FIFO or a device is an event for whoever has its other end.
+    length(&file.metadata()?)?;
+    let open = open(file)?;
+    let length = length(&open.metadata()?)?;
+    // With room to spare, the buffer is never moved, which would leave a copy of the key behind.
+    let room = usize::try_from(length).unwrap_or_default() + 64;
+    let mut value = Zeroizing::new(Vec::with_capacity(room));
+    open.take(MAX_VALUE + 1).read_to_end(&mut value)?;
+    bounded(value.len() as u64)?;
+    Ok(value)
+}
+
+/// Opens an entry for reading, of whatever kind it is, without waiting for anybody.
+pub(super) fn open(file: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(file, flags, Mode::empty())?))
+}
+
+/// The length of a file that may be a key.
+fn length(found: &Metadata) -> io::Result<u64> {
+    if !found.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    bounded(found.len())
+}
+
+fn bounded(length: u64) -> io::Result<u64> {
+    if length > MAX_VALUE {
+        return Err(io::Error::other(format!("{length} bytes are more than a key can have: {MAX_VALUE}")));
+    }
+    Ok(length)
+}
