@@ -278,7 +278,7 @@ fn logs_are_followed() {
 
     let folder = Folder::new();
     let server = folder.serve();
-    let mut follower = folder.command(&["log", "-k"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut follower = folder.command(&["log", "-k", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let (sender, events) = std::sync::mpsc::channel();
     let reader = BufReader::new(follower.stdout.take().unwrap());
     let thread =
@@ -300,4 +300,176 @@ fn logs_are_followed() {
     });
     drop(events);
     let _ = thread.join().unwrap();
+}
+
+/// As a shell script reads it: `sed -n 3p` is the API key, `sed -n 9p` the identity.
+#[test]
+fn identity_new_says_everything_on_the_lines_where_scripts_look_for_it() {
+    let folder = Folder::new();
+    let line = |text: &str, number: usize| text.lines().nth(number - 1).unwrap_or_default().trim().to_owned();
+    let plain = stdout(&folder.kes(&["identity", "new"]));
+    let (api_key, identity) = (line(&plain, 3), line(&plain, 9));
+    assert!(plain.starts_with("Your API key:\n\n   kes:v1:") && line(&plain, 7) == "Your Identity:", "{plain}");
+    assert_eq!(stdout(&folder.kes(&["identity", "of", &api_key])), identity);
+    assert_eq!((line(&plain, 16), plain.lines().count()), (format!("kes identity of {api_key}"), 16));
+
+    let files = stdout(&folder.kes(&["identity", "new", "--key", "a.key", "--cert", "a.crt"]));
+    assert!(line(&files, 14).ends_with(": a.key") && line(&files, 15).ends_with(": a.crt"), "{files}");
+    assert_eq!(line(&files, 19), format!("kes identity of {}", line(&files, 3)));
+    assert_eq!((line(&files, 20).as_str(), files.lines().count()), ("kes identity of a.crt", 20));
+}
+
+#[test]
+fn a_certificate_may_end_before_it_begins() {
+    let folder = Folder::new();
+    for (expiry, life) in [("0", 0), ("-1h", -3600), ("0s", 0), ("1h", 3600)] {
+        let made = folder.kes(&["identity", "new", "-f", "--key", "a.key", "--cert", "a.crt", "--expiry", expiry]);
+        assert!(made.status.success(), "{expiry}: {made:?}");
+        assert_eq!(stderr(&made).contains("expired already"), life <= 0, "{expiry}: {made:?}");
+        let der = pem::parse(fs::read(folder.path("a.crt")).unwrap()).unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(der.contents()).unwrap();
+        let validity = certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp();
+        assert_eq!(validity, life, "{expiry}");
+    }
+}
+
+/// One line on standard error, nothing on standard output, exit code 1; and no secret of the command line in it.
+#[test]
+fn what_has_no_identity_is_one_line() {
+    let folder = Folder::new();
+    let key = support::ADMIN_API_KEY.trim_start_matches("kes:v1:");
+    folder.write("not.pem", "-----BEGIN NOTHING-----\n\u{1b}[2J\n");
+    for arguments in
+        [&["server.key"][..], &["a", "b"], &["kes:v1:!!"], &["kes:v1:AAAA"], &[key], &["nofile"], &["not.pem"], &["."]]
+    {
+        let output = folder.kes(&[&["identity", "of"], arguments].concat());
+        let text = stderr(&output);
+        assert_eq!(
+            (output.status.code(), stdout(&output), text.lines().count()),
+            (Some(1), String::new(), 1),
+            "{text}"
+        );
+        assert!(text.starts_with("Error: ") && !text.contains(key) && !text.contains('\u{1b}'), "{text}");
+    }
+    let of_key = stderr(&folder.kes(&["identity", "of", "server.key"]));
+    assert!(of_key.contains("'server.key' is not a certificate: it is a private key"), "{of_key}");
+}
+
+#[test]
+fn switches_take_what_go_takes() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    for switch in ["-k", "--insecure", "-kk", "-k=true", "--insecure=true", "--insecure=1", "--insecure=T"] {
+        let output = folder.kes(&["ls", switch]);
+        assert!(output.status.success(), "{switch}: {output:?}");
+    }
+    assert!(folder.kes(&["ls", "-k", "--insecure", "-k=true"]).status.success());
+    for switch in ["-k=false", "--insecure=0"] {
+        assert!(stderr(&folder.kes(&["ls", switch])).contains("x509"), "{switch}");
+        assert!(!folder.kes(&["ls", "-k", switch]).status.success(), "the last one counts: {switch}");
+    }
+    let refused = folder.kes(&["ls", "--insecure=maybe"]);
+    assert_eq!((refused.status.code(), stderr(&refused).lines().count()), (Some(1), 1), "{refused:?}");
+    let dev = folder.kes(&["server", "--dev=true", "--config", "config.yaml"]);
+    assert_eq!(stderr(&dev), "Error: '--config' flag is not supported in development mode\n");
+    let last = folder.kes(&["server", "--dev=false", "--config", "config.yaml", "--config", "none.yaml"]);
+    assert_eq!(stderr(&last), "Error: open none.yaml: no such file or directory\n");
+    let help = stderr(&folder.kes(&["ls", "--help"]));
+    assert!(help.contains("-k, --insecure  ") && !help.contains("[=<"), "{help}");
+}
+
+#[test]
+fn status_is_shown_line_by_line() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let labels = |text: &str| -> Vec<String> {
+        text.lines().skip(1).map(|line| line.chars().take(11).collect::<String>().trim_end().to_owned()).collect()
+    };
+    let status = stdout(&folder.kes(&["status", "-k"]));
+    let expected = ["  Version", "  Uptime", "  Latency", "  OS", "  CPUs", "  Memory", "  · Heap", "  · Stack"]
+        .map(str::to_owned);
+    assert_eq!(labels(&status), expected, "{status}");
+    let with_api = stdout(&folder.kes(&["status", "-k", "--api"]));
+    assert_eq!(labels(&with_api)[..8], expected, "{with_api}");
+    let table: Vec<&str> = with_api.lines().skip(9).collect();
+    assert!(table[0].is_empty() && table[1].starts_with("  Method  API  "), "{with_api}");
+    assert!(table.iter().any(|line| line.split_whitespace().eq(["GET", "/version", "10s"])), "{with_api}");
+    let short = stdout(&folder.kes(&["status", "-k", "-s", "--api"]));
+    assert!(short.lines().nth(2).unwrap().starts_with("  Method"), "{short}");
+    assert!(stdout(&folder.kes(&["status", "-k", "--api", "--json"])).starts_with("[{\"method\":"));
+}
+
+/// The first lines of a command that goes on until it is interrupted, once `action` has made it say them.
+fn first_lines(folder: &Folder, arguments: &[&str], count: usize, action: impl Fn(usize)) -> Vec<String> {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::Stdio,
+        sync::mpsc,
+        time::Duration,
+    };
+
+    let mut command = folder.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let reader = BufReader::new(command.stdout.take().unwrap());
+    let (sender, receiver) = mpsc::channel();
+    let thread =
+        std::thread::spawn(move || reader.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut lines = Vec::new();
+    for number in 0..100 {
+        action(number);
+        while let Ok(line) = receiver.recv_timeout(Duration::from_millis(100)) {
+            lines.push(line);
+        }
+        if lines.len() >= count {
+            break;
+        }
+    }
+    command.kill().unwrap();
+    command.wait().unwrap();
+    drop(receiver);
+    let _ = thread.join().unwrap();
+    assert!(lines.len() >= count, "{arguments:?}: {lines:?}");
+    lines
+}
+
+#[test]
+fn the_log_is_a_table_wherever_it_goes() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let lines = first_lines(&folder, &["log", "-k"], 2, |number| {
+        assert!(folder.kes(&["key", "create", "-k", &format!("key-{number}")]).status.success());
+    });
+    let header =
+        "Time        Status    Identity                IP                 API                               Latency";
+    assert_eq!(lines[0], header);
+    let columns: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(columns[1..4], ["200", &ADMIN[..20], "127.0.0.1"], "{}", lines[1]);
+    assert!(columns[4].starts_with("/v1/key/create/key-") && columns[5].ends_with('s'), "{}", lines[1]);
+}
+
+#[test]
+fn metrics_name_every_counter_from_the_beginning() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let lines = first_lines(&folder, &["metric", "-k", "--rate", "100ms"], 1, |_| {});
+    let metrics: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    for name in
+        ["kes_http_request_success", "kes_http_request_error", "kes_http_request_failure", "kes_log_audit_events"]
+    {
+        assert!(metrics[name].is_u64(), "{name} in {metrics}");
+    }
+    assert_eq!(metrics["kes_http_request_failure"], 0);
+}
+
+#[test]
+fn colours_are_there_if_they_are_wanted() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    assert!(folder.kes(&["key", "create", "-k", "my-key"]).status.success());
+    for when in [&["--color", "always"][..], &["--color=always"]] {
+        let info = folder.kes(&[&["key", "info", "-k", "my-key"], when].concat());
+        assert!(info.status.success() && stdout(&info).contains("\u{1b}["), "{info:?}");
+    }
+    for when in ["auto", "never"] {
+        assert!(!stdout(&folder.kes(&["key", "info", "-k", "my-key", "--color", when])).contains('\u{1b}'), "{when}");
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
@@ -80,14 +81,15 @@ impl ApiKey {
     /// A client certificate as the original's SDK makes it: self-signed, valid 90 days from now.
     pub fn certificate(&self) -> Result<CertificateDer<'static>, ApiKeyError> {
         let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.certificate_for(self.identity.as_str(), Duration::from_secs(90 * 24 * 3600), usages, vec![])
+        self.certificate_for(self.identity.as_str(), SignedDuration::from_hours(90 * 24), usages, vec![])
     }
 
-    /// A self-signed certificate with a common name, a life from now on, extended usages and SANs.
+    /// A self-signed certificate with a common name, a life from now on, extended usages and SANs. One whose life is not
+    /// longer than nothing has expired already.
     pub fn certificate_for(
         &self,
         common_name: &str,
-        life: Duration,
+        life: SignedDuration,
         usages: Vec<ExtendedKeyUsagePurpose>,
         sans: Vec<SanType>,
     ) -> Result<CertificateDer<'static>, ApiKeyError> {
@@ -98,8 +100,9 @@ impl ApiKey {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.not_before = std::time::SystemTime::now().into();
-        params.not_after = (std::time::SystemTime::now() + life).into();
+        let (now, length) = (SystemTime::now(), life.unsigned_abs());
+        params.not_before = now.into();
+        params.not_after = if life.is_negative() { now - length } else { now + length }.into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = usages;
         params.is_ca = IsCa::ExplicitNoCa;

@@ -1,7 +1,8 @@
 //! `kes log`: what happens on a server from now on, until interrupted.
 
 use super::{
-    CliError, output,
+    CliError,
+    output::{self, printable},
     session::{ServerFlags, Session},
     time,
 };
@@ -24,9 +25,12 @@ pub(super) struct LogArguments {
 
 pub(super) async fn run(arguments: LogArguments, session: &Session<'_>) -> Result<(), CliError> {
     let client = session.client(&arguments.server)?;
-    let is_raw = arguments.json || !session.output.is_terminal;
     let printed = async {
-        if arguments.error { errors(&client, arguments.json).await } else { audit(&client, session, is_raw).await }
+        if arguments.error {
+            errors(&client, arguments.json).await
+        } else {
+            audit(&client, session, arguments.json).await
+        }
     };
     tokio::select! {
         result = printed => result,
@@ -34,14 +38,14 @@ pub(super) async fn run(arguments: LogArguments, session: &Session<'_>) -> Resul
     }
 }
 
-async fn audit(client: &Client, session: &Session<'_>, is_raw: bool) -> Result<(), CliError> {
+async fn audit(client: &Client, session: &Session<'_>, is_json: bool) -> Result<(), CliError> {
     let mut events = client.audit_log().await.map_err(|error| CliError::message(error.message()))?;
-    if !is_raw {
+    if !is_json {
         output::line(&session.output.bold(&row("Time", "Status", "Identity", "IP", "API", "Latency")))?;
     }
     while let Some(line) = events.next_line().await? {
         match serde_json::from_str::<AuditEvent>(&line) {
-            Ok(event) if !is_raw => output::line(&audit_row(&event))?,
+            Ok(event) if !is_json => output::line(&audit_row(&event))?,
             _ => output::line(&line)?,
         }
     }
@@ -62,19 +66,20 @@ async fn errors(client: &Client, is_json: bool) -> Result<(), CliError> {
 }
 
 fn audit_row(event: &AuditEvent) -> String {
-    let identity: String = event.request.identity.chars().take(12).collect();
+    let identity: String = event.request.identity.chars().take(IDENTITY).collect();
     let latency = format!("{:.1?}", event.response.duration());
     let (time, status) = (time::clock(&event.time), event.response.code.to_string());
-    row(&time, &status, &identity, &event.request.ip, &shown(&event.request.path), &latency)
+    // A path may be anything that a client sent.
+    let [time, identity, ip, path] =
+        [&time, &identity, &event.request.ip, &event.request.path].map(|text| printable(text));
+    row(&time, &status, &identity, &ip, &path, &latency)
 }
 
-/// A path may be anything that a client sent, also what a terminal would obey.
-fn shown(path: &str) -> String {
-    path.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
-}
+/// How many characters of an identity are shown.
+const IDENTITY: usize = 20;
 
 fn row(time: &str, status: &str, identity: &str, ip: &str, api: &str, latency: &str) -> String {
-    format!("{time:<8}  {status:<6}  {identity:<12}  {ip:<15}  {api:<40}  {latency:>9}")
+    format!("{time:<8}    {status:<6}    {identity:<IDENTITY$}    {ip:<15}    {api:<30}    {latency}")
 }
 
 #[cfg(test)]
@@ -82,7 +87,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_gives_no_orders_to_a_terminal() {
-        assert_eq!(shown("/v1/key/create/\u{1b}[2Jä\n\u{9b}"), "/v1/key/create/\u{fffd}[2Jä\u{fffd}\u{fffd}");
+    fn events_are_rows_below_their_header() {
+        let event = r#"{"time":"0001","request":{"ip":"8.8.8.8","path":"/v1/key/decrypt/my-first-key",
+            "identity":"3ecfcdf38fcbe141ae26a1030f81e96b"},"response":{"code":404,"time":142000}}"#;
+        let rows = [
+            row("Time", "Status", "Identity", "IP", "API", "Latency"),
+            audit_row(&serde_json::from_str(event).unwrap()),
+        ];
+        let expected = [
+            "Time        Status    Identity                IP                 API                               Latency",
+            "0001        404       3ecfcdf38fcbe141ae26    8.8.8.8            /v1/key/decrypt/my-first-key      142.0µs",
+        ];
+        assert_eq!(rows, expected);
     }
 }

@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct MetricArguments {
     /// How often to ask
-    #[arg(long, value_name = "interval", default_value = "5s", value_parser = time::duration)]
+    #[arg(long, value_name = "interval", default_value = "5s", value_parser = time::positive)]
     rate: Duration,
     #[command(flatten)]
     server: ServerFlags,
@@ -36,10 +36,13 @@ pub(super) async fn run(arguments: MetricArguments, session: &Session<'_>) -> Re
     }
 }
 
+/// What a server leaves out while it is zero. Scripts read it all the same.
+const COUNTERS: [&str; 3] = ["kes_http_request_error", "kes_http_request_failure", "kes_http_request_success"];
+
 /// One value per metric: counters by status code are summed, the histogram becomes a map of nanoseconds to
 /// requests that took no longer, the up time becomes nanoseconds.
 fn parse(text: &str) -> Map<String, Value> {
-    let mut metrics = Map::new();
+    let mut metrics: Map<String, Value> = COUNTERS.iter().map(|name| ((*name).to_owned(), 0.into())).collect();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let Ok(value) = value.parse::<f64>() else { continue };
@@ -112,6 +115,8 @@ mod tests {
     fn every_metric_becomes_one_value() {
         let expected = serde_json::json!({
             "kes_http_request_error": 150,
+            "kes_http_request_failure": 0,
+            "kes_http_request_success": 0,
             "kes_http_response_time": { "10000000": 417 },
             "kes_system_mem_heap_used": 9_598_544,
             "kes_system_up_time": 3_560_000_000_u64,

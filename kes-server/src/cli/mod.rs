@@ -4,6 +4,7 @@
 mod api;
 mod check;
 mod completion;
+mod flags;
 mod identity;
 mod key;
 mod list;
@@ -139,12 +140,11 @@ fn wait_for(command: impl Future<Output = Result<(), CliError>>) -> Result<(), C
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, Usage> {
-    let mut command = Cli::command();
     let name = OsString::from("kes");
-    command
-        .try_get_matches_from_mut(std::iter::once(&name).chain(arguments))
+    flags::as_in_go(Cli::command())
+        .try_get_matches_from(std::iter::once(&name).chain(arguments))
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| usage::explain(&command, arguments, &error))
+        .map_err(|error| usage::explain(Cli::command(), arguments, &error))
 }
 
 async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
@@ -170,7 +170,7 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
         Some(Verb::Api(command)) => api::run(&command),
         Some(Verb::Man(arguments)) => man::run(&arguments),
         Some(Verb::Tool(ToolCommand::Identity(ToolIdentityCommand::New(arguments)))) => {
-            identity::new_with_files(arguments)
+            identity::new_with_files(arguments, session.output)
         }
         Some(Verb::Tool(ToolCommand::Identity(ToolIdentityCommand::Of(arguments)))) => {
             identity::identity_of(&arguments, session.output)

@@ -44,12 +44,12 @@ impl Output {
 
     /// `Error: <text>`, the prefix red on a terminal.
     pub(super) fn error(self, text: &str) {
-        note(&format!("{} {text}", self.paint("Error:", "31;1", io::stderr().is_terminal())));
+        note(&format!("{} {}", self.paint("Error:", "31;1", io::stderr().is_terminal()), lines(text)));
     }
 
     /// `WARNING: <text>`, the prefix yellow on a terminal.
     pub(super) fn warning(self, text: &str) {
-        note(&format!("{} {text}", self.paint("WARNING:", "33;1", io::stderr().is_terminal())));
+        note(&format!("{} {}", self.paint("WARNING:", "33;1", io::stderr().is_terminal()), lines(text)));
     }
 
     /// Bold on a terminal: headers and labels.
@@ -76,13 +76,24 @@ impl Output {
         format!("{} {value}", self.bold(&format!("{label:<11}")))
     }
 
-    /// A header and one name per line; nothing at all without names.
+    /// A header and one name per line; nothing at all without names. A keystore may list what others put there.
     pub(super) fn table(self, header: &str, names: &[String]) -> String {
         if names.is_empty() {
             return String::new();
         }
+        let names: Vec<String> = names.iter().map(|name| printable(name)).collect();
         format!("{}\n{}\n", self.bold(header), names.join("\n"))
     }
+}
+
+/// A text of others without anything that a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+/// The same for a text of several lines: an error may repeat what a server said.
+fn lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes to standard output as it is.
@@ -130,5 +141,14 @@ mod tests {
         assert_eq!(output.table("Key", &[]), "");
         assert_eq!(output.table("Key", &["a".into(), "b".into()]), "Key\na\nb\n");
         assert_eq!(output.field("Name", "a"), "Name        a");
+    }
+
+    #[test]
+    fn a_name_gives_no_orders_to_a_terminal() {
+        let names = ["/v1/key/create/\u{1b}[2Jä\n\u{9b}".to_owned()];
+        assert_eq!(
+            output(When::Never, false).table("Key", &names),
+            "Key\n/v1/key/create/\u{fffd}[2Jä\u{fffd}\u{fffd}\n"
+        );
     }
 }

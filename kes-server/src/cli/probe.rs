@@ -24,7 +24,7 @@ pub(super) struct ProbeArguments {
     #[arg(long)]
     ready: bool,
     /// How long to wait for an answer
-    #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::duration)]
+    #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::positive)]
     timeout: Duration,
 }
 

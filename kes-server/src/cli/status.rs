@@ -2,7 +2,7 @@
 
 use super::{
     CliError,
-    output::{self, Color, Output},
+    output::{self, Color, Output, printable},
     session::{ServerFlags, Session},
     time,
 };
@@ -13,7 +13,7 @@ pub(super) struct StatusArguments {
     /// Print only whether the server answers
     #[arg(short, long)]
     short: bool,
-    /// Print the calls that the server knows
+    /// Print also the calls that the server knows
     #[arg(long)]
     api: bool,
     /// Print the status as JSON
@@ -29,22 +29,27 @@ pub(super) async fn run(arguments: StatusArguments, session: &Session<'_>) -> Re
     let client = session.client(&arguments.server)?;
     let output = session.output.with_color(arguments.color);
     let failure = |error: crate::client::ClientError| CliError::message(error.message());
-    if arguments.api {
-        let routes = client.apis().await.map_err(failure)?;
-        return output::print(&if arguments.json { super::json_line(&routes)? } else { table(output, &routes) });
+    if arguments.json {
+        return output::print(&if arguments.api {
+            super::json_line(&client.apis().await.map_err(failure)?)?
+        } else {
+            super::json_line(&client.status().await.map_err(failure)?)?
+        });
     }
     let status = client.status().await.map_err(failure)?;
-    if arguments.json {
-        return output::print(&super::json_line(&status)?);
-    }
     let mut lines: Vec<String> =
         client.endpoints().iter().map(|endpoint| format!("{} {endpoint}", output.green("●"))).collect();
     if !arguments.short {
         lines.extend(details(output, &status));
     }
+    if arguments.api {
+        lines.push(String::new());
+        lines.extend(table(output, &client.apis().await.map_err(failure)?));
+    }
     output::line(&lines.join("\n"))
 }
 
+/// Line by line as MinIO KES shows them.
 fn details(output: Output, status: &Status) -> Vec<String> {
     let latency = match (status.keystore_unreachable, status.keystore_latency) {
         (false, Some(latency)) => format!("{latency}ms"),
@@ -56,26 +61,36 @@ fn details(output: Output, status: &Status) -> Vec<String> {
         ("Latency", latency),
         ("OS", status.os.clone()),
         ("CPUs", format!("{} {}", status.num_cpu_used, status.arch)),
-        ("Memory", mebibytes(status.mem_heap_used + status.mem_stack_used)),
+        ("Memory", String::new()),
+        ("· Heap", size(status.mem_heap_used)),
+        ("· Stack", size(status.mem_stack_used)),
     ];
-    fields.iter().map(|(label, value)| format!("  {}", output.field(label, value))).collect()
+    let line = |(label, value): &(&str, String)| {
+        let line = format!("  {} {}", output.bold(&format!("{label:<8}")), printable(value));
+        line.trim_end().to_owned()
+    };
+    fields.iter().map(line).collect()
 }
 
-fn mebibytes(bytes: u64) -> String {
+/// `640 KiB` or `3.5 MiB`.
+fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
+    if bytes < MIB {
+        return format!("{} KiB", bytes / 1024);
+    }
     let tenths = bytes.saturating_mul(10) / MIB;
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-fn table(output: Output, routes: &[Route]) -> String {
-    let width = routes.iter().map(|route| route.path.len()).max().unwrap_or_default().max(3);
-    let header = output.bold(&format!("{:<7} {:<width$} {}", "Method", "API", "Timeout"));
+fn table(output: Output, routes: &[Route]) -> Vec<String> {
+    let width = routes.iter().map(|route| route.path.len()).max().unwrap_or_default().max(27);
+    let header = output.bold(&format!("{:<6}  {:<width$}  {}", "Method", "API", "Timeout"));
     let row = |route: &Route| {
         let timeout = if route.timeout == 0 { "Inf".to_owned() } else { format!("{}s", route.timeout) };
-        format!("{:<7} {:<width$} {timeout}", route.method, route.path)
+        let (method, path) = (printable(&route.method), printable(&route.path));
+        format!("  {method:<6}  {path:<width$}  {timeout}")
     };
-    let lines: Vec<String> = std::iter::once(header).chain(routes.iter().map(row)).collect();
-    lines.join("\n") + "\n"
+    std::iter::once(format!("  {header}")).chain(routes.iter().map(row)).collect()
 }
 
 #[cfg(test)]
@@ -83,8 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_told_in_tenths() {
-        assert_eq!(mebibytes(0), "0.0 MiB");
-        assert_eq!(mebibytes((3 << 20) + (1 << 19)), "3.5 MiB");
+    fn memory_is_shown_in_tenths_of_a_mebibyte() {
+        assert_eq!(size(0), "0 KiB");
+        assert_eq!(size(640 << 10), "640 KiB");
+        assert_eq!(size((3 << 20) + (1 << 19)), "3.5 MiB");
     }
 }

@@ -37,7 +37,7 @@ const STOP: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(super) struct SuperviseArguments {
     /// How long the server may give no sign of life before it is killed and started again
-    #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::duration)]
+    #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::positive)]
     watchdog: Duration,
     /// The command, for example: server --config server-config.yaml
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "command")]

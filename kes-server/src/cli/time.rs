@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use crate::config::duration;
+
 const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
 /// `2026-11-21 01:02:06` in UTC; what is no RFC 3339 stays as it is.
@@ -26,27 +28,37 @@ fn in_zone(text: &str, zone: TimeZone) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |time| time.to_zoned(zone).strftime(FORMAT).to_string())
 }
 
-/// A duration in Go's spelling, such as `720h` or `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let signed: SignedDuration =
-        text.parse().map_err(|_| format!("'{text}' is not a duration such as 720h or 1h30m"))?;
-    match Duration::try_from(signed) {
+/// A duration in Go's spelling, such as `720h` or `1h30m`, that is longer than nothing.
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
+    match Duration::try_from(signed(text)?) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(format!("'{text}' is not longer than nothing")),
     }
 }
 
-/// Days, hours, minutes and seconds, the largest two that are not zero: `3d 4h`, `12s`.
+/// A duration in Go's spelling, also zero or less.
+pub(super) fn signed(text: &str) -> Result<SignedDuration, String> {
+    let nanoseconds =
+        duration::parse(text).ok_or_else(|| format!("'{text}' is not a duration such as 720h or 1h30m"))?;
+    Ok(SignedDuration::from_nanos(nanoseconds.0))
+}
+
+/// Days, hours, minutes and seconds, the largest two that are not zero: `2 days 4 hours`, `12 seconds`.
 pub(super) fn rough(seconds: u64) -> String {
-    let units = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let units = [
+        (seconds / 86_400, "day"),
+        (seconds / 3_600 % 24, "hour"),
+        (seconds / 60 % 60, "minute"),
+        (seconds % 60, "second"),
+    ];
     let shown: Vec<String> = units
         .iter()
         .skip_while(|(count, _)| *count == 0)
         .take(2)
         .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
+        .map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
         .collect();
-    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
+    if shown.is_empty() { "0 seconds".to_owned() } else { shown.join(" ") }
 }
 
 #[cfg(test)]
@@ -55,19 +67,21 @@ mod tests {
 
     #[test]
     fn durations_are_spelled_as_in_go() {
-        assert_eq!(duration("720h"), Ok(Duration::from_hours(720)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
-        assert!(duration("0s").is_err());
-        assert!(duration("-1h").is_err());
-        assert!(duration("soon").is_err());
+        assert_eq!(positive("720h"), Ok(Duration::from_hours(720)));
+        assert_eq!(positive("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!((signed("0"), signed("-1h")), (Ok(SignedDuration::ZERO), Ok(SignedDuration::from_hours(-1))));
+        for text in ["0", "0s", "-1h", "soon", "1h 30m", "3000000h"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
     }
 
     #[test]
     fn uptime_is_told_roughly() {
-        assert_eq!(rough(0), "0s");
-        assert_eq!(rough(59), "59s");
-        assert_eq!(rough(3600), "1h");
-        assert_eq!(rough(90_061), "1d 1h");
+        assert_eq!(rough(0), "0 seconds");
+        assert_eq!(rough(59), "59 seconds");
+        assert_eq!(rough(480), "8 minutes");
+        assert_eq!(rough(187_200), "2 days 4 hours");
+        assert_eq!(rough(90_061), "1 day 1 hour");
     }
 
     #[test]

@@ -18,14 +18,15 @@ pub(super) enum Usage {
 }
 
 /// Says what is wrong with `arguments` (the program's name left out).
-pub(super) fn explain(root: &Command, arguments: &[OsString], error: &clap::Error) -> Usage {
-    let words = command(root, arguments);
+pub(super) fn explain(mut root: Command, arguments: &[OsString], error: &clap::Error) -> Usage {
+    let words = command(&root, arguments);
     let path = words.join(" ");
-    let name = words.last().copied().unwrap_or("kes");
+    let name = words.last().map_or("kes", String::as_str);
     let argument = context(error, ContextKind::InvalidArg);
     let text = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            return Usage::Help(error.render().to_string());
+            root.build();
+            return Usage::Help(help(&mut root, words.get(1..).unwrap_or_default()));
         }
         ErrorKind::InvalidSubcommand => {
             format!("\"{}\" is not a {name} command", context(error, ContextKind::InvalidSubcommand))
@@ -44,15 +45,25 @@ pub(super) fn explain(root: &Command, arguments: &[OsString], error: &clap::Erro
     Usage::Mistake(format!("{text}. See '{path} --help'"))
 }
 
+/// The help of the subcommand that these words name below `command`.
+fn help(command: &mut Command, words: &[String]) -> String {
+    if let Some((word, rest)) = words.split_first()
+        && command.find_subcommand(word).is_some()
+    {
+        return command.find_subcommand_mut(word).map(|next| help(next, rest)).unwrap_or_default();
+    }
+    command.render_help().to_string()
+}
+
 /// The words of the subcommand that the arguments name, `kes` first.
-fn command<'a>(root: &'a Command, arguments: &[OsString]) -> Vec<&'a str> {
-    let mut words = vec![root.get_name()];
+fn command(root: &Command, arguments: &[OsString]) -> Vec<String> {
+    let mut words = vec![root.get_name().to_owned()];
     let mut current = root;
     let arguments = arguments.iter().filter_map(|argument| argument.to_str());
     for argument in arguments.filter(|argument| !argument.starts_with('-')) {
         // what follows a word that is no command is none, whatever it is called
         let Some(next) = current.find_subcommand(argument) else { break };
-        words.push(next.get_name());
+        words.push(next.get_name().to_owned());
         current = next;
     }
     words

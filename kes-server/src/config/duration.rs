@@ -5,21 +5,21 @@ use std::time::Duration;
 
 /// A duration with its sign, in nanoseconds; as wide as in Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Nanoseconds(pub(super) i64);
+pub(crate) struct Nanoseconds(pub(crate) i64);
 
 impl Nanoseconds {
-    pub(super) fn is_negative(self) -> bool {
+    pub(crate) fn is_negative(self) -> bool {
         self.0 < 0
     }
 
     /// Its length, unless it is zero or less.
-    pub(super) fn positive(self) -> Option<Duration> {
+    pub(crate) fn positive(self) -> Option<Duration> {
         u64::try_from(self.0).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 }
 
 /// Reads a duration; `None` for anything else, also for a number without a unit unless it is zero.
-pub(super) fn parse(text: &str) -> Option<Nanoseconds> {
+pub(crate) fn parse(text: &str) -> Option<Nanoseconds> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::auth::{Access, AssignError, Identity};
 use crate::keystore::Expiry;
 
-mod duration;
+pub(crate) mod duration;
 pub(crate) mod fuzzing;
 mod keystore;
 mod legacy;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
-use super::super::{CliError, session};
+use super::super::{CliError, output::printable, session};
 use crate::auth::{ApiKey, Identity};
 
 const PREFIX: &str = "kes:v1:";
@@ -15,7 +15,12 @@ pub(super) fn identity(subject: &str) -> Result<String, CliError> {
     if subject.starts_with(PREFIX) {
         return Ok(parse(subject)?.identity().to_string());
     }
-    of_certificate(&session::read(Path::new(subject))?, subject)
+    match (session::read(Path::new(subject)), parse(subject)) {
+        // The text of other files that are missing would show the secret.
+        (Err(_), Ok(_)) => Err(CliError::message(format!("an API key must begin with '{PREFIX}' here"))),
+        (Err(error), Err(_)) => Err(error),
+        (Ok(content), _) => of_certificate(&content, subject),
+    }
 }
 
 /// The identity of an API key or certificate; the API key of a private key.
@@ -41,8 +46,16 @@ fn parse(text: &str) -> Result<ApiKey, CliError> {
 }
 
 fn of_certificate(content: &[u8], file: &str) -> Result<String, CliError> {
-    let invalid = |cause: &dyn std::fmt::Display| CliError::message(format!("'{file}' holds no certificate: {cause}"));
-    let certificate = CertificateDer::from_pem_slice(content).map_err(|error| invalid(&error))?;
+    let invalid = |cause: &dyn std::fmt::Display| {
+        CliError::message(format!("'{file}' is not a certificate: {}", printable(&cause.to_string())))
+    };
+    let certificate = CertificateDer::from_pem_slice(content).map_err(|error| {
+        if PrivateKeyDer::from_pem_slice(content).is_ok() {
+            invalid(&format!("it is a private key; 'kes identity {file}' shows its API key"))
+        } else {
+            invalid(&error)
+        }
+    })?;
     Ok(Identity::of_certificate(&certificate).map_err(|error| invalid(&error))?.0.to_string())
 }
 
@@ -52,7 +65,7 @@ fn api_key(key: &PrivateKeyDer<'_>, file: &str) -> Result<ApiKey, CliError> {
     const SEED: usize = 32;
     const OID_AND_SEED: [u8; 11] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-    let unsuitable = || CliError::message(format!("'{file}' holds no Ed25519 private key: only those are API keys"));
+    let unsuitable = || CliError::message(format!("'{file}' is not an Ed25519 private key: only those are API keys"));
     let PrivateKeyDer::Pkcs8(key) = key else { return Err(unsuitable()) };
     let der = key.secret_pkcs8_der();
     let start = der.windows(OID_AND_SEED.len()).position(|window| window == OID_AND_SEED).ok_or_else(unsuitable)?;

@@ -73,7 +73,7 @@ pub(super) async fn run(arguments: IdentityArguments, session: &Session<'_>) -> 
     match (arguments.command, arguments.subject) {
         (None, None) => bare(session.output, &ApiKey::generate().map_err(CliError::plain)?.reveal()),
         (None, Some(subject)) => bare(session.output, &file::counterpart(&subject)?),
-        (Some(IdentityCommand::New(new)), _) => new::run(&new),
+        (Some(IdentityCommand::New(new)), _) => new::run(&new, session.output),
         (Some(IdentityCommand::Of(of)), _) => identity_of(&of, session.output),
         (Some(IdentityCommand::Info { identity, color, server, .. }), _) => {
             let client = session.client(&server)?;
@@ -100,10 +100,10 @@ pub(super) fn identity_of(arguments: &OfArguments, output: Output) -> Result<(),
 }
 
 /// The older `kes tool identity new`: it wrote files, and had names for them.
-pub(super) fn new_with_files(mut arguments: NewArguments) -> Result<(), CliError> {
+pub(super) fn new_with_files(mut arguments: NewArguments, output: Output) -> Result<(), CliError> {
     arguments.key.get_or_insert_with(|| PathBuf::from("private.key"));
     arguments.cert.get_or_insert_with(|| PathBuf::from("public.crt"));
-    new::run(&arguments)
+    new::run(&arguments, output)
 }
 
 /// A value for programs has no newline.

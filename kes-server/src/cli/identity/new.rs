@@ -6,17 +6,21 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::Args;
+use jiff::SignedDuration;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use zeroize::Zeroizing;
 
-use super::super::{CliError, output, password, time};
+use super::super::{
+    CliError,
+    output::{self, Output},
+    password, time,
+};
 use crate::{auth::ApiKey, crypto::encrypted_pem};
 
-const MONTH: Duration = Duration::from_hours(720);
+const MONTH: SignedDuration = SignedDuration::from_hours(720);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewArguments {
@@ -36,8 +40,15 @@ pub(in crate::cli) struct NewArguments {
     #[arg(long, value_name = "domain", value_delimiter = ',')]
     dns: Vec<String>,
     /// How long the certificate is valid [default: 720h]
-    #[arg(long, short_alias = 't', alias = "time", value_name = "duration", value_parser = time::duration)]
-    expiry: Option<Duration>,
+    #[arg(
+        long,
+        short_alias = 't',
+        alias = "time",
+        value_name = "duration",
+        value_parser = time::signed,
+        allow_hyphen_values = true
+    )]
+    expiry: Option<SignedDuration>,
     /// Encrypt the private key with a password
     #[arg(long)]
     encrypt: bool,
@@ -49,7 +60,7 @@ pub(in crate::cli) struct NewArguments {
     server: bool,
 }
 
-pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
+pub(super) fn run(arguments: &NewArguments, output: Output) -> Result<(), CliError> {
     let api_key = ApiKey::generate().map_err(CliError::plain)?;
     match (&arguments.key, &arguments.cert) {
         (Some(key), Some(cert)) => write_files(arguments, &api_key, key, cert)?,
@@ -61,7 +72,10 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
         }
         (None, None) => refuse_file_flags(arguments)?,
     }
-    output::print(&announcement(&api_key))
+    if arguments.expiry.is_some_and(|life| life <= SignedDuration::ZERO) {
+        output.warning("the certificate has expired already: '--expiry' is not longer than nothing");
+    }
+    output::print(&announcement(&api_key, arguments.key.as_deref().zip(arguments.cert.as_deref())))
 }
 
 fn refuse_file_flags(arguments: &NewArguments) -> Result<(), CliError> {
@@ -78,14 +92,21 @@ fn refuse_file_flags(arguments: &NewArguments) -> Result<(), CliError> {
     }
 }
 
-fn announcement(api_key: &ApiKey) -> Zeroizing<String> {
-    let identity = api_key.identity();
-    let api_key = api_key.reveal();
+/// What is said, line by line where MinIO KES says it: scripts take the third line, and the ninth.
+fn announcement(api_key: &ApiKey, files: Option<(&Path, &Path)>) -> Zeroizing<String> {
+    let (key, identity) = (api_key.reveal(), api_key.identity());
+    let (stored, again) = files.map_or_else(Default::default, |(key_file, cert_file)| {
+        let (key_file, cert_file) = (key_file.display(), cert_file.display());
+        let stored =
+            format!("The private key is in the file: {key_file}\nThe certificate is in the file: {cert_file}\n\n");
+        (stored, format!("    kes identity of {cert_file}\n"))
+    });
     Zeroizing::new(format!(
-        "\nYour API key:\n\n   {}\n\nIt is shown once and is not stored anywhere: keep it secret.\n\n\
-         Your Identity:\n\n   {identity}\n\nIt is no secret: policies name it. To compute it again:\n\n   \
-         kes identity of <API key>\n\n",
-        *api_key
+        "Your API key:\n\n   {}\n\nIt is shown only now. Keep it secret.\n\n\
+         Your Identity:\n\n   {identity}\n\n\
+         The identity is not a secret. Policies name it, and a server\nknows by it whose API key is used.\n\n\
+         {stored}To compute the identity again:\n\n    kes identity of {}\n{again}",
+        *key, *key
     ))
 }
 
@@ -126,8 +147,10 @@ fn certificate(arguments: &NewArguments, api_key: &ApiKey) -> Result<String, Cli
     let usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     let mut sans = Vec::new();
     for domain in &arguments.dns {
-        let domain =
-            domain.as_str().try_into().map_err(|_| CliError::message(format!("'{domain}' is no domain name")))?;
+        let domain = domain
+            .as_str()
+            .try_into()
+            .map_err(|_| CliError::message(format!("'{domain}' is not a valid domain name")))?;
         sans.push(SanType::DnsName(domain));
     }
     sans.extend(arguments.ip.iter().copied().map(SanType::IpAddress));
