@@ -1,13 +1,20 @@
 //! `kes migrate`: copies keys from one keystore to another, as they are stored.
 //!
 //! First it looks what the target has, and touches nothing if that is something else. So it can be repeated until it
-//! succeeds, whatever ended it: what is there already counts as done.
+//! succeeds, whatever ended it: what is there already counts as done. What is not a key is named and left out; then the
+//! others are copied, and the exit code says that not everything was.
 
 use std::path::{Path, PathBuf};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use zeroize::Zeroizing;
 
-use super::{CliError, output, session::Session};
+use super::{
+    CliError,
+    output::{self, printable},
+    pattern::Pattern,
+    session::Session,
+};
 use crate::{
     auth::is_valid_name,
     config::Config,
@@ -15,11 +22,11 @@ use crate::{
 };
 
 /// Keys that are looked at or copied side by side: remote keystores take their time for each.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MigrateArguments {
-    /// Which keys: a name, or the beginning of names followed by *
+    /// Which keys: a name with *, ? and [a-z] for what differs; all of them if it is empty
     #[arg(value_name = "pattern", default_value = "*")]
     pattern: String,
     /// Server configuration file with the keystore to read
@@ -49,7 +56,12 @@ enum Found {
     Other,
     /// Something that cannot be read, or a name that it cannot have.
     Unreadable(String),
+    /// Not asked: the source has no key there, and this is why.
+    LeftOut(String),
 }
+
+/// The value of a key, or why the source has none under its name.
+type Value = Result<Zeroizing<Vec<u8>>, String>;
 
 /// Two keystores.
 struct Migration {
@@ -58,10 +70,14 @@ struct Migration {
 }
 
 pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> Result<(), CliError> {
+    let pattern: Pattern = arguments
+        .pattern
+        .parse()
+        .map_err(|error| CliError::message(format!("'{}' is not a valid pattern: {error}", arguments.pattern)))?;
     let migration =
         Migration { source: connect(&arguments.from, session).await?, target: connect(&arguments.to, session).await? };
-    let found = migration.look(&arguments.pattern).await?;
-    let same = found.iter().filter(|(_, found)| *found == Found::Same).count();
+    let found = migration.look(&pattern, arguments.dry_run).await?;
+    let mut left_out = migration.report(&found, &arguments);
     if arguments.dry_run {
         migration.show(&found, &arguments)?;
     }
@@ -69,26 +85,20 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
     let replace = |found: &Found| arguments.force && matches!(found, Found::Other | Found::Unreadable(_));
     let copies = found.iter().filter(|(_, found)| *found == Found::Nothing || replace(found));
     let copies: Vec<_> = copies.map(|(name, found)| (name.as_str(), replace(found))).collect();
-    if same > 0 {
-        output::note(&format!("{same} keys are there already"));
-    }
     if arguments.dry_run {
-        return output::line(&format!("{} keys would be migrated.", copies.len()));
+        output::line(&format!("{} keys would be migrated.", copies.len()))?;
+    } else {
+        migration.copy_all(&copies, &mut left_out, session).await?;
     }
-    let mut migrated = 0_usize;
-    let results = stream::iter(&copies).map(|(name, replace)| migration.copy(name, *replace));
-    let mut results = results.buffer_unordered(AT_ONCE);
-    while let Some(result) = results.next().await {
-        result?;
-        migrated += 1;
-        if session.output.is_terminal {
-            output::progress(&format!("Migrated keys: {migrated} of {}", copies.len()), migrated == copies.len());
-        }
+    match left_out {
+        0 => Ok(()),
+        _ => Err(CliError::message(format!("left out: {left_out} of {} names, for the reasons above", found.len()))),
     }
-    output::line(&match migrated {
-        0 => "Migration succeeded! No keys migrated.".to_owned(),
-        count => format!("Migrated {count} keys successfully!"),
-    })
+}
+
+fn leave_out(name: &str, why: &str, count: &mut usize) {
+    output::note(&format!("left out: '{}', {}", printable(name), printable(why)));
+    *count += 1;
 }
 
 async fn connect(file: &Path, session: &Session<'_>) -> Result<Backend, CliError> {
@@ -98,46 +108,73 @@ async fn connect(file: &Path, session: &Session<'_>) -> Result<Backend, CliError
 }
 
 impl Migration {
-    /// The keys of the source that the pattern means, and what the target has of each.
-    async fn look(&self, pattern: &str) -> Result<Vec<(String, Found)>, CliError> {
-        let names = self.names(pattern).await?;
+    /// What the pattern means in the source, and what the target has of each. For a `dry_run` each key is read as well:
+    /// the other reads it when it copies it.
+    async fn look(&self, pattern: &Pattern, dry_run: bool) -> Result<Vec<(String, Found)>, CliError> {
+        let names = self.source.list(&pattern.prefix()).await;
+        let names =
+            names.map_err(|error| CliError::message(format!("failed to list the keys of {}: {error}", self.source)))?;
+        let names = names.into_iter().filter(|name| pattern.matches(name));
         let found = stream::iter(names).map(|name| async move {
-            let found = self.found(&name).await?;
+            let found = match self.found(&name).await? {
+                Found::Nothing if dry_run => self.value(&name).await?.map_or_else(Found::LeftOut, |_| Found::Nothing),
+                found => found,
+            };
             Ok((name, found))
         });
         found.buffered(AT_ONCE).try_collect().await
     }
 
-    async fn names(&self, pattern: &str) -> Result<Vec<String>, CliError> {
-        let prefix = pattern.strip_suffix('*');
-        let names = self.source.list(prefix.unwrap_or(pattern)).await;
-        let names =
-            names.map_err(|error| CliError::message(format!("failed to list the keys of {}: {error}", self.source)))?;
-        let names = names.into_iter().filter(|name| prefix.is_some() || name == pattern);
-        let (names, foreign): (Vec<_>, Vec<_>) = names.partition(|name| is_valid_name(name));
-        if !foreign.is_empty() {
-            output::note(&format!("left out, since no key can have such a name: {}", foreign.join(", ")));
-        }
-        Ok(names)
-    }
-
     /// Asks for the name and does not list: not every role that may write may list.
     async fn found(&self, name: &str) -> Result<Found, CliError> {
+        if !is_valid_name(name) {
+            return Ok(Found::LeftOut("since no key can have such a name".into()));
+        }
         match self.target.get(name).await {
-            Ok(theirs) => {
-                let ours = self.source.get(name).await.map_err(|error| failure("read", name, &error))?;
-                Ok(if *ours == *theirs { Found::Same } else { Found::Other })
-            }
+            Ok(theirs) => Ok(match self.value(name).await? {
+                Ok(ours) if ours == theirs => Found::Same,
+                Ok(_) => Found::Other,
+                Err(why) => Found::LeftOut(why),
+            }),
             Err(KeyStoreError::NotFound) => Ok(Found::Nothing),
             Err(KeyStoreError::Other(why)) => Ok(Found::Unreadable(why)),
             Err(error) => Err(failure("look for", name, &error)),
         }
     }
 
+    /// Reads a key of the source. One that cannot be read, such as a link to nowhere, does not keep the others back.
+    async fn value(&self, name: &str) -> Result<Value, CliError> {
+        match self.source.get(name).await {
+            Ok(value) => Ok(Ok(value)),
+            Err(error @ KeyStoreError::Unreachable(_)) => Err(failure("read", name, &error)),
+            Err(error) => Ok(Err(format!("which cannot be read: {error}"))),
+        }
+    }
+
+    /// Notes what is not copied, and counts the names that are left out.
+    fn report(&self, found: &[(String, Found)], arguments: &MigrateArguments) -> usize {
+        if found.is_empty() && !arguments.pattern.trim_matches('*').is_empty() {
+            output::note(&format!("no key of {} matches '{}'", self.source, arguments.pattern));
+        }
+        let (mut left_out, mut same) = (0, 0);
+        for (name, found) in found {
+            match found {
+                Found::LeftOut(why) => leave_out(name, why, &mut left_out),
+                Found::Same => same += 1,
+                _ => {}
+            }
+        }
+        if same > 0 {
+            output::note(&format!("{same} keys are there already"));
+        }
+        left_out
+    }
+
     /// One line for each key, for `--dry-run`.
     fn show(&self, found: &[(String, Found)], arguments: &MigrateArguments) -> Result<(), CliError> {
         for (name, found) in found {
             output::line(&match found {
+                Found::LeftOut(_) => continue,
                 Found::Nothing => format!("{name}: from {} to {}", self.source, self.target),
                 Found::Same => format!("{name}: there already"),
                 Found::Other | Found::Unreadable(_) if arguments.force => format!("{name}: replaced"),
@@ -173,20 +210,49 @@ impl Migration {
         Err(CliError::message(format!("{target} has other keys with the names {names}; {hint}")))
     }
 
-    /// Copies one key and reads it back.
-    async fn copy(&self, name: &str, replace: bool) -> Result<(), CliError> {
-        let value = self.source.get(name).await.map_err(|error| failure("read", name, &error))?;
+    /// Copies keys side by side, each with whether the target's is replaced, and says how many it copied.
+    async fn copy_all(
+        &self,
+        copies: &[(&str, bool)],
+        left_out: &mut usize,
+        session: &Session<'_>,
+    ) -> Result<(), CliError> {
+        let results = stream::iter(copies).map(async |(name, replace)| (*name, self.copy(name, *replace).await));
+        let mut results = results.buffer_unordered(AT_ONCE);
+        let (mut migrated, mut done) = (0_usize, 0_usize);
+        while let Some((name, result)) = results.next().await {
+            match result? {
+                Ok(()) => migrated += 1,
+                Err(why) => leave_out(name, &why, left_out),
+            }
+            done += 1;
+            if session.output.is_terminal {
+                output::progress(&format!("Migrated keys: {migrated} of {}", copies.len()), done == copies.len());
+            }
+        }
+        output::line(&match migrated {
+            0 => "Migration succeeded! No keys migrated.".to_owned(),
+            count => format!("Migrated {count} keys successfully!"),
+        })
+    }
+
+    /// Copies one key and reads it back; or says why the source has none.
+    async fn copy(&self, name: &str, replace: bool) -> Result<Result<(), String>, CliError> {
+        let value = match self.value(name).await? {
+            Ok(value) => value,
+            Err(why) => return Ok(Err(why)),
+        };
         if replace {
             self.target.delete(name).await.map_err(|error| failure("replace", name, &error))?;
         }
         let created = self.target.create(name, &value).await;
         created.map_err(|error| failure("migrate", name, &error))?;
         let stored = self.target.get(name).await.map_err(|error| failure("read back", name, &error))?;
-        if *stored != *value {
+        if stored != value {
             let target = &self.target;
             return Err(CliError::message(format!("key '{name}' reads back differently from {target}: do not use it")));
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

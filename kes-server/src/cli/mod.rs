@@ -14,6 +14,7 @@ mod metric;
 mod migrate;
 mod output;
 mod password;
+mod pattern;
 mod policy;
 mod probe;
 mod server;
