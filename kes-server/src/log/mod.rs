@@ -187,7 +187,8 @@ fn event(subject: Subject<'_>, outcome: Outcome) -> Bytes {
 fn document(event: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(event).unwrap_or_default();
     line.push(b'\n');
-    line.into()
+    // what is kept for followers is counted by its length
+    line.into_boxed_slice().into()
 }
 
 #[cfg(test)]
