@@ -11,7 +11,7 @@ use super::super::http::Answer;
 pub(super) struct Challenge {
     /// Directory that the vault belongs to.
     pub(super) tenant: String,
-    /// What the token is for, without `/.default`.
+    /// What the token is for: scheme and host of an HTTPS URL, without `/.default`.
     pub(super) resource: String,
 }
 
@@ -39,20 +39,19 @@ impl Challenge {
         };
         let authority = Url::parse(value("authorization").or_else(|| value("authorization_uri"))?).ok()?;
         let tenant = authority.path_segments()?.next()?.to_owned();
-        let resource = value("scope").or_else(|| value("resource"))?;
-        let resource = resource.strip_suffix("/.default").unwrap_or(resource).to_owned();
-        // both become parts of requests; the tenant also an argument of `az`
+        let resource = resource(value("scope").or_else(|| value("resource"))?)?;
+        // both become parts of requests, and arguments of `az`
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
         (!tenant.is_empty() && !tenant.starts_with('-') && plain(&tenant)).then_some(Self { tenant, resource })
     }
 
-    /// Whether `vault` may ask for this: its host must be below that of the resource. Else whoever answers for the
+    /// Fails unless `vault` may ask for this: its host must be below that of the resource. Else whoever answers for the
     /// vault could ask for a token that opens something else.
     ///
     /// # Errors
     /// If not.
     pub(super) fn check_domain(&self, vault: &Url) -> Result<(), KeyStoreError> {
-        let resource = Url::parse(&self.resource).ok().filter(|url| url.scheme() == "https");
+        let resource = Url::parse(&self.resource).ok();
         let domain = resource.as_ref().and_then(Url::host_str).map(|host| format!(".{host}"));
         let host = vault.host_str().unwrap_or_default();
         if domain.is_some_and(|domain| host.ends_with(&domain)) {
@@ -79,6 +78,16 @@ impl Challenge {
     }
 }
 
+/// What a token is for is a service, and a service is an HTTPS URL without anything else: whatever follows the host
+/// would become part of what is asked for.
+fn resource(text: &str) -> Option<String> {
+    let text = text.strip_suffix("/.default").unwrap_or(text);
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())?;
+    let origin = url.origin().ascii_serialization();
+    // the text itself is compared: a user, a path, a query, or a character that the parser drops is more than that
+    (text.trim_end_matches('/').eq_ignore_ascii_case(&origin)).then_some(origin)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
@@ -101,6 +110,16 @@ mod tests {
             r#"Bearer authorization="https://l/", resource="https://v""#,
             r#"Bearer authorization="https://l/--x", resource="https://v""#,
             r#"Bearer authorization="https://l/a%2Fb", resource="https://v""#,
+            r#"Bearer authorization="https://l/t", resource="https://vault.azure.net --resource https://x""#,
+            r#"Bearer authorization="https://l/t", resource="https://vault.azure.net/ --resource https://x""#,
+            "Bearer authorization=\"https://l/t\", resource=\"https://vault.azure.net\t--resource\"",
+            r#"Bearer authorization="https://l/t", resource="https://vault.azure.net/a""#,
+            r#"Bearer authorization="https://l/t", resource="https://vault.azure.net?a""#,
+            r#"Bearer authorization="https://l/t", resource="https://vault.azure.net#a""#,
+            r#"Bearer authorization="https://l/t", resource="https://user@vault.azure.net""#,
+            r#"Bearer authorization="https://l/t", resource="http://vault.azure.net""#,
+            r#"Bearer authorization="https://l/t", resource="--resource""#,
+            r#"Bearer authorization="https://l/t", scope="https://v/.default https://x/.default""#,
         ] {
             assert_eq!(Challenge::parse(bad), None, "{bad}");
         }
@@ -117,8 +136,6 @@ mod tests {
         {
             assert!(check(foreign).is_err(), "{foreign}");
         }
-        let plain = Challenge { resource: "http://vault.azure.net".into(), ..challenge.clone() };
-        assert!(plain.check_domain(&Url::parse("https://my.vault.azure.net").unwrap()).is_err());
         assert!(challenge.check_tenant("72F988BF").is_ok());
         assert!(challenge.check_tenant("other").is_err());
     }

@@ -56,13 +56,20 @@ impl Cli {
         parse(&stdout).ok_or_else(|| absent("it gives no token"))
     }
 
+    /// Each value is an argument of its own, and none of the two can begin with a dash.
     fn arguments(&self, challenge: &Challenge) -> Vec<String> {
-        let Challenge { tenant, resource } = challenge;
-        let arguments = match self.program {
-            "az" => format!("account get-access-token --output json --resource {resource} --tenant {tenant}"),
-            _ => format!("auth token --output json --no-prompt --scope {resource}/.default --tenant-id {tenant}"),
+        let (tenant, resource) = (challenge.tenant.clone(), challenge.resource.clone());
+        let (fixed, values): (&[&str], _) = match self.program {
+            "az" => {
+                (&["account", "get-access-token", "--output", "json"], [("--resource", resource), ("--tenant", tenant)])
+            }
+            _ => (
+                &["auth", "token", "--output", "json", "--no-prompt"],
+                [("--scope", format!("{resource}/.default")), ("--tenant-id", tenant)],
+            ),
         };
-        arguments.split(' ').map(str::to_owned).collect()
+        let values = values.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
+        fixed.iter().map(|word| (*word).to_owned()).chain(values).collect()
     }
 }
 
@@ -88,6 +95,17 @@ fn parse(json: &[u8]) -> Option<Granted> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
+
+    /// Whatever stands in a challenge, it stays one argument.
+    #[test]
+    fn each_value_is_one_argument() {
+        let challenge = Challenge { tenant: "a tenant".into(), resource: "https://v --resource https://x".into() };
+        let [az, azd] = [Cli::az(None), Cli::azd(None)].map(|cli| cli.arguments(&challenge));
+        assert_eq!(az[..4], ["account", "get-access-token", "--output", "json"]);
+        assert_eq!(az[4..], ["--resource", "https://v --resource https://x", "--tenant", "a tenant"]);
+        assert_eq!(azd[..5], ["auth", "token", "--output", "json", "--no-prompt"]);
+        assert_eq!(azd[5..], ["--scope", "https://v --resource https://x/.default", "--tenant-id", "a tenant"]);
+    }
 
     #[test]
     fn both_forms_of_output_are_read() {
