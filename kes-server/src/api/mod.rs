@@ -155,7 +155,6 @@ fn conclude(
     let endpoint = found.route.endpoint;
     if endpoint.is_measured() {
         let outcome = Outcome { status: status(&result), time: started.elapsed() };
-        service.log.audit_event(subject, outcome);
         let (level, message) = match (&result, endpoint.change()) {
             (Ok(_), Some(verb)) => (Level::INFO, verb),
             _ => (Level::DEBUG, endpoint.operation()),

@@ -1,12 +1,15 @@
 //! The two logs of the server (kes-api §8): errors on standard error, audit on standard output, both also as streams
-//! that clients follow over HTTP.
+//! that clients follow over HTTP. What a caller can make the server write is bounded: in length by `text`, in number by
+//! `limit`.
 
+mod limit;
 mod stream;
 mod text;
 
 use std::{
     fmt,
     io::Write,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI32, Ordering},
@@ -17,6 +20,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
+use self::limit::{Caller, LeftOut, Limit};
 pub(crate) use self::{stream::Stream, text::timestamp};
 use crate::{config::Level, metrics::Metrics};
 
@@ -32,6 +36,7 @@ pub(crate) struct Log {
 /// One log: its level, its sink and those who follow it.
 struct Output {
     level: AtomicI32,
+    limit: Limit,
     sink: Mutex<Sink>,
     stream: Arc<Stream>,
 }
@@ -75,26 +80,60 @@ impl Log {
         }
     }
 
+    /// Says why a handshake with this address failed.
+    pub(crate) fn handshake_error(&self, address: SocketAddr, reason: &str) {
+        let caller = || Caller::address(&address.ip().to_canonical().to_string());
+        if self.errors.takes(Level::INFO) && self.errors.limit.takes(Level::INFO, caller()) {
+            self.error(Level::INFO, &format!("http: TLS handshake error from {address}: {reason}"));
+        }
+    }
+
     /// Says why a request was not served.
     pub(crate) fn request_error(&self, level: Level, message: &str, subject: Subject<'_>) {
-        if self.errors.takes(level) {
+        if self.errors.takes(level) && self.errors.limit.takes(level, Caller::of(subject)) {
             self.errors.write_error(&text::Line::new(level, message).subject(subject, "<unknown>").finish());
         }
     }
 
-    /// Records on standard output what was done: changes of the keystore at INFO, as the original does, every other
-    /// request about keys, policies and identities, also a refused one, at DEBUG.
+    /// Records what was done, on standard output: changes of the keystore at INFO, as MinIO KES does, every other
+    /// request about keys, policies and identities, also a refused one, at DEBUG. Those who follow the audit log get
+    /// every request. What one caller is refused again and again is left out of both, and counted.
     pub(crate) fn audit(&self, level: Level, message: impl Fn() -> String, subject: Subject<'_>, outcome: Outcome) {
-        if self.audit.takes(level) {
+        let is_written = self.audit.takes(level);
+        let is_followed = self.audit.stream.is_followed() && self.audit.takes(Level::INFO);
+        if !is_written && !is_followed
+            || outcome.is_refusal(subject) && !self.audit.limit.takes(level, Caller::of(subject))
+        {
+            return;
+        }
+        if is_followed {
+            self.audit.stream.publish(|| event(subject, outcome));
+        }
+        if is_written {
             let line = text::Line::new(level, &message()).subject(subject, "").outcome(outcome).finish();
             self.audit.write(&line);
         }
     }
 
-    /// Tells those who follow the audit log of a request, if there are any.
-    pub(crate) fn audit_event(&self, subject: Subject<'_>, outcome: Outcome) {
-        if self.audit.takes(Level::INFO) {
-            self.audit.stream.publish(|| event(subject, outcome));
+    /// Says again and again how many lines the limits left out, for ever.
+    pub(crate) async fn keep_count(&self) {
+        loop {
+            tokio::time::sleep(limit::WINDOW / 2).await;
+            self.say_left_out(Limit::ended);
+        }
+    }
+
+    /// Says how many lines the limits have left out that nothing was said about yet.
+    pub(crate) fn finish_count(&self) {
+        self.say_left_out(Limit::all);
+    }
+
+    fn say_left_out(&self, of: impl Fn(&Limit) -> Vec<LeftOut>) {
+        for left_out in of(&self.errors.limit) {
+            self.errors.write_error(&left_out.line("lines"));
+        }
+        for left_out in of(&self.audit.limit).into_iter().filter(|left_out| self.audit.takes(left_out.level)) {
+            self.audit.write(&left_out.line("refused requests"));
         }
     }
 
@@ -125,7 +164,8 @@ impl fmt::Debug for Log {
 
 impl Output {
     fn new(sink: Sink, stream: Stream) -> Self {
-        Self { level: AtomicI32::new(Level::INFO.0), sink: Mutex::new(sink), stream: Arc::new(stream) }
+        let level = AtomicI32::new(Level::INFO.0);
+        Self { level, limit: Limit::default(), sink: Mutex::new(sink), stream: Arc::new(stream) }
     }
 
     fn takes(&self, level: Level) -> bool {
@@ -141,6 +181,26 @@ impl Output {
     fn write_error(&self, line: &str) {
         self.write(line);
         self.stream.publish(|| document(&ErrorEvent { message: line.trim_end_matches('\n') }));
+    }
+}
+
+impl Outcome {
+    /// Whether the caller had no right to what it asked for, or did not say who it is: to ask again costs it nothing.
+    fn is_refusal(self, subject: Subject<'_>) -> bool {
+        self.status == 403 || self.status == 400 && subject.identity.is_empty()
+    }
+}
+
+impl LeftOut {
+    fn line(&self, what: &str) -> String {
+        let message = format!("{} more {what} of this caller were left out", self.lines);
+        let line = text::Line::new(self.level, &message);
+        match &self.caller {
+            Caller::Identity(identity) => line.with("req.identity", identity),
+            Caller::Network(ip) => line.with("req.ip", ip),
+            Caller::Others => line.with("req.identity", "<others>"),
+        }
+        .finish()
     }
 }
 
@@ -175,7 +235,7 @@ struct ResponsePart {
 fn event(subject: Subject<'_>, outcome: Outcome) -> Bytes {
     document(&AuditEvent {
         time: timestamp(&jiff::Zoned::now()),
-        request: RequestPart { ip: subject.ip, path: subject.path, identity: subject.identity },
+        request: RequestPart { ip: subject.ip, path: &text::cut(subject.path), identity: subject.identity },
         response: ResponsePart {
             code: outcome.status,
             time: u64::try_from(outcome.time.as_nanos()).unwrap_or(u64::MAX),
@@ -194,6 +254,16 @@ fn document(event: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stranger_sends_is_cut() {
+        let path = "\u{1}".repeat(1_000_000);
+        let subject = Subject { method: "PUT", path: &path, ip: "::1", identity: "" };
+        let outcome = Outcome { status: 403, time: Duration::ZERO };
+        let line = text::Line::new(Level::DEBUG, &path).subject(subject, "").outcome(outcome).finish();
+        assert!(line.len() < 16 << 10, "{} bytes", line.len());
+        assert!(event(subject, outcome).len() < 16 << 10);
+    }
 
     #[test]
     fn audit_events_carry_nanoseconds_and_no_empty_fields() {

@@ -1,6 +1,7 @@
 //! Log lines in the form of Go's slog text handler (kes-api §8.1).
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     time::Duration,
 };
@@ -9,6 +10,10 @@ use jiff::Zoned;
 
 use super::{Outcome, Subject};
 use crate::config::Level;
+
+/// Bytes of one value of a line that are written. Keys, identities and addresses are shorter; what a stranger sends as a
+/// path may be as long as the head of a request.
+const LONGEST: usize = 1024;
 
 /// A line in the making.
 pub(super) struct Line(String);
@@ -21,6 +26,12 @@ impl Line {
         line.attribute("level", &level.to_string());
         line.attribute("msg", message);
         line
+    }
+
+    /// An attribute of its own, behind the message.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.attribute(name, value);
+        self
     }
 
     /// `unknown` stands for the identity of a caller that has none.
@@ -49,12 +60,22 @@ impl Line {
         }
         self.0.push_str(name);
         self.0.push('=');
+        let value = &*cut(value);
         if needs_quotes(value) {
             quote(&mut self.0, value);
         } else {
             self.0.push_str(value);
         }
     }
+}
+
+/// As much of a value as is written; `…` stands for the rest.
+pub(super) fn cut(value: &str) -> Cow<'_, str> {
+    if value.len() <= LONGEST {
+        return Cow::Borrowed(value);
+    }
+    let (start, _) = value.split_at(value.floor_char_boundary(LONGEST));
+    Cow::Owned(format!("{start}…"))
 }
 
 /// RFC 3339 with as many digits of the second as it takes.

@@ -27,10 +27,7 @@ use super::{
     shared::Shared,
     watched::Watched,
 };
-use crate::{
-    api::{self, Peer, ReplyBody, Service},
-    config::Level,
-};
+use crate::api::{self, Peer, ReplyBody, Service};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -88,7 +85,7 @@ async fn answer_plain(mut stream: TcpStream) -> io::Result<()> {
 }
 
 fn refused(shared: &Shared, address: SocketAddr, reason: &str) {
-    shared.service.log.error(Level::INFO, &format!("http: TLS handshake error from {address}: {reason}"));
+    shared.service.log.handshake_error(address, reason);
 }
 
 async fn http1(io: Stream, client: Arc<Client>) {

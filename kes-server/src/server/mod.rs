@@ -134,6 +134,7 @@ async fn serve(
     tokio::select! {
         () = accept::accept(&listener, &shared, &workers) => {}
         () = command::obey(commands, reload, &shared, &supervisor) => {}
+        () = shared.service.log.keep_count() => {}
     }
     supervisor.stopping();
     drop((listener, watchdog));
@@ -141,6 +142,7 @@ async fn serve(
     // Whoever has not ended by then is cut off.
     let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(DRAIN, shared.connections.idle()).await;
     workers.stop();
+    shared.service.log.finish_count();
     shared.service.log.print("\n=> Stopping server... Goodbye.\n");
     Ok(())
 }

@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// A certificate and the key that belongs to it.
-struct Client {
+pub(crate) struct Client {
     chain: Vec<CertificateDer<'static>>,
     key: Vec<u8>,
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Issuer {
+pub(crate) fn authority(name: &str) -> Issuer {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -31,7 +31,7 @@ fn authority(name: &str) -> Issuer {
 }
 
 impl Client {
-    fn new(key: &KeyPair, change: impl FnOnce(&mut CertificateParams), issuer: Option<&Issuer>) -> Self {
+    pub(crate) fn new(key: &KeyPair, change: impl FnOnce(&mut CertificateParams), issuer: Option<&Issuer>) -> Self {
         let mut params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
         params.is_ca = IsCa::ExplicitNoCa;
         change(&mut params);
@@ -42,7 +42,7 @@ impl Client {
         Self { chain: vec![certificate.unwrap().der().clone()], key: key.serialize_der() }
     }
 
-    fn usual(change: impl FnOnce(&mut CertificateParams), issuer: Option<&Issuer>) -> Self {
+    pub(crate) fn usual(change: impl FnOnce(&mut CertificateParams), issuer: Option<&Issuer>) -> Self {
         Self::new(&KeyPair::generate().unwrap(), change, issuer)
     }
 
@@ -54,9 +54,14 @@ impl Client {
         Identity::of_certificate(&self.chain[0]).unwrap().0.to_string()
     }
 
-    fn status(&self, folder: &Folder, version: &'static SupportedProtocolVersion) -> io::Result<String> {
+    /// Connects as this client, over HTTP/1.1.
+    pub(crate) fn dialer(&self, folder: &Folder, version: &'static SupportedProtocolVersion) -> Dialer {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
-        Dialer::new(folder, Some((self.chain.clone(), key)), &[version], "http/1.1").get("/v1/status")
+        Dialer::new(folder, Some((self.chain.clone(), key)), &[version], "http/1.1")
+    }
+
+    fn status(&self, folder: &Folder, version: &'static SupportedProtocolVersion) -> io::Result<String> {
+        self.dialer(folder, version).get("/v1/status")
     }
 }
 
@@ -75,12 +80,12 @@ fn server_only(params: &mut CertificateParams) {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
 }
 
-fn for_clients(params: &mut CertificateParams) {
+pub(crate) fn for_clients(params: &mut CertificateParams) {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
 }
 
 /// A server whose policy lets these clients ask for its status.
-fn folder(tls: &str, clients: &[&Client]) -> Folder {
+pub(crate) fn folder(tls: &str, clients: &[&Client]) -> Folder {
     let folder = Folder::new();
     let identities: Vec<_> = clients.iter().map(|client| client.identity()).collect();
     folder.write(

@@ -15,6 +15,7 @@ mod support;
 
 mod certificates;
 mod dial;
+mod flood;
 mod http1;
 mod http2;
 mod idle;
