@@ -18,6 +18,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -25,6 +26,7 @@ use super::{
     activity::{Activity, Busy},
     peer,
     shared::Shared,
+    trust::Admission,
     watched::Watched,
 };
 use crate::api::{self, Peer, ReplyBody, Service};
@@ -52,22 +54,26 @@ type Stream = TokioIo<Watched<TlsStream<TcpStream>>>;
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: TcpStream, shared: &Shared, activity: &Arc<Activity>) {
     let Ok(address) = stream.peer_addr() else { return };
-    let stream = match timeout(HANDSHAKE, handshake(stream, shared)).await {
+    let mut terms = shared.tls.subscribe();
+    let tls = Arc::clone(&terms.borrow_and_update().handshake);
+    let stream = match timeout(HANDSHAKE, handshake(stream, tls)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return refused(shared, address, &error.to_string()),
         Err(_) => return refused(shared, address, "i/o timeout"),
     };
     let (_, tls) = stream.get_ref();
     let identity = peer::identify(tls.peer_certificates().unwrap_or_default());
+    let admission = Admission::new(address, terms, tls);
     let peer = Peer { ip: address.ip().to_canonical().to_string(), identity };
     let is_http2 = tls.alpn_protocol() == Some(b"h2");
     activity.begin(!is_http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
-    let client = Arc::new(Client { service: Arc::clone(&shared.service), peer, activity: Arc::clone(activity) });
+    let client =
+        Arc::new(Client { service: Arc::clone(&shared.service), peer, admission, activity: Arc::clone(activity) });
     if is_http2 { http2(io, client).await } else { http1(io, client).await }
 }
 
-async fn handshake(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     stream.peek(&mut first).await?;
     if first[0].is_ascii_uppercase() {
@@ -76,7 +82,7 @@ async fn handshake(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<T
             .err()
             .unwrap_or_else(|| io::Error::other("client sent an HTTP request to an HTTPS server")));
     }
-    TlsAcceptor::from(shared.tls.load_full()).accept(stream).await
+    TlsAcceptor::from(tls).accept(stream).await
 }
 
 async fn answer_plain(mut stream: TcpStream) -> io::Result<()> {
@@ -141,6 +147,10 @@ async fn watch(mut connection: Pin<&mut impl Close>, client: &Client) {
         biased;
         _ = connection.as_mut() => return,
         () = expired(&client.activity) => {}
+        refusal = client.admission.over() => {
+            let reason = format!("the certificate of an open connection is not accepted any more: {refusal}");
+            client.service.log.handshake_error(client.admission.address, &reason);
+        }
         () = drained(&mut draining) => {}
     }
     connection.as_mut().close();
@@ -167,6 +177,7 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
 struct Client {
     service: Arc<Service>,
     peer: Peer,
+    admission: Admission,
     activity: Arc<Activity>,
 }
 

@@ -14,7 +14,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{
     material::{Material, MaterialError},
-    tls, verify,
+    tls,
+    trust::Terms,
+    verify,
 };
 use crate::{
     auth::{Access, ApiKey},
@@ -33,7 +35,8 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verify::any_certificate(&provider, true);
     let (certificate, key) = certificate(address.ip())?;
-    let tls = tls::with_key_pair(provider, verifier, vec![certificate], key)?;
+    let handshake = Arc::new(tls::handshake(provider, verifier, vec![certificate], key)?);
+    let tls = Terms { handshake, issuers: None };
     let config = Config {
         address,
         access: Access::new(api_key.identity().clone(), [])?,

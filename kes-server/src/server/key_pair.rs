@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use pem::Pem;
@@ -108,6 +109,12 @@ pub(crate) fn names_a_host(certificate: &CertificateDer<'_>) -> bool {
 pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(SubjectPublicKeyInfoDer::from(certificate.public_key().raw.to_vec()))
+}
+
+/// The last second in which a certificate is valid, since 1970. `None` if it cannot be read, or ended before that.
+pub(super) fn last_second(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok().map(Duration::from_secs)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyPairError> {

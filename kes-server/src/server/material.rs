@@ -5,10 +5,12 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConfig;
 use tokio::time::timeout;
 
-use super::tls::{self, TlsError};
+use super::{
+    tls::{self, TlsError},
+    trust::Terms,
+};
 use crate::{
     api::State,
     auth::{ApiKeyError, AssignError},
@@ -21,7 +23,7 @@ use crate::{
 /// A configuration and what it refers to, loaded and connected.
 pub(super) struct Material {
     pub(super) config: Config,
-    pub(super) tls: Arc<ServerConfig>,
+    pub(super) tls: Terms,
     pub(super) keystore: Connection,
 }
 
@@ -61,7 +63,7 @@ pub(super) struct Surroundings {
 
 impl Material {
     pub(super) async fn load(config: Config, around: &Surroundings) -> Result<Self, MaterialError> {
-        let tls = tls::server_config(&config)?;
+        let tls = tls::terms(&config)?;
         let log = Arc::clone(&around.log);
         let report = move |text: &str| log.error(Level::WARN, text);
         let keystore = Connection::open(&config.keystore, &around.environment, around.patience, report).await?;

@@ -18,6 +18,7 @@ mod reload;
 mod shared;
 mod supervisor;
 mod tls;
+mod trust;
 mod verify;
 mod watch_files;
 mod watchdog;

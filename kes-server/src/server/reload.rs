@@ -7,6 +7,7 @@ use super::{
     material::{Material, MaterialError, Surroundings},
     shared::Shared,
     tls,
+    trust::Terms,
 };
 use crate::{
     config::{Config, ConfigError, Level, TlsConfig},
@@ -59,8 +60,8 @@ impl Reload {
         let failed =
             |error: &dyn fmt::Display| log.print_error(&format!("Failed to reload TLS configuration: {error}\n"));
         match (self.read)() {
-            Ok(config) => match tls::server_config(&config) {
-                Ok(tls) => shared.tls.store(tls),
+            Ok(config) => match tls::terms(&config) {
+                Ok(tls) => Terms::replace(&shared.tls, tls),
                 Err(error) => failed(&error),
             },
             Err(error) => failed(&error),
@@ -115,7 +116,7 @@ async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialErro
     let Material { config, tls, keystore } = Material::load(config, &around).await?;
     let banner = banner::banner(&config, &keystore.to_string(), (service.version, service.commit), None);
     service.replace(Material::state(&config, keystore, &around).await?);
-    shared.tls.store(tls);
+    Terms::replace(&shared.tls, tls);
     service.log.set_levels(config.error_level, config.audit_level);
     Ok(banner)
 }

@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::sync::{oneshot, watch};
 
 use super::{
     Reload, ServeError, ServeOptions, banner,
     connections::Connections,
     material::{Material, Surroundings},
+    trust::Terms,
 };
 use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics, process};
 
@@ -17,8 +16,7 @@ use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics, process};
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) service: Arc<Service>,
-    /// For handshakes to come.
-    pub(super) tls: Arc<ArcSwap<ServerConfig>>,
+    pub(super) tls: watch::Sender<Terms>,
     pub(super) connections: Connections,
     pub(super) around: Surroundings,
 }
@@ -59,6 +57,6 @@ impl Shared {
         let state = Material::state(&config, keystore, &around).await?;
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections::within(process::raise_file_limit());
-        Ok(Self { service: Arc::new(service), tls: Arc::new(ArcSwap::new(tls)), connections, around })
+        Ok(Self { service: Arc::new(service), tls: watch::Sender::new(tls), connections, around })
     }
 }

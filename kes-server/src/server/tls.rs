@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{VerifierBuilderError, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, VerifierBuilderError, danger::ClientCertVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{
     key_pair::{self, KeyPairError},
+    trust::{Issuers, Terms},
     verify,
 };
 use crate::config::{Config, TlsConfig};
@@ -40,30 +41,44 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// What handshakes need, from the files that a configuration names.
-pub(super) fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
+/// The terms of a configuration, from the files that it names.
+pub(super) fn terms(config: &Config) -> Result<Terms, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let (chain, key) = key_pair(&config.tls)?;
-    let verifier = client_verifier(config, &provider)?;
-    with_key_pair(provider, verifier, chain, key)
+    // A route that needs no authentication makes certificates optional for all of them: TLS does not know routes.
+    let is_mandatory = !config.api.values().any(|api| api.skip_auth);
+    let authorities = match &config.tls.ca {
+        Some(path) => key_pair::authorities(path).map_err(TlsError::Authority)?,
+        None => Vec::new(),
+    };
+    if !config.tls.verify_clients {
+        let verifier = verify::any_certificate(&provider, is_mandatory);
+        return Ok(Terms { handshake: Arc::new(handshake(provider, verifier, chain, key)?), issuers: None });
+    }
+    let issuers = issuers(&provider, authorities, config.tls.ca.is_some(), is_mandatory)?;
+    let mut tls = handshake(provider, Arc::clone(&issuers.verifier), chain, key)?;
+    // who resumes is taken without a look at the certificate, which may have ended
+    tls.session_storage = Arc::new(NoServerSessionStorage {});
+    tls.send_tls13_tickets = 0;
+    Ok(Terms { handshake: Arc::new(tls), issuers: Some(issuers) })
 }
 
-/// What handshakes need, from a certificate and a key that are at hand.
-pub(super) fn with_key_pair(
+/// What handshakes need.
+pub(super) fn handshake(
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ClientCertVerifier>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<ServerConfig, TlsError> {
     let key = CertifiedKey::from_der(chain, key, &provider).map_err(TlsError::Pair)?;
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // as the original's library: who resumes at all needs one
+    // as MinIO KES's library: who resumes at all needs one
     tls.send_tls13_tickets = 1;
-    Ok(Arc::new(tls))
+    Ok(tls)
 }
 
 fn key_pair(tls: &TlsConfig) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
@@ -73,21 +88,19 @@ fn key_pair(tls: &TlsConfig) -> Result<(Vec<CertificateDer<'static>>, PrivateKey
     if chain.first().is_some_and(key_pair::names_a_host) { Ok((chain, key)) } else { Err(TlsError::NoHost) }
 }
 
-/// A route that needs no authentication makes certificates optional for all of them: TLS does not know routes.
-fn client_verifier(config: &Config, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let is_mandatory = !config.api.values().any(|api| api.skip_auth);
-    let authorities = match &config.tls.ca {
-        Some(path) => key_pair::authorities(path).map_err(TlsError::Authority)?,
-        None => Vec::new(),
-    };
-    if !config.tls.verify_clients {
-        return Ok(verify::any_certificate(provider, is_mandatory));
-    }
-    let names_issuers = config.tls.ca.is_some();
+/// The system's CAs and those of the configuration.
+fn issuers(
+    provider: &Arc<CryptoProvider>,
+    authorities: Vec<CertificateDer<'static>>,
+    names_issuers: bool,
+    is_mandatory: bool,
+) -> Result<Issuers, VerifierBuilderError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(authorities);
-    Ok(verify::issued_certificate(Arc::clone(provider), roots, names_issuers, is_mandatory)?)
+    let roots = Arc::new(roots);
+    let verifier = verify::issued_certificate(Arc::clone(provider), Arc::clone(&roots), names_issuers, is_mandatory)?;
+    Ok(Issuers { roots, verifier })
 }
 
 /// In the original's words where it has some.

@@ -25,11 +25,11 @@ pub(super) fn any_certificate(provider: &CryptoProvider, mandatory: bool) -> Arc
 /// A verifier that takes certificates that one of `roots` vouches for.
 pub(super) fn issued_certificate(
     provider: Arc<CryptoProvider>,
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     names_issuers: bool,
     mandatory: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
     if !names_issuers {
         verifier = verifier.clear_root_hint_subjects();
     }

@@ -20,5 +20,6 @@ mod http1;
 mod http2;
 mod idle;
 mod keys;
+mod revocation;
 mod tls;
 mod witness;
