@@ -227,6 +227,20 @@ fn keys_move_to_another_keystore_as_they_are() {
 }
 
 #[test]
+fn a_warning_of_a_keystore_is_in_the_log() {
+    let folder = Folder::new();
+    let config = folder.config("keys");
+    let (before, _) = config.split_once("keystore:").unwrap();
+    let azure = "keystore:\n  azure:\n    keyvault:\n      endpoint: http://127.0.0.1:1\n      credentials: \
+                 { tenant_id: a, client_id: b, client_secret: c }\n";
+    folder.write("config.yaml", &(before.to_owned() + azure));
+    let _server = folder.serve_through(&["env", "KES_AZURE_SKIP_DOMAIN_CHECK=on"]);
+    let told = support::read(folder.path("stderr").as_ref());
+    let is_warning = |line: &&str| line.contains("level=WARN msg=\"KES_AZURE_SKIP_DOMAIN_CHECK is on: ");
+    assert_eq!(told.lines().filter(is_warning).count(), 1, "{told}");
+}
+
+#[test]
 fn a_configuration_can_be_checked() {
     let folder = Folder::new();
     assert!(folder.kes(&["config", "check", "config.yaml"]).status.success());

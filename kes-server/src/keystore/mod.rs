@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,17 +39,32 @@ pub use keysecure::KeySecure;
 pub use memory::Memory;
 pub use vault::Vault;
 
-/// The variables of the environment: where clouds look for credentials. Read when it is asked, never by a backend
-/// on its own.
+/// What surrounds a backend: the variables where clouds look for credentials, read when it is asked and never by a
+/// backend on its own, and whoever must know what is not right.
 #[derive(Clone)]
-pub struct Environment(Arc<Read>);
+pub struct Environment {
+    read: Arc<Read>,
+    warn: Arc<Warn>,
+}
 
 type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
+type Warn = dyn Fn(&str) + Send + Sync;
 
 impl Environment {
-    /// What `read` returns for a name.
+    /// What `read` returns for a name. Warnings go to standard error, unless [`Self::with_warnings_to`] says otherwise.
     pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error) }
+    }
+
+    /// The same variables; `warn` gets what backends warn of.
+    #[must_use]
+    pub fn with_warnings_to(self, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { warn: Arc::new(warn), ..self }
+    }
+
+    /// Passes a warning on to whoever runs the program.
+    pub(crate) fn warn(&self, text: &str) {
+        (self.warn)(text);
     }
 
     /// No variables at all.
@@ -58,8 +74,13 @@ impl Environment {
 
     /// The value of a variable, `None` if it is not set.
     pub fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name)
+        (self.read)(name)
     }
+}
+
+fn warn_on_standard_error(text: &str) {
+    // There is nowhere else to say it.
+    let _: io::Result<()> = writeln!(io::stderr(), "WARNING: {text}");
 }
 
 impl fmt::Debug for Environment {

@@ -255,6 +255,18 @@ fn document(event: &impl Serialize) -> Bytes {
 mod tests {
     use super::*;
 
+    /// Whatever is logged must come out of this log: the program listens to nothing else.
+    #[test]
+    fn no_dependency_logs_where_nobody_listens() {
+        let manifest = include_str!("../../Cargo.toml");
+        let logging = |line: &&str| {
+            ["tracing", "log", "slog", "env_logger"]
+                .iter()
+                .any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '.', '-', '='])))
+        };
+        assert_eq!(manifest.lines().find(logging), None);
+    }
+
     #[test]
     fn what_a_stranger_sends_is_cut() {
         let path = "\u{1}".repeat(1_000_000);

@@ -10,7 +10,7 @@ use super::{
     material::{Material, Surroundings},
     trust::Terms,
 };
-use crate::{api::Service, auth::ApiKey, log::Log, metrics::Metrics, process};
+use crate::{api::Service, auth::ApiKey, config::Level, log::Log, metrics::Metrics, process};
 
 /// What all connections share.
 #[derive(Debug, Clone)]
@@ -35,7 +35,9 @@ impl Frame {
     pub(super) fn new(options: ServeOptions) -> Result<Self, ServeError> {
         let metrics = Metrics::new()?;
         let log = Arc::new(Log::new(options.stderr, options.stdout, &metrics));
-        let around = Surroundings { environment: options.environment, patience: options.patience, log };
+        let warnings = Arc::clone(&log);
+        let environment = options.environment.with_warnings_to(move |text| warnings.error(Level::WARN, text));
+        let around = Surroundings { environment, patience: options.patience, log };
         let version = (options.version, options.commit);
         Ok(Self { around, metrics, version, reload: options.reload, listening: options.listening })
     }

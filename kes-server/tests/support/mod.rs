@@ -146,7 +146,14 @@ impl Folder {
     /// A server that answers, within a limit as `prlimit` names it.
     pub(crate) fn serve_within(&self, limit: &str, value: u32) -> Server {
         let limit = format!("--{limit}={value}");
-        self.serve_by("prlimit", &[&limit, env!("CARGO_BIN_EXE_kes"), "server", "--config", "config.yaml"])
+        self.serve_through(&["prlimit", &limit])
+    }
+
+    /// A server that answers, which another program turns itself into.
+    pub(crate) fn serve_through(&self, program: &[&str]) -> Server {
+        let (program, arguments) = program.split_first().unwrap();
+        let kes = [env!("CARGO_BIN_EXE_kes"), "server", "--config", "config.yaml"];
+        self.serve_by(program, &[arguments, &kes].concat())
     }
 
     /// A server that answers, as which a program with these arguments ends up.

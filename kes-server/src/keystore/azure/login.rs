@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::time::Instant;
 
-use super::super::KeyStoreError;
 use super::super::http::{Http, endpoint};
 use super::super::session::LONGEST;
+use super::super::{Environment, KeyStoreError};
 use super::challenge::Challenge;
 use super::credential::{Credential, Granted};
 use crate::config::Secret;
@@ -25,6 +25,7 @@ const FLOOR: Duration = Duration::from_secs(1);
 pub(super) struct Login {
     http: Http,
     credential: Credential,
+    environment: Environment,
     held: Mutex<Option<Held>>,
     /// One login at a time.
     logins: tokio::sync::Mutex<()>,
@@ -40,8 +41,8 @@ struct Held {
 }
 
 impl Login {
-    pub(super) fn new(credential: Credential, http: Http) -> Self {
-        Self { http, credential, held: Mutex::default(), logins: tokio::sync::Mutex::default() }
+    pub(super) fn new(credential: Credential, http: Http, environment: Environment) -> Self {
+        Self { http, credential, environment, held: Mutex::default(), logins: tokio::sync::Mutex::default() }
     }
 
     /// The token of now; `None` before the vault has said what it wants.
@@ -65,7 +66,7 @@ impl Login {
                     |_| "no answer".into(),
                     |why| why.err().map_or_else(String::new, |why| why.to_string()),
                 );
-                tracing::warn!("the token for Azure Key Vault is not renewed yet: {why}");
+                self.environment.warn(&format!("the token for Azure Key Vault is not renewed yet: {why}"));
                 self.postpone(&held.token, now + PATIENCE);
                 Ok(Some(held.token))
             }

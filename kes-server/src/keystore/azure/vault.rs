@@ -33,10 +33,11 @@ impl Vault {
         let credential = credential::of(&config.auth, environment)?;
         let check_domain = environment.get(SKIP_DOMAIN_CHECK).is_none_or(|value| value != "on");
         if !check_domain {
-            tracing::warn!("{SKIP_DOMAIN_CHECK} is on: '{endpoint}' may ask for any token; for emulators only");
+            environment
+                .warn(&format!("{SKIP_DOMAIN_CHECK} is on: '{endpoint}' may ask for any token; for emulators only"));
         }
         let http = Http::new(&settings())?;
-        let login = Login::new(credential, http.clone());
+        let login = Login::new(credential, http.clone(), environment.clone());
         Ok(Self { http, endpoint, login, check_domain })
     }
 
