@@ -226,6 +226,32 @@ fn keys_move_to_another_keystore_as_they_are() {
     assert_eq!(stdout(&migrate(&[])), "Migration succeeded! No keys migrated.\n");
 }
 
+/// Whatever the umask lets others do.
+#[test]
+fn files_with_keys_are_for_their_owner_alone() {
+    let folder = Folder::new();
+    let open = ["sh", "-c", "umask 000; exec \"$@\"", "sh"];
+    let server = folder.serve_through(&open);
+    assert!(folder.kes(&["key", "create", "-k", "my-key"]).status.success());
+    assert_eq!(server.terminate(), Some(0));
+    folder.write("target.yaml", &folder.config("target"));
+    let kes = env!("CARGO_BIN_EXE_kes");
+    for arguments in [
+        &["identity", "new", "--key", "new.key", "--cert", "new.crt"][..],
+        &["migrate", "--from", "config.yaml", "--to", "target.yaml"],
+    ] {
+        let mut command = std::process::Command::new(open[0]);
+        command.args(&open[1..]).arg(kes).args(arguments).current_dir(folder.dir.path());
+        assert!(command.output().unwrap().status.success(), "{arguments:?}");
+    }
+    let mode = |name: &str| fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
+    for (name, expected) in
+        [("keys", 0o700), ("keys/my-key", 0o600), ("target", 0o700), ("target/my-key", 0o600), ("new.key", 0o600)]
+    {
+        assert_eq!(mode(name), expected, "{name}: {:o}", mode(name));
+    }
+}
+
 #[test]
 fn a_warning_of_a_keystore_is_in_the_log() {
     let folder = Folder::new();

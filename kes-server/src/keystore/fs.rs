@@ -27,7 +27,7 @@ pub struct Fs {
 }
 
 impl Fs {
-    /// Opens the folder, creating it if it is missing, and clears away what a crash left unfinished, if it can: to
+    /// Opens the folder, creating it for its owner alone if it is missing, and clears away what a crash left unfinished, if it can: to
     /// serve the keys of a folder, one needs neither to list it nor to write to it.
     pub async fn open(path: &Path) -> Result<Self, KeyStoreError> {
         let folder = path.to_owned();
@@ -38,7 +38,7 @@ impl Fs {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    DirBuilder::new().recursive(true).mode(0o755).create(&folder).map_err(|e| other(&folder, &e))?;
+                    DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| other(&folder, &e))?;
                 }
                 Err(error) => return Err(other(&folder, &error)),
             }

@@ -106,3 +106,13 @@ async fn a_link_to_a_key_is_a_key() {
     symlink("..data/key", folder.path().join("key")).unwrap();
     assert_eq!(store.get("key").await.unwrap().as_slice(), b"value");
 }
+
+#[tokio::test]
+async fn a_folder_that_is_made_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Fs::open(&folder.path().join("made/keys")).await.unwrap();
+    for made in ["made", "made/keys"] {
+        let mode = std::fs::metadata(folder.path().join(made)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{made}");
+    }
+}
