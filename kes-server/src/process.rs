@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Resources in use; zero where the system does not tell.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +22,13 @@ pub(crate) struct Usage {
     pub(crate) heap: u64,
     /// Bytes of the main thread's stack.
     pub(crate) stack: u64,
+}
+
+/// Keeps what is in memory from everyone but root: the process leaves no core dump, however it ends, and no other process
+/// of its user can read its memory or attach a debugger to it.
+pub(crate) fn keep_memory_private() {
+    // It cannot fail for this value (prctl(2)), and there is nothing to do about it if it does.
+    let _: rustix::io::Result<()> = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Lets the process open as many files as the system allows it at all; how many that is. The usual limit is meant for

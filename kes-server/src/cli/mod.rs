@@ -117,8 +117,10 @@ enum ToolIdentityCommand {
     Of(identity::OfArguments),
 }
 
-/// Runs the command that the process's arguments name.
+/// Runs the command that the process's arguments name. From here on the process leaves no core dump: servers hold keys,
+/// and the other commands credentials.
 pub fn run() -> ExitCode {
+    crate::process::keep_memory_private();
     let environment = Environment::of_process();
     let output = Output::new(&environment);
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

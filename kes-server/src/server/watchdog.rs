@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::supervisor::Supervisor;
-use crate::{config::Level, log::Log};
+use crate::{config::Level, log::Log, process::keep_memory_private};
 
 /// How often a worker says that it runs, and how often that is looked at.
 const BEAT: Duration = Duration::from_secs(1);
@@ -75,6 +75,8 @@ impl Watchdog {
             // Without the thread nobody is told, and the wait is over at once.
             drop(teller);
             let _: Result<(), RecvTimeoutError> = telling.recv_timeout(BEAT);
+            // a core dump of a key server would hold its keys
+            keep_memory_private();
             process::abort();
         };
         thread::Builder::new()

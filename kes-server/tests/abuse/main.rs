@@ -20,6 +20,7 @@ mod http1;
 mod http2;
 mod idle;
 mod keys;
+mod memory;
 mod revocation;
 mod tls;
 mod witness;

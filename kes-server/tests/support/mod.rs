@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -182,6 +182,12 @@ impl Server {
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.0.wait().unwrap().code()
+    }
+
+    /// Ends as a crash ends it.
+    pub(crate) fn abort(mut self) -> ExitStatus {
+        self.signal("-ABRT");
+        self.0.wait().unwrap()
     }
 
     /// Its process.
