@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// become as many questions to a KMS.
 const WELL: Duration = Duration::from_millis(100);
 
+/// How often a keystore that is down is asked whether it is back, by whoever wants to know.
+const BACK: Duration = Duration::from_secs(1);
+
 /// Something that whoever runs the server should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -84,6 +87,8 @@ struct Shared<S> {
     /// Counts deletions: a read that a deletion overtook must not put its key into the cache.
     deletions: AtomicU64,
     offline: AtomicBool,
+    /// When the keystore was last asked whether it is back; locked while it is asked.
+    asked_back: tokio::sync::Mutex<Option<Instant>>,
     /// When the keystore was asked how it is, if it was well, and how long its answer took.
     well: RwLock<Option<(Instant, Duration)>>,
 }
@@ -106,6 +111,7 @@ impl<S: KeyStore + 'static> Cache<S> {
             flights: Flights::default(),
             deletions: AtomicU64::new(0),
             offline: AtomicBool::new(false),
+            asked_back: tokio::sync::Mutex::default(),
             well: RwLock::default(),
         });
         let sweeper = tokio::spawn(sweep::sweep(shared.clone(), expiry, notify));
@@ -151,10 +157,11 @@ impl<S: KeyStore + 'static> Cache<S> {
         held(Instant::now() + HOLD, || self.shared.store.list(prefix)).await
     }
 
-    /// State of the keystore; while it is known to be down, or was well a tenth of a second ago, without asking it.
+    /// State of the keystore. It is not asked if it was well a tenth of a second ago, nor, while it is known to be down,
+    /// more than once a second.
     pub async fn status(&self) -> Result<Duration, KeyStoreError> {
         if self.shared.offline.load(Ordering::Relaxed) {
-            return Err(KeyStoreError::Unreachable("the last check found it offline".into()));
+            return self.shared.is_back().await;
         }
         let well = *self.shared.well.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, latency)) = well.filter(|(asked, _)| asked.elapsed() < WELL) {
@@ -164,6 +171,11 @@ impl<S: KeyStore + 'static> Cache<S> {
         let answer = self.shared.store.status().await;
         *write(&self.shared.well) = answer.as_ref().ok().map(|latency| (asked, *latency));
         answer
+    }
+
+    /// How many keys are cached.
+    pub fn cached_keys(&self) -> usize {
+        self.shared.entries.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -184,9 +196,23 @@ impl<S: KeyStore> Shared<S> {
         Some(entry.key.clone())
     }
 
+    /// Asks a keystore that was down how it is, unless somebody did so a moment ago.
+    async fn is_back(&self) -> Result<Duration, KeyStoreError> {
+        let down = || KeyStoreError::Unreachable("the last check found it offline".into());
+        let mut asked = self.asked_back.try_lock().map_err(|_| down())?;
+        if asked.is_some_and(|asked| asked.elapsed() < BACK) {
+            return Err(down());
+        }
+        *asked = Some(Instant::now());
+        let latency = self.store.status().await?;
+        self.offline.store(false, Ordering::Relaxed);
+        Ok(latency)
+    }
+
     async fn read(&self, name: &str) -> Result<Arc<Key>, KeyStoreError> {
         let deletions = self.deletions.load(Ordering::SeqCst);
         let stored = self.store.get(name).await?;
+        self.offline.store(false, Ordering::Relaxed);
         let key = Key::decode(&stored).map_err(|error| KeyStoreError::Other(error.to_string()))?;
         let (key, stored) = (Arc::new(key), fingerprint(&stored));
         let mut entries = write(&self.entries);
@@ -408,6 +434,28 @@ mod tests {
         assert!(cache.status().await.is_ok());
         cache.get("key").await.unwrap();
         assert_eq!(reads(&cache), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keystore_that_is_back_is_noticed_by_whoever_asks_or_reads() {
+        let cache = cache(Expiry::default()).await;
+        for reads in [false, true] {
+            cache.store().down.store(true, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            let asked = cache.store().asked.load(Ordering::Relaxed);
+            for _ in 0..1_000 {
+                assert!(cache.status().await.is_err());
+            }
+            assert_eq!(cache.store().asked.load(Ordering::Relaxed), asked + 1, "one question for all of them");
+            cache.store().down.store(false, Ordering::Relaxed);
+            if reads {
+                cache.shared.clear();
+                cache.get("key").await.unwrap();
+            } else {
+                tokio::time::sleep(BACK).await;
+            }
+            cache.status().await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]
