@@ -150,6 +150,32 @@ mod tests {
         assert!(free.iter().all(|slot| unsafe { slot.0.as_ref() } == &[0; SLOT]));
     }
 
+    /// The kernel's flags of the mapping that holds an address (proc(5), `VmFlags`).
+    fn flags(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut is_it = false;
+        for line in maps.lines() {
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            if let Some((start, end)) = range {
+                let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16).unwrap());
+                is_it = (start..end).contains(&address);
+            }
+            if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| is_it) {
+                return flags.to_owned();
+            }
+        }
+        panic!("no mapping holds {address:x}");
+    }
+
+    #[test]
+    fn pages_are_locked_and_left_out_of_core_dumps() {
+        let held = LockedSecret::new(&secret(1), &secret(2));
+        let flags = flags(held.0.0.as_ptr() as usize);
+        assert!(flags.split_whitespace().any(|flag| flag == "dd"), "not excluded from core dumps: {flags}");
+        let is_locked = flags.split_whitespace().any(|flag| flag == "lo");
+        assert!(is_locked || UNLOCKED.load(Ordering::Relaxed) > 0, "not locked, and not reported: {flags}");
+    }
+
     #[test]
     fn the_report_counts_pages() {
         let report = report();

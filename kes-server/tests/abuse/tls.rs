@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What OpenSSL offers, and what must come out.
-const OFFERS: [(&[&str], Result<&str, &str>); 19] = [
+const OFFERS: [(&[&str], Result<&str, &str>); 21] = [
     (&["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"], Ok("TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256")),
     (&["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], Ok("TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384")),
     (
@@ -25,6 +25,8 @@ const OFFERS: [(&[&str], Result<&str, &str>); 19] = [
     (&["-tls1_3", "-groups", "X25519"], Ok("TLSv1.3")),
     (&["-tls1_3", "-groups", "P-256"], Ok("TLSv1.3")),
     (&["-tls1_3", "-groups", "P-384"], Ok("TLSv1.3")),
+    (&["-tls1_3", "-groups", "P-521"], Err("alert handshake failure")),
+    (&["-tls1_2", "-groups", "P-521"], Err("alert handshake failure")),
     (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], Ok("Cipher is ECDHE-ECDSA-AES128-GCM-SHA256")),
     (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], Ok("Cipher is ECDHE-ECDSA-AES256-GCM-SHA384")),
     (&["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], Ok("Cipher is ECDHE-ECDSA-CHACHA20-POLY1305")),
