@@ -572,6 +572,9 @@ fn what_is_not_a_key_is_named_and_the_others_are_migrated() {
         assert!(text.ends_with("Error: left out: 4 of 16 names, for the reasons above\n"), "{text}");
     }
     assert_eq!(fs::read_dir(folder.path("target")).unwrap().count(), 12);
+    fs::remove_file(folder.path("target/kk-0001")).unwrap();
+    assert_eq!(stdout(&migrate(&folder, &["kk-0001", "-q"])), "");
+    assert!(folder.dir.path().join("target/kk-0001").exists());
     let again = migrate(&folder, &["kk-0*1"]);
     assert!(again.status.success(), "what is left out by the pattern is nobody's business: {again:?}");
 }

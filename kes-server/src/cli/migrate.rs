@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     CliError,
-    output::{self, printable},
+    output::{self, Output, printable},
     pattern::Pattern,
     session::Session,
 };
@@ -44,6 +44,9 @@ pub(super) struct MigrateArguments {
     /// Show what would be copied, and copy nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print neither progress nor how many keys were copied
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// What the target has under a name.
@@ -88,7 +91,8 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
     if arguments.dry_run {
         output::line(&format!("{} keys would be migrated.", copies.len()))?;
     } else {
-        migration.copy_all(&copies, &mut left_out, session).await?;
+        let shows = (!arguments.quiet).then_some(session.output);
+        migration.copy_all(&copies, &mut left_out, shows).await?;
     }
     match left_out {
         0 => Ok(()),
@@ -210,12 +214,13 @@ impl Migration {
         Err(CliError::message(format!("{target} has other keys with the names {names}; {hint}")))
     }
 
-    /// Copies keys side by side, each with whether the target's is replaced, and says how many it copied.
+    /// Copies keys side by side, each with whether the target's is replaced. Says how many it copied where it `shows`
+    /// anything.
     async fn copy_all(
         &self,
         copies: &[(&str, bool)],
         left_out: &mut usize,
-        session: &Session<'_>,
+        shows: Option<Output>,
     ) -> Result<(), CliError> {
         let results = stream::iter(copies).map(async |(name, replace)| (*name, self.copy(name, *replace).await));
         let mut results = results.buffer_unordered(AT_ONCE);
@@ -226,14 +231,16 @@ impl Migration {
                 Err(why) => leave_out(name, &why, left_out),
             }
             done += 1;
-            if session.output.is_terminal {
+            if shows.is_some_and(|output| output.is_terminal) {
                 output::progress(&format!("Migrated keys: {migrated} of {}", copies.len()), done == copies.len());
             }
         }
-        output::line(&match migrated {
+        let result = match migrated {
+            0 if *left_out > 0 => "No keys migrated.".to_owned(),
             0 => "Migration succeeded! No keys migrated.".to_owned(),
             count => format!("Migrated {count} keys successfully!"),
-        })
+        };
+        if shows.is_some() { output::line(&result) } else { Ok(()) }
     }
 
     /// Copies one key and reads it back; or says why the source has none.
