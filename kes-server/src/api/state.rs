@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::route::{Auth, Routes};
 use crate::{
     auth::{Access, Identity},
-    config::{Config, Level},
+    config::{Config, KeyStoreConfig, Level},
     keystore::{Cache, Connection, Notice},
     log::{self, Log},
     metrics::Metrics,
@@ -35,6 +35,7 @@ pub(crate) struct State {
     pub(crate) access: Access,
     pub(crate) keys: Cache<Connection>,
     pub(super) routes: Routes,
+    keystore: KeyStoreConfig,
 }
 
 impl Service {
@@ -62,15 +63,17 @@ impl Service {
 }
 
 impl State {
-    /// Puts a cache in front of a keystore. Must be called within a runtime.
-    pub(crate) fn new(config: &Config, keystore: Connection, log: &Arc<Log>) -> Self {
+    /// Puts a cache in front of a keystore. If `former` is about the same keystore, its cached keys are kept. Must be
+    /// called within a runtime.
+    pub(crate) fn new(config: &Config, keystore: Connection, log: &Arc<Log>, former: Option<&Self>) -> Self {
         let log = Arc::clone(log);
         let notify = move |notice: Notice| log.error(Level::ERROR, &notice.to_string());
-        Self {
-            access: config.access.clone(),
-            keys: Cache::new(keystore, config.cache, notify),
-            routes: Routes::new(&config.api),
-        }
+        let keys = match former.filter(|former| former.keystore == config.keystore) {
+            Some(former) => former.keys.successor(keystore, config.cache, notify),
+            None => Cache::new(keystore, config.cache, notify),
+        };
+        let (access, routes) = (config.access.clone(), Routes::new(&config.api));
+        Self { access, keys, routes, keystore: config.keystore.clone() }
     }
 
     /// Whether this caller may call this path, as [`authorize`](super::authorize::authorize) decides.

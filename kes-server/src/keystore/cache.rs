@@ -81,16 +81,23 @@ pub struct Cache<S> {
 #[derive(Debug)]
 struct Shared<S> {
     store: S,
-    entries: RwLock<HashMap<String, Entry>>,
+    kept: Arc<Kept>,
     /// One lock per name that is being read.
     flights: Flights,
-    /// Counts deletions: a read that a deletion overtook must not put its key into the cache.
-    deletions: AtomicU64,
     offline: AtomicBool,
     /// When the keystore was last asked whether it is back; locked while it is asked.
     asked_back: tokio::sync::Mutex<Option<Instant>>,
     /// When the keystore was asked how it is, if it was well, and how long its answer took.
     well: RwLock<Option<(Instant, Duration)>>,
+}
+
+/// What was read. A cache that succeeds another has the same: what a request that still runs with the former deletes is
+/// gone from both.
+#[derive(Debug, Default)]
+struct Kept {
+    entries: RwLock<HashMap<String, Entry>>,
+    /// Counts deletions: a read that a deletion overtook must not put its key into the cache.
+    deletions: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -105,16 +112,31 @@ impl<S: KeyStore + 'static> Cache<S> {
     /// Puts a cache in front of a keystore. Must be called within a runtime, which runs the sweeps. `notify` is told
     /// what they find.
     pub fn new(store: S, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self::with(None, store, expiry, notify)
+    }
+
+    /// As [`Cache::new`], in front of the keystore that this cache is in front of too. The new cache keeps what this one
+    /// has read, so that no request waits for a key that is as it was, and compares all of it with the keystore at once.
+    #[must_use]
+    pub fn successor(&self, store: S, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self::with(Some(&self.shared.kept), store, expiry, notify)
+    }
+
+    fn with(
+        former: Option<&Arc<Kept>>,
+        store: S,
+        expiry: Expiry,
+        notify: impl Fn(Notice) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             store,
-            entries: RwLock::default(),
+            kept: former.cloned().unwrap_or_default(),
             flights: Flights::default(),
-            deletions: AtomicU64::new(0),
             offline: AtomicBool::new(false),
             asked_back: tokio::sync::Mutex::default(),
             well: RwLock::default(),
         });
-        let sweeper = tokio::spawn(sweep::sweep(shared.clone(), expiry, notify));
+        let sweeper = tokio::spawn(sweep::sweep(shared.clone(), expiry, notify, former.is_some()));
         Self { shared, sweeper }
     }
 
@@ -146,8 +168,8 @@ impl<S: KeyStore + 'static> Cache<S> {
     pub async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let result = self.shared.store.delete(name).await;
         if matches!(result, Ok(()) | Err(KeyStoreError::NotFound | KeyStoreError::Unsynced(_))) {
-            self.shared.deletions.fetch_add(1, Ordering::SeqCst);
-            write(&self.shared.entries).remove(name);
+            self.shared.kept.deletions.fetch_add(1, Ordering::SeqCst);
+            write(&self.shared.kept.entries).remove(name);
         }
         result
     }
@@ -187,7 +209,7 @@ impl<S> Drop for Cache<S> {
 
 impl<S: KeyStore> Shared<S> {
     fn cached(&self, name: &str) -> Option<Arc<Key>> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.kept.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(name)?;
         // a store to a line that many cores read costs more than the check
         if !entry.used.load(Ordering::Relaxed) {
@@ -210,13 +232,13 @@ impl<S: KeyStore> Shared<S> {
     }
 
     async fn read(&self, name: &str) -> Result<Arc<Key>, KeyStoreError> {
-        let deletions = self.deletions.load(Ordering::SeqCst);
+        let deletions = self.kept.deletions.load(Ordering::SeqCst);
         let stored = self.store.get(name).await?;
         self.offline.store(false, Ordering::Relaxed);
         let key = Key::decode(&stored).map_err(|error| KeyStoreError::Other(error.to_string()))?;
         let (key, stored) = (Arc::new(key), fingerprint(&stored));
-        let mut entries = write(&self.entries);
-        if deletions == self.deletions.load(Ordering::SeqCst) {
+        let mut entries = write(&self.kept.entries);
+        if deletions == self.kept.deletions.load(Ordering::SeqCst) {
             entries.insert(name.to_owned(), Entry { key: key.clone(), stored, used: AtomicBool::new(true) });
         }
         Ok(key)
@@ -226,11 +248,11 @@ impl<S: KeyStore> Shared<S> {
     /// trouble is left alone.
     async fn review(&self, notify: &(impl Fn(Notice) + Send + Sync)) {
         let cached: Vec<_> = {
-            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            let entries = self.kept.entries.read().unwrap_or_else(PoisonError::into_inner);
             entries.iter().map(|(name, entry)| (name.clone(), entry.stored)).collect()
         };
         for (name, known) in cached {
-            let deletions = self.deletions.load(Ordering::SeqCst);
+            let deletions = self.kept.deletions.load(Ordering::SeqCst);
             let notice = match self.store.get(&name).await {
                 Ok(stored) if fingerprint(&stored) == known => continue,
                 Ok(_) => Notice::Replaced(name),
@@ -238,20 +260,20 @@ impl<S: KeyStore> Shared<S> {
                 Err(_) => return,
             };
             // a deletion by our own clients is no news
-            if deletions == self.deletions.load(Ordering::SeqCst) {
+            if deletions == self.kept.deletions.load(Ordering::SeqCst) {
                 let (Notice::Replaced(name) | Notice::Deleted(name)) = &notice;
-                write(&self.entries).remove(name);
+                write(&self.kept.entries).remove(name);
                 notify(notice);
             }
         }
     }
 
     fn clear(&self) {
-        write(&self.entries).clear();
+        write(&self.kept.entries).clear();
     }
 
     fn drop_unused(&self) {
-        write(&self.entries).retain(|_, entry| entry.used.swap(false, Ordering::Relaxed));
+        write(&self.kept.entries).retain(|_, entry| entry.used.swap(false, Ordering::Relaxed));
     }
 }
 
@@ -515,5 +537,27 @@ mod tests {
         cache.store().unsynced.store(true, Ordering::Relaxed);
         assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Unsynced(_))));
         assert_eq!(cache.get("key").await.unwrap_err(), KeyStoreError::NotFound);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_successor_keeps_what_was_read_and_compares_it_at_once() {
+        let (first, second) = (Slow::default(), Slow::default());
+        let stored = || Key::generate(Algorithm::Aes256, "").unwrap().encode();
+        let (both, only) = (stored(), stored());
+        first.memory.create("key", &both).await.unwrap();
+        second.memory.create("key", &both).await.unwrap();
+        first.memory.create("gone", &only).await.unwrap();
+        let former = Cache::new(first, Expiry::default(), |_| ());
+        let (kept, gone) = (former.get("key").await.unwrap(), former.get("gone").await.unwrap());
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&notices);
+        let cache = former.successor(second, Expiry::default(), move |notice| told.lock().unwrap().push(notice));
+        assert!(Arc::ptr_eq(&cache.get("gone").await.unwrap(), &gone), "nothing is read");
+        assert!(Arc::ptr_eq(&cache.get("key").await.unwrap(), &kept));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(cache.get("gone").await.unwrap_err(), KeyStoreError::NotFound);
+        assert!(notices.lock().unwrap().contains(&Notice::Deleted("gone".into())));
+        former.delete("key").await.unwrap();
+        assert!(!Arc::ptr_eq(&cache.get("key").await.unwrap(), &kept), "what the former deletes is gone here too");
     }
 }

@@ -71,14 +71,15 @@ impl Material {
     }
 
     /// What the API serves with. Makes the keys that the configuration lists and that are not there yet; while the
-    /// keystore is out of reach that is done in the background, if `patience` waits.
+    /// keystore is out of reach that is done in the background, if `patience` waits. `former` is what is served so far.
     pub(super) async fn state(
         config: &Config,
         keystore: Connection,
         around: &Surroundings,
+        former: Option<&State>,
     ) -> Result<Arc<State>, MaterialError> {
         let is_reachable = keystore.backend().is_some();
-        let state = Arc::new(State::new(config, keystore, &around.log));
+        let state = Arc::new(State::new(config, keystore, &around.log, former));
         // not to be mistaken for a start that hangs
         let made = match around.patience {
             Patience::Fail => create_keys(&state, config).await,

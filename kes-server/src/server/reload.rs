@@ -1,6 +1,6 @@
 //! Replacing what is served while it is served (kes-api §2, §4.6).
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     banner,
@@ -115,7 +115,8 @@ async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialErro
     let around = Surroundings { patience: Patience::Fail, ..shared.around.clone() };
     let Material { config, tls, keystore } = Material::load(config, &around).await?;
     let banner = banner::banner(&config, &keystore.to_string(), (service.version, service.commit), None);
-    service.replace(Material::state(&config, keystore, &around).await?);
+    let former = Arc::clone(&service.state());
+    service.replace(Material::state(&config, keystore, &around, Some(&former)).await?);
     Terms::replace(&shared.tls, tls);
     service.log.set_levels(config.error_level, config.audit_level);
     Ok(banner)

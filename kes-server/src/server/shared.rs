@@ -56,7 +56,7 @@ impl Shared {
         let log = Arc::clone(&around.log);
         log.set_levels(config.error_level, config.audit_level);
         log.print(&banner::banner(&config, &keystore.to_string(), version, api_key));
-        let state = Material::state(&config, keystore, &around).await?;
+        let state = Material::state(&config, keystore, &around, None).await?;
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections::within(process::raise_file_limit());
         Ok(Self { service: Arc::new(service), tls: watch::Sender::new(tls), connections, around })

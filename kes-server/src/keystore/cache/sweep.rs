@@ -15,11 +15,19 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// How many times within `any` the cached keys are compared with the keystore's.
 const REVIEWS: u32 = 5;
 
-/// Sweeps for ever.
-pub(super) async fn sweep<S: KeyStore>(shared: Arc<Shared<S>>, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync) {
+/// Sweeps for ever. `has_former`: there are keys that another cache has read.
+pub(super) async fn sweep<S: KeyStore>(
+    shared: Arc<Shared<S>>,
+    expiry: Expiry,
+    notify: impl Fn(Notice) + Send + Sync,
+    has_former: bool,
+) {
     // side by side: a keystore that takes its time to answer must not keep entries alive; what goes is not compared
     tokio::join!(biased; expire(&shared, expiry), watch(&shared), async {
         let mut reviews = ticks(expiry.any / REVIEWS);
+        if has_former {
+            shared.review(&notify).await;
+        }
         loop {
             tick(&mut reviews).await;
             if !shared.offline.load(Ordering::Relaxed) {
