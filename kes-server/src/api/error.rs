@@ -8,6 +8,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::reply::{self, JSON, Reply, ReplyBody};
 use crate::{config::Level, crypto::CryptoError, json, keystore::KeyStoreError};
 
+/// Bytes of what a client sent that an answer or the log may repeat: a client must not decide how much memory its
+/// refusals take. Valid names are much shorter.
+const REPEATED: usize = 1 << 10;
+
 /// A refusal: what the client is told, and separately what the error log is told.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -31,6 +35,8 @@ pub(super) enum ApiError {
     Crypto { operation: &'static str, cause: CryptoError },
     /// Readiness: the keystore is not there.
     NotReady(KeyStoreError),
+    /// Too many requests of this kind at a time.
+    Busy(String),
     /// The route's timeout is over.
     TimedOut,
     /// A defect of the server.
@@ -87,6 +93,7 @@ impl ApiError {
             },
             Self::NotReady(KeyStoreError::Unreachable(_)) | Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::NotReady(_) => StatusCode::BAD_GATEWAY,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -97,16 +104,18 @@ impl ApiError {
             Self::Certificate(CertificateError::Missing) => "tls: client certificate is required".into(),
             Self::Certificate(CertificateError::Several) => "tls: received more than one client certificate".into(),
             Self::Denied => "not authorized: insufficient permissions".into(),
-            Self::Method { received, expected } => format!("received method '{received}' expected '{expected}'").into(),
+            Self::Method { received, expected } => {
+                format!("received method '{}' expected '{expected}'", cut(received)).into()
+            }
             Self::Invalid { what: What::Pattern, value } => {
-                format!("listing pattern '{value}' is empty, too long or is invalid").into()
+                format!("listing pattern '{}' is empty, too long or is invalid", cut(value)).into()
             }
             Self::Invalid { what, value } => {
-                format!("{} '{value}' is empty, too long or contains invalid characters", what.name()).into()
+                format!("{} '{}' is empty, too long or contains invalid characters", what.name(), cut(value)).into()
             }
             Self::Body { what, .. } => (*what).into(),
-            Self::Import(ImportError::Algorithm(name)) => format!("algorithm '{name}' is not supported").into(),
-            Self::Import(ImportError::Length(name)) => format!("invalid key size for '{name}'").into(),
+            Self::Import(ImportError::Algorithm(name)) => format!("algorithm '{}' is not supported", cut(name)).into(),
+            Self::Import(ImportError::Length(name)) => format!("invalid key size for '{}'", cut(name)).into(),
             Self::NotFound(what) => format!("{} does not exist", what.noun()).into(),
             Self::KeyStore { cause: KeyStoreError::Exists, .. } => "key already exists".into(),
             Self::KeyStore { cause: KeyStoreError::NotFound, .. } => "key does not exist".into(),
@@ -122,6 +131,7 @@ impl ApiError {
             }
             Self::NotReady(KeyStoreError::Unreachable(_)) => "key store is not reachable".into(),
             Self::NotReady(_) => "key store is unavailable".into(),
+            Self::Busy(why) => why.clone().into(),
             Self::TimedOut => "request timed out".into(),
         }
     }
@@ -131,7 +141,8 @@ impl ApiError {
         let entry = match self {
             Self::KeyStore { cause: KeyStoreError::Exists | KeyStoreError::NotFound, .. }
             | Self::Crypto { cause: CryptoError::NotAuthentic | CryptoError::NoHmacKey, .. } => return None,
-            Self::Body { cause, .. } | Self::Internal { cause, .. } => (Level::ERROR, cause.clone()),
+            Self::Body { cause, .. } | Self::Internal { cause, .. } => (Level::ERROR, cut(cause).to_owned()),
+            Self::Busy(why) => (Level::WARN, why.clone()),
             Self::KeyStore { cause, .. } => (Level::ERROR, cause.to_string()),
             Self::Crypto { cause, .. } => (Level::ERROR, cause.to_string()),
             Self::NotReady(cause) => (Level::WARN, cause.to_string()),
@@ -194,20 +205,16 @@ pub(super) fn no_path() -> Reply {
     reply
 }
 
-/// For a request over HTTP/1.1 that does not say, or says twice, whom it is for: another server on its way may have
-/// read it differently.
-pub(super) fn no_host() -> Reply {
-    let mut reply = reply::typed(
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-        Bytes::from_static(b"400 Bad Request: exactly one Host header is required"),
-    );
-    *reply.status_mut() = StatusCode::BAD_REQUEST;
-    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    reply
-}
-
-/// To the clean form of a path. Keeps the method, as Go from 1.26 on does.
+/// To the clean form of a path. Keeps the method, as Go from 1.26 on does. A query that is too long to be repeated is
+/// left out: none has a meaning here. A path that is too long for it has no meaning either.
 pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
+    let path = location.split_once('?').map_or(location, |(path, _)| path);
+    let location = if location.len() > REPEATED { path } else { location };
+    if location.len() > REPEATED {
+        let mut reply = reply::empty();
+        *reply.status_mut() = StatusCode::URI_TOO_LONG;
+        return reply;
+    }
     let Ok(value) = HeaderValue::from_str(location) else { return no_path() };
     let mut reply = if with_body {
         let page = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape_html(location));
@@ -220,6 +227,11 @@ pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
     reply
 }
 
+/// The beginning of a text, if it is too long to be repeated.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(REPEATED)).unwrap_or(text)
+}
+
 fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
 }
@@ -228,4 +240,39 @@ fn escape_html(text: &str) -> String {
 pub(super) fn without_body(reply: Reply) -> Reply {
     let (head, _) = reply.into_parts();
     Response::from_parts(head, ReplyBody::Full(Bytes::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_is_cut() {
+        let long = "é".repeat(50_000);
+        for error in [
+            ApiError::Method { received: long.clone(), expected: "PUT" },
+            ApiError::Invalid { what: What::Key, value: long.clone() },
+            ApiError::Invalid { what: What::Pattern, value: long.clone() },
+            ApiError::Import(ImportError::Algorithm(long.clone())),
+            ApiError::Import(ImportError::Length(long.clone())),
+        ] {
+            assert!(error.message().len() < 2 * REPEATED, "{} bytes", error.message().len());
+        }
+        let body = ApiError::Body { what: "invalid request body", cause: long.clone() };
+        assert!(body.log_entry().is_some_and(|(_, text)| text.len() <= REPEATED));
+        assert_eq!(cut("short"), "short");
+    }
+
+    #[test]
+    fn long_redirects_lose_their_query_or_are_refused() {
+        let location = |location: &str| {
+            let reply = redirect(location, true);
+            let to = reply.headers().get(header::LOCATION).map(|to| to.to_str().unwrap_or_default().to_owned());
+            (reply.status().as_u16(), to)
+        };
+        let long = "a".repeat(2 * REPEATED);
+        assert_eq!(location("/v1/status?a=b"), (307, Some("/v1/status?a=b".into())));
+        assert_eq!(location(&format!("/v1/status?{long}")), (307, Some("/v1/status".into())));
+        assert_eq!(location(&format!("/{long}")), (414, None));
+    }
 }

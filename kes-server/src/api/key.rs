@@ -26,7 +26,7 @@ pub(super) async fn create(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     store(call, &name, &key).await
 }
 
-pub(super) async fn import(call: &Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn import(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: ImportBody = payload.required().await.map_err(unreadable("invalid import key request body"))?;
     let cipher = body.cipher.unwrap_or_default();
@@ -68,7 +68,7 @@ pub(super) async fn delete(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     Ok(reply::empty())
 }
 
-pub(super) async fn encrypt(call: &Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn encrypt(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: EncryptBody = payload.required().await.map_err(unreadable("invalid request body"))?;
     let key = read(call, &name).await?;
@@ -76,7 +76,7 @@ pub(super) async fn encrypt(call: &Authorized<'_>, payload: Payload<'_>) -> Resu
     reply::json(&Encrypted { ciphertext: Base64(&ciphertext) }, base64_len(ciphertext.len()) + PUNCTUATION)
 }
 
-pub(super) async fn generate(call: &Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn generate(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: GenerateBody = payload.optional().await.map_err(unreadable("invalid request body"))?;
     let key = read(call, &name).await?;
@@ -86,7 +86,7 @@ pub(super) async fn generate(call: &Authorized<'_>, payload: Payload<'_>) -> Res
     reply::json(&Generated { plaintext, ciphertext: Base64(&dek.ciphertext) }, length + PUNCTUATION)
 }
 
-pub(super) async fn decrypt(call: &Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn decrypt(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: DecryptBody = payload.required().await.map_err(unreadable("invalid request body"))?;
     let key = read(call, &name).await?;
@@ -94,7 +94,7 @@ pub(super) async fn decrypt(call: &Authorized<'_>, payload: Payload<'_>) -> Resu
     reply::json(&Decrypted { plaintext: Base64(&plaintext) }, base64_len(plaintext.len()) + PUNCTUATION)
 }
 
-pub(super) async fn hmac(call: &Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn hmac(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: HmacBody = payload.required().await.map_err(unreadable("invalid request body"))?;
     let key = read(call, &name).await?;
@@ -132,7 +132,10 @@ fn crypto(operation: &'static str) -> impl FnOnce(CryptoError) -> ApiError {
 }
 
 fn unreadable(what: &'static str) -> impl FnOnce(PayloadError) -> ApiError {
-    move |cause| ApiError::Body { what, cause: cause.to_string() }
+    move |cause| match cause {
+        PayloadError::Busy => ApiError::Busy(cause.to_string()),
+        cause => ApiError::Body { what, cause: cause.to_string() },
+    }
 }
 
 fn base64_len(bytes: usize) -> usize {

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod error;
+mod framing;
 pub(crate) mod fuzzing;
 mod identity;
 mod key;
@@ -14,24 +15,28 @@ mod payload;
 mod policy;
 mod reply;
 mod route;
+mod share;
 mod state;
 mod system;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{Method, Request, Version, header, request};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Method, Request, request};
+use hyper::body::Body;
 
 pub(crate) use self::error::CertificateError;
 use self::{
     authorize::Authorized,
     error::ApiError,
-    payload::Payload,
+    payload::{Payload, Source},
     reply::Reply,
     route::{Endpoint, Match},
+    share::Share,
 };
 pub(crate) use self::{
     reply::ReplyBody,
@@ -49,23 +54,39 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// Address without the port.
-    pub(crate) ip: String,
+    ip: String,
     /// Identity by the client certificate.
-    pub(crate) identity: Result<Identity, CertificateError>,
+    identity: Result<Identity, CertificateError>,
+    /// Memory for large bodies.
+    share: Share,
+}
+
+impl Peer {
+    /// Who has this address and showed this certificate.
+    pub(crate) fn new(service: &Service, ip: IpAddr, identity: Result<Identity, CertificateError>) -> Self {
+        let known = identity.as_ref().ok().filter(|identity| service.state().knows(identity));
+        let share = service.shares.share(known);
+        Self { ip: ip.to_canonical().to_string(), identity, share }
+    }
 }
 
 /// Serves one request.
-pub(crate) async fn handle(service: &Arc<Service>, peer: &Peer, request: Request<Incoming>) -> Reply {
+pub(crate) async fn handle<B>(service: &Arc<Service>, peer: &Peer, request: Request<B>) -> Reply
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin,
+{
     let (head, mut body) = request.into_parts();
-    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
-        return error::no_host();
+    if let Some(refusal) = framing::refusal(&head) {
+        return refusal;
     }
-    let reply = dispatch(service, peer, &head, &mut body).await;
-    payload::discard(&mut body).await;
-    if head.method == Method::HEAD { error::without_body(reply) } else { reply }
+    let mut source = Source::new(&mut body, &peer.share);
+    let reply = dispatch(service, peer, &head, &mut source).await;
+    let permits = source.discard().await;
+    let reply = if head.method == Method::HEAD { error::without_body(reply) } else { reply };
+    if permits.is_empty() { reply } else { reply::with_permits(reply, permits) }
 }
 
-async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, body: &mut Incoming) -> Reply {
+async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, source: &mut Source<'_>) -> Reply {
     let started = Instant::now();
     let state = service.state();
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
@@ -90,7 +111,7 @@ async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, bo
         ip: &peer.ip,
         identity: peer.identity.as_ref().map_or("", Identity::as_str),
     };
-    let payload = Payload::new(&head.headers, body, found.route.max_body);
+    let payload = Payload::new(&head.headers, source, found.route.max_body);
     let result = match authorize::authorize(service, &state, peer, found, subject) {
         Ok(call) => serve(call, found, payload, started).await,
         Err(refusal) => Err(refusal),
@@ -102,7 +123,7 @@ async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, bo
 async fn serve(
     call: Authorized<'_>,
     found: Match<'_>,
-    payload: Payload<'_>,
+    payload: Payload<'_, '_>,
     started: Instant,
 ) -> Result<Reply, ApiError> {
     let measure = found.route.endpoint.is_measured().then(|| Measure::start(call.metrics(), started));
@@ -117,7 +138,7 @@ async fn serve(
     result
 }
 
-async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payload<'_>) -> Result<Reply, ApiError> {
+async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     match endpoint {
         Endpoint::Version => system::version(&call),
         Endpoint::Ready => system::ready(&call).await,

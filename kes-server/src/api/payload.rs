@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use tokio::sync::Semaphore;
+use hyper::body::Body;
 
+use super::share::{Permit, Share};
 use crate::json::{self, Fields};
 
 const JSON: &[u8] = b"application/json";
@@ -16,16 +16,26 @@ const JSON: &[u8] = b"application/json";
 /// takes. A client that is answered before its body has been taken may find the stream reset and never see the answer.
 const UNWANTED: (usize, Duration) = (2 << 20, Duration::from_secs(1));
 
-/// Bytes from which on a body is large. What `MinIO` sends is a tenth of it.
-const LARGE: usize = 16 << 10;
+/// Bytes up to which a body that comes at once needs no memory of its own. What `MinIO` sends is half of it.
+const SMALL: usize = 4 << 10;
 
-/// Large bodies that may be in memory at a time; more of them wait, and their clients with them.
-static LARGE_BODIES: Semaphore = Semaphore::const_new(64);
+/// Bytes for which there is memory at first if a body does not say how long it is.
+const UNANNOUNCED: usize = 16 << 10;
+
+/// What a body is read from.
+pub(super) type Upload<'a> = dyn Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'a;
+
+/// The body of a request, and the memory that it has.
+pub(super) struct Source<'a> {
+    body: &'a mut Upload<'a>,
+    share: &'a Share,
+    /// They are held until the answer is sent: it may be as large.
+    permits: Vec<Permit>,
+}
 
 /// A body that is still to be read.
-#[derive(Debug)]
-pub(super) struct Payload<'a> {
-    body: &'a mut Incoming,
+pub(super) struct Payload<'a, 'b> {
+    source: &'a mut Source<'b>,
     limit: usize,
     says_json: bool,
 }
@@ -39,22 +49,24 @@ pub(super) enum PayloadError {
     Broken,
     #[error("EOF")]
     Empty,
+    #[error("too many large bodies at a time over one connection")]
+    Busy,
     #[error("{0}")]
     Json(#[from] serde_json::Error),
 }
 
-impl<'a> Payload<'a> {
-    pub(super) fn new(headers: &HeaderMap, body: &'a mut Incoming, limit: usize) -> Self {
+impl<'a, 'b> Payload<'a, 'b> {
+    pub(super) fn new(headers: &HeaderMap, source: &'a mut Source<'b>, limit: usize) -> Self {
         let says_json = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.as_bytes().first_chunk())
             .is_some_and(|start: &[u8; JSON.len()]| start.eq_ignore_ascii_case(JSON));
-        Self { body, limit, says_json }
+        Self { source, limit, says_json }
     }
 
     /// Reads a body that must be there.
     pub(super) async fn required<T: Fields>(self) -> Result<T, PayloadError> {
-        let document = read(self.body, self.limit).await?;
+        let document = self.source.read(self.limit).await?;
         if document.is_empty() { Err(PayloadError::Empty) } else { Ok(json::decode(&document)?) }
     }
 
@@ -62,50 +74,62 @@ impl<'a> Payload<'a> {
     /// announces a body nor calls it JSON: a client that fails over to a second server may lose the body on the way,
     /// and what it meant to say must not be guessed.
     pub(super) async fn optional<T: Fields>(self) -> Result<T, PayloadError> {
-        if self.body.is_end_stream() && !self.says_json { Ok(T::default()) } else { self.required().await }
+        if self.source.body.is_end_stream() && !self.says_json { Ok(T::default()) } else { self.required().await }
     }
 }
 
-/// Takes what is left of a body.
-pub(super) async fn discard(body: &mut Incoming) {
-    if body.is_end_stream() {
-        return;
+impl<'a> Source<'a> {
+    /// Of a request over a connection that has this share.
+    pub(super) fn new(body: &'a mut Upload<'a>, share: &'a Share) -> Self {
+        Self { body, share, permits: Vec::new() }
     }
-    let rest = async {
-        let mut taken = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            taken += frame.data_ref().map_or(0, Bytes::len);
-            if taken > UNWANTED.0 {
-                return;
-            }
+
+    /// Takes what is left of the body. What remains is the memory that it has had.
+    pub(super) async fn discard(self) -> Vec<Permit> {
+        if self.body.is_end_stream() {
+            return self.permits;
         }
-    };
-    // Whoever takes longer than that must do without the answer.
-    let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(UNWANTED.1, rest).await;
-}
-
-async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, PayloadError> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit {
-        return Err(PayloadError::TooLarge);
+        let rest = async {
+            let mut taken = 0;
+            while let Some(Ok(frame)) = self.body.frame().await {
+                taken += frame.data_ref().map_or(0, Bytes::len);
+                if taken > UNWANTED.0 {
+                    return;
+                }
+            }
+        };
+        // Whoever takes longer than that must do without the answer.
+        let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(UNWANTED.1, rest).await;
+        self.permits
     }
-    let mut whole = BytesMut::new();
-    let mut permit = None;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| PayloadError::Broken)?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
+
+    async fn read(&mut self, limit: usize) -> Result<Bytes, PayloadError> {
+        let announced = self.body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if announced.is_some_and(|bytes| bytes > limit) {
             return Err(PayloadError::TooLarge);
         }
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
+        let (mut whole, mut room) = (BytesMut::new(), 0);
+        while let Some(frame) = self.body.frame().await {
+            let Ok(data) = frame.map_err(|_| PayloadError::Broken)?.into_data() else { continue };
+            let length = whole.len() + data.len();
+            let is_complete = self.body.is_end_stream() || announced == Some(length);
+            if length > limit {
+                return Err(PayloadError::TooLarge);
+            }
+            if whole.is_empty() && is_complete && length <= SMALL {
+                return Ok(data);
+            }
+            if length > room {
+                let needed = announced.unwrap_or(if length > UNANNOUNCED { limit } else { UNANNOUNCED });
+                self.permits.push(self.share.take(needed - room).await.ok_or(PayloadError::Busy)?);
+                room = needed;
+                whole.reserve(needed.saturating_sub(whole.len()));
+            }
+            whole.extend_from_slice(&data);
+            if is_complete {
+                break;
+            }
         }
-        if permit.is_none() && whole.len() + data.len() > LARGE {
-            // It is never closed; the time that a request has ends the wait.
-            permit = LARGE_BODIES.acquire().await.ok();
-        }
-        let expected = if permit.is_some() { announced } else { announced.min(LARGE) };
-        whole.reserve(expected.max(data.len()).saturating_sub(whole.len()));
-        whole.extend_from_slice(&data);
+        Ok(whole.freeze())
     }
-    Ok(whole.freeze())
 }

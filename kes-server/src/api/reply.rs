@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::error::ApiError;
+use super::{error::ApiError, share::Permit};
 use crate::json;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -62,6 +62,28 @@ pub(super) fn full(body: Bytes) -> Reply {
     let mut reply = Response::new(ReplyBody::Full(body));
     reply.headers_mut().insert(header::CONTENT_LENGTH, length);
     reply
+}
+
+/// A reply that keeps the memory of its request's body until it is sent.
+pub(super) fn with_permits(reply: Reply, permits: Vec<Permit>) -> Reply {
+    reply.map(|body| match body {
+        ReplyBody::Full(bytes) if !bytes.is_empty() => {
+            ReplyBody::Full(Bytes::from_owner(Permitted { bytes, _permits: permits }))
+        }
+        body => body,
+    })
+}
+
+/// Bytes for which there is memory.
+struct Permitted {
+    bytes: Bytes,
+    _permits: Vec<Permit>,
+}
+
+impl AsRef<[u8]> for Permitted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 struct Wiped(Zeroizing<Vec<u8>>);

@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use super::route::{Auth, Routes};
+use super::{
+    route::{Auth, Routes},
+    share::Shares,
+};
 use crate::{
-    auth::{Access, Identity},
+    auth::{Access, Decision, Identity},
     config::{Config, KeyStoreConfig, Level},
     keystore::{Cache, Connection, Notice},
     log::{self, Log},
@@ -26,6 +29,7 @@ pub(crate) struct Service {
     pub(crate) commit: &'static str,
     /// Becomes true when the server stops serving.
     pub(crate) draining: watch::Receiver<bool>,
+    pub(super) shares: Shares,
     state: ArcSwap<State>,
 }
 
@@ -48,7 +52,8 @@ impl Service {
     ) -> Self {
         let started_at = log::timestamp(&jiff::Zoned::now());
         let state = ArcSwap::new(state);
-        Self { log, metrics, started: Instant::now(), started_at, version, commit, draining, state }
+        let (started, shares) = (Instant::now(), Shares::default());
+        Self { log, metrics, started, started_at, version, commit, draining, shares, state }
     }
 
     /// What holds now. Requests that already run keep what held when they began.
@@ -74,6 +79,11 @@ impl State {
         };
         let (access, routes) = (config.access.clone(), Routes::new(&config.api));
         Self { access, keys, routes, keystore: config.keystore.clone() }
+    }
+
+    /// Whether the configuration says anything about this identity: it is the admin's or has a policy.
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        !matches!(self.access.decide(identity, ""), Decision::UnknownIdentity)
     }
 
     /// Whether this caller may call this path, as [`authorize`](super::authorize::authorize) decides.

@@ -6,14 +6,12 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{
-    body::{Body, Frame, Incoming, SizeHint},
+    body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -23,13 +21,16 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    activity::{Activity, Busy},
+    activity::{Activity, Standing},
+    answer::Answer,
+    connections::Admitted,
     peer,
     shared::Shared,
     trust::Admission,
+    upload::Upload,
     watched::Watched,
 };
-use crate::api::{self, Peer, ReplyBody, Service};
+use crate::api::{self, Peer, Service};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -37,26 +38,37 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection that is being closed may take to send what is left.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// Bytes of a request's head.
-const MAX_HEAD: u32 = 1 << 20;
-
-/// Requests at a time over one connection; busy clients send hundreds.
-const MAX_STREAMS: u32 = 1_000;
-
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
 /// What a client gets that does not speak TLS.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
+/// What a connection may ask for.
+struct Limits {
+    /// Bytes of a request's head.
+    head: u32,
+    /// Requests at a time over HTTP/2.
+    streams: u32,
+    /// Bytes that a client may send before the server takes them, over HTTP/2: for one request and for all.
+    window: (u32, u32),
+}
+
+/// For clients that the configuration knows. Busy ones send hundreds of requests at a time: as many as the original
+/// takes. A body that waits for memory leaves its window closed: all of those that may wait are less than the second.
+const KNOWN: Limits = Limits { head: 64 << 10, streams: 250, window: (32 << 10, 256 << 10) };
+
+/// For strangers, which are refused most of what they ask for.
+const STRANGER: Limits = Limits { head: 16 << 10, streams: 16, window: (16 << 10, 64 << 10) };
+
 type Stream = TokioIo<Watched<TlsStream<TcpStream>>>;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, shared: &Shared, activity: &Arc<Activity>) {
+pub(super) async fn serve(stream: TcpStream, shared: &Shared, admitted: &Admitted) {
     let Ok(address) = stream.peer_addr() else { return };
     let mut terms = shared.tls.subscribe();
     let tls = Arc::clone(&terms.borrow_and_update().handshake);
-    let stream = match timeout(HANDSHAKE, handshake(stream, tls)).await {
+    let stream = match timeout(HANDSHAKE, handshake(stream, tls, &admitted.activity)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return refused(shared, address, &error.to_string()),
         Err(_) => return refused(shared, address, "i/o timeout"),
@@ -64,18 +76,22 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared, activity: &Arc<Act
     let (_, tls) = stream.get_ref();
     let identity = peer::identify(tls.peer_certificates().unwrap_or_default());
     let admission = Admission::new(address, terms, tls);
-    let peer = Peer { ip: address.ip().to_canonical().to_string(), identity };
+    admitted.identify(identity.as_ref().ok(), |identity| shared.service.state().knows(identity));
+    let activity = &admitted.activity;
+    let limits = if activity.standing() == Standing::Known { &KNOWN } else { &STRANGER };
+    let peer = Peer::new(&shared.service, address.ip(), identity);
     let is_http2 = tls.alpn_protocol() == Some(b"h2");
     activity.begin(!is_http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
     let client =
         Arc::new(Client { service: Arc::clone(&shared.service), peer, admission, activity: Arc::clone(activity) });
-    if is_http2 { http2(io, client).await } else { http1(io, client).await }
+    if is_http2 { http2(io, client, limits).await } else { http1(io, client, limits).await }
 }
 
-async fn handshake(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(stream: TcpStream, tls: Arc<ServerConfig>, activity: &Activity) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     stream.peek(&mut first).await?;
+    activity.spoke();
     if first[0].is_ascii_uppercase() {
         return Err(answer_plain(stream)
             .await
@@ -94,23 +110,25 @@ fn refused(shared: &Shared, address: SocketAddr, reason: &str) {
     shared.service.log.handshake_error(address, reason);
 }
 
-async fn http1(io: Stream, client: Arc<Client>) {
+async fn http1(io: Stream, client: Arc<Client>, limits: &Limits) {
     let service = service_fn(|request| respond(Arc::clone(&client), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD as usize)
+        .max_buf_size(limits.head as usize)
         .serve_connection(io, service);
     watch(pin!(connection), &client).await;
 }
 
-async fn http2(io: Stream, client: Arc<Client>) {
+async fn http2(io: Stream, client: Arc<Client>, limits: &Limits) {
     let service = service_fn(|request| respond(Arc::clone(&client), request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.head)
+        .initial_stream_window_size(limits.window.0)
+        .initial_connection_window_size(limits.window.1)
         .serve_connection(io, service);
     watch(pin!(connection), &client).await;
 }
@@ -122,7 +140,7 @@ trait Close: Future<Output = hyper::Result<()>> {
 
 impl<S> Close for http1::Connection<Stream, S>
 where
-    S: hyper::service::HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+    S: hyper::service::HttpService<Incoming, ResBody = Answer, Error = Infallible>,
 {
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -131,8 +149,8 @@ where
 
 impl<S> Close for http2::Connection<Stream, S, TokioExecutor>
 where
-    S: hyper::service::HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Tracked>,
+    S: hyper::service::HttpService<Incoming, ResBody = Answer, Error = Infallible>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Answer>,
 {
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -181,39 +199,18 @@ struct Client {
     activity: Arc<Activity>,
 }
 
-async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
-    let busy = client.activity.request();
+async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let in_flight = client.activity.request(head_size(&request));
     if client.activity.has_had_its_turn() {
         tokio::task::yield_now().await;
     }
+    let request = request.map(|body| Upload::new(body, &client.activity));
     let reply = api::handle(&client.service, &client.peer, request).await;
-    let (head, body) = reply.into_parts();
-    let busy = matches!(body, ReplyBody::Lines(_)).then_some(busy);
-    Ok(Response::from_parts(head, Tracked { body, _busy: busy }))
+    Ok(reply.map(|body| Answer::new(body, in_flight)))
 }
 
-/// A body that keeps its connection busy if it has no end.
-struct Tracked {
-    body: ReplyBody,
-    _busy: Option<Busy>,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// Bytes of what a client chooses in the head of a request.
+fn head_size(request: &Request<Incoming>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len())
 }

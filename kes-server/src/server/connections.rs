@@ -1,14 +1,27 @@
-//! How many connections there may be, and which one goes when there are too many: the one that has been idle for
-//! longest. Whoever opens thousands and does nothing with them keeps nobody out.
+//! How many connections there may be and how much memory they may take, and which one goes when that is too much:
+//! strangers first, whatever they do, then those that have not finished their handshake, then the one that has been idle
+//! for longest. Whoever opens thousands of connections keeps nobody out.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{error::Elapsed, timeout},
+};
 
-use super::activity::Activity;
+use super::{
+    activity::{Activity, Rank, Standing},
+    holding::Holding,
+};
+use crate::auth::Identity;
 
 /// Enough for every client, few enough to stay within the memory of a small host.
 const MOST: u64 = 10_000;
@@ -20,6 +33,22 @@ const OTHER_FILES: u64 = 256;
 /// Most connections that were told to go and have not gone yet.
 const LEAVING: usize = 128;
 
+/// Most connections that are told to go at a time, so that a flood does not make each newcomer look at all of them.
+const BATCH: usize = 32;
+
+/// How often somebody who waits for a place looks whether there is one.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Bytes that all connections together may make the server hold, besides large bodies.
+const MEMORY: usize = 10 << 20;
+
+/// Bytes that one connection may make the server hold in more than one answer. One that is larger counts as so many: a
+/// long list of keys must not look like an attack.
+pub(super) const MEMORY_OF_ONE: usize = 4 << 20;
+
+/// An answer may wait for its client for one round, and at most for two.
+const ROUND: Duration = Duration::from_secs(10);
+
 /// The connections there are.
 #[derive(Debug, Clone)]
 pub(super) struct Connections(Arc<Inner>);
@@ -28,13 +57,24 @@ pub(super) struct Connections(Arc<Inner>);
 struct Inner {
     limit: usize,
     open: Mutex<Open>,
-    ended: Notify,
+    /// Somebody waits for a place.
+    is_wanted: AtomicBool,
+    /// One ended, or is idle while somebody waits for a place.
+    freed: Notify,
+    /// Bytes that the connections hold.
+    held: AtomicUsize,
+    round: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
     all: HashMap<u64, Arc<Activity>>,
+    /// Those that were told to go and have not gone yet.
+    leaving: usize,
+    /// Those that are not known and were not told to go: at most half of all. Each more takes the place of one of them,
+    /// as soon as that has had the time for its handshake.
+    outsiders: usize,
 }
 
 /// A connection, which counts until this is dropped.
@@ -53,44 +93,117 @@ impl Connections {
     }
 
     fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner { limit, open: Mutex::default(), ended: Notify::new() }))
+        Self(Arc::new(Inner {
+            limit,
+            open: Mutex::default(),
+            is_wanted: AtomicBool::new(false),
+            freed: Notify::new(),
+            held: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+        }))
     }
 
-    /// Counts one more. If there are too many, the one that has been idle for longest is told to go; if all of them
-    /// are at work, waits until one ends.
+    /// Counts one more. If there are too many, others are told to go; if all of them are at work for clients that are
+    /// known, or in a handshake that has just begun, waits until one is not.
     pub(super) async fn admit(&self) -> Admitted {
+        if let Some(admitted) = self.try_admit() {
+            return admitted;
+        }
         loop {
-            let ended = self.0.ended.notified();
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            self.0.is_wanted.store(true, Ordering::SeqCst);
             if let Some(admitted) = self.try_admit() {
+                self.0.is_wanted.store(false, Ordering::SeqCst);
                 return admitted;
             }
-            ended.await;
+            // or others have had their time
+            let _: Result<(), Elapsed> = timeout(LOOK, freed).await;
         }
     }
 
     fn try_admit(&self) -> Option<Admitted> {
+        let limit = self.0.limit;
         let mut open = self.open();
-        if open.all.len() >= self.0.limit {
-            if open.all.len() >= self.0.limit + LEAVING {
-                return None;
-            }
-            let idle = open.all.values().filter_map(|activity| Some((activity.idle_for()?, activity)));
-            idle.max_by_key(|(time, _)| *time)?.1.evict();
+        if open.all.len() >= limit + LEAVING {
+            return None;
         }
-        let (number, activity) = (open.next, Activity::new());
+        let are_many = open.outsiders >= limit.div_ceil(2);
+        if are_many || open.all.len() - open.leaving >= limit {
+            let has_room = open.make_room((limit / 64).clamp(1, BATCH)) || !are_many && open.evict_the_least();
+            has_room.then_some(())?;
+        }
+        let (number, activity) = (open.next, Activity::new(self.clone()));
         open.next += 1;
+        open.outsiders += 1;
         open.all.insert(number, Arc::clone(&activity));
         Some(Admitted { connections: self.clone(), number, activity })
+    }
+
+    /// A connection may have become idle.
+    pub(super) fn idle_again(&self) {
+        if self.0.is_wanted.load(Ordering::SeqCst) {
+            self.0.freed.notify_waiters();
+        }
+    }
+
+    /// Decides of all connections who is a stranger now.
+    pub(super) fn judge(&self, knows: impl Fn(&Identity) -> bool) {
+        let mut open = self.open();
+        open.all.values().for_each(|activity| activity.judge(&knows));
+        open.outsiders = open.all.values().filter(|activity| is_outsider(activity) && !activity.is_evicted()).count();
+    }
+
+    /// Counts bytes that a connection makes the server hold. If it is too much, it goes, or others do.
+    pub(super) fn hold(&self, activity: &Activity, bytes: usize) {
+        let (held, is_step) = activity.holding().add(bytes, &self.0.held);
+        if held > MEMORY_OF_ONE && held > bytes + Holding::REQUEST {
+            self.open().evict(activity);
+        }
+        if is_step && self.0.held.load(Ordering::Relaxed) > MEMORY {
+            self.open().relieve(self.round());
+        }
+    }
+
+    /// Counts bytes that are no longer held.
+    pub(super) fn release(&self, holding: &Holding, bytes: usize) {
+        holding.subtract(bytes, &self.0.held);
+    }
+
+    /// Takes what a connection had out of the sum, for good.
+    pub(super) fn forget(&self, holding: &Holding) {
+        holding.update(0, &self.0.held);
+    }
+
+    /// Which round this is.
+    pub(super) fn round(&self) -> usize {
+        self.0.round.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connections whose clients do not take their answers, as long as it is polled.
+    pub(super) async fn end_stalled(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            self.next_round();
+        }
+    }
+
+    fn next_round(&self) {
+        let round = self.0.round.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut open = self.open();
+        let stalled = open.all.values().filter(|activity| activity.holding().is_stalled(round));
+        let stalled: Vec<_> = stalled.cloned().collect();
+        stalled.iter().for_each(|activity| open.evict(activity));
     }
 
     /// Waits until there are none.
     pub(super) async fn idle(&self) {
         loop {
-            let ended = self.0.ended.notified();
+            let freed = self.0.freed.notified();
             if self.open().all.is_empty() {
                 return;
             }
-            ended.await;
+            freed.await;
         }
     }
 
@@ -100,44 +213,226 @@ impl Connections {
     }
 }
 
+impl Open {
+    /// Tells up to so many connections to go, of those that deserve no place; false if there are none.
+    fn make_room(&mut self, batch: usize) -> bool {
+        let mut ranked = self.ranked();
+        ranked.retain(|(rank, _)| Activity::is_expendable(*rank));
+        if batch < ranked.len() {
+            ranked.select_nth_unstable_by_key(batch, |(rank, _)| *rank);
+            ranked.truncate(batch);
+        }
+        ranked.iter().for_each(|(_, activity)| self.evict(activity));
+        !ranked.is_empty()
+    }
+
+    /// Tells the connection to go that deserves its place least; false if all are at work.
+    fn evict_the_least(&mut self) -> bool {
+        let least = self.ranked().into_iter().min_by_key(|(rank, _)| *rank);
+        least.map(|(_, activity)| self.evict(&activity)).is_some()
+    }
+
+    fn ranked(&self) -> Vec<(Rank, Arc<Activity>)> {
+        self.all.values().filter_map(|activity| Some((activity.rank()?, Arc::clone(activity)))).collect()
+    }
+
+    /// Tells connections to go until what the others hold is well within bounds: first strangers, then clients that
+    /// are slow to take their answers, then those that have most.
+    fn relieve(&mut self, round: usize) {
+        let staying = self.all.values().filter(|activity| !activity.is_evicted());
+        let mut staying: Vec<_> = staying.map(|activity| (activity.holding().held(), Arc::clone(activity))).collect();
+        let mut held: usize = staying.iter().map(|(held, _)| held).sum();
+        staying.sort_by_cached_key(|(held, activity)| {
+            let is_slow = activity.holding().is_slow(round);
+            (is_outsider(activity), is_slow, *held)
+        });
+        while held > MEMORY / 4 * 3 {
+            let Some((bytes, activity)) = staying.pop() else { return };
+            self.evict(&activity);
+            held -= bytes;
+        }
+    }
+
+    fn evict(&mut self, activity: &Activity) {
+        if activity.evict() {
+            self.leaving += 1;
+            self.outsiders -= usize::from(is_outsider(activity));
+        }
+    }
+}
+
+fn is_outsider(activity: &Activity) -> bool {
+    activity.standing() != Standing::Known
+}
+
+impl Admitted {
+    /// After the handshake: the client showed this identity.
+    pub(super) fn identify(&self, identity: Option<&Identity>, knows: impl Fn(&Identity) -> bool) {
+        // within the lock: a reload that comes meanwhile decides either before, or of this one too
+        let mut open = self.connections.open();
+        self.activity.identify(identity, knows);
+        if !is_outsider(&self.activity) && !self.activity.is_evicted() {
+            open.outsiders -= 1;
+        }
+        drop(open);
+        self.connections.idle_again();
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.connections.open().all.remove(&self.number);
-        self.connections.0.ended.notify_waiters();
+        let mut open = self.connections.open();
+        open.all.remove(&self.number);
+        if self.activity.is_evicted() {
+            open.leaving -= 1;
+        } else if is_outsider(&self.activity) {
+            open.outsiders -= 1;
+        }
+        drop(open);
+        self.connections.0.freed.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
-    use std::time::Duration;
-
     use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(5);
+
+    fn known(admitted: Admitted) -> Admitted {
+        admitted.identify(Some(&Identity::new("client")), |_| true);
+        admitted
+    }
+
+    async fn is_evicted(admitted: &Admitted) -> bool {
+        timeout(SHORT, admitted.activity.evicted()).await.is_ok()
+    }
 
     #[tokio::test]
     async fn the_longest_idle_goes_first() {
         let connections = Connections::new(2);
-        let (first, second) = (connections.admit().await, connections.admit().await);
+        let (first, second) = (known(connections.admit().await), known(connections.admit().await));
         std::thread::sleep(Duration::from_millis(5));
-        drop(first.activity.request());
+        drop(first.activity.request(0));
         let third = connections.admit().await;
         second.activity.evicted().await;
-        let wait = tokio::time::timeout(Duration::from_millis(50), first.activity.evicted()).await;
-        assert!(wait.is_err(), "the first was busy more recently");
+        assert!(!is_evicted(&first).await, "the first was busy more recently");
         drop((first, second, third));
-        tokio::time::timeout(Duration::from_secs(5), connections.idle()).await.unwrap();
+        timeout(LONG, connections.idle()).await.unwrap();
     }
 
     #[tokio::test]
-    async fn those_at_work_are_waited_for() {
+    async fn strangers_go_first_whatever_they_do() {
+        let connections = Connections::new(4);
+        let idle = known(connections.admit().await);
+        let handshake = connections.admit().await;
+        let busy = connections.admit().await;
+        busy.identify(Some(&Identity::new("stranger")), |_| false);
+        let request = busy.activity.request(0);
+        let one = connections.admit().await;
+        assert!(is_evicted(&busy).await && !is_evicted(&handshake).await);
+        handshake.activity.spoke();
+        let other = connections.admit().await;
+        assert!(is_evicted(&one).await && !is_evicted(&handshake).await, "it has said nothing for too long");
+        other.activity.spoke();
+        let another = timeout(LONG, connections.admit()).await.unwrap();
+        assert!(is_evicted(&handshake).await && !is_evicted(&other).await, "it has had its time");
+        assert!(!is_evicted(&idle).await && !is_evicted(&another).await);
+        drop(request);
+    }
+
+    #[tokio::test]
+    async fn half_of_the_places_are_for_those_who_are_known() {
+        let connections = Connections::new(8);
+        let others: Vec<_> = [connections.admit().await, connections.admit().await, connections.admit().await].into();
+        others.iter().for_each(|other| other.identify(None, |_| true));
+        let client = known(connections.admit().await);
+        let more = [connections.admit().await, connections.admit().await];
+        assert!(is_evicted(&others[0]).await && !is_evicted(&others[1]).await, "four of eight are not known");
+        assert!(!is_evicted(&client).await);
+        drop((others, more));
+        assert_eq!((connections.open().outsiders, connections.open().leaving), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn those_at_work_are_waited_for_until_they_are_idle() {
         let connections = Connections::new(1);
-        let only = connections.admit().await;
-        let busy = only.activity.request();
-        let wait = tokio::time::timeout(Duration::from_millis(50), connections.admit()).await;
-        assert!(wait.is_err());
-        drop(busy);
-        drop(only);
-        tokio::time::timeout(Duration::from_secs(5), connections.admit()).await.unwrap();
+        let only = known(connections.admit().await);
+        let busy = only.activity.request(0);
+        assert!(timeout(SHORT, connections.admit()).await.is_err());
+        let (admitted, ()) = tokio::join!(timeout(LONG, connections.admit()), async { drop(busy) });
+        admitted.unwrap();
+        assert!(is_evicted(&only).await, "it did not end, it was idle");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_its_client_is_not_waited_for() {
+        let connections = Connections::new(1);
+        let only = known(connections.admit().await);
+        let _request = only.activity.request(0);
+        let (admitted, ()) = tokio::join!(timeout(LONG, connections.admit()), async { only.activity.waits() });
+        admitted.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reload_decides_again_who_is_known() {
+        let connections = Connections::new(4);
+        let former = known(connections.admit().await);
+        let current = connections.admit().await;
+        current.identify(Some(&Identity::new("current")), |_| false);
+        connections.judge(|identity| identity.as_str() == "current");
+        let more = [known(connections.admit().await), connections.admit().await, connections.admit().await];
+        assert!(is_evicted(&former).await && !is_evicted(&current).await);
+        drop(more);
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_not_taken_end_their_connection() {
+        let connections = Connections::new(4);
+        let (slow, quick) = (known(connections.admit().await), known(connections.admit().await));
+        let mut waiting = slow.activity.request(0);
+        waiting.is_answered(100);
+        for _ in 0..2 {
+            let mut taken = quick.activity.request(0);
+            taken.is_answered(100);
+            assert!(!is_evicted(&slow).await);
+            connections.next_round();
+            drop(taken);
+        }
+        assert!(is_evicted(&slow).await && !is_evicted(&quick).await);
+    }
+
+    #[tokio::test]
+    async fn one_connection_holds_no_more_than_a_few_megabytes() {
+        let connections = Connections::new(4);
+        let (single, several) = (known(connections.admit().await), known(connections.admit().await));
+        let mut large = single.activity.request(0);
+        large.is_answered(MEMORY * 2);
+        assert!(!is_evicted(&single).await, "one large answer is fine");
+        let many: Vec<_> = (0..9).map(|_| several.activity.request(MEMORY_OF_ONE / 8)).collect();
+        assert!(is_evicted(&several).await);
+        drop((large, many));
+    }
+
+    #[tokio::test]
+    async fn when_all_hold_too_much_the_slow_and_the_greedy_go() {
+        let connections = Connections::new(64);
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(known(connections.admit().await));
+        }
+        let mut slow = all[0].activity.request(0);
+        slow.is_answered(64 << 10);
+        connections.next_round();
+        let requests: Vec<_> =
+            all.iter().enumerate().map(|(number, one)| one.activity.request(MEMORY / 8 + number * 4096)).collect();
+        assert!(is_evicted(&all[0]).await, "it is slow");
+        assert!(is_evicted(&all[7]).await, "it has most");
+        assert!(!is_evicted(&all[1]).await && !is_evicted(&all[2]).await);
+        drop((requests, slow, all));
+        assert_eq!(connections.0.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 
 mod accept;
 mod activity;
+mod answer;
 mod banner;
 mod command;
 mod connection;
 mod connections;
 mod dev;
+mod holding;
 pub(crate) mod key_pair;
 mod material;
 pub(crate) mod peer;
@@ -19,6 +21,7 @@ mod shared;
 mod supervisor;
 mod tls;
 mod trust;
+mod upload;
 mod verify;
 mod watch_files;
 mod watchdog;
@@ -30,18 +33,18 @@ use std::{io, net::SocketAddr, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::supervisor::Supervisor;
+use self::{
+    material::Material,
+    shared::{Frame, Shared},
+    watchdog::Watchdog,
+    workers::Workers,
+};
 pub use self::{
     command::{Command, signals},
     key_pair::KeyPairError,
     material::MaterialError,
     reload::Reload,
     tls::TlsError,
-};
-use self::{
-    material::Material,
-    shared::{Frame, Shared},
-    watchdog::Watchdog,
-    workers::Workers,
 };
 pub use crate::log::Sink;
 use crate::{
@@ -134,6 +137,7 @@ async fn serve(
     supervisor.ready();
     tokio::select! {
         () = accept::accept(&listener, &shared, &workers) => {}
+        () = shared.connections.end_stalled() => {}
         () = command::obey(commands, reload, &shared, &supervisor) => {}
         () = shared.service.log.keep_count() => {}
     }

@@ -117,6 +117,7 @@ async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialErro
     let banner = banner::banner(&config, &keystore.to_string(), (service.version, service.commit), None);
     let former = Arc::clone(&service.state());
     service.replace(Material::state(&config, keystore, &around, Some(&former)).await?);
+    shared.connections.judge(|identity| service.state().knows(identity));
     Terms::replace(&shared.tls, tls);
     service.log.set_levels(config.error_level, config.audit_level);
     Ok(banner)

@@ -92,8 +92,9 @@ fn work(
             let shared = shared.clone();
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection::serve(stream, &shared, &admitted.activity) => {}
+                    biased;
                     () = admitted.activity.evicted() => {}
+                    () = connection::serve(stream, &shared, &admitted) => {}
                 }
             });
         }

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Makes connections of one kind.
 #[derive(Clone)]
 pub(crate) struct Dialer {
-    address: String,
+    pub(crate) address: String,
     pub(crate) config: Arc<ClientConfig>,
 }
 
@@ -43,7 +43,16 @@ struct Shown(Option<Arc<CertifiedKey>>);
 impl Dialer {
     /// As the admin of the folder's server.
     pub(crate) fn admin(folder: &Folder, protocol: &str) -> Self {
-        let key: ApiKey = ADMIN_API_KEY.parse().unwrap();
+        Self::with_key(folder, &ADMIN_API_KEY.parse().unwrap(), protocol)
+    }
+
+    /// As somebody whom no configuration knows.
+    pub(crate) fn stranger(folder: &Folder, protocol: &str) -> Self {
+        Self::with_key(folder, &ApiKey::generate().unwrap(), protocol)
+    }
+
+    /// As the identity of this key.
+    pub(crate) fn with_key(folder: &Folder, key: &ApiKey, protocol: &str) -> Self {
         Self::new(folder, Some((vec![key.certificate().unwrap()], key.private_key())), &VERSIONS, protocol)
     }
 

@@ -44,7 +44,7 @@ fn a_head_has_an_end() {
         }
     }
     // just enough to be too much, so that nothing that is left unread resets the connection before the answer is read
-    let refused = dialer.say(&head(2 << 20).as_bytes()[..=(1 << 20)]).unwrap();
+    let refused = dialer.say(&head(2 << 16).as_bytes()[..=(1 << 16)]).unwrap();
     assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     witness.finish("huge heads");
     assert_memory(&server, "huge heads", 96);
@@ -66,6 +66,11 @@ fn requests_that_can_be_read_in_two_ways_are_refused() {
         (format!("{post}Content-Length: 99999999999999999999\r\n\r\nhello"), "400"),
         (format!("{post}Transfer-Encoding: gzip\r\n\r\nhello"), "400"),
         (format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"), "400"),
+        (format!("{post}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"), "501"),
+        (format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "501"),
+        (format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "501"),
+        (format!("{post}Expect: foo\r\n\r\n"), "417"),
+        ("GET /version HTTP/2.0\r\nHost: kes\r\n\r\n".to_owned(), "400"),
     ] {
         let answer = dialer.say(request.as_bytes()).unwrap_or_else(|error| format!("{error}"));
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{request:?}: {answer:?}");

@@ -12,25 +12,25 @@ use crate::{
     witness::{Witness, assert_memory},
 };
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// The header block of a request, in HPACK without Huffman.
-fn head(is_post: bool, path: &str) -> Vec<u8> {
+pub(crate) fn head(is_post: bool, path: &str) -> Vec<u8> {
     let method = if is_post { 0x83 } else { 0x82 };
     let length = u8::try_from(path.len()).unwrap();
     [&[method, 0x87, 0x01, 3][..], b"kes", &[0x04, length], path.as_bytes()].concat()
@@ -51,7 +51,7 @@ fn pour(connection: &mut Tls, times: u32, mut bytes: impl FnMut(u32) -> Vec<u8>)
 /// What one hostile client does to its connection.
 type Attack = fn(&mut Tls) -> io::Result<()>;
 
-fn stream(number: u32) -> u32 {
+pub(crate) fn stream(number: u32) -> u32 {
     number * 2 + 1
 }
 

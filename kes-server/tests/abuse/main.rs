@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod certificates;
 mod dial;
 mod flood;
@@ -22,5 +23,7 @@ mod idle;
 mod keys;
 mod memory;
 mod revocation;
+mod strangers;
 mod tls;
+mod untaken;
 mod witness;
