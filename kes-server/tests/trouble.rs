@@ -10,6 +10,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::{fs::symlink, net::UnixDatagram},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -18,6 +19,14 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use kes_server::{
+    client::Timeouts,
+    config::Config,
+    keystore::{Environment, Patience},
+    server::{self, Reload, ServeOptions},
+};
+use tokio::sync::{mpsc, oneshot};
 
 use support::{ADMIN, Folder, eventually, stderr, stdout};
 
@@ -266,4 +275,47 @@ fn a_server_whose_log_nobody_reads_ends() {
         thread::sleep(Duration::from_millis(100));
     }
     flood.join().unwrap();
+}
+
+/// A reload reads files, decrypts a key, prepares TLS: whoever connects meanwhile does not wait for that.
+#[test]
+fn a_reload_that_takes_long_keeps_nobody_waiting() {
+    let (folder, slow) = (Folder::new(), Duration::from_secs(8));
+    let mut text = folder.config("keys");
+    for file in ["server.key", "server.crt"] {
+        text = text.replace(file, &folder.path(file));
+    }
+    folder.write("config.yaml", &text);
+    let file = PathBuf::from(folder.path("config.yaml"));
+    let config = Config::load(&file, &|_| None).unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let reload = Reload::new(file.clone(), move || {
+        begun.send(()).unwrap();
+        thread::sleep(slow);
+        Config::load(&file, &|_| None)
+    });
+    let (listening, is_listening) = oneshot::channel();
+    let options = ServeOptions {
+        stdout: Box::new(std::io::sink()),
+        stderr: Box::new(std::io::sink()),
+        version: "",
+        commit: "",
+        environment: Environment::empty(),
+        patience: Patience::Fail,
+        reload: Some(reload),
+        listening: Some(listening),
+    };
+    let (commands, receiver) = mpsc::channel(2);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = thread::spawn(move || runtime().block_on(server::run(config, options, receiver)).unwrap());
+    is_listening.blocking_recv().unwrap();
+    commands.blocking_send(server::Command::Reload).unwrap();
+    begins.recv().unwrap();
+    let began = Instant::now();
+    let client = folder.client(Timeouts { connect: slow * 4, request: slow * 4 });
+    runtime().block_on(client.version()).unwrap();
+    let took = began.elapsed();
+    assert!(took < slow / 2, "a new connection waited {took:?}");
+    commands.blocking_send(server::Command::Stop).unwrap();
+    server.join().unwrap();
 }

@@ -1,7 +1,7 @@
 //! The server: listen, speak TLS, hand requests to the API, reload, drain (kes-api §2, §4.6).
 //!
-//! [`run`] is the whole of it. Connections are spread over [`workers`], one thread each, so that a request never
-//! crosses threads. What a configuration says is one value that a reload swaps; connections that are open keep their
+//! [`run`] is the complete server. One thread takes connections in and spreads them over [`workers`], one thread each,
+//! so that a request never crosses threads. What a configuration says is one value that a reload swaps; connections that are open keep their
 //! certificate, requests that run keep their state.
 
 mod accept;
@@ -28,15 +28,16 @@ mod watchdog;
 mod watched;
 mod workers;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::supervisor::Supervisor;
 use self::{
+    accept::Acceptor,
     material::Material,
     shared::{Frame, Shared},
-    watchdog::Watchdog,
+    watchdog::{Beat, Watchdog},
     workers::Workers,
 };
 pub use self::{
@@ -127,22 +128,25 @@ async fn serve(
     let address = material.config.address;
     let shared = Shared::start(material, frame, draining, api_key).await?;
     let listener = accept::listen(address).await.map_err(|source| ServeError::Listen { address, source })?;
-    let workers = Workers::start(&shared).map_err(ServeError::Worker)?;
-    let watchdog =
-        Watchdog::start(workers.beats(), supervisor.clone(), &shared.service.log).map_err(ServeError::Worker)?;
-    if let (Some(listening), Ok(address)) = (listening, listener.local_addr()) {
+    let address = listener.local_addr();
+    let workers = Arc::new(Workers::start(&shared).map_err(ServeError::Worker)?);
+    let beat = Beat::new();
+    let beats = [workers.beats(), vec![beat.clone()]].concat();
+    let watchdog = Watchdog::start(beats, supervisor.clone(), &shared.service.log).map_err(ServeError::Worker)?;
+    let acceptor = Acceptor::start(listener, &shared, &workers, beat).map_err(ServeError::Worker)?;
+    if let (Some(listening), Ok(address)) = (listening, address) {
         // Nobody waits for it any more: that is the caller's choice.
         let _: Result<(), SocketAddr> = listening.send(address);
     }
     supervisor.ready();
     tokio::select! {
-        () = accept::accept(&listener, &shared, &workers) => {}
         () = shared.connections.end_stalled() => {}
         () = command::obey(commands, reload, &shared, &supervisor) => {}
         () = shared.service.log.keep_count() => {}
     }
     supervisor.stopping();
-    drop((listener, watchdog));
+    acceptor.stop();
+    drop(watchdog);
     drain.send_replace(true);
     // Whoever has not ended by then is cut off.
     let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(DRAIN, shared.connections.idle()).await;

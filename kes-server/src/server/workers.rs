@@ -59,7 +59,7 @@ impl Workers {
     }
 
     /// Ends them, and with them the connections that are left.
-    pub(super) fn stop(self) {
+    pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }
 }
