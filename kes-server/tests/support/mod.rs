@@ -163,6 +163,13 @@ impl Folder {
         self.until_ready(self.start_by(&mut command))
     }
 
+    /// A server that answers, of another program than that of this build.
+    pub(crate) fn serve_by(&self, kes: &Path) -> Server {
+        let mut command = Command::new(kes);
+        command.args(["server", "--config", "config.yaml"]).current_dir(self.dir.path()).stdin(Stdio::null());
+        self.until_ready(self.start_by(&mut command))
+    }
+
     fn until_ready(&self, server: Server) -> Server {
         let start = Instant::now();
         while !self.kes(&["probe", "--timeout", "1s"]).status.success() {
