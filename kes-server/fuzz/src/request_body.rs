@@ -84,17 +84,20 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Names in any case, unknown ones ignored, the last of duplicates counts, null is nothing; every value of a known name
-/// must be of its type.
+/// Names in any case, unknown ones ignored, the last of duplicates counts, null is no bytes, and leaves a text as it is;
+/// every value of a known name must be of its type.
 fn documented(fields: &[(String, Value)], names: &[&str], bytes: usize) -> Option<Vec<Vec<u8>>> {
     let mut taken = vec![Vec::new(); names.len()];
     for (name, value) in fields {
-        let Some(index) = names.iter().position(|known| *known == name.to_ascii_lowercase()) else { continue };
+        let Some(index) = names.iter().position(|known| *known == folded(name)) else { continue };
         taken[index] = match value {
-            Value::Null => Vec::new(),
+            Value::Null if index < bytes => Vec::new(),
+            Value::Null => continue,
             Value::String(text) if index < bytes => decoded(text)?,
             Value::Array(numbers) if index < bytes => {
-                numbers.iter().map(|number| u8::try_from(number.as_u64()?).ok()).collect::<Option<_>>()?
+                let byte =
+                    |number: &Value| if number.is_null() { Some(0) } else { u8::try_from(number.as_u64()?).ok() };
+                numbers.iter().map(byte).collect::<Option<_>>()?
             }
             Value::String(text) => text.clone().into_bytes(),
             _ => return None,
@@ -103,6 +106,11 @@ fn documented(fields: &[(String, Value)], names: &[&str], bytes: usize) -> Optio
     // the version is read, but nobody asks for it
     taken.truncate(if names.contains(&"version") { bytes } else { names.len() });
     Some(taken)
+}
+
+/// In Unicode's simple case folding two other letters are the same as one of ASCII.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('\u{212a}', "k").replace('\u{17f}', "s")
 }
 
 fn decoded(text: &str) -> Option<Vec<u8>> {

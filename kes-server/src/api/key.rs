@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::{Identity, KeyName, ListPattern},
     crypto::{Algorithm, CryptoError, Key},
-    json::{self, Base64, Bytes, Fields},
+    json::{self, Base64, Bytes, Fields, Text},
     keystore::KeyStoreError,
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn create(call: &Authorized<'_>) -> Result<Reply, ApiError> {
 pub(super) async fn import(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let body: ImportBody = payload.required().await.map_err(unreadable("invalid import key request body"))?;
-    let cipher = body.cipher.unwrap_or_default();
+    let cipher = body.cipher.0;
     let Ok(algorithm) = cipher.parse::<Algorithm>() else {
         return Err(ApiError::Import(ImportError::Algorithm(cipher)));
     };
@@ -155,7 +155,7 @@ macro_rules! body {
 
             fn take<'de, A: MapAccess<'de>>(&mut self, field: &str, values: &mut A) -> Result<(), A::Error> {
                 match field {
-                    $(stringify!($field) => self.$field = values.next_value()?,)+
+                    $(stringify!($field) => self.$field.replace(values.next_value()?),)+
                     _ => {}
                 }
                 Ok(())
@@ -164,14 +164,12 @@ macro_rules! body {
     };
 }
 
-/// The version of a key that a client may name: it must be a string, and is not looked at.
-type Version = Option<String>;
-
-body!(ImportBody { key: Bytes, cipher: Option<String> });
-body!(EncryptBody { plaintext: Bytes, context: Bytes, version: Version });
-body!(GenerateBody { context: Bytes, version: Version });
-body!(DecryptBody { ciphertext: Bytes, context: Bytes, version: Version });
-body!(HmacBody { message: Bytes, version: Version });
+// The version of a key that a client may name must be a string, and is not looked at.
+body!(ImportBody { key: Bytes, cipher: Text });
+body!(EncryptBody { plaintext: Bytes, context: Bytes, version: Text });
+body!(GenerateBody { context: Bytes, version: Text });
+body!(DecryptBody { ciphertext: Bytes, context: Bytes, version: Text });
+body!(HmacBody { message: Bytes, version: Text });
 
 /// What the handler of a route would take from a body, field by field; `None` if it would refuse it.
 pub(super) fn body_fields(route: &str, document: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -179,7 +177,7 @@ pub(super) fn body_fields(route: &str, document: &[u8]) -> Option<Vec<Vec<u8>>> 
     Some(match route {
         "/v1/key/import/" => {
             let body: ImportBody = json::decode(document).ok()?;
-            vec![body.key.0.to_vec(), body.cipher.unwrap_or_default().into_bytes()]
+            vec![body.key.0.to_vec(), body.cipher.0.into_bytes()]
         }
         "/v1/key/encrypt/" => {
             let body: EncryptBody = json::decode(document).ok()?;

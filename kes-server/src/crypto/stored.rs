@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
+use serde::de::MapAccess;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Algorithm, CreatedAt, Key, SECRET_LEN};
+use crate::json::{self, Bytes, Fields, Text};
 
 /// Why a stored value is not a key. The text goes to the log; clients only learn that the key cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,10 +94,10 @@ impl Key {
 
     /// Reads either stored form.
     pub fn decode(stored: &[u8]) -> Result<Self, DecodeError> {
-        match serde_json::from_slice::<serde_json::Value>(stored) {
-            Ok(serde_json::Value::Object(object)) => from_json(object),
-            Ok(_) => Err(DecodeError::Malformed("not an object")),
-            Err(_) => from_protobuf(stored),
+        match stored.iter().find(|byte| !b" \t\r\n".contains(byte)) {
+            // base64 has no brace
+            Some(b'{') => from_json(stored),
+            _ => from_protobuf(stored),
         }
     }
 }
@@ -127,28 +129,40 @@ fn from_protobuf(stored: &[u8]) -> Result<Key, DecodeError> {
     Ok(Key::new(algorithm, secret(&key.key)?, Some(secret(&hmac.key)?), created_at, message.created_by))
 }
 
-/// Keys of versions before 2023: no HMAC key, never rewritten. Field names match in any case.
-fn from_json(object: serde_json::Map<String, serde_json::Value>) -> Result<Key, DecodeError> {
-    let mut object = object;
-    let mut text = |name: &str| {
-        let key = object.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
-        match key.and_then(|key| object.remove(&key)) {
-            None | Some(serde_json::Value::Null) => Ok(Zeroizing::new(String::new())),
-            Some(serde_json::Value::String(text)) => Ok(Zeroizing::new(text)),
-            Some(_) => Err(DecodeError::Malformed("a field is not a string")),
+/// Keys of versions before 2023: no HMAC key, never rewritten.
+#[derive(Default)]
+struct Legacy {
+    bytes: Bytes,
+    algorithm: Text,
+    created_at: Option<Text>,
+    created_by: Text,
+}
+
+impl Fields for Legacy {
+    const NAMES: &'static [&'static str] = &["bytes", "algorithm", "created_at", "created_by"];
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, field: &str, values: &mut A) -> Result<(), A::Error> {
+        match field {
+            "bytes" => self.bytes.replace(values.next_value()?),
+            "algorithm" => self.algorithm.replace(values.next_value()?),
+            "created_at" => self.created_at = values.next_value::<Option<Text>>()?.or(self.created_at.take()),
+            _ => self.created_by.replace(values.next_value()?),
         }
-    };
-    let bytes = Zeroizing::new(STANDARD.decode(text("bytes")?.as_bytes()).map_err(|_| DecodeError::Base64)?);
-    let algorithm = match text("algorithm")?.as_str() {
+        Ok(())
+    }
+}
+
+fn from_json(stored: &[u8]) -> Result<Key, DecodeError> {
+    let legacy: Legacy = json::decode_all(stored).map_err(|_| DecodeError::Malformed("not a key object"))?;
+    let algorithm = match legacy.algorithm.0.as_str() {
         "" => Algorithm::Aes256,
         name => name.parse().map_err(|_| DecodeError::Algorithm)?,
     };
-    let created_at = match text("created_at")?.as_str() {
-        "" => CreatedAt::ZERO,
-        time => CreatedAt::parse(time).ok_or(DecodeError::Malformed("not a time"))?,
+    let created_at = match legacy.created_at {
+        None => CreatedAt::ZERO,
+        Some(time) => CreatedAt::parse(&time.0).ok_or(DecodeError::Malformed("not a time"))?,
     };
-    let created_by = text("created_by")?.to_string();
-    Ok(Key::new(algorithm, secret(&bytes)?, None, created_at, created_by))
+    Ok(Key::new(algorithm, secret(&legacy.bytes.0)?, None, created_at, legacy.created_by.0))
 }
 
 fn secret(bytes: &[u8]) -> Result<&[u8; SECRET_LEN], DecodeError> {

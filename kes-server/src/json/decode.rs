@@ -25,7 +25,14 @@ pub(crate) fn decode<T: Fields>(document: &[u8]) -> serde_json::Result<T> {
     Ok(Object::<T>::deserialize(&mut serde_json::Deserializer::from_slice(document))?.0)
 }
 
-/// The body of a request: an object whose field names match in any case. Fields that are absent or null keep their
+/// Decodes a document that is one value and nothing more.
+pub(crate) fn decode_all<T: Fields>(document: &[u8]) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(document);
+    let value = Object::<T>::deserialize(&mut reader)?.0;
+    reader.end().map(|()| value)
+}
+
+/// An object, such as the body of a request, whose field names match in any case. Fields that are absent or null keep their
 /// default, unknown ones are skipped, of duplicates the last counts.
 pub(crate) trait Fields: Default {
     /// Names, lower-case.
@@ -72,26 +79,120 @@ struct FieldName(&'static [&'static str]);
 impl<'de> DeserializeSeed<'de> for FieldName {
     type Value = Option<&'static str>;
 
+    /// As bytes, because a name that is not UTF-8 is only one that nobody knows.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
-impl Visitor<'_> for FieldName {
+impl<'de> Visitor<'de> for FieldName {
     type Value = Option<&'static str>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a field name")
     }
 
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().copied().find(|known| known.eq_ignore_ascii_case(name)))
+    fn visit_borrowed_bytes<E: de::Error>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+        self.visit_bytes(printable(name)?)
+    }
+
+    fn visit_bytes<E: de::Error>(self, name: &[u8]) -> Result<Self::Value, E> {
+        let folded = if name.is_ascii() { None } else { Some(fold(name)) };
+        let name = folded.as_deref().map_or(name, str::as_bytes);
+        Ok(self.0.iter().copied().find(|known| known.as_bytes().eq_ignore_ascii_case(name)))
     }
 }
 
-/// Bytes in a request: a base64 string, an array of numbers, or null for none.
+/// With the only two letters outside of ASCII that are the same as one of ASCII in another case (Unicode's simple case
+/// folding).
+fn fold(name: &[u8]) -> String {
+    unicode(name).replace('\u{212a}', "k").replace('\u{17f}', "s")
+}
+
+/// Bytes as text, with U+FFFD for each that is not part of UTF-8, as Go reads it.
+pub(crate) fn unicode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+/// A text in a request. What is not Unicode is U+FFFD.
+#[derive(Debug, Default)]
+pub(crate) struct Text(pub(crate) String);
+
+impl Text {
+    /// Takes a value's place; null leaves what is there.
+    pub(crate) fn replace(&mut self, value: Option<Self>) {
+        if let Some(value) = value {
+            *self = value;
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+/// Refuses control characters that are not escaped. For strings as bytes the JSON library does not.
+fn printable<E: de::Error>(text: &[u8]) -> Result<&[u8], E> {
+    match text.iter().find(|byte| **byte < 0x20) {
+        Some(_) => Err(E::custom("control character in a string")),
+        None => Ok(text),
+    }
+}
+
+/// With one byte that is not UTF-8 in place of each half of a surrogate pair, which the JSON library writes in three.
+fn without_surrogates(mut text: &[u8]) -> Vec<u8> {
+    let mut without = Vec::with_capacity(text.len());
+    loop {
+        text = match text {
+            [0xed, 0xa0..=0xff, _, rest @ ..] => {
+                without.push(0xed);
+                rest
+            }
+            [byte, rest @ ..] => {
+                without.push(*byte);
+                rest
+            }
+            [] => return without,
+        };
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_borrowed_bytes<E: de::Error>(self, text: &'de [u8]) -> Result<Text, E> {
+        printable(text).map(unicode).map(Text)
+    }
+
+    /// A text with escapes.
+    fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<Text, E> {
+        Ok(Text(unicode(&without_surrogates(text))))
+    }
+}
+
+/// Bytes in a request: a base64 string, an array of numbers in which null is 0, or null for none.
 #[derive(Default)]
 pub(crate) struct Bytes(pub(crate) Zeroizing<Vec<u8>>);
+
+impl Bytes {
+    /// Takes a value's place; null leaves nothing.
+    pub(crate) fn replace(&mut self, value: Option<Self>) {
+        *self = value.unwrap_or_default();
+    }
+}
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -123,8 +224,8 @@ impl<'de> Visitor<'de> for BytesVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Bytes, A::Error> {
         let mut bytes = Zeroizing::new(Vec::new());
-        while let Some(byte) = numbers.next_element()? {
-            bytes.push(byte);
+        while let Some(byte) = numbers.next_element::<Option<u8>>()? {
+            bytes.push(byte.unwrap_or_default());
         }
         Ok(Bytes(bytes))
     }
@@ -137,7 +238,7 @@ mod tests {
     #[derive(Default)]
     struct Body {
         context: Bytes,
-        cipher: Option<String>,
+        cipher: Text,
     }
 
     impl Fields for Body {
@@ -145,8 +246,8 @@ mod tests {
 
         fn take<'de, A: MapAccess<'de>>(&mut self, field: &str, values: &mut A) -> Result<(), A::Error> {
             match field {
-                "context" => self.context = values.next_value()?,
-                _ => self.cipher = values.next_value()?,
+                "context" => self.context.replace(values.next_value()?),
+                _ => self.cipher.replace(values.next_value()?),
             }
             Ok(())
         }
@@ -163,6 +264,8 @@ mod tests {
             (r#" {"CONTEXT":"Yw=="} garbage"#, "c"),
             (r#"{"context":"AA==","Context":"Yw=="}"#, "c"),
             (r#"{"context":[99]}"#, "c"),
+            (r#"{"context":[99,null]}"#, "c\0"),
+            ("{\"\u{17f}\":1,\"context\":\"Yw==\"}", "c"),
             (r#"{"context":"Y\nw=\r="}"#, "c"),
             (r#"{"context":"Yx=="}"#, "c"),
             (r#"{"context":null,"other":{"context":[1]}}"#, ""),
@@ -172,6 +275,19 @@ mod tests {
         ] {
             assert_eq!(context(document).as_deref(), Some(bytes.as_bytes()), "{document}");
         }
+    }
+
+    #[test]
+    fn text_that_is_not_unicode_is_taken() {
+        for document in [b"{\"cipher\":\"\xff\",\"\xff\":1}".as_slice(), br#"{"cipher":"\ud800","\ud800":1}"#] {
+            let body = decode::<Body>(document).unwrap();
+            assert!(body.cipher.0.chars().all(|character| character == '\u{fffd}'), "{}", body.cipher.0);
+        }
+        let kept = decode::<Body>(br#"{"cipher":"a","CIPHER":null}"#).unwrap();
+        assert_eq!(kept.cipher.0, "a");
+        assert_eq!(decode::<Body>(br#"{"cipher":"a\ud800b"}"#).unwrap().cipher.0, "a\u{fffd}b");
+        assert!(decode::<Body>(b"{\"cipher\":\"\x01\"}").is_err() && decode::<Body>(b"{\"\x01\":1}").is_err());
+        assert_eq!(fold("\u{212a}ey".as_bytes()), "key");
     }
 
     #[test]
@@ -188,6 +304,8 @@ mod tests {
             r#"{"context":"__8="}"#,
             r#"{"context":[256]}"#,
             r#"{"cipher":1}"#,
+            r#"{"cipher":["a"]}"#,
+            r#"{"context":[[1]]}"#,
             r#"{"context":"Yw==""#,
         ] {
             assert_eq!(context(document), None, "{document}");

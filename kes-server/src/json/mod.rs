@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use zeroize::Zeroizing;
 
-pub(crate) use self::decode::{Bytes, Fields, decode};
+pub(crate) use self::decode::{Bytes, Fields, Text, decode, decode_all, unicode};
 
 /// Encodes one value and the newline that ends every document. `capacity` should cover it, so that no part of a
 /// secret is left behind in memory by growing.
@@ -39,7 +39,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// Also escapes what could end a script element in a web page.
+/// Also escapes what could end a script element in a web page, and U+FFFD, which stands for bytes that were not UTF-8.
 struct GoFormatter;
 
 impl Formatter for GoFormatter {
@@ -48,7 +48,7 @@ impl Formatter for GoFormatter {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
-        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}', '\u{fffd}']) {
             let (clean, special) = rest.split_at(at);
             let mut following = special.chars();
             writer.write_all(clean.as_bytes())?;
@@ -64,7 +64,7 @@ impl Formatter for GoFormatter {
 /// Whether a string has a byte that special characters have. Looks at all bytes, many at once, because mostly there is
 /// none: what is in responses is base64.
 fn may_be_special(text: &str) -> bool {
-    text.bytes().fold(false, |found, byte| found | matches!(byte, b'<' | b'>' | b'&' | 0xE2))
+    text.bytes().fold(false, |found, byte| found | matches!(byte, b'<' | b'>' | b'&' | 0xE2 | 0xEF))
 }
 
 #[cfg(test)]
@@ -73,9 +73,14 @@ mod tests {
 
     #[test]
     fn writes_as_go_writes() {
-        for (text, expected) in
-            [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2029}", "\\u2029"), ("â+/=", "â+/=")]
-        {
+        for (text, expected) in [
+            ("<", "\\u003c"),
+            (">", "\\u003e"),
+            ("&", "\\u0026"),
+            ("\u{2029}", "\\u2029"),
+            ("\u{fffd}", "\\ufffd"),
+            ("â+/=", "â+/="),
+        ] {
             assert_eq!(quoted(text), format!("\"{expected}\"").into_bytes());
         }
         assert_eq!(quoted("<a&b>\"\\\n\u{2028}é"), b"\"\\u003ca\\u0026b\\u003e\\\"\\\\\\n\\u2028\xc3\xa9\"");
