@@ -8,7 +8,7 @@ use super::{
     route::{Auth, Match},
 };
 use crate::{
-    auth::{Access, Decision, Identity},
+    auth::{Access, Identity},
     config::Level,
     keystore::{Cache, Connection},
     log::Subject,
@@ -81,18 +81,6 @@ pub(super) fn authorize<'a>(
     if decision.is_allowed() {
         return Ok(authorized(Some(identity)));
     }
-    service.log.request_error(Level::DEBUG, &reason(decision), subject);
+    service.log.request_error(Level::DEBUG, &format!("access denied: {decision}"), subject);
     Err(ApiError::Denied)
-}
-
-fn reason(decision: Decision<'_>) -> String {
-    match decision {
-        Decision::Denied { policy, rule } => {
-            format!("access denied: rejected by policy '{policy}': deny rule '{rule}' matches")
-        }
-        Decision::NotAllowed { policy } => {
-            format!("access denied: rejected by policy '{policy}': no allow rule matches")
-        }
-        _ => "access denied: identity not found".into(),
-    }
 }

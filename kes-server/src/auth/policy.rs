@@ -1,8 +1,10 @@
 //! Policies and who has which (kes-api §3.3, §3.4).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::name::is_valid_name;
+use super::rule::DeadRule;
 use super::{Identity, NameError};
 
 /// What the holders of a policy may call: patterns of URL paths.
@@ -76,6 +78,18 @@ impl Decision<'_> {
     }
 }
 
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admin => f.write_str("the admin may call everything"),
+            Self::Allowed { policy, rule } => write!(f, "accepted by policy '{policy}': allow rule '{rule}' matches"),
+            Self::UnknownIdentity => f.write_str("identity not found"),
+            Self::Denied { policy, rule } => write!(f, "rejected by policy '{policy}': deny rule '{rule}' matches"),
+            Self::NotAllowed { policy } => write!(f, "rejected by policy '{policy}': no allow rule matches"),
+        }
+    }
+}
+
 impl Access {
     /// Puts policies together; each comes with the identities that have it.
     ///
@@ -125,6 +139,16 @@ impl Access {
             Some(rule) => Decision::Allowed { policy: name, rule },
             None => Decision::NotAllowed { policy: name },
         }
+    }
+
+    /// The rules that can decide nothing, in the order of policies, denials first.
+    pub fn dead_rules(&self) -> Vec<DeadRule> {
+        let rules = |(name, policy): (&String, &Policy)| {
+            let denials = policy.deny.iter().filter_map(|pattern| DeadRule::find(name, pattern, true));
+            let permits = policy.allow.iter().filter_map(|pattern| DeadRule::find(name, pattern, false));
+            denials.chain(permits).collect::<Vec<_>>()
+        };
+        self.policies.iter().flat_map(rules).collect()
     }
 
     /// The admin.
