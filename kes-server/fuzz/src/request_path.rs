@@ -35,52 +35,55 @@ const EXACT: [&str; 8] = [
 pub fn check(input: &[u8]) {
     let Ok(uri) = Uri::try_from(input) else { return };
     let path = uri.path();
-    let clean = path.starts_with('/').then(|| cleaned(path));
+    let decoded = path.starts_with('/').then(|| unescaped(path)).flatten();
+    let right = |byte: u8| byte == b'%' || byte.is_ascii_alphanumeric() || b"/-_.~!$&'()*+,;=:@[]".contains(&byte);
+    // a byte that should have been escaped: the decoded path counts, escaped as a whole
+    let escaped = if path.bytes().all(right) { Some(path.to_owned()) } else { raw(path).map(|bytes| escape(&bytes)) };
     match request_target(&uri) {
-        RequestTarget::Path(decoded) => {
-            assert_eq!(clean.as_deref(), Some(path));
-            assert_eq!(Some(&decoded), unescaped(path).as_ref());
-            routed(&decoded);
+        RequestTarget::Path(route, path) => {
+            let escaped = escaped.unwrap();
+            assert_eq!(cleaned(&escaped), escaped);
+            assert_eq!(Some(&path), decoded.as_ref());
+            let segments = escaped.split('/').map(|segment| unescaped(segment).unwrap().replace('/', "\0"));
+            assert_eq!(route, segments.collect::<Vec<_>>().join("/"));
+            routed(&path);
         }
         RequestTarget::Redirect(location) => {
-            let clean = clean.expect("no path is not to be cleaned");
-            assert_ne!(clean, path);
+            let (escaped, clean) = (escaped.as_deref().unwrap(), cleaned(escaped.as_deref().unwrap()));
+            assert_ne!(clean, escaped);
             assert!(!location.starts_with("//"), "another host: {location}");
-            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-            assert_eq!(location, clean + &query);
+            let query = uri.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+            assert_eq!(location, escape(clean.as_bytes()) + &query.unwrap_or_default());
             let again = request_target(&location.parse().unwrap());
             assert!(!matches!(again, RequestTarget::Redirect(_)), "{location} to {again:?}");
         }
-        // no path, a bad escape, or one that would be sent to what no header can say
-        RequestTarget::Refused => assert!(
-            clean.is_none_or(|clean| unescaped(path).is_none() || clean != path && !input.is_ascii()),
-            "{uri} is refused"
-        ),
+        // no path, or a bad escape
+        RequestTarget::Refused => assert_eq!(decoded, None, "{uri} is refused"),
     }
 }
 
-/// RFC 3986 §5.2.4, and no empty segments.
+/// RFC 3986 §5.2.4, without empty segments; only a slash at the end of the path is one at the end of the clean one.
 fn cleaned(path: &str) -> String {
     let mut clean = String::new();
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
+    for segment in path.split('/') {
         match segment {
             "" | "." => {}
             ".." => clean.truncate(clean.rfind('/').unwrap_or(0)),
-            _ => {
-                clean = format!("{clean}/{segment}");
-                continue;
-            }
+            _ => clean = format!("{clean}/{segment}"),
         }
-        if is_last {
-            clean.push('/');
-        }
+    }
+    if path.ends_with('/') || clean.is_empty() {
+        clean.push('/');
     }
     clean
 }
 
-fn unescaped(path: &str) -> Option<String> {
+fn escape(path: &[u8]) -> String {
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~$&+,;=:@".contains(&byte);
+    path.iter().map(|&byte| if stays(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn raw(path: &str) -> Option<Vec<u8>> {
     let mut parts = path.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
@@ -88,7 +91,20 @@ fn unescaped(path: &str) -> Option<String> {
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(bytes)
+}
+
+/// Each byte that is not UTF-8 is U+FFFD.
+fn unescaped(path: &str) -> Option<String> {
+    let (bytes, mut text) = (raw(path)?, String::new());
+    let mut rest = bytes.as_slice();
+    while let Err(error) = std::str::from_utf8(rest) {
+        let (valid, broken) = rest.split_at(error.valid_up_to());
+        text.push_str(std::str::from_utf8(valid).unwrap());
+        text.push('\u{fffd}');
+        rest = &broken[1..];
+    }
+    Some(text + std::str::from_utf8(rest).unwrap())
 }
 
 /// The longest match; listings also without their last slash, and then policies see it with.

@@ -1,9 +1,9 @@
 //! What the API answers when it does not do what it was asked (kes-api §1.7). The only file with status codes.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, fmt::Write as _};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::reply::{self, JSON, Reply, ReplyBody};
 use crate::{config::Level, crypto::CryptoError, json, keystore::KeyStoreError};
@@ -11,6 +11,12 @@ use crate::{config::Level, crypto::CryptoError, json, keystore::KeyStoreError};
 /// Bytes of what a client sent that an answer or the log may repeat: a client must not decide how much memory its
 /// refusals take. Valid names are much shorter.
 const REPEATED: usize = 1 << 10;
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// Clients are told that they showed none, as by MinIO KES.
+const AUTHORITY: &str = "access denied: the client's certificate is that of a CA (basicConstraints CA:TRUE), which \
+                         identifies nobody: it needs one without";
 
 /// A refusal: what the client is told, and separately what the error log is told.
 #[derive(Debug)]
@@ -48,6 +54,8 @@ pub(super) enum ApiError {
 pub(crate) enum CertificateError {
     /// None that identifies a client.
     Missing,
+    /// The first is that of a CA, which is not a client's.
+    Authority,
     /// More than one.
     Several,
 }
@@ -101,7 +109,9 @@ impl ApiError {
     /// The client's text. Clients compare some of these byte for byte.
     fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Certificate(CertificateError::Missing) => "tls: client certificate is required".into(),
+            Self::Certificate(CertificateError::Missing | CertificateError::Authority) => {
+                "tls: client certificate is required".into()
+            }
             Self::Certificate(CertificateError::Several) => "tls: received more than one client certificate".into(),
             Self::Denied => "not authorized: insufficient permissions".into(),
             Self::Method { received, expected } => {
@@ -147,6 +157,7 @@ impl ApiError {
             Self::Crypto { cause, .. } => (Level::ERROR, cause.to_string()),
             Self::NotReady(cause) => (Level::WARN, cause.to_string()),
             Self::TimedOut => (Level::ERROR, "request timed out: the keystore did not answer in time".into()),
+            Self::Certificate(CertificateError::Authority) => (Level::INFO, AUTHORITY.into()),
             Self::Certificate(_) => (Level::DEBUG, self.message().into_owned()),
             _ => return None,
         };
@@ -205,9 +216,22 @@ pub(super) fn no_path() -> Reply {
     reply
 }
 
-/// To the clean form of a path. Keeps the method, as Go from 1.26 on does. A query that is too long to be repeated is
-/// left out: none has a meaning here. A path that is too long for it has no meaning either.
-pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
+/// For a request that cannot be understood: the rest of the connection cannot be trusted, and it is closed. `why` is
+/// empty, or follows the status after `: `.
+pub(super) fn bad_request(why: &str) -> Reply {
+    let colon = if why.is_empty() { "" } else { ": " };
+    let mut reply = reply::typed(
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Bytes::from(format!("400 Bad Request{colon}{why}")),
+    );
+    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+/// To another path. Keeps the method, as Go from 1.26 on does. Only GET gets a page, and the length of the page that
+/// HEAD does not get is not known. A query that is too long to be repeated is left out: none has a meaning here.
+pub(super) fn redirect(location: &str, method: &Method) -> Reply {
     let path = location.split_once('?').map_or(location, |(path, _)| path);
     let location = if location.len() > REPEATED { path } else { location };
     if location.len() > REPEATED {
@@ -215,12 +239,18 @@ pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
         *reply.status_mut() = StatusCode::URI_TOO_LONG;
         return reply;
     }
-    let Ok(value) = HeaderValue::from_str(location) else { return no_path() };
-    let mut reply = if with_body {
-        let page = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape_html(location));
-        reply::typed(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(page))
-    } else {
-        reply::empty()
+    let Ok(value) = HeaderValue::from_str(&ascii(location)) else { return no_path() };
+    let mut reply = match *method {
+        Method::GET => {
+            let page = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape_html(location));
+            reply::typed(HTML, Bytes::from(page))
+        }
+        Method::HEAD => {
+            let mut reply = reply::typed(HTML, Bytes::new());
+            reply.headers_mut().remove(header::CONTENT_LENGTH);
+            reply
+        }
+        _ => reply::empty(),
     };
     *reply.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     reply.headers_mut().insert(header::LOCATION, value);
@@ -230,6 +260,20 @@ pub(super) fn redirect(location: &str, with_body: bool) -> Reply {
 /// The beginning of a text, if it is too long to be repeated.
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(REPEATED)).unwrap_or(text)
+}
+
+/// With escapes of what a header cannot say.
+fn ascii(location: &str) -> String {
+    let mut ascii = String::with_capacity(location.len());
+    for byte in location.bytes() {
+        if byte.is_ascii() {
+            ascii.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _: fmt::Result = write!(ascii, "%{byte:02x}");
+        }
+    }
+    ascii
 }
 
 fn escape_html(text: &str) -> String {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use http::{Uri, header};
+use http::{Method, Uri};
 
-use super::{key, path, route::Routes};
+use super::{key, path::Target, route::Routes};
 
-/// What becomes of the target of a request.
+/// What becomes of the target of a GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestTarget {
-    /// The decoded path, for the table of routes.
-    Path(String),
+    /// The path that is compared with routes, and the decoded path.
+    Path(String, String),
     /// The client is sent here.
     Redirect(String),
     /// 400.
@@ -19,19 +19,17 @@ pub enum RequestTarget {
 
 /// Reads the target of a request.
 pub fn request_target(uri: &Uri) -> RequestTarget {
-    match path::decoded(uri, true) {
-        Ok(path) => RequestTarget::Path(path.into_owned()),
-        Err(reply) => match reply.headers().get(header::LOCATION) {
-            Some(location) => RequestTarget::Redirect(String::from_utf8_lossy(location.as_bytes()).into_owned()),
-            None => RequestTarget::Refused,
-        },
+    match Target::read(uri, &Method::GET) {
+        Ok(target) if target.is_clean() => RequestTarget::Path(target.route().to_owned(), target.path().to_owned()),
+        Ok(target) => RequestTarget::Redirect(target.clean_location()),
+        Err(_) => RequestTarget::Refused,
     }
 }
 
-/// The route of a decoded path, the path that policies are asked about, and the resource.
+/// The route of a path, the path that policies are asked about, and the resource.
 pub fn route(path: &str) -> Option<(&'static str, String, String)> {
     let routes = Routes::new(&BTreeMap::new());
-    let found = routes.find(path)?;
+    let found = routes.find(path, path).or_else(|| routes.listing(path))?;
     Some((found.route.path, found.path.to_owned(), found.resource.to_owned()))
 }
 

@@ -7,6 +7,7 @@ mod authorize;
 mod error;
 mod framing;
 pub(crate) mod fuzzing;
+mod host;
 mod identity;
 mod key;
 mod log;
@@ -33,6 +34,7 @@ pub(crate) use self::error::CertificateError;
 use self::{
     authorize::Authorized,
     error::ApiError,
+    path::Target,
     payload::{Payload, Source},
     reply::Reply,
     route::{Endpoint, Match},
@@ -76,7 +78,7 @@ where
     B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin,
 {
     let (head, mut body) = request.into_parts();
-    if let Some(refusal) = framing::refusal(&head) {
+    if let Some(refusal) = framing::refusal(&head).or_else(|| host::refusal(&head)) {
         return refusal;
     }
     let mut source = Source::new(&mut body, &peer.share);
@@ -89,17 +91,13 @@ where
 async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, source: &mut Source<'_>) -> Reply {
     let started = Instant::now();
     let state = service.state();
-    let is_read = head.method == Method::GET || head.method == Method::HEAD;
-    let path = match path::decoded(&head.uri, is_read) {
-        Ok(path) => path,
+    let target = match Target::read(&head.uri, &head.method) {
+        Ok(target) => target,
         Err(reply) => return reply,
     };
-    let Some(found) = state.routes.find(&path) else {
-        return if state.routes.has_directory(&path) {
-            path::to_directory(&head.uri, is_read)
-        } else {
-            error::no_route()
-        };
+    let found = match find(&state, &target, &head.method) {
+        Ok(found) => found,
+        Err(reply) => return reply,
     };
     if !found.route.method.accepts(&head.method) {
         let expected = found.route.method.as_str();
@@ -107,16 +105,31 @@ async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, so
     }
     let subject = Subject {
         method: head.method.as_str(),
-        path: &path,
+        path: found.path,
         ip: &peer.ip,
         identity: peer.identity.as_ref().map_or("", Identity::as_str),
     };
-    let payload = Payload::new(&head.headers, source, found.route.max_body);
+    let payload = Payload::new(source, found.route.max_body);
     let result = match authorize::authorize(service, &state, peer, found, subject) {
         Ok(call) => serve(call, found, payload, started).await,
         Err(refusal) => Err(refusal),
     };
     conclude(service, found, subject, started, result)
+}
+
+/// The route of a target. Other paths are sent to a clean one, and those that lack the last slash of their route to
+/// that; only GET of a listing is answered without it, because clients that ask for everything leave it out.
+#[expect(clippy::result_large_err, reason = "moved once, and only on the rare path")]
+fn find<'a>(state: &'a State, target: &'a Target<'_>, method: &Method) -> Result<Match<'a>, Reply> {
+    let found = state.routes.find(target.route(), target.path());
+    match (found, target.is_clean()) {
+        (Some(found), true) => return Ok(found),
+        (None, _) if state.routes.has_directory(target.route()) => {}
+        (_, false) => return Err(error::redirect(&target.clean_location(), method)),
+        (None, true) => return Err(error::no_route()),
+    }
+    let listing = (target.is_clean() && *method == Method::GET).then(|| state.routes.listing(target.route())).flatten();
+    listing.ok_or_else(|| error::redirect(&target.directory_location(), method))
 }
 
 /// Runs the handler within the route's timeout. When that is over the work is dropped, whatever it waits for.

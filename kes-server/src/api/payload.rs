@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 
 use super::share::{Permit, Share};
 use crate::json::{self, Fields};
-
-const JSON: &[u8] = b"application/json";
 
 /// How much of a body that nobody wanted is read and thrown away, and for how long: twice the largest that any route
 /// takes. A client that is answered before its body has been taken may find the stream reset and never see the answer.
@@ -37,7 +34,6 @@ pub(super) struct Source<'a> {
 pub(super) struct Payload<'a, 'b> {
     source: &'a mut Source<'b>,
     limit: usize,
-    says_json: bool,
 }
 
 /// A body that is not what the route takes; the text is for the log.
@@ -56,12 +52,8 @@ pub(super) enum PayloadError {
 }
 
 impl<'a, 'b> Payload<'a, 'b> {
-    pub(super) fn new(headers: &HeaderMap, source: &'a mut Source<'b>, limit: usize) -> Self {
-        let says_json = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.as_bytes().first_chunk())
-            .is_some_and(|start: &[u8; JSON.len()]| start.eq_ignore_ascii_case(JSON));
-        Self { source, limit, says_json }
+    pub(super) fn new(source: &'a mut Source<'b>, limit: usize) -> Self {
+        Self { source, limit }
     }
 
     /// Reads a body that must be there.
@@ -70,11 +62,12 @@ impl<'a, 'b> Payload<'a, 'b> {
         if document.is_empty() { Err(PayloadError::Empty) } else { Ok(json::decode(&document)?) }
     }
 
-    /// Reads a body that may be left out, which stands for all defaults. It is left out only if the request neither
-    /// announces a body nor calls it JSON: a client that fails over to a second server may lose the body on the way,
-    /// and what it meant to say must not be guessed.
+    /// Reads a body that may be left out, which stands for all defaults. It is left out only if the request announces
+    /// none: by a length of 0, by no length at all over HTTP/1, by the end of the stream in the same frame over HTTP/2.
+    /// A client that fails over to a second server may lose the body on the way: it has announced one, and what it
+    /// meant to say must not be guessed.
     pub(super) async fn optional<T: Fields>(self) -> Result<T, PayloadError> {
-        if self.source.body.is_end_stream() && !self.says_json { Ok(T::default()) } else { self.required().await }
+        if self.source.body.size_hint().exact() == Some(0) { Ok(T::default()) } else { self.required().await }
     }
 }
 

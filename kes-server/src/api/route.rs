@@ -167,18 +167,19 @@ impl Routes {
         Self(ROUTES.iter().map(|route| (route, effective(route))).collect())
     }
 
-    /// The route of a decoded path. Listings are also found without their last slash: that is how clients ask for
-    /// everything.
-    pub(super) fn find<'a>(&self, path: &'a str) -> Option<Match<'a>> {
-        self.0.iter().find_map(|&(route, effective)| match path.strip_prefix(route.path) {
-            Some(resource) if resource.is_empty() || route.path.ends_with('/') => {
-                Some(Match { route, effective, path, resource })
-            }
-            None if route.endpoint.is_listing() && is_directory(route, path) => {
-                Some(Match { route, effective, path: route.path, resource: "" })
-            }
-            _ => None,
+    /// The route that `route` names: the path, in which an escaped slash is not a slash. `path` is the decoded path.
+    pub(super) fn find<'a>(&self, route: &str, path: &'a str) -> Option<Match<'a>> {
+        self.0.iter().find_map(|&(row, effective)| {
+            let rest = route.strip_prefix(row.path)?;
+            let resource = path.get(row.path.len()..).unwrap_or_default();
+            (rest.is_empty() || row.path.ends_with('/')).then_some(Match { route: row, effective, path, resource })
         })
+    }
+
+    /// The listing of everything, by its path without the last slash.
+    pub(super) fn listing<'a>(&self, path: &str) -> Option<Match<'a>> {
+        let mut listings = self.0.iter().filter(|(route, _)| route.endpoint.is_listing() && is_directory(route, path));
+        listings.next().map(|&(route, effective)| Match { route, effective, path: route.path, resource: "" })
     }
 
     /// Whether a route would be found if the path ended in a slash.
@@ -242,7 +243,7 @@ mod tests {
         let routes = Routes::new(&BTreeMap::new());
         for (path, expected) in [
             ("/v1/key/list/", Some((Endpoint::ListKeys, ""))),
-            ("/v1/key/list", Some((Endpoint::ListKeys, ""))),
+            ("/v1/key/list", None),
             ("/v1/key/create", None),
             ("/v1/key/describe/a/b", Some((Endpoint::DescribeKey, "a/b"))),
             ("/v1/identity/self/describe", Some((Endpoint::DescribeSelf, ""))),
@@ -253,7 +254,7 @@ mod tests {
             ("/V1/status", None),
             ("/", None),
         ] {
-            let found = routes.find(path).map(|found| (found.route.endpoint, found.resource));
+            let found = routes.find(path, path).map(|found| (found.route.endpoint, found.resource));
             assert_eq!(found, expected, "{path}");
         }
     }
@@ -261,17 +262,27 @@ mod tests {
     #[test]
     fn listings_without_a_slash_are_authorized_as_with_one() {
         let routes = Routes::new(&BTreeMap::new());
-        assert_eq!(routes.find("/v1/key/list").unwrap().path, "/v1/key/list/");
+        assert_eq!(routes.listing("/v1/key/list").unwrap().path, "/v1/key/list/");
+        assert!(routes.listing("/v1/key/create").is_none());
         assert!(routes.has_directory("/v1/key/create") && !routes.has_directory("/v1/key"));
+    }
+
+    #[test]
+    fn rules_of_policies_know_every_route() {
+        let sorted = |mut paths: Vec<&'static str>| {
+            paths.sort_unstable();
+            paths
+        };
+        assert_eq!(sorted(ROUTES.iter().map(|route| route.path).collect()), sorted(crate::auth::ROUTES.to_vec()));
     }
 
     #[test]
     fn overrides_change_only_their_route() {
         let change = ApiConfig { skip_auth: true, timeout: Some(Duration::from_secs(1)) };
         let routes = Routes::new(&[("/v1/ready".to_owned(), change)].into());
-        let ready = routes.find("/v1/ready").unwrap().effective;
+        let ready = routes.find("/v1/ready", "/v1/ready").unwrap().effective;
         assert_eq!((ready.auth, ready.timeout), (Auth::None, Some(Duration::from_secs(1))));
-        let status = routes.find("/v1/status").unwrap().effective;
+        let status = routes.find("/v1/status", "/v1/status").unwrap().effective;
         assert_eq!((status.auth, status.timeout), (Auth::Policy, USUAL));
     }
 }

@@ -88,7 +88,7 @@ impl State {
 
     /// Whether this caller may call this path, as [`authorize`](super::authorize::authorize) decides.
     pub(super) fn may_call(&self, identity: Option<&Identity>, path: &str) -> bool {
-        let is_open = self.routes.find(path).is_some_and(|found| found.effective.auth == Auth::None);
+        let is_open = self.routes.find(path, path).is_some_and(|found| found.effective.auth == Auth::None);
         is_open || identity.is_some_and(|identity| self.access.decide(identity, path).is_allowed())
     }
 }
