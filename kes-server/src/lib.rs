@@ -3,7 +3,8 @@
 //! [`crypto`] makes and opens keys and ciphertexts. [`auth`] says who calls and what they may do. `json` is the JSON of
 //! clients and of older keys; like `crypto` it knows nobody above it.
 //! [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`server`] listens and hands
-//! requests to the API. [`client`] speaks to a running server. [`cli`] is the command line.
+//! requests to the API. [`client`] speaks to a running server. [`cli`] is the command line. How keystores and client
+//! reach others, names, proxies and trust, is in `outbound`, once for both.
 
 mod api;
 pub mod auth;
@@ -17,5 +18,6 @@ mod json;
 pub mod keystore;
 mod log;
 mod metrics;
+mod outbound;
 mod process;
 pub mod server;

@@ -8,7 +8,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use super::{CliError, session::Session, time};
 use crate::{
     auth::ApiKey,
-    client::{Client, Credentials, Timeouts, Trust},
+    client::{Client, Credentials, Proxies, Timeouts, Trust},
     config::Config,
 };
 
@@ -29,11 +29,12 @@ pub(super) struct ProbeArguments {
 }
 
 pub(super) async fn run(arguments: ProbeArguments, session: &Session<'_>) -> Result<(), CliError> {
-    let servers = match &arguments.config {
-        Some(file) => vec![own_address(file, session)?],
-        None => session.servers(arguments.server.as_deref()),
+    let (servers, proxies) = match &arguments.config {
+        // the server of this machine, whatever its address is
+        Some(file) => (vec![own_address(file, session)?], Proxies::none()),
+        None => (session.servers(arguments.server.as_deref()), session.environment.proxies()),
     };
-    let client = client(&servers, arguments.timeout, session)?;
+    let client = client(&servers, proxies, arguments.timeout, session)?;
     if arguments.ready {
         return Ok(client.ready().await?);
     }
@@ -44,10 +45,10 @@ pub(super) async fn run(arguments: ProbeArguments, session: &Session<'_>) -> Res
     }
 }
 
-fn client(servers: &[String], timeout: Duration, session: &Session<'_>) -> Result<Client, CliError> {
+fn client(servers: &[String], proxies: Proxies, timeout: Duration, session: &Session<'_>) -> Result<Client, CliError> {
     let credentials = session.credentials(None).or_else(|_| stranger())?;
     let timeouts = Timeouts { connect: timeout, request: timeout };
-    Ok(Client::new(servers, credentials, &Trust::Insecure, timeouts)?)
+    Ok(Client::by_way_of(proxies, servers, credentials, &Trust::Insecure, timeouts)?)
 }
 
 fn stranger() -> Result<Credentials, CliError> {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{CliError, output::Output, password};
 use crate::{
     auth::ApiKey,
-    client::{Client, Credentials, Timeouts, Trust},
+    client::{Client, Credentials, Proxies, Timeouts, Trust},
     crypto::encrypted_pem,
 };
 
@@ -38,6 +38,11 @@ impl Environment {
     pub(super) fn for_keystores(&self) -> crate::keystore::Environment {
         let variables = self.clone();
         crate::keystore::Environment::new(move |name| variables.get(name))
+    }
+
+    /// The proxies that the variables name.
+    pub(super) fn proxies(&self) -> Proxies {
+        Proxies::of(|name| self.get(name))
     }
 
     /// The first variable that is set decides, even if it is empty.
@@ -78,7 +83,8 @@ impl Session<'_> {
     ) -> Result<Client, CliError> {
         let credentials = self.credentials(api_key)?;
         let trust = if flags.insecure { Trust::Insecure } else { self.trust()? };
-        Ok(Client::new(&self.servers(servers), credentials, &trust, Timeouts::default())?)
+        let (proxies, servers) = (self.environment.proxies(), self.servers(servers));
+        Ok(Client::by_way_of(proxies, &servers, credentials, &trust, Timeouts::default())?)
     }
 
     /// The CA file that the environment names, else the system's roots.

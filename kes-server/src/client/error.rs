@@ -4,8 +4,10 @@ use std::{error::Error as _, fmt, io, time::Duration};
 
 use reqwest::{Method, Url};
 
-/// How Go begins the text of a TLS alert from the other side.
-const TLS_ALERT: &str = "remote error: tls: ";
+use crate::outbound::{TLS_ALERT, tls_error};
+
+/// What helps against a certificate that nobody vouches for.
+const REMEDY: &str = "set SSL_CERT_FILE to the certificate of the server's CA, or skip the check with -k";
 
 /// The request that failed, as something the user can repeat.
 #[derive(Debug, Clone)]
@@ -149,7 +151,7 @@ fn quoted(call: &Call) -> String {
 fn cause(url: &Url, error: &reqwest::Error) -> String {
     let causes = || std::iter::successors(error.source(), |error| beneath(*error));
     if let Some(tls) = causes().find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        return tls_cause(url, tls);
+        return tls_error(tls, url.host_str().unwrap_or_default(), REMEDY);
     }
     let mut io = causes().filter_map(|error| error.downcast_ref::<io::Error>());
     if io.any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
@@ -167,32 +169,6 @@ fn beneath<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn 
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     }
-}
-
-fn tls_cause(url: &Url, error: &rustls::Error) -> String {
-    use rustls::CertificateError as Reason;
-
-    let reason = match error {
-        rustls::Error::InvalidCertificate(reason) => reason,
-        rustls::Error::AlertReceived(alert) => return format!("{TLS_ALERT}{alert:?}"),
-        other => return format!("tls: {other}"),
-    };
-    let host = url.host_str().unwrap_or_default();
-    let text = match reason {
-        Reason::Expired | Reason::ExpiredContext { .. } => "certificate has expired: renew it".to_owned(),
-        Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
-            "certificate is not yet valid: compare the clocks".to_owned()
-        }
-        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
-            format!("certificate is not valid for {host}: use a name or address that it lists")
-        }
-        Reason::BadEncoding => "certificate cannot be read".to_owned(),
-        // Whatever else is wrong with a chain, it does not lead to a certificate that is trusted.
-        _ => "certificate signed by unknown authority: set SSL_CERT_FILE to the certificate of the server's CA, \
-              or skip the check with -k"
-            .to_owned(),
-    };
-    format!("tls: failed to verify certificate: x509: {text}")
 }
 
 fn authority(url: &Url) -> String {

@@ -27,6 +27,8 @@ pub use self::{
     stream::LogStream,
     tls::{Credentials, Trust},
 };
+pub use crate::outbound::Proxies;
+
 use self::{
     reply::{Decrypted, Encrypted, Mac, Page},
     transport::{Answer, Request, Transport},
@@ -34,6 +36,9 @@ use self::{
 
 /// A listing with more pages than this does not end.
 const MAX_PAGES: usize = 10_000;
+
+/// Longest listing: all its pages together, in bytes. It has room for 400,000 of the longest names.
+const MAX_LISTING: usize = 32 << 20;
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +62,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// `endpoints` are `host:port` or `https://host:port`. Nothing is connected yet.
+    /// `endpoints` are `host:port` or `https://host:port`, and are called directly. Nothing is connected yet.
     ///
     /// # Errors
     /// If an endpoint, the credentials or the trusted certificates cannot be used.
@@ -67,7 +72,21 @@ impl Client {
         trust: &Trust,
         timeouts: Timeouts,
     ) -> Result<Self, ClientError> {
-        Ok(Self { transport: Transport::new(endpoints, credentials, trust, timeouts)? })
+        Self::by_way_of(Proxies::none(), endpoints, credentials, trust, timeouts)
+    }
+
+    /// As [`Self::new`], by way of proxies to all that is not on this machine.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`]. A variable that names no proxy is an error of the calls that need it.
+    pub fn by_way_of(
+        proxies: Proxies,
+        endpoints: &[impl AsRef<str>],
+        credentials: Credentials,
+        trust: &Trust,
+        timeouts: Timeouts,
+    ) -> Result<Self, ClientError> {
+        Ok(Self { transport: Transport::new(endpoints, credentials, trust, timeouts, proxies)? })
     }
 
     /// `host:port` of every endpoint.
@@ -216,10 +235,14 @@ impl Client {
 
     /// Pages are continued as the SDK does: `continue_at` is the next resource.
     async fn list(&self, path: &str, prefix: &str) -> Result<Vec<String>, ClientError> {
-        let mut entries = Vec::new();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut resource = prefix.to_owned();
         for _ in 0..MAX_PAGES {
             let answer = self.get(path, Some(&resource)).await?;
+            bytes += answer.body.len();
+            if bytes > MAX_LISTING {
+                return Err(unreadable(&answer, format!("the listing is larger than {MAX_LISTING} bytes")));
+            }
             let page = if answer.content_type.starts_with("application/x-ndjson") {
                 Page::from_lines(&answer.body).map_err(|cause| unreadable(&answer, cause))?
             } else {

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _};
 
 use super::error::ClientError;
+use crate::outbound::Roots;
 
 /// What the client proves its identity with.
 pub struct Credentials {
@@ -57,8 +55,8 @@ pub enum Trust {
 pub(super) fn client_config(credentials: Credentials, trust: &Trust) -> Result<ClientConfig, ClientError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::System => Arc::new(Roots::new(system_roots()?, &provider)?),
-        Trust::Pem(text) => Arc::new(Roots::new(pem_roots(text)?, &provider)?),
+        Trust::System => Arc::new(roots(&system_roots()?, &provider)?),
+        Trust::Pem(text) => Arc::new(roots(&pem_roots(text)?, &provider)?),
         Trust::Insecure => Arc::new(Unverified(provider.clone())),
     };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -70,6 +68,14 @@ pub(super) fn client_config(credentials: Credentials, trust: &Trust) -> Result<C
         .map_err(|error| ClientError::Credentials(error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn roots(certificates: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Result<Roots, ClientError> {
+    match Roots::new(certificates, provider) {
+        Ok(roots) if !roots.is_empty() => Ok(roots),
+        Ok(_) => Err(ClientError::Trust("no usable CA certificates".into())),
+        Err(error) => Err(ClientError::Trust(format!("no usable CA certificates: {error}"))),
+    }
 }
 
 fn system_roots() -> Result<Vec<CertificateDer<'static>>, ClientError> {
@@ -85,79 +91,6 @@ fn pem_roots(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| ClientError::Trust(format!("cannot read the CA certificates: {error}")))
-}
-
-/// The usual verification, and Go's addition to it: a server certificate that is itself among the roots is
-/// trusted without a chain. `kes identity new` makes such certificates, OpenSSL even marks them as CA.
-#[derive(Debug)]
-struct Roots {
-    pinned: Vec<CertificateDer<'static>>,
-    chains: Arc<WebPkiServerVerifier>,
-}
-
-impl Roots {
-    fn new(pinned: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Result<Self, ClientError> {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(pinned.iter().cloned());
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
-            .build()
-            .map_err(|error| ClientError::Trust(format!("no usable CA certificates: {error}")))?;
-        Ok(Self { pinned, chains })
-    }
-}
-
-impl ServerCertVerifier for Roots {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.pinned.iter().any(|root| root == leaf) {
-            return verify_pinned(leaf, name, now);
-        }
-        self.chains.verify_server_cert(leaf, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, leaf, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, leaf, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
-}
-
-fn verify_pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
-    use rustls::CertificateError::{BadEncoding, Expired, NotValidYet};
-
-    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| Error::from(BadEncoding))?;
-    let validity = parsed.validity();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    if now < validity.not_before.timestamp() {
-        return Err(NotValidYet.into());
-    }
-    if now > validity.not_after.timestamp() {
-        return Err(Expired.into());
-    }
-    rustls::client::verify_server_name(&rustls::server::ParsedCertificate::try_from(leaf)?, name)?;
-    Ok(ServerCertVerified::assertion())
 }
 
 /// `-k`: any certificate will do, but the server must own its key.

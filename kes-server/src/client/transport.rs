@@ -14,6 +14,7 @@ use super::{
     error::{Call, ClientError},
     tls::{Credentials, Trust, client_config},
 };
+use crate::outbound::{Names, Proxies};
 
 /// Longest answer that is read: a listing has all names, 400,000 of the longest.
 const MAX_ANSWER: usize = 32 << 20;
@@ -25,7 +26,8 @@ pub(super) struct Transport {
     endpoints: Vec<Url>,
     /// The endpoint that answered last; calls start with it.
     current: AtomicUsize,
-    timeout: Duration,
+    timeouts: Timeouts,
+    proxies: Proxies,
 }
 
 /// Method, fixed path segments and the resource as one more segment.
@@ -49,16 +51,17 @@ impl Transport {
         credentials: Credentials,
         trust: &Trust,
         timeouts: Timeouts,
+        proxies: Proxies,
     ) -> Result<Self, ClientError> {
         let endpoints = endpoints.iter().map(|text| endpoint(text.as_ref())).collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {
             return Err(ClientError::Endpoint(String::new()));
         }
         let mut tls = client_config(credentials, trust)?;
-        let http = http_client(tls.clone(), timeouts)?;
+        let http = http_client(tls.clone(), timeouts, &proxies)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let plain = http_client(tls, timeouts)?;
-        Ok(Self { http, plain, endpoints, current: AtomicUsize::new(0), timeout: timeouts.request })
+        let plain = http_client(tls, timeouts, &proxies)?;
+        Ok(Self { http, plain, endpoints, current: AtomicUsize::new(0), timeouts, proxies })
     }
 
     pub(super) fn endpoints(&self) -> &[Url] {
@@ -67,9 +70,9 @@ impl Transport {
 
     /// Sends the request and reads the whole answer within the deadline of the client.
     pub(super) async fn call(&self, request: Request<'_>) -> Result<Answer, ClientError> {
-        let (call, response) = self.send(&request, Some(self.timeout)).await?;
+        let (call, response) = self.send(&request, Some(self.timeouts.request)).await?;
         let content_type = content_type(&response);
-        let body = read(&call, response, Some(self.timeout)).await?;
+        let body = read(&call, response, Some(self.timeouts.request)).await?;
         Ok(Answer { call, content_type, body })
     }
 
@@ -101,6 +104,9 @@ impl Transport {
         deadline: Option<Duration>,
     ) -> Result<(Call, Response), ClientError> {
         let call = Call { method: request.method.clone(), url: Box::new(url(base, request)) };
+        if let Err(cause) = self.proxies.to(&call.url) {
+            return Err(ClientError::Connection { call, cause });
+        }
         let mut builder = self.http.request(call.method.clone(), call.url.as_ref().clone());
         if let Some(deadline) = deadline {
             builder = builder.timeout(deadline);
@@ -111,7 +117,7 @@ impl Transport {
         match builder.send().await {
             Ok(response) if response.status() == StatusCode::OK => Ok((call, response)),
             Ok(response) => Err(refusal(call, response, deadline).await),
-            Err(error) if error.is_connect() => Err(ClientError::transport(call, &error, deadline)),
+            Err(error) if error.is_connect() => Err(ClientError::transport(call, &error, Some(self.timeouts.connect))),
             Err(error) => Err(self.explained(base, ClientError::transport(call, &error, deadline)).await),
         }
     }
@@ -119,7 +125,7 @@ impl Transport {
     /// A TLS 1.3 server refuses a client after the client's side of the handshake; HTTP/2 swallows the alert.
     async fn explained(&self, base: &Url, failure: ClientError) -> ClientError {
         let ClientError::Connection { call, .. } = &failure else { return failure };
-        match self.plain.get(base.clone()).timeout(self.timeout).send().await {
+        match self.plain.get(base.clone()).timeout(self.timeouts.request).send().await {
             Ok(_) => failure,
             Err(error) => {
                 let alert = ClientError::transport(call.clone(), &error, None);
@@ -129,12 +135,19 @@ impl Transport {
     }
 }
 
-fn http_client(tls: rustls::ClientConfig, timeouts: Timeouts) -> Result<reqwest::Client, ClientError> {
+fn http_client(
+    tls: rustls::ClientConfig,
+    timeouts: Timeouts,
+    proxies: &Proxies,
+) -> Result<reqwest::Client, ClientError> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(timeouts.connect)
         .redirect(reqwest::redirect::Policy::none())
+        // only ours: by itself it reads the environment, by other rules
         .no_proxy()
+        .proxy(proxies.as_proxy())
+        .dns_resolver(Names::of_system())
         .build()
         .map_err(|error| ClientError::Credentials(error.to_string()))
 }
