@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Failure, Http, Settings, Trust, endpoint, join, select};
+use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
 use super::session::{Authority, Session, Token};
-use super::{KeyStore, KeyStoreError, stored_before};
+use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
 use crate::config::{EntrustConfig, Secret};
 
 /// Names asked for at once.
@@ -46,8 +46,9 @@ impl Entrust {
     ///
     /// # Errors
     /// If the CA cannot be read, the login fails, or there is no such box.
-    pub async fn connect(config: &EntrustConfig) -> Result<Self, KeyStoreError> {
-        let settings = Settings { trust: Trust::also(config.ca.as_ref()), ..Settings::default() };
+    pub async fn connect(config: &EntrustConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let (trust, proxies) = (Trust::also(config.ca.as_ref()), environment.proxies());
+        let settings = Settings { trust, proxies, ..Settings::default() };
         let login = Login {
             http: Http::new(&settings)?,
             endpoint: endpoint(&config.endpoint)?,
@@ -62,7 +63,8 @@ impl Entrust {
 
     async fn look_for_box(&self) -> Result<(), KeyStoreError> {
         let answer = self.call("GetBox", &json!({ "box_id": self.box_id })).await?;
-        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.refused()) }
+        // whatever it tells about the box
+        if answer.proof::<Map<String, Value>>(StatusCode::OK)?.is_empty() { Err(answer.foreign()) } else { Ok(()) }
     }
 
     /// Calls with the token, as the original without a content type.
@@ -76,13 +78,12 @@ impl Entrust {
         self.session.call(StatusCode::UNAUTHORIZED, call).await
     }
 
-    async fn page(&self, next: Option<&str>) -> Result<Page, KeyStoreError> {
+    async fn page(&self, next: Option<&str>) -> Result<Answer, Failure> {
         let mut body = json!({ "box_id": self.box_id, "max_items": PAGE });
         if let (Some(next), Some(body)) = (next, body.as_object_mut()) {
             body.insert("next_token".into(), next.into());
         }
-        let answer = self.call("ListSecretIds", &body).await?;
-        if answer.status == StatusCode::OK { answer.json() } else { Err(answer.refused()) }
+        self.call("ListSecretIds", &body).await
     }
 }
 
@@ -148,13 +149,11 @@ impl KeyStore for Entrust {
         let data = Zeroizing::new(BASE64.encode(value));
         let body = json!({ "box_id": self.box_id, "name": name, "secret_data": *data });
         let answer = self.call("CreateSecret", &body).await?;
-        match answer.status {
-            StatusCode::OK => Ok(()),
-            StatusCode::CONFLICT if says(&answer, "Secret already exists") => {
-                stored_before(self, &answer, name, value).await
-            }
-            _ => Err(answer.refused()),
+        if answer.status == StatusCode::CONFLICT && says(&answer, "Secret already exists") {
+            return stored_before(self, &answer, name, value).await;
         }
+        let made: Made = answer.proof(StatusCode::OK)?;
+        if made.secret_id.is_empty() { stored_now(self, &answer, name, value).await } else { Ok(()) }
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
@@ -177,31 +176,41 @@ impl KeyStore for Entrust {
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let answer = self.call("DeleteSecret", &json!({ "box_id": self.box_id, "secret_id": name })).await?;
         match answer.status {
-            StatusCode::OK => Ok(()),
-            StatusCode::NOT_FOUND if answer.repeated => Ok(()),
+            // by the attempt whose answer was lost
+            StatusCode::NOT_FOUND if says(&answer, "Secret not found") && answer.repeated => Ok(()),
             StatusCode::NOT_FOUND if says(&answer, "Secret not found") => Err(KeyStoreError::NotFound),
-            _ => Err(answer.refused()),
+            _ => answer.proof::<Map<String, Value>>(StatusCode::OK).map(drop),
         }
     }
 
     /// Reads all pages from the first and filters here (kes-keystores §14, 4).
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        let (mut names, mut next) = (Vec::new(), None::<String>);
+        let (mut listing, mut next) = (Listing::default(), None::<String>);
         loop {
-            let page = self.page(next.as_deref()).await?;
-            names.extend(page.secrets.into_iter().filter(|secret| !secret.expired).map(|secret| secret.name));
+            let answer = listing.page(self.page(next.as_deref())).await?;
+            let page: Page = answer.proof(StatusCode::OK)?;
+            let secrets = page.secrets.map_or_else(Vec::new, |secrets| secrets.0);
+            listing.add(&answer, secrets.into_iter().filter(|secret| !secret.expired).map(|secret| secret.name))?;
             if is_last(&page.next_token) || next.as_ref() == Some(&page.next_token) {
-                return Ok(select(names, prefix));
+                return Ok(listing.select(prefix));
             }
             next = Some(page.next_token);
         }
     }
 }
 
+/// What the server tells about a new secret.
+#[derive(Deserialize)]
+struct Made {
+    #[serde(default)]
+    secret_id: String,
+}
+
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
-    secrets: Vec<Listed>,
+    /// `null` where there are none, but there it is.
+    #[serde(deserialize_with = "Option::deserialize")]
+    secrets: Option<Entries<Listed>>,
     #[serde(default)]
     next_token: String,
 }

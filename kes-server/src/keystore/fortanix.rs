@@ -7,12 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Settings, Trust, endpoint, join, select};
-use super::{KeyStore, KeyStoreError, stored_before};
+use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
+use super::{Environment, KeyStore, KeyStoreError, stored_before};
 use crate::config::{FortanixConfig, Secret};
 
 /// Names asked for at once.
@@ -36,8 +37,9 @@ impl Fortanix {
     ///
     /// # Errors
     /// If the CA cannot be read, the server is not well, or the key is refused.
-    pub async fn connect(config: &FortanixConfig) -> Result<Self, KeyStoreError> {
-        let settings = Settings { trust: Trust::only(config.ca.as_ref()), ..Settings::default() };
+    pub async fn connect(config: &FortanixConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let (trust, proxies) = (Trust::only(config.ca.as_ref()), environment.proxies());
+        let settings = Settings { trust, proxies, ..Settings::default() };
         let store = Self {
             http: Http::new(&settings)?,
             endpoint: endpoint(&config.endpoint)?,
@@ -89,24 +91,13 @@ impl Fortanix {
         }
     }
 
-    async fn page(&self, start: &str) -> Result<Vec<String>, KeyStoreError> {
-        #[derive(Deserialize)]
-        struct Named {
-            // an object without a name is none of ours
-            #[serde(default)]
-            name: String,
-        }
-
+    async fn page(&self, start: &str) -> Result<Answer, Failure> {
         let mut url = self.url(&["crypto", "v1", "keys"]);
         url.query_pairs_mut().append_pair("sort", "name:asc").append_pair("limit", &PAGE.to_string());
         if !start.is_empty() {
             url.query_pairs_mut().append_pair("start", start);
         }
-        let answer = self.http.send(self.request(Method::GET, url)).await?;
-        if answer.status != StatusCode::OK {
-            return Err(answer.refused());
-        }
-        Ok(answer.json::<Vec<Named>>()?.into_iter().map(|named| named.name).collect())
+        self.http.send(self.request(Method::GET, url)).await
     }
 }
 
@@ -144,11 +135,11 @@ impl KeyStore for Fortanix {
         };
         let answer =
             self.http.send(self.request(Method::PUT, self.url(&["crypto", "v1", "keys"])).json(&object)).await?;
-        match answer.status {
-            StatusCode::CREATED => Ok(()),
-            StatusCode::CONFLICT if message(&answer) == TAKEN => stored_before(self, &answer, name, value).await,
-            _ => Err(answer.refused()),
+        if answer.status == StatusCode::CONFLICT && message(&answer) == TAKEN {
+            return stored_before(self, &answer, name, value).await;
         }
+        let made: Identified = answer.proof(StatusCode::CREATED)?;
+        if made.kid.is_empty() { Err(answer.foreign()) } else { Ok(()) }
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
@@ -168,16 +159,12 @@ impl KeyStore for Fortanix {
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        #[derive(Deserialize)]
-        struct Identified {
-            kid: String,
-        }
-
         let Identified { kid } = self.export(name).await?.json()?;
         let answer = self.http.send(self.request(Method::DELETE, self.url(&["crypto", "v1", "keys", &kid]))).await?;
         match answer.status {
             StatusCode::NO_CONTENT => Ok(()),
-            StatusCode::NOT_FOUND if answer.repeated => Ok(()),
+            // by the attempt whose answer was lost
+            StatusCode::NOT_FOUND if message(&answer) == MISSING && answer.repeated => Ok(()),
             StatusCode::NOT_FOUND if message(&answer) == MISSING => Err(KeyStoreError::NotFound),
             _ => Err(answer.refused()),
         }
@@ -185,20 +172,32 @@ impl KeyStore for Fortanix {
 
     /// Each page starts with the last name of the one before, which is dropped (kes-keystores §14, 3).
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        let mut names = self.page(prefix).await?;
-        let mut last = names.len();
-        while last >= PAGE {
-            let Some(start) = names.last().cloned() else { break };
-            let page = self.page(&start).await?;
-            last = page.len();
-            let before = names.len();
-            names.extend(page.into_iter().filter(|name| *name != start));
-            if names.len() == before {
-                break;
-            }
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "kid")]
+            _kid: IgnoredAny,
+            // an object without a name is not one of ours
+            #[serde(default)]
+            name: String,
         }
-        Ok(select(names, prefix))
+
+        let (mut listing, mut start) = (Listing::default(), prefix.to_owned());
+        loop {
+            let answer = listing.page(self.page(&start)).await?;
+            let page: Entries<Named> = answer.proof(StatusCode::OK)?;
+            let last = page.0.last().filter(|last| page.0.len() >= PAGE && last.name != start);
+            let next = last.map(|last| last.name.clone());
+            listing.add(&answer, page.0.into_iter().map(|named| named.name))?;
+            let Some(next) = next else { return Ok(listing.select(prefix)) };
+            start = next;
+        }
     }
+}
+
+/// An object, as the server names it.
+#[derive(Deserialize)]
+struct Identified {
+    kid: String,
 }
 
 /// What an answer says: the field `message` of JSON, else the body.

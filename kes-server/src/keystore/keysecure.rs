@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Failure, Http, Settings, Trust, endpoint, join, select};
+use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
 use super::session::{Authority, Session, Token};
-use super::{KeyStore, KeyStoreError, stored_before};
+use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
 use crate::config::{KeySecureConfig, Secret};
 
 /// Names asked for at once.
@@ -36,8 +36,9 @@ impl KeySecure {
     ///
     /// # Errors
     /// If the CA cannot be read, or the login fails.
-    pub async fn connect(config: &KeySecureConfig) -> Result<Self, KeyStoreError> {
-        let settings = Settings { trust: Trust::only(config.ca.as_ref()), ..Settings::default() };
+    pub async fn connect(config: &KeySecureConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let (trust, proxies) = (Trust::only(config.ca.as_ref()), environment.proxies());
+        let settings = Settings { trust, proxies, ..Settings::default() };
         let login = Login {
             http: Http::new(&settings)?,
             endpoint: endpoint(&config.endpoint)?,
@@ -118,11 +119,11 @@ impl KeyStore for KeySecure {
         let material = super::text(value)?;
         let body = json!({ "dataType": "seed", "material": material, "name": name });
         let answer = self.call(Method::POST, self.url(&[], &[]), Some(body)).await?;
-        match answer.status {
-            StatusCode::CREATED => Ok(()),
-            StatusCode::CONFLICT => stored_before(self, &answer, name, value).await,
-            _ => Err(answer.refused()),
+        if answer.status == StatusCode::CONFLICT && is_own(&answer) {
+            return stored_before(self, &answer, name, value).await;
         }
+        let made: Made = answer.proof(StatusCode::CREATED)?;
+        if made.name == name { Ok(()) } else { stored_now(self, &answer, name, value).await }
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
@@ -135,7 +136,7 @@ impl KeyStore for KeySecure {
         let answer = self.call(Method::POST, url, None).await?;
         match answer.status {
             StatusCode::OK => Ok(Zeroizing::new(answer.json::<Exported>()?.material.expose().as_bytes().to_vec())),
-            StatusCode::NOT_FOUND => Err(KeyStoreError::NotFound),
+            StatusCode::NOT_FOUND if is_own(&answer) => Err(KeyStoreError::NotFound),
             _ => Err(answer.refused()),
         }
     }
@@ -144,7 +145,8 @@ impl KeyStore for KeySecure {
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let answer = self.call(Method::DELETE, self.url(&[name], &[("type", "name")]), None).await?;
         match answer.status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            StatusCode::NO_CONTENT => Ok(()),
+            StatusCode::NOT_FOUND if is_own(&answer) => Ok(()),
             _ => Err(answer.refused()),
         }
     }
@@ -154,30 +156,41 @@ impl KeyStore for KeySecure {
         struct Page {
             skip: usize,
             total: usize,
-            #[serde(default)]
-            resources: Vec<Named>,
-        }
-        #[derive(Deserialize)]
-        struct Named {
-            name: String,
+            resources: Option<Entries<Made>>,
         }
 
-        let (mut names, mut skip) = (Vec::new(), 0);
+        let (mut listing, mut skip) = (Listing::default(), 0);
         loop {
             let query = [("limit", &*PAGE.to_string()), ("skip", &*skip.to_string())];
-            let answer = self.call(Method::GET, self.url(&[], &query), None).await?;
-            if answer.status != StatusCode::OK {
-                return Err(answer.refused());
-            }
-            let page: Page = answer.json()?;
+            let answer = listing.page(self.call(Method::GET, self.url(&[], &query), None)).await?;
+            let page: Page = answer.proof(StatusCode::OK)?;
             if page.skip != skip {
                 return Err(answer.unexpected("another page than the one asked for"));
             }
-            names.extend(page.resources.into_iter().map(|named| named.name));
+            let secrets = page.resources.map_or_else(Vec::new, |resources| resources.0);
+            listing.add(&answer, secrets.into_iter().map(|secret| secret.name))?;
             if skip >= page.total {
-                return Ok(select(names, prefix));
+                return Ok(listing.select(prefix));
             }
             skip += PAGE;
         }
     }
+}
+
+/// A secret as the server shows it.
+#[derive(Deserialize)]
+struct Made {
+    #[serde(default)]
+    name: String,
+}
+
+/// True if the server itself gives a reason for the status: what stands in between does not know its form.
+fn is_own(answer: &Answer) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(rename = "codeDesc")]
+        reason: String,
+    }
+
+    answer.is_json() && answer.json::<Said>().is_ok_and(|said| !said.reason.is_empty())
 }

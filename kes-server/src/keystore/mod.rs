@@ -12,6 +12,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::config::KeyStoreConfig;
+use crate::outbound::Proxies;
 
 mod aws;
 mod azure;
@@ -76,6 +77,11 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<String> {
         (self.read)(name)
     }
+
+    /// The proxies that the variables name.
+    pub(crate) fn proxies(&self) -> Proxies {
+        Proxies::of(|name| self.get(name))
+    }
 }
 
 fn warn_on_standard_error(text: &str) {
@@ -108,6 +114,9 @@ pub enum KeyStoreError {
     /// The change was made, but a crash of the machine may undo it; the text says why.
     #[error("{0}")]
     Unsynced(String),
+    /// The keystore cannot have an entry of that name; the text says why, for whoever asked.
+    #[error("{0}")]
+    Name(String),
     /// Anything else; the text is for the log.
     #[error("{0}")]
     Other(String),
@@ -163,12 +172,12 @@ impl Backend {
         match config {
             KeyStoreConfig::Aws(config) => Aws::connect(config, environment).await.map(Box::new).map(Self::Aws),
             KeyStoreConfig::Azure(config) => Azure::connect(config, environment).map(Box::new).map(Self::Azure),
-            KeyStoreConfig::Entrust(config) => Entrust::connect(config).await.map(Self::Entrust),
-            KeyStoreConfig::Fortanix(config) => Fortanix::connect(config).await.map(Self::Fortanix),
+            KeyStoreConfig::Entrust(config) => Entrust::connect(config, environment).await.map(Self::Entrust),
+            KeyStoreConfig::Fortanix(config) => Fortanix::connect(config, environment).await.map(Self::Fortanix),
             KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
             KeyStoreConfig::Gcp(config) => Gcp::connect(config, environment).await.map(Self::Gcp),
-            KeyStoreConfig::KeySecure(config) => KeySecure::connect(config).await.map(Self::KeySecure),
-            KeyStoreConfig::Vault(config) => Vault::connect(config).await.map(Self::Vault),
+            KeyStoreConfig::KeySecure(config) => KeySecure::connect(config, environment).await.map(Self::KeySecure),
+            KeyStoreConfig::Vault(config) => Vault::connect(config, environment).await.map(Self::Vault),
         }
     }
 }
@@ -239,4 +248,22 @@ async fn stored_before(
     value: &[u8],
 ) -> Result<(), KeyStoreError> {
     if answer.repeated && store.get(name).await?.as_slice() == value { Ok(()) } else { Err(KeyStoreError::Exists) }
+}
+
+/// For a create that is answered with success in a form that does not name the entry: it was carried out if the entry
+/// has our value.
+///
+/// # Errors
+/// If it has not, or those of reading the entry.
+async fn stored_now(
+    store: &impl KeyStore,
+    answer: &http::Answer,
+    name: &str,
+    value: &[u8],
+) -> Result<(), KeyStoreError> {
+    match store.get(name).await {
+        Ok(stored) if stored.as_slice() == value => Ok(()),
+        Ok(_) | Err(KeyStoreError::NotFound) => Err(answer.foreign()),
+        Err(error) => Err(error),
+    }
 }

@@ -32,7 +32,7 @@ pub async fn connect(config: AwsConfig) -> Result<Backend, KeyStoreError> {
     Backend::connect(&KeyStoreConfig::Aws(config), &Environment::empty()).await
 }
 
-async fn store(fake: &Fake) -> Backend {
+pub async fn store(fake: &Fake) -> Backend {
     connect(config(&fake.url(), Some(("static", "secret", "")))).await.unwrap()
 }
 
@@ -192,7 +192,7 @@ async fn refusals_are_told_once_and_with_what_helps() {
     fake.fail("DeleteSecret", 1, Fault::Answer(namespaced));
     assert_eq!(store.delete("a").await, Err(KeyStoreError::NotFound));
     fake.fail("GetSecretValue", 1, Fault::Answer(Reply { body: b"<html>".to_vec(), ..Reply::status(200) }));
-    assert!(text(store.get("a").await).contains("answered JSON that cannot be read"));
+    assert!(text(store.get("a").await).contains("this is not how the keystore answers"));
 }
 
 #[tokio::test]

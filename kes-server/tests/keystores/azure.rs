@@ -35,7 +35,7 @@ pub async fn connect(fake: &Fake, auth: AzureAuth, environment: &Environment) ->
     Backend::connect(&KeyStoreConfig::Azure(config), environment).await
 }
 
-async fn store(fake: &Fake) -> Backend {
+pub async fn store(fake: &Fake) -> Backend {
     connect(fake, client(SECRET), &environment(fake, &[])).await.unwrap()
 }
 
@@ -277,7 +277,7 @@ async fn failures_are_retried_as_azures_clients_do_and_told() {
     assert!(text.contains("/secrets/a/versions answered 403") && text.contains("AccessDenied"), "{text}");
     fake.fail("/versions", 1, Fault::Answer(Reply::json(200, &json!({ "value": [{ "id": 5 }] }))));
     let text = store.get("a").await.unwrap_err().to_string();
-    assert!(text.contains("/secrets/a/versions answered JSON that cannot be read"), "{text}");
+    assert!(text.contains("/secrets/a/versions answered 200: this is not how the keystore answers"), "{text}");
 }
 
 /// A write whose answer is lost makes a second version, which is the same key.

@@ -1,5 +1,6 @@
 //! Entrust KeyControl.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +14,28 @@ use super::conformance::{self, Missing, VALUE};
 use super::fake::{self, Fake, Fault, Reply};
 use super::remote;
 
-async fn start() -> (Fake, Arc<fake::entrust::Entrust>) {
+pub async fn start() -> (Fake, Arc<fake::entrust::Entrust>) {
     let service = Arc::<fake::entrust::Entrust>::default();
     (Fake::start(service.clone()).await, service)
 }
 
-async fn connect(fake: &Fake, box_id: &str, password: &str) -> Result<Backend, KeyStoreError> {
+pub async fn connect(fake: &Fake, box_id: &str, password: &str) -> Result<Backend, KeyStoreError> {
+    connect_with(fake, box_id, password, fake.ca()).await
+}
+
+pub async fn connect_with(
+    fake: &Fake,
+    box_id: &str,
+    password: &str,
+    ca: Option<PathBuf>,
+) -> Result<Backend, KeyStoreError> {
     let config = EntrustConfig {
         endpoint: fake.url(),
         vault_id: "vault".into(),
         box_id: box_id.into(),
         username: "user".into(),
         password: Secret::new(password),
-        ca: fake.ca(),
+        ca,
     };
     Backend::connect(&KeyStoreConfig::Entrust(config), &Environment::empty()).await
 }

@@ -1,5 +1,6 @@
 //! Fortanix DSM.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,14 +14,23 @@ use super::fake::{self, Fake, Fault, Reply};
 use super::judge::Judge;
 use super::remote;
 
-async fn start() -> (Fake, Arc<fake::fortanix::Fortanix>) {
+pub async fn start() -> (Fake, Arc<fake::fortanix::Fortanix>) {
     let service = Arc::<fake::fortanix::Fortanix>::default();
     (Fake::start(service.clone()).await, service)
 }
 
-async fn connect(fake: &Fake, group_id: &str, api_key: &str) -> Result<Backend, KeyStoreError> {
+pub async fn connect(fake: &Fake, group_id: &str, api_key: &str) -> Result<Backend, KeyStoreError> {
+    connect_with(fake, group_id, api_key, fake.ca()).await
+}
+
+pub async fn connect_with(
+    fake: &Fake,
+    group_id: &str,
+    api_key: &str,
+    ca: Option<PathBuf>,
+) -> Result<Backend, KeyStoreError> {
     let (endpoint, group_id, api_key) = (fake.url(), group_id.into(), Secret::new(api_key));
-    let config = FortanixConfig { endpoint, group_id, api_key, ca: fake.ca() };
+    let config = FortanixConfig { endpoint, group_id, api_key, ca };
     Backend::connect(&KeyStoreConfig::Fortanix(config), &Environment::empty()).await
 }
 

@@ -34,7 +34,7 @@ pub async fn connect(config: GcpConfig) -> Result<Backend, KeyStoreError> {
     Backend::connect(&KeyStoreConfig::Gcp(config), &Environment::empty()).await
 }
 
-async fn store(fake: &Fake) -> Backend {
+pub async fn store(fake: &Fake) -> Backend {
     connect(config(&fake.url())).await.unwrap()
 }
 
@@ -174,10 +174,13 @@ async fn an_answer_of_somebody_else_says_nothing_about_keys() {
         assert!(text(store.create("b", VALUE).await).contains("the proxy"));
         assert!(text(store.delete("a").await).contains("the proxy"));
     }
-    fake.fail(":access", 1, Fault::Answer(Reply::json(200, &json!({ "payload": { "data": "%" } }))));
+    let payload = |data| json!({ "name": "projects/1/secrets/a/versions/1", "payload": { "data": data } });
+    fake.fail(":access", 1, Fault::Answer(Reply::json(200, &payload(json!("%")))));
     assert!(text(store.get("a").await).ends_with("a payload that is not base64"));
-    fake.fail(":access", 1, Fault::Answer(Reply::json(200, &json!({ "payload": { "data": 5 } }))));
-    assert!(text(store.get("a").await).contains("answered JSON that cannot be read"));
+    for answer in [payload(json!(5)), json!({ "name": "projects/1/secrets/b/versions/1", "payload": { "data": "" } })] {
+        fake.fail(":access", 1, Fault::Answer(Reply::json(200, &answer)));
+        assert!(text(store.get("a").await).contains("this is not how the keystore answers"), "{answer}");
+    }
     let disabled = refused(403, "PERMISSION_DENIED", "SERVICE_DISABLED");
     fake.fail(":access", 1, Fault::Answer(disabled));
     assert!(text(store.get("a").await).contains("enable the Secret Manager API"));

@@ -11,16 +11,16 @@ use super::conformance::{self, Missing, VALUE};
 use super::fake::{self, Fake, Fault, Reply};
 use super::remote;
 
-async fn start() -> (Fake, Arc<fake::keysecure::KeySecure>) {
+pub async fn start() -> (Fake, Arc<fake::keysecure::KeySecure>) {
     let service = Arc::<fake::keysecure::KeySecure>::default();
     (Fake::start(service.clone()).await, service)
 }
 
-async fn connect(fake: &Fake, token: &str) -> Result<Backend, KeyStoreError> {
+pub async fn connect(fake: &Fake, token: &str) -> Result<Backend, KeyStoreError> {
     connect_with(fake, token, fake.ca()).await
 }
 
-async fn connect_with(fake: &Fake, token: &str, ca: Option<PathBuf>) -> Result<Backend, KeyStoreError> {
+pub async fn connect_with(fake: &Fake, token: &str, ca: Option<PathBuf>) -> Result<Backend, KeyStoreError> {
     let (endpoint, token) = (fake.url(), Secret::new(token));
     let config = KeySecureConfig { endpoint, token, domain: String::new(), ca };
     Backend::connect(&KeyStoreConfig::KeySecure(config), &Environment::empty()).await

@@ -11,9 +11,13 @@
 )]
 
 mod conformance;
+mod everyone;
 mod fake;
+mod floods;
 mod judge;
+mod lies;
 mod remote;
+mod trust;
 
 mod aws;
 mod aws_chain;

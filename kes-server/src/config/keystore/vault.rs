@@ -16,6 +16,8 @@ const DEFAULT_PING: Duration = Duration::from_secs(15);
 pub struct VaultConfig {
     /// URL of the server.
     pub endpoint: String,
+    /// Other servers of the cluster, as URL or host with or without port: a redirect to them is followed. Ours alone.
+    pub nodes: Vec<String>,
     /// Where the K/V engine is mounted.
     pub engine: String,
     /// Version of the K/V engine.
@@ -122,7 +124,7 @@ impl Jwt {
 }
 
 pub(super) fn read(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
-    let endpoint = section.string("endpoint");
+    let (endpoint, nodes) = (section.string("endpoint"), section.strings("nodes"));
     let engine = section.string_or("engine", "kv");
     let version = section.string_or("version", "v1");
     let (namespace, prefix) = (section.string("namespace"), section.string("prefix"));
@@ -139,7 +141,7 @@ pub(super) fn read(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> 
         "v2" => EngineVersion::V2,
         other => return Err(invalid(format!("vault: invalid engine API version '{other}'"))),
     };
-    let config = VaultConfig { endpoint, engine, version, namespace, prefix, transit, auth, tls, ping };
+    let config = VaultConfig { endpoint, nodes, engine, version, namespace, prefix, transit, auth, tls, ping };
     Ok(KeyStoreConfig::Vault(Box::new(config)))
 }
 

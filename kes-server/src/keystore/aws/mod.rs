@@ -7,11 +7,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Failure, Http, Settings, endpoint, select};
+use super::http::{Answer, Entries, Failure, Http, Listing, Settings, endpoint};
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{AwsConfig, Secret};
 
@@ -42,7 +43,8 @@ impl Aws {
     /// # Errors
     /// If nothing answers at the endpoint, or the configured credentials are incomplete.
     pub async fn connect(config: &AwsConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
-        let http = Arc::new(Http::new(&Settings { retry: refusal::retry(), ..Settings::default() })?);
+        let (retry, proxies) = (refusal::retry(), environment.proxies());
+        let http = Arc::new(Http::new(&Settings { proxies, retry, ..Settings::default() })?);
         let credentials = match &config.credentials {
             Some(fixed) => Credentials::fixed(fixed)?,
             None => Credentials::of_environment(http.clone(), environment, &config.region)?,
@@ -126,7 +128,10 @@ impl KeyStore for Aws {
         let token = request_token()?;
         let (secret_string, kms_key_id) = (super::text(value)?, self.kms_key.as_deref());
         let body = CreateSecret { client_request_token: &token, name, secret_string, kms_key_id };
-        done(&self.call("CreateSecret", &body).await?, "CreateSecret")
+        let answer = self.call("CreateSecret", &body).await?;
+        let made: Named = done(&answer, "CreateSecret")?;
+        made.check(&answer, name)?;
+        if made.arn.is_empty() { Err(answer.foreign()) } else { Ok(()) }
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
@@ -138,7 +143,7 @@ impl KeyStore for Aws {
         }
 
         let answer = self.call("GetSecretValue", &GetSecretValue { secret_id: name }).await?;
-        done(&answer, "GetSecretValue")?;
+        done::<Named>(&answer, "GetSecretValue")?.check(&answer, name)?;
         match answer.json()? {
             Value { secret_string: Some(text), .. } => Ok(Zeroizing::new(text.expose().as_bytes().to_vec())),
             Value { secret_binary: Some(binary), .. } => match STANDARD.decode(binary.expose()) {
@@ -152,15 +157,15 @@ impl KeyStore for Aws {
     /// Gone at once, without the days of AWS's recovery window. A missing name counts as deleted there.
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let body = DeleteSecret { secret_id: name, force_delete_without_recovery: true };
-        done(&self.call("DeleteSecret", &body).await?, "DeleteSecret")
+        let answer = self.call("DeleteSecret", &body).await?;
+        done::<Named>(&answer, "DeleteSecret")?.check(&answer, name)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Page {
-            #[serde(default)]
-            secret_list: Vec<Entry>,
+            secret_list: Entries<Entry>,
             next_token: Option<String>,
         }
         #[derive(Deserialize)]
@@ -169,15 +174,14 @@ impl KeyStore for Aws {
             name: String,
         }
 
-        let (mut names, mut body) = (Vec::new(), ListSecrets { next_token: None });
+        let (mut listing, mut body) = (Listing::default(), ListSecrets { next_token: None });
         loop {
-            let answer = self.call("ListSecrets", &body).await?;
-            done(&answer, "ListSecrets")?;
-            let page: Page = answer.json()?;
-            names.extend(page.secret_list.into_iter().map(|entry| entry.name));
+            let answer = listing.page(self.call("ListSecrets", &body)).await?;
+            let page: Page = done(&answer, "ListSecrets")?;
+            listing.add(&answer, page.secret_list.0.into_iter().map(|entry| entry.name))?;
             let next_token = page.next_token.filter(|token| !token.is_empty());
             if next_token.is_none() {
-                return Ok(select(names, prefix));
+                return Ok(listing.select(prefix));
             }
             if next_token == body.next_token {
                 return Err(answer.unexpected("the page after this one is this one again"));
@@ -187,8 +191,25 @@ impl KeyStore for Aws {
     }
 }
 
-fn done(answer: &Answer, action: &str) -> Result<(), KeyStoreError> {
-    if answer.status.is_success() { Ok(()) } else { Err(refusal::error(answer, action)) }
+/// Which secret an action was carried out for.
+#[derive(Deserialize)]
+struct Named {
+    /// Of a secret that there is: what AWS says of the deletion of one that there is not, nobody has written down.
+    #[serde(rename = "ARN", default)]
+    arn: String,
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+impl Named {
+    fn check(&self, answer: &Answer, name: &str) -> Result<(), KeyStoreError> {
+        if self.name == name { Ok(()) } else { Err(answer.foreign()) }
+    }
+}
+
+/// What AWS answers to an action that it carried out.
+fn done<T: DeserializeOwned>(answer: &Answer, action: &str) -> Result<T, KeyStoreError> {
+    if answer.status.is_success() { answer.proof(StatusCode::OK) } else { Err(refusal::error(answer, action)) }
 }
 
 /// A random UUID.

@@ -92,8 +92,8 @@ pub(super) fn is_of_credentials(answer: &Answer) -> bool {
 /// The error that an answer stands for.
 pub(super) fn error(answer: &Answer, action: &str) -> KeyStoreError {
     match code(answer).as_str() {
-        "ResourceExistsException" => return KeyStoreError::Exists,
-        "ResourceNotFoundException" => return KeyStoreError::NotFound,
+        "ResourceExistsException" if answer.status.is_client_error() => return KeyStoreError::Exists,
+        "ResourceNotFoundException" if answer.status.is_client_error() => return KeyStoreError::NotFound,
         _ => {}
     }
     let hint = find(&CREDENTIALS, answer).or_else(|| find(&HINTS, answer));

@@ -108,7 +108,7 @@ impl Service {
         };
         // plain HTTP needs no roots, and to load them takes as long as all the rest
         let trust = if url.scheme() == "http" { Trust::Nobody } else { Trust::System };
-        Settings { trust, retry, no_proxy: true, ..Settings::default() }
+        Settings { trust, retry, ..Settings::default() }
     }
 }
 

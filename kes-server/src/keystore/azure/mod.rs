@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, between, select};
+use super::http::{Answer, Listing, between};
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{AzureConfig, Secret};
 
@@ -76,7 +76,8 @@ impl Azure {
         for made in 1..=times {
             let answer = self.delete_entry("deletedsecrets", name).await?;
             match answer.status {
-                StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => return Ok(true),
+                StatusCode::NO_CONTENT => return Ok(true),
+                _ if secret::is_missing(&answer) => return Ok(true),
                 _ if !secret::is_being_deleted(&answer) => return Err(kept(name, &answer)),
                 _ if made < times => pause().await,
                 _ => (),
@@ -124,16 +125,14 @@ impl KeyStore for Azure {
         }
         let _one = self.creation_of(name).await;
         let latest = self.vault.call(Method::GET, self.vault.url(&["secrets", name, ""]), None).await?;
-        match latest.status {
-            StatusCode::NOT_FOUND => (),
-            StatusCode::OK => return Err(KeyStoreError::Exists),
-            _ => return Err(latest.refused()),
+        if !secret::is_missing(&latest) {
+            return Err(secret::check(&latest, name).map_or_else(|error| error, |()| KeyStoreError::Exists));
         }
         let mut answer = self.put(name, value).await?;
         if secret::is_deleted(&answer) {
             answer = self.put_again(name, value).await?;
         }
-        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.refused()) }
+        secret::check(&answer, name)
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
@@ -146,35 +145,33 @@ impl KeyStore for Azure {
         let answer = self.vault.call(Method::GET, self.vault.url(&["secrets", name, "versions"]), None).await?;
         let Some(version) = secret::oldest(name, &answer)? else { return Err(KeyStoreError::NotFound) };
         let answer = self.vault.call(Method::GET, self.vault.url(&["secrets", name, &version]), None).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Zeroizing::new(answer.json::<Valued>()?.value.expose().as_bytes().to_vec())),
-            _ => Err(answer.refused()),
-        }
+        secret::check(&answer, name)?;
+        Ok(Zeroizing::new(answer.json::<Valued>()?.value.expose().as_bytes().to_vec()))
     }
 
     /// Deletes finally. A deletion that Azure still works on after all is a success: the name is gone.
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         check_name(name)?;
         let answer = self.delete_entry("secrets", name).await?;
-        if !matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND) {
-            return Err(answer.refused());
+        if !secret::is_missing(&answer) {
+            secret::check(&answer, name)?;
         }
         self.purge(name, PURGES_OF_DELETE).await?;
         Ok(())
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        let (mut names, mut url) = (Vec::new(), Some(self.vault.url(&["secrets"])));
+        let (mut listing, mut url) = (Listing::default(), Some(self.vault.url(&["secrets"])));
         while let Some(page) = url {
-            let answer = self.vault.call(Method::GET, page.clone(), None).await?;
+            let answer = listing.page(self.vault.call(Method::GET, page.clone(), None)).await?;
             let (found, next) = secret::page(&answer)?;
-            names.extend(found);
+            listing.add(&answer, found)?;
             url = next.map(|next| self.vault.page_after(&answer, &next)).transpose()?;
             if url.as_ref() == Some(&page) {
                 return Err(answer.unexpected("the next page is the same page"));
             }
         }
-        Ok(select(names, prefix))
+        Ok(listing.select(prefix))
     }
 }
 
@@ -187,7 +184,7 @@ fn check_name(name: &str) -> Result<(), KeyStoreError> {
     } else {
         return Ok(());
     };
-    Err(KeyStoreError::Other(format!("Azure Key Vault has names {why}; choose another name than '{name}'")))
+    Err(KeyStoreError::Name(format!("Azure Key Vault has names {why}; choose another name than '{name}'")))
 }
 
 /// A deleted entry that cannot be removed finally.

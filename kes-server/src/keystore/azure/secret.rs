@@ -6,13 +6,12 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::super::KeyStoreError;
-use super::super::http::Answer;
+use super::super::http::{Answer, Entries};
 
 /// A page of secrets or of versions of one.
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
-    value: Vec<Item>,
+    value: Entries<Item>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,
 }
@@ -39,8 +38,8 @@ struct Attributes {
 /// # Errors
 /// If it is no page.
 pub(super) fn page(answer: &Answer) -> Result<(Vec<String>, Option<String>), KeyStoreError> {
-    let page = read(answer)?;
-    let names = page.value.iter().filter_map(|item| part(&item.id, 1)).collect();
+    let page: Page = answer.proof(StatusCode::OK)?;
+    let names = page.value.0.iter().filter_map(|item| part(&item.id, 1)).collect();
     Ok((names, page.next_link.filter(|link| !link.is_empty())))
 }
 
@@ -50,14 +49,14 @@ pub(super) fn page(answer: &Answer) -> Result<(Vec<String>, Option<String>), Key
 /// # Errors
 /// If the answer is none, there are too many versions to know the oldest, or it cannot be read now.
 pub(super) fn oldest(name: &str, answer: &Answer) -> Result<Option<String>, KeyStoreError> {
-    if answer.status == StatusCode::NOT_FOUND && code(answer).is_some_and(|(code, _)| code == "SecretNotFound") {
+    if is_missing(answer) {
         return Ok(None);
     }
-    let page = read(answer)?;
+    let page: Page = answer.proof(StatusCode::OK)?;
     if page.next_link.is_some_and(|link| !link.is_empty()) {
         return Err(answer.unexpected(&format!("'{name}' has too many versions to be a key: keys have one")));
     }
-    let Some(item) = page.value.into_iter().min_by_key(|item| item.attributes.created.unwrap_or_default()) else {
+    let Some(item) = page.value.0.into_iter().min_by_key(|item| item.attributes.created.unwrap_or_default()) else {
         return Ok(None);
     };
     if let Some(why) = item.attributes.unreadable() {
@@ -112,8 +111,19 @@ fn code(answer: &Answer) -> Option<(String, String)> {
     Some((error.code, error.innererror.map(|inner| inner.code).unwrap_or_default()))
 }
 
-fn read(answer: &Answer) -> Result<Page, KeyStoreError> {
-    if answer.status == StatusCode::OK { answer.json() } else { Err(answer.refused()) }
+/// True if the vault itself says that it has no such secret.
+pub(super) fn is_missing(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && code(answer).is_some_and(|(code, _)| code == "SecretNotFound")
+}
+
+/// Fails unless the vault answers with a secret of that name, which it compares without case.
+///
+/// # Errors
+/// If it answers with something else.
+pub(super) fn check(answer: &Answer, name: &str) -> Result<(), KeyStoreError> {
+    let item: Item = answer.proof(StatusCode::OK)?;
+    let is_it = part(&item.id, 1).is_some_and(|own| own.eq_ignore_ascii_case(name));
+    if is_it { Ok(()) } else { Err(answer.foreign()) }
 }
 
 /// A segment of the path of an ID: 1 is the name, 2 the version.

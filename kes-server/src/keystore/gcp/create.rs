@@ -59,8 +59,9 @@ impl Shared {
         url.query_pairs_mut().append_pair("secretId", name);
         let body = json!({ "replication": { "automatic": {} } });
         let answer = self.call(&refusal::lost(), Method::POST, url, Some(body)).await?;
-        match refusal::check(&answer, "secretmanager.secrets.create") {
-            Ok(()) => Ok(answer.json::<Made>()?.name),
+        match refusal::check::<Made>(&answer, "secretmanager.secrets.create") {
+            Ok(made) if made.name.ends_with(&format!("/secrets/{name}")) => Ok(made.name),
+            Ok(_) => Err(answer.foreign()),
             // it may be there by the attempt whose answer was lost; then it has no version yet
             Err(KeyStoreError::Exists) if answer.repeated => match self.get(name).await {
                 Err(KeyStoreError::NotFound) => Ok(format!("projects/{}/secrets/{name}", self.project)),
@@ -76,12 +77,17 @@ impl Shared {
         url.set_path(&format!("{}:addVersion", url.path()));
         let body = json!({ "payload": { "data": STANDARD.encode(text) } });
         let answer = self.call(&Retry::never(), Method::POST, url, Some(body)).await?;
-        match refusal::check(&answer, "secretmanager.versions.add") {
+        let version = match refusal::check::<Made>(&answer, "secretmanager.versions.add") {
             Err(KeyStoreError::NotFound) => return Ok(Version::None),
-            result => result?,
+            made => made?.name,
+        };
+        // the project may be its name in one of them, and its number in the other
+        let name = secret.rsplit('/').next().unwrap_or_default();
+        match version.rsplit_once("/versions/") {
+            Some((of, "1")) if of.ends_with(name) => Ok(Version::First),
+            Some((of, _)) if of.ends_with(name) => Ok(Version::Later),
+            _ => Err(answer.foreign().into()),
         }
-        let version = answer.json::<Made>()?.name;
-        Ok(if version.ends_with("/versions/1") { Version::First } else { Version::Later })
     }
 
     /// Removes the secret that got no version, and returns what is to be told.

@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Failure, Http, Retry, Settings, endpoint, join, select};
+use super::http::{Answer, Entries, Failure, Http, Listing, Retry, Settings, endpoint, join};
 use super::session::Session;
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{GcpConfig, Secret};
@@ -49,7 +50,7 @@ impl Gcp {
     /// # Errors
     /// If there are no usable credentials, or nothing answers at the endpoint.
     pub async fn connect(config: &GcpConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
-        let http = Arc::new(Http::new(&Settings::default())?);
+        let http = Arc::new(Http::new(&Settings { proxies: environment.proxies(), ..Settings::default() })?);
         let endpoint = endpoint(if config.endpoint.is_empty() { HOST } else { &config.endpoint })?;
         let session = Session::start(Login::new(config, environment, http.clone())?, 0.8).await?;
         let project = config.project_id.clone();
@@ -66,24 +67,12 @@ impl Shared {
     }
 
     /// Calls with the token of now, once more with a new one if it is refused.
-    async fn call(
-        &self,
-        retry: &Retry,
-        method: Method,
-        url: Url,
-        body: Option<serde_json::Value>,
-    ) -> Result<Answer, Failure> {
+    async fn call(&self, retry: &Retry, method: Method, url: Url, body: Option<Value>) -> Result<Answer, Failure> {
         let call = |token: Secret| self.http.send_by(retry, self.request(&method, &url, body.as_ref(), &token));
         self.session.call(StatusCode::UNAUTHORIZED, call).await
     }
 
-    fn request(
-        &self,
-        method: &Method,
-        url: &Url,
-        body: Option<&serde_json::Value>,
-        token: &Secret,
-    ) -> reqwest::RequestBuilder {
+    fn request(&self, method: &Method, url: &Url, body: Option<&Value>, token: &Secret) -> reqwest::RequestBuilder {
         let mut request = self.http.client().request(method.clone(), url.clone()).bearer_auth(token.expose());
         if let Some(project) = self.session.authority().quota_project() {
             request = request.header("x-goog-user-project", project);
@@ -97,6 +86,7 @@ impl Shared {
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
         #[derive(Deserialize)]
         struct Accessed {
+            name: String,
             payload: Payload,
         }
         #[derive(Deserialize)]
@@ -107,17 +97,20 @@ impl Shared {
 
         let url = self.secrets(&[name, "versions", "1:access"]);
         let answer = self.call(&refusal::patient(), Method::GET, url, None).await?;
-        refusal::check(&answer, "secretmanager.versions.access")?;
-        let value = STANDARD.decode(answer.json::<Accessed>()?.payload.data.expose());
+        let accessed: Accessed = refusal::check(&answer, "secretmanager.versions.access")?;
+        if !accessed.name.ends_with(&format!("/secrets/{name}/versions/1")) {
+            return Err(answer.foreign());
+        }
+        let value = STANDARD.decode(accessed.payload.data.expose());
         value.map(Zeroizing::new).map_err(|_| answer.unexpected("a payload that is not base64"))
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let answer = self.call(&refusal::lost(), Method::DELETE, self.secrets(&[name]), None).await?;
-        match refusal::check(&answer, "secretmanager.secrets.delete") {
+        match refusal::check::<Map<String, Value>>(&answer, "secretmanager.secrets.delete") {
             // by the attempt whose answer was lost
             Err(KeyStoreError::NotFound) if answer.repeated => Ok(()),
-            result => result,
+            result => result.map(drop),
         }
     }
 }
@@ -160,8 +153,8 @@ impl KeyStore for Gcp {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
-            #[serde(default)]
-            secrets: Vec<Named>,
+            // left out where there are none
+            secrets: Option<Entries<Named>>,
             #[serde(default)]
             next_page_token: String,
         }
@@ -170,18 +163,19 @@ impl KeyStore for Gcp {
             name: String,
         }
 
-        let (mut names, mut token) = (Vec::new(), String::new());
+        let (mut listing, mut token) = (Listing::default(), String::new());
         loop {
             let mut url = self.shared.secrets(&[]);
             if !token.is_empty() {
                 url.query_pairs_mut().append_pair("pageToken", &token);
             }
-            let answer = self.shared.call(&refusal::lost(), Method::GET, url, None).await?;
-            refusal::check(&answer, "secretmanager.secrets.list")?;
-            let page: Page = answer.json()?;
-            names.extend(page.secrets.iter().filter_map(|secret| secret.name.rsplit('/').next().map(str::to_owned)));
+            let answer = listing.page(self.shared.call(&refusal::lost(), Method::GET, url, None)).await?;
+            let page: Page = refusal::check(&answer, "secretmanager.secrets.list")?;
+            let secrets = page.secrets.map_or_else(Vec::new, |secrets| secrets.0);
+            listing
+                .add(&answer, secrets.iter().filter_map(|secret| secret.name.rsplit('/').next().map(str::to_owned)))?;
             if page.next_page_token.is_empty() {
-                return Ok(select(names, prefix));
+                return Ok(listing.select(prefix));
             }
             if page.next_page_token == token {
                 return Err(answer.unexpected("the page after this one is this one again"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::keystore::KeyStoreError;
 use crate::keystore::http::{Answer, Failure, Retry, between};
@@ -43,9 +44,9 @@ pub(super) fn lost() -> Retry {
     }
 }
 
-/// Fails unless the answer is good. Only what Google itself says counts as *exists* and *not found*: a proxy's 404 says
-/// nothing about keys.
-pub(super) fn check(answer: &Answer, permission: &str) -> Result<(), KeyStoreError> {
+/// What a good answer holds. Only what Google itself says counts, also as *exists* and *not found*: a proxy's 200 or 404
+/// says nothing about keys.
+pub(super) fn check<T: DeserializeOwned>(answer: &Answer, permission: &str) -> Result<T, KeyStoreError> {
     #[derive(Deserialize)]
     struct Body {
         error: Status,
@@ -56,7 +57,7 @@ pub(super) fn check(answer: &Answer, permission: &str) -> Result<(), KeyStoreErr
     }
 
     if answer.status.is_success() {
-        return Ok(());
+        return answer.proof(StatusCode::OK);
     }
     let status = answer.json::<Body>().map_or_else(|_| String::new(), |body| body.error.status);
     match status.as_str() {

@@ -6,6 +6,11 @@ use std::io;
 use std::time::Duration;
 
 use super::KeyStoreError;
+use crate::outbound::tls_error;
+
+/// What helps against a certificate that nobody vouches for.
+const REMEDY: &str = "set tls.ca of the keystore, or SSL_CERT_FILE for one without that setting, to the certificate of \
+                      the CA that issued it";
 
 /// Why a call got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +46,7 @@ impl Failure {
         Self { kind: Kind::Timeout, text: format!("{call}: no answer within {} s", after.as_secs()) }
     }
 
-    /// Something that no repetition mends.
+    /// Something that no repetition repairs.
     pub(in crate::keystore) fn other(call: &str, text: impl fmt::Display) -> Self {
         Self { kind: Kind::Other, text: format!("{call}: {text}") }
     }
@@ -75,7 +80,7 @@ impl From<Failure> for KeyStoreError {
 }
 
 impl From<KeyStoreError> for Failure {
-    /// For what goes wrong while a request is made: credentials that cannot be had, a token that is refused.
+    /// For what goes wrong while a request is made: credentials that are not available, a token that is refused.
     fn from(error: KeyStoreError) -> Self {
         match error {
             KeyStoreError::Unreachable(text) => Self { kind: Kind::Connect, text },
@@ -84,8 +89,9 @@ impl From<KeyStoreError> for Failure {
     }
 }
 
-/// The innermost reason; the layers around it say only that something failed.
+/// The innermost reason; the layers around it say only that something failed. In words where it is TLS or a name.
 fn cause(error: &reqwest::Error) -> String {
+    let host = error.url().and_then(reqwest::Url::host_str).unwrap_or_default();
     let mut last: &dyn std::error::Error = error;
     while let Some(next) = last
         .downcast_ref::<io::Error>()
@@ -94,5 +100,10 @@ fn cause(error: &reqwest::Error) -> String {
     {
         last = next;
     }
-    if error.source().is_none() { "connection failed".into() } else { last.to_string() }
+    match last.downcast_ref::<rustls::Error>() {
+        Some(tls) => tls_error(tls, host, REMEDY),
+        None if error.source().is_none() => "connection failed".into(),
+        None if error.is_dns() => format!("lookup {host}: {last}"),
+        None => last.to_string(),
+    }
 }

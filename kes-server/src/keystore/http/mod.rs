@@ -4,19 +4,22 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Request, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::KeyStoreError;
+use crate::outbound::{Names, Proxies};
 
 mod failure;
+mod listing;
 mod retry;
 mod trust;
 mod web;
 
 pub(super) use failure::Failure;
+pub(super) use listing::{Entries, Listing};
 pub(super) use retry::{Retry, between, retry_after};
 pub(super) use trust::Trust;
 pub(super) use web::Web;
@@ -25,8 +28,10 @@ pub(super) use web::Web;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for one call with all its retries (kes-keystores §14, 16): nothing hangs for ever.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Longest answer that is read: a page of names may be long, a value is not.
-const MAX_ANSWER: usize = 32 << 20;
+/// Longest answer that is read, in bytes, unless it is a page of a listing.
+const MAX_ANSWER: usize = 1 << 20;
+/// How much of an answer is read of which only the status counts, so that its connection can be used again.
+const MAX_IDLE_ANSWER: u64 = 64 << 10;
 /// How much of an answer that reports an error goes into the log.
 const MAX_QUOTE: usize = 512;
 
@@ -41,8 +46,8 @@ pub(super) struct Settings {
     pub(super) socket: Option<PathBuf>,
     /// Every call opens a connection of its own (Vault).
     pub(super) no_keep_alive: bool,
-    /// Proxies are left out, for what is on this machine or next to it.
-    pub(super) no_proxy: bool,
+    /// The proxies to use; none for what is next to this machine, as metadata services are.
+    pub(super) proxies: Proxies,
     /// Which calls are repeated, and when.
     pub(super) retry: Retry,
 }
@@ -52,6 +57,7 @@ pub(super) struct Settings {
 pub(super) struct Http {
     client: Client,
     retry: Retry,
+    proxies: Proxies,
 }
 
 /// What a keystore answered.
@@ -70,7 +76,7 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    /// Prepares a client; sends nothing. Proxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    /// Prepares a client; sends nothing.
     ///
     /// # Errors
     /// If a certificate file cannot be read or holds none.
@@ -79,18 +85,19 @@ impl Http {
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Names::of_system())
+            // only ours: by itself it reads the environment, by other rules
+            .no_proxy()
+            .proxy(settings.proxies.as_proxy());
         if let Some(socket) = &settings.socket {
             builder = builder.unix_socket(socket.as_path());
         }
         if settings.no_keep_alive {
             builder = builder.pool_max_idle_per_host(0);
         }
-        if settings.no_proxy {
-            builder = builder.no_proxy();
-        }
         let client = builder.build().map_err(|error| KeyStoreError::Other(format!("cannot set up HTTP: {error}")))?;
-        Ok(Self { client, retry: settings.retry.clone() })
+        Ok(Self { client, retry: settings.retry.clone(), proxies: settings.proxies.clone() })
     }
 
     /// The client, to build requests with.
@@ -119,7 +126,7 @@ impl Http {
 
     /// Sends a request once.
     pub(super) async fn once(&self, request: Request) -> Result<Answer, Failure> {
-        let call = format!("{} {}", request.method(), shown(request.url()));
+        let call = self.call(&request)?;
         let exchange = async {
             let mut response = self.client.execute(request).await.map_err(|error| Failure::of(&call, &error))?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
@@ -136,8 +143,28 @@ impl Http {
     pub(super) async fn reach(&self, url: Url) -> Result<Duration, KeyStoreError> {
         let start = Instant::now();
         let request = Request::new(reqwest::Method::GET, url);
-        self.once(request).await.map_err(|failure| KeyStoreError::Unreachable(failure.to_string()))?;
-        Ok(start.elapsed())
+        let call = self.call(&request)?;
+        let response = match tokio::time::timeout(DEADLINE, self.client.execute(request)).await {
+            Ok(result) => result.map_err(|error| Failure::of(&call, &error)),
+            Err(_) => Err(Failure::timeout(&call, DEADLINE)),
+        };
+        let response = response.map_err(|failure| KeyStoreError::Unreachable(failure.to_string()))?;
+        let took = start.elapsed();
+        if response.content_length().is_some_and(|length| length <= MAX_IDLE_ANSWER) {
+            // an answer that stops in the middle is an answer all the same
+            let _: Result<_, _> = tokio::time::timeout(Duration::from_secs(1), response.bytes()).await;
+        }
+        Ok(took)
+    }
+
+    /// The call as error texts name it, with the proxy that it goes by.
+    fn call(&self, request: &Request) -> Result<String, Failure> {
+        let (method, url) = (request.method(), shown(request.url()));
+        let call = format!("{method} {url}");
+        Ok(match self.proxies.to(request.url()).map_err(|why| Failure::other(&call, why))? {
+            Some(proxy) => format!("{call} by way of the proxy {}", proxy.origin().ascii_serialization()),
+            None => call,
+        })
     }
 }
 
@@ -163,12 +190,37 @@ impl Answer {
     pub(super) fn refused(&self) -> KeyStoreError {
         let said = String::from_utf8_lossy(self.body.get(..MAX_QUOTE).unwrap_or(&self.body)).trim().to_owned();
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        KeyStoreError::Other(format!("{} answered {}{said}", self.call, self.status.as_u16()))
+        let (call, status, elsewhere) = (&self.call, self.status.as_u16(), self.elsewhere());
+        KeyStoreError::Other(format!("{call} answered {status}{elsewhere}{said}"))
     }
 
     /// Like [`Self::refused`], quoting nothing of the answer.
     pub(super) fn unexpected(&self, why: &str) -> KeyStoreError {
         KeyStoreError::Other(format!("{} answered {}: {why}", self.call, self.status.as_u16()))
+    }
+
+    /// The body as JSON, for an answer that is to prove that the keystore itself did what it was asked: what stands
+    /// in between may answer success, too.
+    ///
+    /// # Errors
+    /// If the status is another one, or the body is not of that shape.
+    pub(super) fn proof<T: DeserializeOwned>(&self, status: StatusCode) -> Result<T, KeyStoreError> {
+        if self.status != status {
+            return Err(self.refused());
+        }
+        serde_json::from_slice(&self.body).map_err(|_| self.foreign())
+    }
+
+    /// The error for a success that is not the keystore's own.
+    pub(super) fn foreign(&self) -> KeyStoreError {
+        self.unexpected("this is not how the keystore answers; look for a proxy or another server in between")
+    }
+
+    /// Where a redirect leads, which is not followed.
+    fn elsewhere(&self) -> String {
+        let target = self.headers.get(LOCATION).filter(|_| self.status.is_redirection());
+        let target = target.and_then(|target| Url::parse(target.to_str().ok()?).ok());
+        target.map_or_else(String::new, |target| format!(", a redirect to {} that is not followed", origin(&target)))
     }
 }
 
@@ -194,14 +246,6 @@ pub(super) fn join(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
-/// Names that start with `prefix`, sorted by bytes, each once (kes-keystores §1.4).
-pub(super) fn select(mut names: Vec<String>, prefix: &str) -> Vec<String> {
-    names.retain(|name| name.starts_with(prefix));
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 async fn bounded(attempts: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
     match tokio::time::timeout(DEADLINE, attempts).await {
         Ok(result) => result,
@@ -219,15 +263,29 @@ fn copy(request: &Request) -> Request {
     request.try_clone().unwrap_or_else(|| Request::new(request.method().clone(), request.url().clone()))
 }
 
+/// Scheme, host and port, cut where a stranger made them long.
+pub(super) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization().chars().take(MAX_QUOTE).collect()
+}
+
 async fn read(mut response: reqwest::Response, call: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut body = Zeroizing::new(Vec::with_capacity(1024));
+    let limit = listing::room().unwrap_or(MAX_ANSWER);
+    let told = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(16 << 10);
+    let mut body = Zeroizing::new(Vec::with_capacity(told.min(limit)));
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(call, &error))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Failure::other(call, format!("the answer is larger than {MAX_ANSWER} bytes")));
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::other(call, too_large()));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+fn too_large() -> String {
+    match listing::room() {
+        Some(_) => format!("the listing is larger than {} MiB", listing::MAX_BYTES >> 20),
+        None => format!("the answer is larger than {} MiB", MAX_ANSWER >> 20),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::KeyStoreError;
+use crate::outbound::Roots;
 
 /// Which CAs are trusted. A path is a PEM file or a folder of them.
 #[derive(Debug, Clone, Default)]
@@ -38,24 +39,35 @@ impl Trust {
 }
 
 pub(super) fn client_config(trust: &Trust, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, KeyStoreError> {
-    let mut roots = RootCertStore::empty();
-    if matches!(trust, Trust::System | Trust::Also(_)) {
-        // A machine without roots can still speak plain HTTP to an emulator; TLS then fails with a text of its own.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if let Trust::Only(path) | Trust::Also(path) = trust {
-        for certificate in certificates_below(path)? {
-            roots.add(certificate).map_err(|error| unreadable(path, &error))?;
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let refused = |error: String| KeyStoreError::Other(format!("cannot set up TLS: {error}"));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = Roots::new(&roots(trust)?, &provider).map_err(refused)?;
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| KeyStoreError::Other(format!("cannot set up TLS: {error}")))?
-        .with_root_certificates(roots);
+        .map_err(|error| refused(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(roots));
     let Some((key, certificate)) = client else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
     builder.with_client_auth_cert(chain, private).map_err(|error| unreadable(certificate, &error))
+}
+
+/// The trusted certificates. A machine without any can still speak plain HTTP to an emulator; TLS then fails with a
+/// text of its own.
+fn roots(trust: &Trust) -> Result<Vec<CertificateDer<'static>>, KeyStoreError> {
+    let mut roots = match trust {
+        Trust::System | Trust::Also(_) => rustls_native_certs::load_native_certs().certs,
+        Trust::Only(_) | Trust::Nobody => Vec::new(),
+    };
+    if let Trust::Only(path) | Trust::Also(path) = trust {
+        for certificate in certificates_below(path)? {
+            // one that is not a certificate must not pass unnoticed
+            RootCertStore::empty().add(certificate.clone()).map_err(|error| unreadable(path, &error))?;
+            roots.push(certificate);
+        }
+    }
+    Ok(roots)
 }
 
 fn certificates_below(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyStoreError> {

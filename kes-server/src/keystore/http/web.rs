@@ -26,7 +26,7 @@ impl Web {
     pub(in crate::keystore) fn new(public: Arc<Http>) -> Result<Self, KeyStoreError> {
         // what is near speaks plain HTTP, and to load the roots of TLS once more takes as long as all the rest
         let (trust, retry) = (Trust::Nobody, Retry::never());
-        let local = Http::new(&Settings { trust, retry, no_proxy: true, ..Settings::default() })?;
+        let local = Http::new(&Settings { trust, retry, ..Settings::default() })?;
         Ok(Self { public, local })
     }
 

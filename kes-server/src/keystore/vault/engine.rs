@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::KeyStoreError;
 use super::super::http::Answer;
-use super::wire::{Remarks, refused};
+use super::wire::{is_done, is_missing, refused};
 use crate::config::{EngineVersion, Secret, VaultConfig};
 
 /// Where a K/V engine is mounted, and which it is.
@@ -76,13 +76,15 @@ impl Engine {
     /// # Errors
     /// If there is one that holds no key of that name, or no answer to the question.
     pub(super) fn value(&self, name: &str, answer: &Answer) -> Result<Option<Secret>, KeyStoreError> {
-        let missing = answer.status == StatusCode::NOT_FOUND;
         let path = self.entry(name);
-        if !missing && answer.status != StatusCode::OK {
+        if is_missing(answer) {
+            return Ok(None);
+        }
+        // a version that is deleted comes with 404, too
+        if !matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND) {
             return Err(refused(answer, "read", &path));
         }
-        match self.read(answer)? {
-            Read::Nothing if missing && Remarks::of(answer).is_some_and(|remarks| remarks.is_empty()) => Ok(None),
+        match self.read(answer) {
             Read::Nothing => Err(refused(answer, "read", &path)),
             Read::Deleted => Err(answer.unexpected(
                 "the entry exists but no secret key is present: its version is deleted; undelete it, or delete the key",
@@ -94,23 +96,43 @@ impl Engine {
         }
     }
 
-    fn read(&self, answer: &Answer) -> Result<Read, KeyStoreError> {
+    /// Whether an answer to a write is that of the engine, which says which version it wrote if it has versions.
+    pub(super) fn is_written(&self, answer: &Answer) -> bool {
+        #[derive(Deserialize)]
+        struct Written {
+            data: Version,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+
+        match self.version {
+            EngineVersion::V1 => is_done(answer),
+            EngineVersion::V2 => {
+                let written = answer.json::<Written>();
+                answer.status == StatusCode::OK && written.is_ok_and(|written| written.data.version > 0)
+            }
+        }
+    }
+
+    fn read(&self, answer: &Answer) -> Read {
         #[derive(Deserialize)]
         struct Entry<T> {
             data: Option<T>,
         }
 
-        if answer.body.is_empty() {
-            return Ok(Read::Nothing);
-        }
-        Ok(match self.version {
-            EngineVersion::V1 => answer.json::<Entry<Fields>>()?.data.map_or(Read::Nothing, Read::Fields),
-            EngineVersion::V2 => match answer.json::<Entry<Entry<Fields>>>()?.data {
-                None => Read::Nothing,
-                Some(Entry { data: None }) => Read::Deleted,
-                Some(Entry { data: Some(fields) }) => Read::Fields(fields),
+        match self.version {
+            EngineVersion::V1 => match answer.json::<Entry<Fields>>() {
+                Ok(Entry { data: Some(fields) }) => Read::Fields(fields),
+                _ => Read::Nothing,
             },
-        })
+            EngineVersion::V2 => match answer.json::<Entry<Entry<Fields>>>() {
+                Ok(Entry { data: Some(Entry { data: Some(fields) }) }) => Read::Fields(fields),
+                Ok(Entry { data: Some(Entry { data: None }) }) => Read::Deleted,
+                _ => Read::Nothing,
+            },
+        }
     }
 }
 

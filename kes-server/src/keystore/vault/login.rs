@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::super::KeyStoreError;
 use super::super::http::{Answer, Failure};
 use super::super::session::{Authority, Token};
+use super::super::{Environment, KeyStoreError};
 use super::wire::{Wire, body, identified, refused};
 use crate::config::{Secret, VaultAuth, VaultConfig};
 
@@ -45,8 +45,8 @@ pub(super) struct Health {
 }
 
 impl Login {
-    pub(super) fn new(config: &VaultConfig) -> Result<Self, KeyStoreError> {
-        let (wire, auth) = (Wire::new(config)?, config.auth.clone());
+    pub(super) fn new(config: &VaultConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let (wire, auth) = (Wire::new(config, environment)?, config.auth.clone());
         Ok(Self { wire, auth, sealed: watch::Sender::new(false), asked: Mutex::new(Instant::now()) })
     }
 

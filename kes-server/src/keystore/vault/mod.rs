@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 use self::engine::Engine;
 use self::login::{Health, Login};
-use self::wire::{Remarks, body, identified, refused};
-use super::http::{Answer, Failure, select};
+use self::wire::{body, identified, is_done, is_missing, refused};
+use super::http::{Answer, Entries, Failure, Listing};
 use super::session::Session;
-use super::{KeyStore, KeyStoreError};
+use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{EngineVersion, Secret, Transit, VaultConfig};
 
 mod engine;
@@ -43,8 +43,8 @@ impl Vault {
     ///
     /// # Errors
     /// If a certificate, key or token file cannot be read, or the login fails.
-    pub async fn connect(config: &VaultConfig) -> Result<Self, KeyStoreError> {
-        let session = Arc::new(Session::start(Login::new(config)?, RENEW_AT).await?);
+    pub async fn connect(config: &VaultConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let session = Arc::new(Session::start(Login::new(config, environment)?, RENEW_AT).await?);
         Ok(Self {
             engine: Engine::new(config),
             transit: config.transit.clone(),
@@ -182,7 +182,7 @@ impl KeyStore for Vault {
         let written = self.encrypt(value).await?;
         let json = self.engine.body(name, written.expose());
         match self.call(Method::PUT, &self.engine.entry(name), &[], Some(&json)).await {
-            Ok(answer) if matches!(answer.status, StatusCode::OK | StatusCode::NO_CONTENT) => Ok(()),
+            Ok(answer) if self.engine.is_written(&answer) => Ok(()),
             other => self.outcome(name, &written, other).await,
         }
     }
@@ -203,11 +203,8 @@ impl KeyStore for Vault {
         self.open(name).await?;
         let path = self.engine.whole(name);
         let answer = self.call(Method::DELETE, &path, &[], None).await?;
-        match answer.status {
-            StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
-            StatusCode::NOT_FOUND if is_plain(&answer) => Ok(()),
-            _ => Err(refused(&answer, "delete", &path)),
-        }
+        let is_gone = is_done(&answer) || is_missing(&answer);
+        if is_gone { Ok(()) } else { Err(refused(&answer, "delete", &path)) }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
@@ -217,22 +214,22 @@ impl KeyStore for Vault {
         }
         #[derive(Deserialize)]
         struct Names {
-            keys: Vec<String>,
+            keys: Entries<String>,
         }
 
         self.unsealed().await?;
         let path = self.engine.whole("");
-        let answer = self.call(Method::GET, &path, &[("list", "true")], None).await?;
-        match answer.status {
-            StatusCode::OK => Ok(select(answer.json::<Listed>()?.data.keys, prefix)),
-            // an empty folder does not exist
-            StatusCode::NOT_FOUND if is_plain(&answer) => Ok(Vec::new()),
-            _ => Err(refused(&answer, "list", &format!("{path}/"))),
+        let mut listing = Listing::default();
+        let answer = listing.page(self.call(Method::GET, &path, &[("list", "true")], None)).await?;
+        // an empty folder does not exist
+        if is_missing(&answer) {
+            return Ok(Vec::new());
         }
+        if answer.status != StatusCode::OK {
+            return Err(refused(&answer, "list", &format!("{path}/")));
+        }
+        let listed: Listed = answer.proof(StatusCode::OK)?;
+        listing.add(&answer, listed.data.keys.0)?;
+        Ok(listing.select(prefix))
     }
-}
-
-/// True for a 404 that is about the entry, not about the engine or the path.
-fn is_plain(answer: &Answer) -> bool {
-    Remarks::of(answer).is_some_and(|remarks| remarks.is_empty())
 }

@@ -7,8 +7,8 @@ use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
-use super::super::KeyStoreError;
-use super::super::http::{Answer, Failure, Http, Retry, Settings, Trust, between, endpoint, join};
+use super::super::http::{Answer, Failure, Http, Retry, Settings, Trust, between, endpoint, join, origin};
+use super::super::{Environment, KeyStoreError};
 use crate::config::{Secret, VaultConfig};
 
 /// A server and how to speak to it.
@@ -20,17 +20,19 @@ pub(super) struct Wire {
     pub(super) name: String,
     /// Namespace of all calls but login and health; empty for the root.
     pub(super) namespace: String,
+    /// Other servers that get our credentials if the endpoint redirects to them.
+    nodes: Vec<Url>,
 }
 
 impl Wire {
-    pub(super) fn new(config: &VaultConfig) -> Result<Self, KeyStoreError> {
+    pub(super) fn new(config: &VaultConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         let settings = Settings {
             trust: Trust::only(config.tls.ca.as_ref()),
             client: config.tls.client.clone(),
             socket: config.endpoint.strip_prefix("unix://").map(PathBuf::from),
             no_keep_alive: true,
             retry: Retry { attempts: 3, worthwhile, pause },
-            ..Settings::default()
+            proxies: environment.proxies(),
         };
         // the host of a request over a socket is that of the SDK
         let address = if settings.socket.is_some() { "http://localhost" } else { &config.endpoint };
@@ -39,6 +41,7 @@ impl Wire {
             endpoint: endpoint(address)?,
             name: config.endpoint.clone(),
             namespace: config.namespace.clone(),
+            nodes: config.nodes.iter().map(|node| endpoint(node)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -52,21 +55,37 @@ impl Wire {
         self.http.client().request(method, url).header("x-vault-request", "true")
     }
 
-    /// Sends a request, again where the SDK does so, and after one redirection: a standby names the active server.
+    /// Sends a request, again where the SDK does so, and after one redirect: a standby names the active server. Token
+    /// and login go with it, so it must lead to a server that the configuration names.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let request = request.build().map_err(|error| Failure::other("request", error.without_url()))?;
         let once_more = request.try_clone();
         let url = request.url().clone();
         let builder = |request| RequestBuilder::from_parts(self.http.client().clone(), request);
         let answer = self.http.send(builder(request)).await?;
-        match (redirection(&answer, &url), once_more) {
-            (Some(target), Some(mut request)) => {
-                *request.url_mut() = target;
-                self.http.send(builder(request)).await
-            }
-            _ => Ok(answer),
-        }
+        let (Some(target), Some(mut request)) = (redirect(&answer, &url), once_more) else { return Ok(answer) };
+        self.check(&answer, &url, &target)?;
+        *request.url_mut() = target;
+        self.http.send(builder(request)).await
     }
+
+    /// Fails unless a redirect may be followed: never to a stranger, and never from HTTPS to HTTP.
+    fn check(&self, answer: &Answer, from: &Url, target: &Url) -> Result<(), KeyStoreError> {
+        let is_plain = from.scheme() == "https" && target.scheme() != "https";
+        let is_known = target.host_str() == from.host_str() || self.nodes.iter().any(|node| is_at(node, target));
+        let why = match (is_plain, is_known) {
+            (false, true) => return Ok(()),
+            (true, _) => "which is not HTTPS",
+            (_, false) => "which keystore.vault.nodes does not name; add that server if it belongs to the cluster",
+        };
+        Err(answer.unexpected(&format!("a redirect to {}, {why}: no credentials are sent there", origin(target))))
+    }
+}
+
+/// Whether a URL is that of a node, whose port counts if it is given.
+fn is_at(node: &Url, url: &Url) -> bool {
+    let port = node.port().is_none_or(|port| url.port_or_known_default() == Some(port));
+    node.host_str() == url.host_str() && port
 }
 
 /// With the token and the namespace, where there are any.
@@ -99,20 +118,49 @@ fn pause(made: u32, _: &Result<Answer, Failure>) -> Duration {
     between(Duration::from_millis(1000), Duration::from_millis(1500)) * made
 }
 
-/// Where to go instead: never from HTTPS to HTTP, which would show the token.
-fn redirection(answer: &Answer, from: &Url) -> Option<Url> {
-    let target = match answer.status {
+/// Where to go instead.
+fn redirect(answer: &Answer, from: &Url) -> Option<Url> {
+    match answer.status {
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => {
-            from.join(answer.headers.get(LOCATION)?.to_str().ok()?).ok()?
+            let target = from.join(answer.headers.get(LOCATION)?.to_str().ok()?).ok()?;
+            matches!(target.scheme(), "http" | "https").then_some(target)
         }
-        _ => return None,
-    };
-    (target.scheme() == "https" || target.scheme() == from.scheme()).then_some(target)
+        _ => None,
+    }
 }
 
-/// What Vault says beside, or instead of, the data.
+/// True for the success of a call that has nothing to return: 204, or a 200 of Vault with warnings.
+pub(super) fn is_done(answer: &Answer) -> bool {
+    #[derive(Deserialize)]
+    struct Reply {
+        request_id: String,
+    }
+
+    match answer.status {
+        StatusCode::NO_CONTENT => answer.body.is_empty(),
+        StatusCode::OK => answer.json::<Reply>().is_ok_and(|reply| !reply.request_id.is_empty()),
+        _ => false,
+    }
+}
+
+/// True for a 404 by which Vault says that there is no such entry, and nothing about the engine or the path.
+pub(super) fn is_missing(answer: &Answer) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        errors: Vec<String>,
+        #[serde(default)]
+        warnings: Option<Vec<String>>,
+    }
+
+    answer.status == StatusCode::NOT_FOUND
+        && answer
+            .json::<Said>()
+            .is_ok_and(|said| said.errors.is_empty() && said.warnings.unwrap_or_default().is_empty())
+}
+
+/// What Vault says next to the data, or instead of it.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Remarks {
+struct Remarks {
     #[serde(default)]
     errors: Vec<String>,
     #[serde(default)]
@@ -121,19 +169,20 @@ pub(super) struct Remarks {
 
 impl Remarks {
     /// Those of an answer; `None` if it is not from a Vault.
-    pub(super) fn of(answer: &Answer) -> Option<Self> {
+    fn of(answer: &Answer) -> Option<Self> {
         if answer.body.is_empty() { Some(Self::default()) } else { answer.json().ok() }
-    }
-
-    /// True if there are none: a 404 is then about the entry, not about the engine or the path.
-    pub(super) fn is_empty(&self) -> bool {
-        self.errors.is_empty() && self.warnings.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
-/// The error for an answer that is not the one hoped for: what Vault says, and what mends it, where `capability` on
-/// `path` is what the call needs.
+/// The error for an answer that is not the one hoped for: the words of Vault, and what helps, where the call needs
+/// `capability` on `path`.
 pub(super) fn refused(answer: &Answer, capability: &str, path: &str) -> KeyStoreError {
+    if answer.status.is_success() {
+        return answer.foreign();
+    }
+    if answer.status.is_redirection() {
+        return answer.refused();
+    }
     let Some(remarks) = Remarks::of(answer) else { return graded(answer, answer.refused()) };
     let said = remarks.errors.iter().chain(remarks.warnings.iter().flatten());
     let mut said: Vec<_> = said.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();

@@ -166,7 +166,7 @@ fn action(state: &mut State, target: &str, body: &Value) -> Reply {
         "secretsmanager.CreateSecret" => create(state, name, body),
         "secretsmanager.GetSecretValue" => match state.secrets.get(name) {
             Some(entry) => {
-                let mut answer = json!({ "Name": name, "VersionStages": ["AWSCURRENT"] });
+                let mut answer = json!({ "ARN": arn(name), "Name": name, "VersionStages": ["AWSCURRENT"] });
                 entry.value.iter().for_each(|(form, value)| answer[form] = value.clone());
                 Reply::json(200, &answer)
             }
@@ -174,7 +174,7 @@ fn action(state: &mut State, target: &str, body: &Value) -> Reply {
         },
         "secretsmanager.DeleteSecret" if body["ForceDeleteWithoutRecovery"] == true => {
             state.secrets.remove(name);
-            Reply::json(200, &json!({ "Name": name }))
+            Reply::json(200, &json!({ "ARN": arn(name), "Name": name, "DeletionDate": 1_704_164_645.0 }))
         }
         "secretsmanager.ListSecrets" => {
             let from: usize = body["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
@@ -199,10 +199,14 @@ fn create(state: &mut State, name: &str, body: &Value) -> Reply {
             let value = body.as_object().unwrap().iter().filter(|(key, _)| key.starts_with("Secret"));
             let value = value.map(|(key, value)| (key.clone(), value.clone())).collect();
             let kms_key = body["KmsKeyId"].as_str().map(str::to_owned);
-            state.secrets.insert(name.into(), Entry { request_token, value, kms_key });
+            state.secrets.insert(name.into(), Entry { request_token: request_token.clone(), value, kms_key });
         }
     }
-    Reply::json(200, &json!({ "Name": name }))
+    Reply::json(200, &json!({ "ARN": arn(name), "Name": name, "VersionId": request_token }))
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-a1b2c3")
 }
 
 /// An error in the form of AWS.

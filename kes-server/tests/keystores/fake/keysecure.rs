@@ -74,15 +74,16 @@ fn secrets(state: &mut State, method: &str, path: &[&str], request: &Request) ->
             if body["dataType"] != "seed" || state.secrets.contains_key(&name) {
                 return refused(409, "already exists");
             }
-            state.secrets.insert(name, body["material"].as_str().unwrap_or_default().into());
-            Reply::json(201, &json!({}))
+            state.secrets.insert(name.clone(), body["material"].as_str().unwrap_or_default().into());
+            Reply::json(201, &json!({ "id": format!("id-{name}"), "name": name, "dataType": "seed" }))
         }
         ("POST", [name, "export"]) if request.query("type") == "name" => match state.secrets.get(*name) {
             Some(material) => Reply::json(200, &json!({ "material": material })),
             None => refused(404, "resource not found"),
         },
         ("DELETE", [name]) if request.query("type") == "name" => {
-            Reply::status(if state.secrets.remove(*name).is_some() { 204 } else { 404 })
+            let gone = state.secrets.remove(*name).is_some();
+            if gone { Reply::status(204) } else { refused(404, "resource not found") }
         }
         ("GET", []) => {
             let (skip, limit): (usize, usize) =

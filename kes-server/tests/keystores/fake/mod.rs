@@ -166,8 +166,13 @@ impl Fake {
 
     /// Speaks TLS with a certificate of its own for `127.0.0.1` and `localhost`.
     pub async fn start_tls(service: impl Service) -> Self {
+        Self::start_tls_as(service, Certificate::new()).await
+    }
+
+    /// Speaks TLS with this certificate.
+    pub async fn start_tls_as(service: impl Service, certificate: Certificate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::listen(listener, service, Some(Certificate::new()), None)
+        Self::listen(listener, service, Some(certificate), None)
     }
 
     pub async fn start_at(address: SocketAddr, service: impl Service) -> Self {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
@@ -17,12 +17,24 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// For `127.0.0.1` and `localhost`.
     pub fn new() -> Self {
-        let names = ["127.0.0.1", "localhost"].map(String::from);
-        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+        Self::of(&["127.0.0.1", "localhost"], IsCa::NoCa)
+    }
+
+    /// As `openssl req -x509` makes it: marked as that of a CA.
+    pub fn authority(names: &[&str]) -> Self {
+        Self::of(names, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    fn of(names: &[&str], is_ca: IsCa) -> Self {
+        let mut params = CertificateParams::new(names.iter().copied().map(String::from).collect::<Vec<_>>()).unwrap();
+        params.is_ca = is_ca;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), cert.pem()).unwrap();
-        Self { der: cert.der().clone(), key: signing_key, folder }
+        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        Self { der: certificate.der().clone(), key, folder }
     }
 
     /// The PEM file; its folder holds nothing else.

@@ -16,11 +16,12 @@ use super::fake::{Fake, Fault, Reply};
 mod entries;
 mod judge;
 mod outage;
+mod redirects;
 mod requests;
 mod tls;
 mod tokens;
 
-async fn start() -> (Fake, Arc<Vault>) {
+pub async fn start() -> (Fake, Arc<Vault>) {
     let service = Arc::<Vault>::default();
     (Fake::start(service.clone()).await, service)
 }
@@ -40,9 +41,10 @@ fn kubernetes(jwt: Jwt) -> VaultAuth {
 }
 
 /// The configuration for K/V v1 with the defaults of the file.
-fn v1(fake: &Fake) -> VaultConfig {
+pub fn v1(fake: &Fake) -> VaultConfig {
     VaultConfig {
         endpoint: fake.url(),
+        nodes: Vec::new(),
         engine: "kv".into(),
         version: EngineVersion::V1,
         namespace: String::new(),
@@ -54,7 +56,7 @@ fn v1(fake: &Fake) -> VaultConfig {
     }
 }
 
-fn v2(fake: &Fake) -> VaultConfig {
+pub fn v2(fake: &Fake) -> VaultConfig {
     VaultConfig { engine: "kv2".into(), version: EngineVersion::V2, ..v1(fake) }
 }
 
@@ -62,8 +64,12 @@ fn transit() -> Transit {
     Transit { engine: "transit".into(), key: "kes".into() }
 }
 
-async fn connect(config: VaultConfig) -> Result<Backend, KeyStoreError> {
+pub async fn connect(config: VaultConfig) -> Result<Backend, KeyStoreError> {
     Backend::connect(&KeyStoreConfig::Vault(Box::new(config)), &Environment::empty()).await
+}
+
+pub async fn connect_with(fake: &Fake, ca: Option<PathBuf>) -> Result<Backend, KeyStoreError> {
+    connect(VaultConfig { tls: VaultTls { client: None, ca }, ..v1(fake) }).await
 }
 
 /// The requests without the polls of the health, which come when they come.

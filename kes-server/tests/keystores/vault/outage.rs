@@ -87,7 +87,7 @@ async fn answers_that_are_not_of_a_vault_are_told_without_their_content() {
     let page = || Reply { status: 200, headers: Vec::new(), body: b"<html>hunter2</html>".to_vec() };
     fake.fail("GET /v1/kv", 2, Fault::Answer(page()));
     for text in [refusal(store.get("key")).await, refusal(store.list("")).await] {
-        assert!(text.contains("answered JSON that cannot be read") && !text.contains("hunter2"), "{text}");
+        assert!(text.contains("this is not how the keystore answers") && !text.contains("hunter2"), "{text}");
     }
     fake.fail("GET /v1/kv", 2, Fault::Answer(Reply { status: 404, ..page() }));
     for text in [refusal(store.get("key")).await, refusal(store.list("")).await] {

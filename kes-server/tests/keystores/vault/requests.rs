@@ -141,17 +141,3 @@ async fn a_name_is_never_a_path() {
     }
     assert_eq!(trace(&fake), Vec::<String>::new());
 }
-
-#[tokio::test]
-async fn a_standby_that_redirects_is_followed_once() {
-    let (active, service) = start().await;
-    let (standby, _) = start().await;
-    let store = connect(v1(&standby)).await.unwrap();
-    let there = |fake: &Fake| Fault::Answer(Reply::status(307).with("location", &format!("{}/v1/kv/key", fake.url())));
-    service.put("kv", "key", serde_json::json!({ "key": "v" }));
-    standby.fail("GET /v1/kv/key", 1, there(&active));
-    active.fail("GET /v1/kv/key", 1, Fault::Answer(Reply::json(200, &serde_json::json!({ "data": { "key": "v" } }))));
-    assert_eq!(store.get("key").await.unwrap().as_slice(), b"v");
-    standby.fail("GET /v1/kv/key", 2, there(&standby));
-    assert!(refusal(store.get("key")).await.contains("answered 307"));
-}
