@@ -144,7 +144,10 @@ struct Probe<'a> {
 impl Probe<'_> {
     fn refused(&mut self, call: Call, error: &KeyStoreError) {
         let seen = format!("the keystore does not let KES {}: {error}", call.verb());
-        let advice = format!("grant {}", needed(&self.manifest.keystore, call));
+        let advice = match error {
+            KeyStoreError::Name(_) => "choose another name under `keys:`".to_owned(),
+            _ => format!("grant {}", needed(&self.manifest.keystore, call)),
+        };
         // a stack works without listing, and without deleting
         self.findings.push(match call {
             Call::Create | Call::Get => Finding::bad("keystore", seen, advice),

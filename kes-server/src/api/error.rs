@@ -90,7 +90,7 @@ impl ApiError {
             Self::Import(_) => StatusCode::NOT_ACCEPTABLE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::KeyStore { cause, .. } => match cause {
-                KeyStoreError::Exists => StatusCode::BAD_REQUEST,
+                KeyStoreError::Exists | KeyStoreError::Name(_) => StatusCode::BAD_REQUEST,
                 KeyStoreError::NotFound => StatusCode::NOT_FOUND,
                 _ => StatusCode::BAD_GATEWAY,
             },
@@ -132,6 +132,7 @@ impl ApiError {
             Self::KeyStore { cause: KeyStoreError::Unsynced(_), operation } => {
                 format!("{operation} safely: it is done, but a crash of the machine may undo it").into()
             }
+            Self::KeyStore { cause: KeyStoreError::Name(why), .. } => why.clone().into(),
             Self::Crypto { cause: CryptoError::NotAuthentic, .. } => {
                 "decryption failed: ciphertext is not authentic".into()
             }
@@ -149,7 +150,9 @@ impl ApiError {
     /// What the error log says and at which level; `None` for what is the client's business alone.
     pub(super) fn log_entry(&self) -> Option<(Level, String)> {
         let entry = match self {
-            Self::KeyStore { cause: KeyStoreError::Exists | KeyStoreError::NotFound, .. }
+            Self::KeyStore {
+                cause: KeyStoreError::Exists | KeyStoreError::NotFound | KeyStoreError::Name(_), ..
+            }
             | Self::Crypto { cause: CryptoError::NotAuthentic | CryptoError::NoHmacKey, .. } => return None,
             Self::Body { cause, .. } | Self::Internal { cause, .. } => (Level::ERROR, cut(cause).to_owned()),
             Self::Busy(why) => (Level::WARN, why.clone()),
@@ -310,7 +313,7 @@ mod tests {
     #[test]
     fn long_redirects_lose_their_query_or_are_refused() {
         let location = |location: &str| {
-            let reply = redirect(location, true);
+            let reply = redirect(location, &Method::GET);
             let to = reply.headers().get(header::LOCATION).map(|to| to.to_str().unwrap_or_default().to_owned());
             (reply.status().as_u16(), to)
         };
@@ -318,5 +321,14 @@ mod tests {
         assert_eq!(location("/v1/status?a=b"), (307, Some("/v1/status?a=b".into())));
         assert_eq!(location(&format!("/v1/status?{long}")), (307, Some("/v1/status".into())));
         assert_eq!(location(&format!("/{long}")), (414, None));
+    }
+
+    #[test]
+    fn a_name_that_the_keystore_cannot_have_is_the_callers_business() {
+        let cause = KeyStoreError::Name("Azure Key Vault has names of letters, digits and '-' only, no '_'".into());
+        let error = ApiError::KeyStore { operation: "failed to create key", cause };
+        assert_eq!(error.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(error.message(), "Azure Key Vault has names of letters, digits and '-' only, no '_'");
+        assert_eq!(error.log_entry(), None);
     }
 }

@@ -141,7 +141,7 @@ impl Migration {
                 Err(why) => Found::LeftOut(why),
             }),
             Err(KeyStoreError::NotFound) => Ok(Found::Nothing),
-            Err(KeyStoreError::Other(why)) => Ok(Found::Unreadable(why)),
+            Err(KeyStoreError::Other(why) | KeyStoreError::Name(why)) => Ok(Found::Unreadable(why)),
             Err(error) => Err(failure("look for", name, &error)),
         }
     }
