@@ -90,8 +90,15 @@ impl Member {
         read(&self.folder.join("server.json"))
     }
 
+    /// Also on a full disk, if a server ran here before.
     pub(super) fn introduce_server(&self, identity: &Identity) -> io::Result<()> {
-        write(&self.folder.join("server.json"), identity)
+        let path = self.folder.join("server.json");
+        match write(&path, identity) {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                overwrite(&path, identity).map_err(|_| error)
+            }
+            written => written,
+        }
     }
 
     pub(super) fn record_exit(&self, exit: &Exit) -> io::Result<()> {
@@ -267,6 +274,14 @@ pub(super) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     file.write_all(&serde_json::to_vec_pretty(value)?)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Writes a small record over the one before it, whose room on the disk it takes. One that is cut counts as absent.
+fn overwrite(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(value)?;
+    let mut file = File::options().write(true).open(path)?;
+    file.write_all(&text)?;
+    file.set_len(text.len() as u64)
 }
 
 #[cfg(test)]

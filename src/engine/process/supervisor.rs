@@ -114,7 +114,10 @@ impl Supervisor {
                 Ended::Itself(status) => status,
             };
             let wait = if status.success() { None } else { self.restarts.after(begun.elapsed()) };
-            self.member.record_exit(&Exit { code: code(status), again: wait.is_some() })?;
+            // A full disk takes no record. The server is started again all the same.
+            if let Err(error) = self.member.record_exit(&Exit { code: code(status), again: wait.is_some() }) {
+                self.say(&format!("cannot record that the server ended: {error}"));
+            }
             let Some(wait) = wait else { return Ok(()) };
             self.say(&format!("the server ended ({status}) and is started again"));
             tokio::select! {

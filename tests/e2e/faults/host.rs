@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
-use super::{assert_gone, assert_kept, assert_mended, fill, precious, seeded};
-use crate::engine::{Kind, kind};
+use super::{assert_gone, assert_kept, assert_mended, fill, precious, seeded, until};
+use crate::engine::{Kind, cli, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// A disk of 64 MB: one that `tests/as-user` made, or our own if we may mount.
@@ -80,6 +80,7 @@ fn a_full_disk_loses_nothing_and_is_said() {
     assert_said(&stack.run(&["key", "create", "late"]), &["see why with `kestack logs kes`"]);
     let said = stack.ok(&["logs", "kes", "--tail", "5"]);
     assert!(said.contains("No space left on device"), "{said}");
+    restart_kes_on_a_full_disk(&stack);
     assert_ne!(stack.s3("PUT", "/encrypted/late", Some(&vec![1; 100_000])).0, 200);
     let down = stack.run(&["down"]);
     assert!(down.status.success(), "{}", text(&down.stderr));
@@ -102,6 +103,24 @@ fn a_full_disk_loses_nothing_and_is_said() {
     other.ok(&["up"]);
     assert_gone(&other);
     assert_gone(&stack);
+}
+
+/// Its keys are there, so it serves them again: nothing has to be written for that.
+fn restart_kes_on_a_full_disk(stack: &Sandbox) {
+    stack.ok(&["status"]);
+    let kes = format!("{}-kes-server", stack.name);
+    let served = || stack.s3("GET", "/encrypted/kept", None).0 == 200;
+    kind().kill(&kes);
+    // A supervisor starts it again; an engine was told to kill it.
+    if kind() != Kind::Process {
+        cli(&["restart", &kes]);
+    }
+    until("KES serves its keys again", served);
+    kind().kill(&kes);
+    stack.ok(&["up"]);
+    until("KES serves its keys after another start", served);
+    assert_eq!(stack.json(&["status"])["state"], "running");
+    assert_kept(stack);
 }
 
 #[test]
