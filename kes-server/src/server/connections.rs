@@ -353,7 +353,8 @@ mod tests {
         assert!(is_evicted(&others[0]).await && !is_evicted(&others[1]).await, "four of eight are not known");
         assert!(!is_evicted(&client).await);
         drop((others, more));
-        assert_eq!((connections.open().outsiders, connections.open().leaving), (0, 0));
+        let open = connections.open();
+        assert_eq!((open.outsiders, open.leaving), (0, 0));
     }
 
     #[tokio::test]
