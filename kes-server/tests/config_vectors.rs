@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use kes_server::config::{Config, ConfigError, Jwt, KeyStoreConfig, Kubernetes, VaultAuth};
+use kes_server::config::{Config, ConfigError, Jwt, KeyStoreConfig, Kubernetes, Overrides, VaultAuth};
 use serde_json::Value;
 
 /// Files that the original refuses for what is not in them: reading must accept these.
@@ -194,7 +194,7 @@ fn an_admin_of_the_command_line_counts_if_the_file_names_none() {
     let file = folder.path().join("config.yaml");
     let load = |admin: &str, flag: Option<&str>| {
         fs::write(&file, format!("{admin}\ntls: {{key: k, cert: c}}\nkeystore: {{fs: {{path: /k}}}}\n")).unwrap();
-        let config = Config::load_for(flag, &file, &|_| None)?;
+        let config = Config::load_for(Overrides { admin: flag, ..Overrides::default() }, &file, &|_| None)?;
         Ok::<_, ConfigError>((config.admin().to_string(), config.warnings.join("; ")))
     };
     let (admin, warnings) = load("", Some("flag")).unwrap();
@@ -217,6 +217,102 @@ fn proxies_are_refused_rather_than_without_effect() {
     let refused = proxied("{identities: [p], header: {cert: X-Tls-Client-Cert}}").unwrap_err().to_string();
     assert!(refused.contains("remove tls.proxy"), "{refused}");
     assert_eq!(proxied("{identities: [], header: {cert: X-Tls-Client-Cert}}").unwrap().warnings, Vec::<String>::new());
+}
+
+/// What the original takes or refuses, in its words where it has some.
+#[test]
+fn unusual_texts_are_read_as_by_the_original() {
+    let head = "admin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {fs: {path: /k}}\n";
+    let said = |more: &str| parse(&format!("{head}{more}")).err().map(|error| error.to_string());
+    assert_eq!(said("version: null\n").as_deref(), Some("edge: invalid server config version 'null'"));
+    assert_eq!(said("version: ~\n").as_deref(), Some("edge: invalid server config version '~'"));
+    assert_eq!(said("version:\n"), None);
+    let control = "yaml: line 4: control characters are not allowed";
+    for character in ["\u{1}", "\u{7f}", "\u{0}", "\u{9f}"] {
+        assert_eq!(said(&format!("x: a{character}b\n")).as_deref(), Some(control), "{character:?}");
+    }
+    assert_eq!(said("x: \"a\\u0001b\"\ny: \"\u{85}\"\n"), None, "an escape is not a control character");
+    let unnamed = "yaml: unmarshal errors:\n  line 4: cannot unmarshal !!seq into string";
+    assert_eq!(said("? [a]\n: b\n").as_deref(), Some(unnamed));
+    assert_eq!(said("x:\n  ? [a]\n  : b\n"), None, "nobody reads it");
+    let deep = format!("x: {}1{}\n", "[".repeat(300), "]".repeat(300));
+    assert_eq!(said(&deep), None);
+    assert_eq!(said("address: ':https'\n"), None);
+}
+
+#[test]
+fn templates_may_leave_empty_identities() {
+    let env = |name: &str| (name == "EMPTY").then(String::new);
+    let head = "admin: {identity: a}\ntls: {key: k, cert: c, proxy: {identities: ['']}}\nkeystore: {fs: {path: /k}}\n";
+    let text = format!("{head}policy:\n  p:\n    allow: [/v1/status]\n    identities: ['', \"${{EMPTY}}\", , b]\n");
+    let text = text.replace(", ,", ",");
+    let config = Config::parse(&text, &env).unwrap();
+    assert_eq!(config.access.assigned().keys().map(ToString::to_string).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn booleans_may_come_from_the_environment() {
+    let head = "admin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {fs: {path: /k}}\n";
+    let skips = |value: &'static str| {
+        let text = format!("{head}api:\n  /v1/ready:\n    skip_auth: ${{B}}\n");
+        let config = Config::parse(&text, &|name| (name == "B").then(|| value.to_owned()));
+        config.map(|config| config.api["/v1/ready"].skip_auth).map_err(|error| error.to_string())
+    };
+    for (value, expected) in
+        [("true", true), ("True", true), ("on", true), ("false", false), ("FALSE", false), ("n", false)]
+    {
+        assert_eq!(skips(value), Ok(expected), "{value}");
+    }
+    let said = "yaml: unmarshal errors:\n  line 6: cannot unmarshal !!str `maybe` into bool: it is the value of 'B'";
+    assert_eq!(skips("maybe"), Err(said.into()));
+}
+
+#[test]
+fn the_command_line_replaces_an_address_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let text = "address: localhost\nadmin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {fs: {path: /k}}\n";
+    fs::write(&file, text).unwrap();
+    assert!(Config::load(&file, &|_| None).is_err());
+    let address = Some("127.0.0.1:1".parse().unwrap());
+    let config = Config::load_for(Overrides { address, ..Overrides::default() }, &file, &|_| None).unwrap();
+    assert_eq!(config.address.to_string(), "127.0.0.1:1");
+}
+
+#[test]
+fn a_refused_section_has_its_unknown_keys_named() {
+    let refused = |text: &str| parse(text).unwrap_err().to_string();
+    let rest = "tls: {key: k, cert: c}\n";
+    assert_eq!(
+        refused(&format!("admin: {{identity: a}}\n{rest}keystore: {{fs: {{pth: /k}}}}\n")),
+        "kesconf: invalid fs keystore: no path specified; not known: 'keystore.fs.pth' (is it 'path'?)"
+    );
+    assert_eq!(
+        refused(&format!("admin: {{identitiy: a}}\n{rest}keystore: {{fs: {{path: /k}}}}\n")),
+        "kesconf: invalid admin identity: no admin identity; not known: 'admin.identitiy' (is it 'identity'?)"
+    );
+}
+
+#[test]
+fn rules_that_match_nothing_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let load = |rules: &str, allows_dead_rules| {
+        let head = "admin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {fs: {path: /k}}\n";
+        fs::write(&file, format!("{head}policy: {{p: {{{rules}}}}}\napi: {{/v1/redy: {{skip_auth: on}}}}\n")).unwrap();
+        let config = Config::load_for(Overrides { allows_dead_rules, ..Overrides::default() }, &file, &|_| None)?;
+        Ok::<_, ConfigError>(config.warnings)
+    };
+    let api = "'api./v1/redy' is not a route of the API and changes none; is it '/v1/ready'?";
+    let misspelt = "policy 'p': allow rule '/v1/key/genrate/*' matches nothing: it is not a path of the API; \
+                    is it '/v1/key/generate/*'?";
+    assert_eq!(load("allow: [/v1/key/genrate/*]", false).unwrap(), [misspelt, api]);
+    let dead = "deny: ['/v1/key/*/my-key-internal'], allow: [/v1/key/*]";
+    let refused = load(dead, false).unwrap_err().to_string();
+    assert!(refused.contains("'/v1/key/*/my-key-internal' matches nothing"), "{refused}");
+    assert!(refused.ends_with("use --allow-dead-rules"), "{refused}");
+    assert_eq!(load(dead, true).unwrap().len(), 2);
+    assert_eq!(load("deny: [/v1/secret/*], allow: [/v1/key/*]", false).unwrap().len(), 2, "nobody can call it anyway");
 }
 
 #[test]

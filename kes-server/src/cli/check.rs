@@ -5,10 +5,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use zeroize::Zeroizing;
 
 use super::{CliError, output, session::Session};
-use crate::config::Config;
+use crate::config::{self, Config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -16,6 +15,9 @@ pub(super) enum ConfigCommand {
     Check {
         #[arg(value_name = "file")]
         file: PathBuf,
+        /// Take deny rules that can match nothing, as a server does that is started with this flag
+        #[arg(long)]
+        allow_dead_rules: bool,
     },
     /// Print a configuration file in today's spelling; comments and layout stay
     Upgrade {
@@ -29,21 +31,24 @@ pub(super) enum ConfigCommand {
 
 pub(super) fn run(command: ConfigCommand, session: &Session<'_>) -> Result<(), CliError> {
     match command {
-        ConfigCommand::Check { file } => check(&file, session),
+        ConfigCommand::Check { file, allow_dead_rules } => check(&file, allow_dead_rules, session),
         ConfigCommand::Upgrade { file, write } => upgrade(&file, write, session),
     }
 }
 
-fn check(file: &Path, session: &Session<'_>) -> Result<(), CliError> {
+fn check(file: &Path, allow_dead_rules: bool, session: &Session<'_>) -> Result<(), CliError> {
     let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(file, &error))?;
     for warning in &config.warnings {
         session.output.warning(warning);
+    }
+    if !allow_dead_rules {
+        config.refuse_dead_denials().map_err(|error| failure(file, &error))?;
     }
     output::line(&format!("{}: configuration is valid", file.display()))
 }
 
 fn upgrade(file: &Path, write: bool, session: &Session<'_>) -> Result<(), CliError> {
-    let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|error| CliError::file("open", file, &error))?;
+    let text = config::read(file).map_err(CliError::plain)?;
     let upgraded =
         Config::upgrade(&text, &|name| session.environment.get(name)).map_err(|error| failure(file, &error))?;
     for change in &upgraded.changes {

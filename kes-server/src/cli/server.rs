@@ -1,10 +1,11 @@
 //! `kes server`
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{CliError, session::Session, supervise, version};
 use crate::{
-    config::{self, Config},
+    auth::Identity,
+    config::{self, Config, Overrides, TlsConfig},
     keystore::Patience,
     server::{self, Reload, ServeOptions},
 };
@@ -23,6 +24,9 @@ pub(super) struct ServerArguments {
     /// End if the keystore cannot be reached at start, instead of serving and trying again
     #[arg(long)]
     fail_fast: bool,
+    /// Take deny rules that can match nothing, instead of refusing to start
+    #[arg(long)]
+    allow_dead_rules: bool,
     /// The admin, if the configuration names none: a flag of older releases
     #[arg(long, hide = true, value_name = "identity")]
     root: Option<String>,
@@ -30,7 +34,7 @@ pub(super) struct ServerArguments {
     ignored: IgnoredFlags,
 }
 
-/// Flags of older releases without effect. Scripts and the operator of `MinIO` still pass them.
+/// Flags of older releases, without effect beside a configuration. Scripts and the operator of `MinIO` still pass them.
 #[derive(Debug, clap::Args)]
 struct IgnoredFlags {
     #[arg(long, hide = true, value_name = "file")]
@@ -51,11 +55,18 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
     if session.environment.get("KES_SUPERVISED").is_some() {
         supervise::end_with_parent();
     }
+    let patience = if arguments.fail_fast { Patience::Fail } else { Patience::Wait };
+    let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
+    let volatile = if arguments.dev || arguments.config.is_some() { None } else { arguments.volatile()? };
+    if let Some((admin, files)) = volatile {
+        session.output.warning("NO CONFIGURATION: KEYS ARE IN MEMORY ONLY, AND ARE LOST WHEN THIS SERVER ENDS");
+        session.output.warning("a server without '--config' is for tests; all that it encrypted becomes unreadable");
+        let options = options(None, patience, session);
+        return server::run_volatile(address, admin, files, options, commands).await.map_err(CliError::plain);
+    }
     for (flag, why) in arguments.ignored.given() {
         session.output.warning(&format!("'{flag}' is ignored: {why}"));
     }
-    let patience = if arguments.fail_fast { Patience::Fail } else { Patience::Wait };
-    let address = arguments.addr.as_deref().map(config::address).transpose().map_err(CliError::plain)?;
     match (arguments.dev, arguments.config) {
         (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
         (true, None) => {
@@ -65,18 +76,53 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
             server::run_dev(address, options(None, patience, session), commands).await.map_err(CliError::plain)
         }
         (false, file) => {
-            let (file, environment) = (file.unwrap_or_default(), session.environment.clone());
-            let (path, root) = (file.clone(), arguments.root);
-            let read = move || Config::load_for(root.as_deref(), &path, &|name| environment.get(name));
-            let mut config = read().map_err(CliError::plain)?;
-            for warning in &config.warnings {
-                session.output.warning(warning);
-            }
-            config.address = address.unwrap_or(config.address);
-            server::run(config, options(Some(Reload::new(file, read)), patience, session), commands)
-                .await
-                .map_err(CliError::plain)
+            let overrides = (arguments.root, address, arguments.allow_dead_rules);
+            let (config, reload) = load(file.unwrap_or_default(), overrides, session)?;
+            server::run(config, options(Some(reload), patience, session), commands).await.map_err(CliError::plain)
         }
+    }
+}
+
+/// The configuration, and how to read it again.
+fn load(
+    file: PathBuf,
+    (root, address, allows_dead_rules): (Option<String>, Option<SocketAddr>, bool),
+    session: &Session<'_>,
+) -> Result<(Config, Reload), CliError> {
+    let (path, environment) = (file.clone(), session.environment.clone());
+    let read = move || {
+        let overrides = Overrides { admin: root.as_deref(), address, allows_dead_rules };
+        Config::load_for(overrides, &path, &|name| environment.get(name))
+    };
+    let config = read().map_err(CliError::plain)?;
+    for warning in &config.warnings {
+        session.output.warning(warning);
+    }
+    Ok((config, Reload::new(file, read)))
+}
+
+impl ServerArguments {
+    /// Admin and certificate of a server without a configuration, as releases up to v0.17 could be started; `None` if
+    /// none of their flags is given.
+    fn volatile(&self) -> Result<Option<(Identity, TlsConfig)>, CliError> {
+        let IgnoredFlags { key, cert, auth, .. } = &self.ignored;
+        let flags = [("--key", key), ("--cert", cert), ("--root", &self.root)];
+        let (Some(key), Some(cert), Some(root)) = (key, cert, &self.root) else {
+            let missing = flags.iter().find(|(_, value)| value.is_none());
+            return match missing.filter(|_| flags.iter().any(|(_, value)| value.is_some())) {
+                Some((flag, _)) => Err(CliError::message(format!(
+                    "no '--config', and no '{flag}': a server in memory needs '--key', '--cert' and '--root'"
+                ))),
+                None => Ok(None),
+            };
+        };
+        let verify_clients = match auth.as_deref().unwrap_or("on") {
+            "on" => true,
+            "off" => false,
+            other => return Err(CliError::message(format!("'--auth' must be 'on' or 'off', not '{other}'"))),
+        };
+        let files = TlsConfig { key: key.into(), cert: cert.into(), ca: None, password: None, verify_clients };
+        Ok(Some((Identity::new(root), files)))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::section::Section;
 use super::yaml::Value;
+use super::{ConfigError, invalid};
 
 /// What is written in an old way.
 pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
@@ -29,6 +30,15 @@ pub(super) fn proxies(root: Section<'_>) -> Vec<String> {
     // known, so that it is not called unknown
     proxy.section("header").string("cert");
     proxy.strings("identities")
+}
+
+/// A client behind a proxy would be the proxy, and be denied.
+pub(super) fn refuse_proxies(proxies: &[String]) -> Result<(), ConfigError> {
+    if proxies.is_empty() {
+        return Ok(());
+    }
+    let advice = "let clients connect to KES themselves and remove tls.proxy";
+    Err(invalid(format!("kesconf: invalid tls proxy: proxies are not supported: {advice}")))
 }
 
 /// The admin: `admin.identity`, else `root`, else the one of the command line.

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::auth::{Access, AssignError, Identity};
+use crate::auth::{Access, AssignError, DeadRule, Identity};
 use crate::keystore::Expiry;
 
+mod address;
 pub(crate) mod duration;
+mod file;
 pub(crate) mod fuzzing;
 mod keystore;
 mod legacy;
@@ -27,6 +29,7 @@ mod tls;
 mod upgrade;
 mod yaml;
 
+pub use file::read;
 pub use keystore::*;
 pub use level::{Level, LevelError};
 pub use secret::Secret;
@@ -115,26 +118,55 @@ pub enum ConfigError {
     Policy(#[from] AssignError),
 }
 
+/// What the command line of a server says instead of its file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Overrides<'a> {
+    /// The admin, as releases before 2022 had it. It counts only if the file names none.
+    pub admin: Option<&'a str>,
+    /// The address to listen on. That of the file is not even read then.
+    pub address: Option<SocketAddr>,
+    /// Whether deny rules that can match nothing are taken.
+    pub allows_dead_rules: bool,
+}
+
 /// Reads a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
-        Self::load_for(None, path, env)
+        resolve::config(&read(path)?, Overrides::default(), env)
     }
 
-    /// Reads a configuration file for a server whose command line names the admin, as releases before 2022 had it. It
-    /// counts only if the file names none.
-    pub fn load_for(admin: Option<&str>, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text = text.map_err(|source| ConfigError::Open { path: path.to_owned(), source })?;
-        resolve::config(&text, admin, env)
+    /// Reads a configuration file for a server with this command line.
+    ///
+    /// # Errors
+    /// Also if a deny rule can match nothing, unless the command line allows that: what it should deny would be allowed.
+    pub fn load_for(overrides: Overrides<'_>, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let config = resolve::config(&read(path)?, overrides, env)?;
+        if !overrides.allows_dead_rules {
+            config.refuse_dead_denials()?;
+        }
+        Ok(config)
     }
 
     /// Reads the text of a configuration.
     pub fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
-        resolve::config(text, None, env)
+        resolve::config(text, Overrides::default(), env)
+    }
+
+    /// Refuses deny rules that can match nothing.
+    ///
+    /// # Errors
+    /// If there is one. The warnings say what is wrong with each.
+    pub fn refuse_dead_denials(&self) -> Result<(), ConfigError> {
+        let mut rules = self.access.dead_rules().into_iter().filter(DeadRule::fails_open);
+        let Some(first) = rules.next() else { return Ok(()) };
+        let more = match rules.count() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        Err(invalid(format!("{first}{more}; correct it, or use --allow-dead-rules")))
     }
 
     /// The text of a configuration in today's spelling; it means the same.
@@ -153,7 +185,7 @@ impl Config {
 
 /// An address to listen on: `ip:port` or `:port`.
 pub fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    resolve::address(text)
+    address::parse(text)
 }
 
 impl fmt::Debug for TlsConfig {

@@ -3,26 +3,44 @@
 //! Every section is read before the first check counts, since values of the wrong type are told before all else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::duration::Nanoseconds;
 use super::section::{Reader, Section};
 use super::yaml::{self, Node, Value};
-use super::{ApiConfig, Config, ConfigError, Environment, Level, LevelError, invalid, keystore, legacy, policy, tls};
-use crate::auth::{Access, Identity};
+use super::{
+    ApiConfig, Config, ConfigError, Environment, Level, LevelError, Overrides, address, invalid, keystore, legacy,
+    policy, tls,
+};
+use crate::auth::{self, Access, Identity};
 use crate::keystore::Expiry;
 
-const DEFAULT_PORT: u16 = 7373;
-
-/// Reads and checks the text of a configuration. `flag` is the admin that the command line names.
-pub(super) fn config(text: &str, flag: Option<&str>, env: Environment<'_>) -> Result<Config, ConfigError> {
+/// Reads and checks the text of a configuration.
+pub(super) fn config(text: &str, overrides: Overrides<'_>, env: Environment<'_>) -> Result<Config, ConfigError> {
     let tree = yaml::parse(text)?;
     let reader = Reader::new(env);
     let root = reader.section(Some(&*tree).filter(|root| !is_null(root)));
     version(root)?;
+    let checked = sections(root, &reader, overrides);
+    let unknown = reader.unknown(&tree);
+    match checked {
+        Ok(mut config) => {
+            config.warnings.extend(unknown.into_iter().map(|key| format!("{key} is not known and is ignored")));
+            config.warnings.extend(config.access.dead_rules().iter().map(ToString::to_string));
+            config.warnings.extend(config.api.keys().filter_map(|path| unknown_api(path)));
+            Ok(config)
+        }
+        // what is missing may be there in another spelling
+        Err(error @ (ConfigError::Invalid(_) | ConfigError::Policy(_))) if !unknown.is_empty() => {
+            Err(invalid(format!("{error}; not known: {}", unknown.join(", "))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn sections(root: Section<'_>, reader: &Reader<'_>, overrides: Overrides<'_>) -> Result<Config, ConfigError> {
     let mut warnings = legacy::warnings(root);
     let address = root.string("address");
-    let admin = legacy::admin(root, flag, &mut warnings);
+    let admin = legacy::admin(root, overrides.admin, &mut warnings);
     let proxies = legacy::proxies(root);
     let tls = tls::read(root.section("tls"));
     let policies = policy::read(root.section("policy"), &admin, &proxies, &mut warnings);
@@ -33,7 +51,6 @@ pub(super) fn config(text: &str, flag: Option<&str>, env: Environment<'_>) -> Re
     let keys = keys(root);
     let keystore = keystore::read(root);
     reader.finish()?;
-    warnings.extend(reader.unknown(&tree).into_iter().map(|key| format!("'{key}' is not known and is ignored")));
 
     if admin.is_empty() {
         return Err(invalid("kesconf: invalid admin identity: no admin identity"));
@@ -45,13 +62,19 @@ pub(super) fn config(text: &str, flag: Option<&str>, env: Environment<'_>) -> Re
     let (policies, cache) = (policies?, cache?);
     let (error_level, audit_level) = (level(&levels.0)?, level(&levels.1)?);
     let (api, keys, keystore) = (api?, keys?, keystore?);
-    let address = self::address(&address)?;
-    if !proxies.is_empty() {
-        let advice = "let clients connect to KES themselves and remove tls.proxy";
-        return Err(invalid(format!("kesconf: invalid tls proxy: proxies are not supported: {advice}")));
-    }
+    let address = overrides.address.map_or_else(|| address::parse(&address), Ok)?;
+    legacy::refuse_proxies(&proxies)?;
     let access = Access::new(Identity::new(admin), policies)?;
     Ok(Config { address, access, tls, cache, error_level, audit_level, api, keys, keystore, warnings })
+}
+
+/// A path of `api` that no route has. One that skips authentication makes client certificates optional all the same.
+fn unknown_api(path: &str) -> Option<String> {
+    if auth::is_route(path) {
+        return None;
+    }
+    let nearest = auth::nearest_route(path).map(|route| format!("; is it '{route}'?")).unwrap_or_default();
+    Some(format!("'api.{path}' is not a route of the API and changes none{nearest}"))
 }
 
 fn is_null(node: &Node) -> bool {
@@ -59,31 +82,13 @@ fn is_null(node: &Node) -> bool {
 }
 
 fn version(root: Section<'_>) -> Result<(), ConfigError> {
-    let Some(node) = root.node("version") else { return Ok(()) };
+    // null is not the empty text, unless nothing is written
+    let Some(node) = root.entry("version") else { return Ok(()) };
     match &node.value {
         Value::Scalar(scalar) if scalar.text.is_empty() || *scalar.text == "v1" => Ok(()),
         Value::Scalar(scalar) => Err(invalid(format!("edge: invalid server config version '{}'", *scalar.text))),
         _ => Err(invalid(format!("kesconf: invalid config version at line '{}'", node.line))),
     }
-}
-
-/// `ip:port` or `:port`.
-pub(super) fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    if text.is_empty() {
-        return Ok(SocketAddr::new(any, DEFAULT_PORT));
-    }
-    let (host, port) =
-        text.rsplit_once(':').ok_or_else(|| invalid(format!("address {text}: missing port in address")))?;
-    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(host) => host,
-        None if host.contains(':') => return Err(invalid(format!("address {text}: too many colons in address"))),
-        None => host,
-    };
-    let ip = if host.is_empty() { Ok(any) } else { host.parse() };
-    let ip = ip.map_err(|_| invalid(format!("'{host}' is not a valid IP address")))?;
-    let port = port.parse().map_err(|_| invalid(format!("address {text}: invalid port")))?;
-    Ok(SocketAddr::new(ip, port))
 }
 
 fn expiry(expiry: Section<'_>) -> Result<Expiry, ConfigError> {

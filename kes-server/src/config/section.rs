@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::duration::{self, Nanoseconds};
 use super::yaml::{Map, Node, Scalar, Value};
 use super::{ConfigError, Environment, Secret};
+use crate::auth::spelling;
 
 /// Puts values of the environment in place and notes mistakes.
 pub(super) struct Reader<'a> {
@@ -27,6 +28,13 @@ pub(super) struct Section<'a> {
     map: Option<&'a Map>,
 }
 
+/// A scalar's value.
+struct Expanded {
+    text: Secret,
+    /// The variable of the environment that has it.
+    variable: Option<String>,
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(env: Environment<'a>) -> Self {
         Self { env, mistakes: RefCell::default(), unset: RefCell::default(), asked: RefCell::default() }
@@ -40,6 +48,7 @@ impl<'a> Reader<'a> {
                     let text = format!("mapping key \"{}\" already defined at line {}", double.key, double.first);
                     self.mistakes.borrow_mut().push((double.line, text));
                 }
+                map.unnamed.iter().for_each(|key| self.mistake(key, "string"));
                 Some(map)
             }
             Some((node, _)) => {
@@ -65,7 +74,8 @@ impl<'a> Reader<'a> {
         Err(ConfigError::Yaml(format!("unmarshal errors:{}", lines.concat())))
     }
 
-    /// Keys that nobody asked for, with the keys above them: `keystore.vault.approle.retry`.
+    /// Keys that nobody asked for, in quotes and with the keys above them: `'keystore.vault.approle.retry'`. One that
+    /// is like a key that was asked for comes with that.
     pub(super) fn unknown(&self, root: &Node) -> Vec<String> {
         let mut found = Vec::new();
         self.walk(root, "", &mut found);
@@ -79,9 +89,11 @@ impl<'a> Reader<'a> {
         for (key, below) in &map.entries {
             if asked.contains(key) {
                 self.walk(below, &format!("{above}{key}."), found);
-            } else {
-                found.push(format!("{above}{key}"));
+                continue;
             }
+            let others = asked.iter().filter(|other| map.entry(other).is_none()).map(String::as_str);
+            let nearest = spelling::nearest(key, others).map(|other| format!(" (is it '{other}'?)"));
+            found.push(format!("'{above}{key}'{}", nearest.unwrap_or_default()));
         }
     }
 
@@ -94,15 +106,23 @@ impl<'a> Reader<'a> {
         self.mistakes.borrow_mut().push((node.line, format!("cannot unmarshal {found} into {wanted}")));
     }
 
+    /// The same for the value of a scalar, which may be that of a variable.
+    fn mistaken_value(&self, node: &Node, value: &Expanded, wanted: &str) {
+        let Some(variable) = &value.variable else { return self.mistake(node, wanted) };
+        let found = shortened(value.text.expose());
+        let text = format!("cannot unmarshal !!str `{found}` into {wanted}: it is the value of '{variable}'");
+        self.mistakes.borrow_mut().push((node.line, text));
+    }
+
     /// The scalar with the environment's value in place of `${NAME}`.
-    fn expand(&self, node: &Node, scalar: &Scalar) -> Secret {
+    fn expand(&self, node: &Node, scalar: &Scalar) -> Expanded {
         let name = scalar.text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).map(str::trim);
-        let Some(name) = name else { return Secret::new(scalar.text.as_str()) };
+        let Some(name) = name else { return Expanded { text: Secret::new(scalar.text.as_str()), variable: None } };
         let value = (self.env)(name);
         if value.is_none() {
             self.unset.borrow_mut().push((node.line, name.to_owned()));
         }
-        value.map(Secret::new).unwrap_or_default()
+        Expanded { text: value.map(Secret::new).unwrap_or_default(), variable: Some(name.to_owned()) }
     }
 
     /// The node as a list; null is an empty one.
@@ -121,7 +141,7 @@ impl<'a> Reader<'a> {
     fn text(&self, node: &Node, expanded: bool) -> Secret {
         match &node.value {
             Value::Scalar(scalar) if scalar.is_null() => Secret::default(),
-            Value::Scalar(scalar) if expanded => self.expand(node, scalar),
+            Value::Scalar(scalar) if expanded => self.expand(node, scalar).text,
             Value::Scalar(scalar) => Secret::new(scalar.text.as_str()),
             Value::Map(_) | Value::List(_) => {
                 self.mistake(node, "string");
@@ -137,11 +157,16 @@ impl<'a> Section<'a> {
         self.map.is_some()
     }
 
-    /// The value of a key, unless it is null.
-    pub(super) fn node(self, key: &str) -> Option<&'a Node> {
+    /// The value of a key, be it null.
+    pub(super) fn entry(self, key: &str) -> Option<&'a Node> {
         let map = self.map?;
         self.reader.asked.borrow_mut().entry(std::ptr::from_ref(map)).or_default().insert(key.to_owned());
-        map.entry(key).filter(|node| !matches!(&node.value, Value::Scalar(scalar) if scalar.is_null()))
+        map.entry(key)
+    }
+
+    /// The value of a key, unless it is null.
+    pub(super) fn node(self, key: &str) -> Option<&'a Node> {
+        self.entry(key).filter(|node| !matches!(&node.value, Value::Scalar(scalar) if scalar.is_null()))
     }
 
     pub(super) fn section(self, key: &str) -> Self {
@@ -177,9 +202,9 @@ impl<'a> Section<'a> {
         self.node(key).map(|node| self.reader.text(node, true)).unwrap_or_default()
     }
 
-    /// A list of strings.
+    /// A list of strings, without the empty ones: templates leave those behind.
     pub(super) fn strings(self, key: &str) -> Vec<String> {
-        self.texts(key, true)
+        self.texts(key, true).into_iter().filter(|text| !text.is_empty()).collect()
     }
 
     /// A list of strings in which `${NAME}` is nothing special.
@@ -194,36 +219,45 @@ impl<'a> Section<'a> {
 
     pub(super) fn duration(self, key: &str) -> Option<Nanoseconds> {
         let node = self.node(key)?;
-        let duration = match &node.value {
+        match &node.value {
             // a plain number is none, not even zero
-            Value::Scalar(scalar) if scalar.is_text() => duration::parse(self.reader.expand(node, scalar).expose()),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
-        };
-        if duration.is_none() {
-            self.reader.mistake(node, "time.Duration");
+            Value::Scalar(scalar) if scalar.is_text() => {
+                let value = self.reader.expand(node, scalar);
+                let duration = duration::parse(value.text.expose());
+                if duration.is_none() {
+                    self.reader.mistaken_value(node, &value, "time.Duration");
+                }
+                duration
+            }
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                self.reader.mistake(node, "time.Duration");
+                None
+            }
         }
-        duration
     }
 
     /// A boolean, false if absent.
     pub(super) fn boolean(self, key: &str) -> bool {
         let Some(node) = self.node(key) else { return false };
-        let value = match &node.value {
-            Value::Scalar(scalar) => boolean(scalar, self.reader.expand(node, scalar).expose()),
-            Value::List(_) | Value::Map(_) => None,
-        };
-        if value.is_none() {
+        let Value::Scalar(scalar) = &node.value else {
             self.reader.mistake(node, "bool");
+            return false;
+        };
+        let value = self.reader.expand(node, scalar);
+        let is_boolean = scalar.tag() == "!!bool" || value.variable.is_some();
+        let boolean = boolean(value.text.expose(), is_boolean);
+        if boolean.is_none() {
+            self.reader.mistaken_value(node, &value, "bool");
         }
-        value.unwrap_or_default()
+        boolean.unwrap_or_default()
     }
 }
 
-/// `true` and `false` only if plain; the words of YAML 1.1 also if quoted, and thus from the environment.
-fn boolean(scalar: &Scalar, text: &str) -> Option<bool> {
+/// `true` and `false` only if they are plain or the environment's; the words of YAML 1.1 also if quoted.
+fn boolean(text: &str, is_boolean: bool) -> Option<bool> {
     match text {
-        "true" | "True" | "TRUE" if scalar.tag() == "!!bool" => Some(true),
-        "false" | "False" | "FALSE" if scalar.tag() == "!!bool" => Some(false),
+        "true" | "True" | "TRUE" if is_boolean => Some(true),
+        "false" | "False" | "FALSE" if is_boolean => Some(false),
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
         _ => None,

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::ConfigError;
 
 /// Nobody writes a configuration that deep; without a bound a hostile file would exhaust the stack.
-const MAX_DEPTH: usize = 100;
+const MAX_DEPTH: usize = 1_000;
 
 /// A node and the line on which it starts, counted from 1.
 #[derive(Debug)]
@@ -35,11 +35,14 @@ pub(super) struct Scalar {
     tag: Option<String>,
 }
 
-/// The entries of a mapping in the order of the file, and the keys that stand twice.
+/// The entries of a mapping in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Map {
     pub(super) entries: Vec<(String, Rc<Node>)>,
+    /// Keys that stand twice.
     pub(super) duplicates: Vec<Duplicate>,
+    /// Keys that are lists or mappings.
+    pub(super) unnamed: Vec<Rc<Node>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,10 @@ pub(super) struct Duplicate {
 
 /// Reads the first document; later ones are not even looked at.
 pub(super) fn parse(text: &str) -> Result<Rc<Node>, ConfigError> {
+    if let Some(at) = text.find(is_forbidden) {
+        let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
+        return Err(ConfigError::Yaml(format!("line {line}: control characters are not allowed")));
+    }
     let mut loader = Loader::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| syntax(&error))?;
@@ -59,6 +66,11 @@ pub(super) fn parse(text: &str) -> Result<Rc<Node>, ConfigError> {
         }
     }
     Err(ConfigError::Empty)
+}
+
+/// What YAML does not have as it is, only as an escape (YAML 1.2.2 §5.1).
+fn is_forbidden(character: char) -> bool {
+    (character.is_control() && !"\t\n\r\u{85}".contains(character)) || "\u{fffe}\u{ffff}".contains(character)
 }
 
 impl Map {
@@ -71,7 +83,10 @@ impl Map {
         let mut lines = BTreeMap::new();
         let mut merges = Vec::new();
         for (key, node) in pairs {
-            let Value::Scalar(name) = &key.value else { continue };
+            let Value::Scalar(name) = &key.value else {
+                map.unnamed.push(key);
+                continue;
+            };
             if name.is_merge() {
                 merges.push(node);
                 continue;

@@ -1,4 +1,4 @@
-//! A server for a try: nothing is stored, certificate and admin are made up (kes-api §4.6).
+//! A server for a try: nothing is stored, and certificate and admin are made for it, unless the command line names them.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use super::{
     verify,
 };
 use crate::{
-    auth::{Access, ApiKey},
+    auth::{Access, ApiKey, Identity},
     config::{Config, KeyStoreConfig, Level, TlsConfig},
     keystore::{Backend, Expiry, Memory},
 };
@@ -37,10 +37,28 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
     let (certificate, key) = certificate(address.ip())?;
     let handshake = Arc::new(tls::handshake(provider, verifier, vec![certificate], key)?);
     let tls = Terms { handshake, issuers: None };
-    let config = Config {
+    let files =
+        TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false };
+    let config = config(address, api_key.identity().clone(), files)?;
+    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()).into() }, api_key))
+}
+
+/// The same with a certificate and an admin that somebody else made.
+pub(super) fn volatile(
+    address: Option<SocketAddr>,
+    admin: Identity,
+    files: TlsConfig,
+) -> Result<Material, MaterialError> {
+    let config = config(address.unwrap_or(DEFAULT), admin, files)?;
+    let tls = tls::terms(&config)?;
+    Ok(Material { config, tls, keystore: Backend::Memory(Memory::default()).into() })
+}
+
+fn config(address: SocketAddr, admin: Identity, tls: TlsConfig) -> Result<Config, MaterialError> {
+    Ok(Config {
         address,
-        access: Access::new(api_key.identity().clone(), [])?,
-        tls: TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false },
+        access: Access::new(admin, [])?,
+        tls,
         cache: Expiry::default(),
         error_level: Level::INFO,
         audit_level: Level::INFO,
@@ -48,8 +66,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
         keys: Vec::new(),
         keystore: KeyStoreConfig::Fs { path: PathBuf::new() },
         warnings: Vec::new(),
-    };
-    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()).into() }, api_key))
+    })
 }
 
 /// A self-signed certificate for this host.

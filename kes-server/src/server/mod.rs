@@ -49,8 +49,8 @@ pub use self::{
 };
 pub use crate::log::Sink;
 use crate::{
-    auth::ApiKey,
-    config::Config,
+    auth::{ApiKey, Identity},
+    config::{Config, TlsConfig},
     keystore::{Environment, Patience},
 };
 
@@ -114,6 +114,18 @@ pub async fn run_dev(
 ) -> Result<(), ServeError> {
     let (material, api_key) = dev::material(address)?;
     serve(material, Frame::new(options)?, commands, Some(&api_key)).await
+}
+
+/// Serves nothing but memory, with the certificate of these files and this admin, until it is told to stop.
+pub async fn run_volatile(
+    address: Option<SocketAddr>,
+    admin: Identity,
+    files: TlsConfig,
+    options: ServeOptions,
+    commands: mpsc::Receiver<Command>,
+) -> Result<(), ServeError> {
+    let material = dev::volatile(address, admin, files)?;
+    serve(material, Frame::new(options)?, commands, None).await
 }
 
 async fn serve(

@@ -143,6 +143,11 @@ impl Folder {
         self.until_ready(self.start_by(&mut self.command(&arguments)))
     }
 
+    /// A server that answers, started with these arguments and nothing else.
+    pub(crate) fn serve_by(&self, arguments: &[&str]) -> Server {
+        self.until_ready(self.start_by(&mut self.command(arguments)))
+    }
+
     /// A server that answers, within a limit as `prlimit` names it.
     pub(crate) fn serve_within(&self, limit: &str, value: u32) -> Server {
         let limit = format!("--{limit}={value}");
