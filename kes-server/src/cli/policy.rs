@@ -1,5 +1,7 @@
 //! `kes policy …`
 
+mod explain;
+
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -39,6 +41,8 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         server: ServerFlags,
     },
+    /// Say which rule allows or denies a call, and why
+    Explain(explain::ExplainArguments),
     /// Show the rules of a policy
     Show {
         #[arg(value_name = "policy name")]
@@ -65,6 +69,7 @@ pub(super) async fn run(command: PolicyCommand, session: &Session<'_>) -> Result
             // The header is the reference's, and wrong; scripts skip the line by its text.
             output::print(&(json + &session.output.with_color(color).table("Key", &names)))
         }
+        PolicyCommand::Explain(arguments) => explain::run(arguments, session).await,
         PolicyCommand::Show { name, json, server, .. } => {
             let policy = session.client(&server)?.read_policy(&name).await;
             let policy = policy.map_err(|error| CliError::call(&format!("failed to show policy '{name}'"), &error))?;

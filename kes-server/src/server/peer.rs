@@ -16,8 +16,8 @@ pub(crate) fn identify(chain: &[CertificateDer<'_>]) -> Result<Identity, Certifi
             (true, ..) => {}
             (false, 0, _) => client = Some(identity),
             (false, _, Some(_)) => return Err(CertificateError::Several),
-            (false, _, None) => return Err(CertificateError::Missing),
+            (false, _, None) => return Err(CertificateError::Authority),
         }
     }
-    client.ok_or(CertificateError::Missing)
+    client.ok_or(if chain.is_empty() { CertificateError::Missing } else { CertificateError::Authority })
 }

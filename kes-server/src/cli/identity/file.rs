@@ -72,3 +72,10 @@ fn api_key(key: &PrivateKeyDer<'_>, file: &str) -> Result<ApiKey, CliError> {
     let seed = der.get(start + OID_AND_SEED.len()..).and_then(|rest| rest.first_chunk::<SEED>());
     ApiKey::from_seed(Zeroizing::new(*seed.ok_or_else(unsuitable)?)).map_err(CliError::plain)
 }
+
+/// Whether a file holds the certificate of a CA.
+pub(super) fn is_authority(file: &str) -> bool {
+    let content = session::read(Path::new(file)).unwrap_or_default();
+    let certificate = CertificateDer::from_pem_slice(&content).ok();
+    certificate.and_then(|certificate| Identity::of_certificate(&certificate).ok()).is_some_and(|(_, is_ca)| is_ca)
+}

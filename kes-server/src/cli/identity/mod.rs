@@ -3,7 +3,7 @@
 mod file;
 mod new;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -15,7 +15,10 @@ use super::{
     session::{ServerFlags, Session},
     time,
 };
-use crate::{auth::ApiKey, client::IdentityInfo};
+use crate::{
+    auth::{ApiKey, Identity, is_valid_name},
+    client::IdentityInfo,
+};
 
 /// Without anything: a new API key. With an API key or file: what belongs to it.
 #[derive(Debug, Args)]
@@ -96,7 +99,22 @@ pub(super) async fn run(arguments: IdentityArguments, session: &Session<'_>) -> 
 
 /// `kes identity of` and the older `kes tool identity of`.
 pub(super) fn identity_of(arguments: &OfArguments, output: Output) -> Result<(), CliError> {
-    bare(output, &file::identity(&arguments.subject)?)
+    let identity = file::identity(&arguments.subject)?;
+    if file::is_authority(&arguments.subject) {
+        output.warning(&format!(
+            "'{}' is the certificate of a CA (basicConstraints CA:TRUE): servers do not take it for a client's",
+            arguments.subject
+        ));
+    }
+    bare(output, &identity)
+}
+
+/// The identity that somebody names: itself, by an API key, or by a certificate file.
+pub(super) fn identity_of_subject(subject: &str) -> Result<Identity, CliError> {
+    if is_valid_name(subject) && !Path::new(subject).exists() {
+        return Ok(Identity::new(subject));
+    }
+    file::identity(subject).map(Identity::new)
 }
 
 /// The older `kes tool identity new`: it wrote files, and had names for them.

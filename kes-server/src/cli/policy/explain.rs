@@ -1,0 +1,130 @@
+//! `kes policy explain`: which rule decides a call, and why.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::{
+    CliError,
+    identity::identity_of_subject,
+    output,
+    session::{ServerFlags, Session},
+};
+use crate::{
+    auth::{self, Access, Decision, Identity, Policy},
+    client::ClientError,
+    config::Config,
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExplainArguments {
+    /// The caller: an identity, an API key or a certificate file
+    #[arg(value_name = "identity")]
+    identity: String,
+    /// Path of the call, such as /v1/key/generate/my-key
+    #[arg(value_name = "path")]
+    path: String,
+    /// Ask this configuration file instead of a server
+    #[arg(long, value_name = "file")]
+    config: Option<PathBuf>,
+    /// Print the decision as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// A decision, as JSON shows it.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    identity: String,
+    path: String,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    /// The pattern that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    reason: String,
+}
+
+/// Ends with 0 if the call is allowed and 1 if not, as `kubectl auth can-i` does.
+pub(super) async fn run(arguments: ExplainArguments, session: &Session<'_>) -> Result<(), CliError> {
+    let identity = identity_of_subject(&arguments.identity)?;
+    let path = arguments.path.as_str();
+    if !path.starts_with('/') {
+        return Err(CliError::message(format!("'{path}' is not a path: it must start with '/'")));
+    }
+    let explanation = match &arguments.config {
+        Some(file) => by_file(file, identity, path, session)?,
+        None => {
+            let access = access(&identity, &arguments.server, session).await?;
+            Explanation::new(&identity, path, access.decide(&identity, path))
+        }
+    };
+    let text = if arguments.json { super::super::json_line(&explanation)? } else { explanation.text() };
+    output::print(&text)?;
+    if explanation.allowed { Ok(()) } else { Err(CliError::Ended(1)) }
+}
+
+fn by_file(file: &Path, identity: Identity, path: &str, session: &Session<'_>) -> Result<Explanation, CliError> {
+    let config = Config::load(file, &|name| session.environment.get(name))
+        .map_err(|error| CliError::message(format!("{}: {error}", file.display())))?;
+    if config.api.get(path).is_some_and(|api| api.skip_auth) {
+        let reason = format!("api.{path}.skip_auth lets everybody call it");
+        return Ok(Explanation::everybody(&identity, path, reason));
+    }
+    Ok(Explanation::new(&identity, path, config.access.decide(&identity, path)))
+}
+
+/// What a server says of one identity.
+async fn access(identity: &Identity, flags: &ServerFlags, session: &Session<'_>) -> Result<Access, CliError> {
+    let client = session.client(flags)?;
+    let failed = |error: &ClientError| CliError::call(&format!("failed to explain '{identity}'"), error);
+    let nobody = || Access::new(Identity::new(""), []).map_err(CliError::plain);
+    let info = match client.describe_identity(identity.as_str()).await {
+        Err(error) if error.status() == Some(404) => return nobody(),
+        info => info.map_err(|error| failed(&error))?,
+    };
+    if info.admin {
+        return Access::new(identity.clone(), []).map_err(CliError::plain);
+    }
+    let policy = client.read_policy(&info.policy).await.map_err(|error| failed(&error))?;
+    let rules = Policy { allow: policy.allow.into_keys().collect(), deny: policy.deny.into_keys().collect() };
+    Access::new(Identity::new(""), [(info.policy, rules, vec![identity.clone()])]).map_err(CliError::plain)
+}
+
+impl Explanation {
+    fn new(identity: &Identity, path: &str, decision: Decision<'_>) -> Self {
+        if auth::is_open(path) {
+            return Self::everybody(identity, path, "everybody may call it".into());
+        }
+        let (policy, rule) = match decision {
+            Decision::Allowed { policy, rule } | Decision::Denied { policy, rule } => (Some(policy), Some(rule)),
+            Decision::NotAllowed { policy } => (Some(policy), None),
+            Decision::Admin | Decision::UnknownIdentity => (None, None),
+        };
+        let mut reason = decision.to_string();
+        if !auth::can_match(path) {
+            reason += "; but no route has this path, or the name in it is not valid";
+        }
+        Self {
+            identity: identity.to_string(),
+            path: path.to_owned(),
+            allowed: decision.is_allowed(),
+            policy: policy.map(str::to_owned),
+            rule: rule.map(str::to_owned),
+            reason,
+        }
+    }
+
+    fn everybody(identity: &Identity, path: &str, reason: String) -> Self {
+        let (identity, path) = (identity.to_string(), path.to_owned());
+        Self { identity, path, allowed: true, policy: None, rule: None, reason }
+    }
+
+    fn text(&self) -> String {
+        format!("{}: {}\n", if self.allowed { "allowed" } else { "denied" }, self.reason)
+    }
+}
