@@ -13,6 +13,7 @@ mod connection;
 mod connections;
 mod dev;
 mod holding;
+mod explained;
 pub(crate) mod key_pair;
 mod material;
 pub(crate) mod peer;

@@ -15,7 +15,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 
-use super::key_pair;
+use super::{explained::explained, key_pair};
 
 /// A verifier that takes any certificate of which the client holds the key.
 pub(super) fn any_certificate(provider: &CryptoProvider, mandatory: bool) -> Arc<dyn ClientCertVerifier> {
@@ -36,7 +36,7 @@ pub(super) fn issued_certificate(
     if !mandatory {
         verifier = verifier.allow_unauthenticated();
     }
-    verifier.build()
+    verifier.build().map(explained)
 }
 
 #[derive(Debug)]
