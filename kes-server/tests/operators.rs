@@ -59,7 +59,7 @@ fn a_server_without_a_configuration_is_volatile_and_says_so() {
     let folder = Folder::new();
     let started =
         ["--addr", &folder.address, "--key", "server.key", "--cert", "server.crt", "--root", ADMIN, "--auth=off"];
-    let server = folder.serve_by(&[&["server"], started.as_slice()].concat());
+    let server = folder.serve_as(&[&["server"], started.as_slice()].concat());
     assert!(folder.kes(&["key", "create", "-k", "my-key"]).status.success());
     let told = support::read(folder.path("stderr").as_ref());
     assert!(told.contains("KEYS ARE IN MEMORY ONLY") && !told.contains("is ignored"), "{told}");

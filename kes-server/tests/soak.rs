@@ -10,7 +10,6 @@ mod support;
 
 use std::{
     env, fs,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -137,7 +136,7 @@ fn memory_stays_and_reloads_pause_nobody() {
     let time = Duration::from_secs(env::var("KES_SOAK_SECONDS").map_or(600, |text| text.parse().unwrap()));
     let folder = Folder::new();
     let server = match env::var("KES_SOAK_PROGRAM") {
-        Ok(program) => folder.serve_by(Path::new(&program)),
+        Ok(program) => folder.serve_by(&program, &["server", "--config", "config.yaml"]),
         Err(_) => folder.serve(),
     };
     let (clients, record) = (folder.clients(TIMEOUTS), Arc::new(Record::default()));

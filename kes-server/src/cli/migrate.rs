@@ -25,6 +25,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct MigrateArguments {
     /// Which keys: a name with *, ? and [a-z] for what differs; all of them if it is empty
     #[arg(value_name = "pattern", default_value = "*")]

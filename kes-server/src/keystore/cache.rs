@@ -197,7 +197,7 @@ impl<S: KeyStore + 'static> Cache<S> {
 
     /// How many keys are cached.
     pub fn cached_keys(&self) -> usize {
-        self.shared.entries.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.kept.entries.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 

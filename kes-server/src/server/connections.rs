@@ -193,7 +193,9 @@ impl Connections {
         let mut open = self.open();
         let stalled = open.all.values().filter(|activity| activity.holding().is_stalled(round));
         let stalled: Vec<_> = stalled.cloned().collect();
-        stalled.iter().for_each(|activity| open.evict(activity));
+        for activity in &stalled {
+            open.evict(activity);
+        }
     }
 
     /// Waits until there are none.
@@ -222,7 +224,9 @@ impl Open {
             ranked.select_nth_unstable_by_key(batch, |(rank, _)| *rank);
             ranked.truncate(batch);
         }
-        ranked.iter().for_each(|(_, activity)| self.evict(activity));
+        for (_, activity) in &ranked {
+            self.evict(activity);
+        }
         !ranked.is_empty()
     }
 
@@ -347,7 +351,9 @@ mod tests {
     async fn half_of_the_places_are_for_those_who_are_known() {
         let connections = Connections::new(8);
         let others: Vec<_> = [connections.admit().await, connections.admit().await, connections.admit().await].into();
-        others.iter().for_each(|other| other.identify(None, |_| true));
+        for other in &others {
+            other.identify(None, |_| true);
+        }
         let client = known(connections.admit().await);
         let more = [connections.admit().await, connections.admit().await];
         assert!(is_evicted(&others[0]).await && !is_evicted(&others[1]).await, "four of eight are not known");

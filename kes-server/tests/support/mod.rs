@@ -144,7 +144,7 @@ impl Folder {
     }
 
     /// A server that answers, started with these arguments and nothing else.
-    pub(crate) fn serve_by(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve_as(&self, arguments: &[&str]) -> Server {
         self.until_ready(self.start_by(&mut self.command(arguments)))
     }
 
@@ -165,13 +165,6 @@ impl Folder {
     pub(crate) fn serve_by(&self, program: &str, arguments: &[&str]) -> Server {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
-        self.until_ready(self.start_by(&mut command))
-    }
-
-    /// A server that answers, of another program than that of this build.
-    pub(crate) fn serve_by(&self, kes: &Path) -> Server {
-        let mut command = Command::new(kes);
-        command.args(["server", "--config", "config.yaml"]).current_dir(self.dir.path()).stdin(Stdio::null());
         self.until_ready(self.start_by(&mut command))
     }
 

@@ -12,6 +12,7 @@ const MOUNT: &str = "mount -t tmpfs -o size=256k,mode=700 tmpfs disk && cp keys/
 const FILL: &str = "for size in 4096 1; do dd if=/dev/zero bs=$size 2>&1 >>disk/ballast || true; done";
 
 /// Whether this system lets us do what a test needs; if not, the test is skipped, and says so.
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
 fn may(program: &str, arguments: &[&str]) -> bool {
     let ok = Command::new(program).args(arguments).arg("true").output().is_ok_and(|output| output.status.success());
     if !ok {

@@ -1,6 +1,6 @@
 //! Changing the folder so that a crash leaves either the state before or the state after.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -125,26 +125,32 @@ fn unsynced(file: &Path, done: &str, error: &io::Error) -> KeyStoreError {
 pub(super) fn clear_unfinished(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
-        if is_unfinished && let Some(_locked) = abandoned(&entry.path()) {
-            let _: io::Result<()> = std::fs::remove_file(entry.path());
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+            clear(&entry.path());
         }
     }
 }
 
-/// A file that nobody writes any more, locked if that is possible.
-fn abandoned(file: &Path) -> Option<Option<File>> {
-    const STALE: Duration = Duration::from_secs(60);
+/// Removes a file unless somebody writes it, whose lock it then has.
+fn clear(file: &Path) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = rustix::fs::open(file, flags, Mode::empty()).map(File::from);
-    match open.map(|open| (open.try_lock(), open)) {
-        Ok((Ok(()), open)) => Some(Some(open)),
-        Ok((Err(std::fs::TryLockError::WouldBlock), _)) => None,
-        Ok((Err(std::fs::TryLockError::Error(_)), _)) | Err(_) => {
-            let changed = file.symlink_metadata().and_then(|found| found.modified()).ok()?;
-            changed.elapsed().is_ok_and(|age| age > STALE).then_some(None)
-        }
+    // Held until the file is gone.
+    let locked = open.map(|open| (open.try_lock(), open));
+    let is_abandoned = match &locked {
+        Ok((Ok(()), _)) => true,
+        Ok((Err(TryLockError::WouldBlock), _)) => false,
+        Ok((Err(TryLockError::Error(_)), _)) | Err(_) => is_stale(file),
+    };
+    if is_abandoned {
+        let _: io::Result<()> = std::fs::remove_file(file);
     }
+}
+
+fn is_stale(file: &Path) -> bool {
+    const STALE: Duration = Duration::from_secs(60);
+    let changed = file.symlink_metadata().and_then(|found| found.modified());
+    changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > STALE))
 }
 
 #[cfg(test)]
