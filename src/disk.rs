@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::path::Arg;
+use tempfile::TempDir;
 
 use crate::error::Error;
 
@@ -98,6 +99,15 @@ pub(crate) fn create_private(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes a folder of another name each time, which only its owner may enter, whatever the umask; it goes with the value.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn private_tempdir(prefix: &str, within: &Path) -> io::Result<TempDir> {
+    let private = std::fs::Permissions::from_mode(PRIVATE);
+    tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(within)
+}
+
 /// Gives a folder the mode in which only its owner may enter it, unless it has that.
 ///
 /// # Errors
@@ -152,6 +162,18 @@ pub(crate) fn spread(folder: &Path) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
+
+    #[test]
+    fn temporary_folders_are_their_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = private_tempdir(UNFINISHED, folder.path()).unwrap();
+        assert_eq!(std::fs::metadata(made.path()).unwrap().mode() & 0o7777, PRIVATE);
+        let deep = folder.path().join("a/b");
+        create_private(&deep).unwrap();
+        for made in [&deep, deep.parent().unwrap()] {
+            assert_eq!(std::fs::metadata(made).unwrap().mode() & 0o7777, PRIVATE);
+        }
+    }
 
     #[test]
     fn what_is_absent_is_nothing_and_what_is_in_the_way_is_said() {

@@ -33,7 +33,7 @@ fn in_passwd(text: &str, uid: u32) -> Option<PathBuf> {
     let uid = uid.to_string();
     let account =
         text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.get(2) == Some(&&*uid))?;
-    account.get(5).map(|home| Path::new(home)).filter(|home| home.is_absolute()).map(Path::to_owned)
+    account.get(5).map(Path::new).filter(|home| home.is_absolute()).map(Path::to_owned)
 }
 
 #[cfg(test)]

@@ -49,6 +49,6 @@ pub mod teardown;
 pub mod template;
 pub mod testing;
 pub mod verify;
-
 mod volatile;
+
 pub use error::Error;

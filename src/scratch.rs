@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
+use crate::disk::private_tempdir;
+
 /// A folder younger than this may belong to a process that has yet to lock it.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -27,7 +29,7 @@ impl Scratch {
     /// If the folder cannot be made or locked.
     pub(crate) fn new_in(place: &Path, prefix: &str) -> io::Result<Self> {
         clear_abandoned(place, prefix);
-        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
+        let folder = private_tempdir(prefix, place)?;
         let held = File::open(folder.path())?;
         lock(&held)?;
         Ok(Self { folder, _held: held })

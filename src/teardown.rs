@@ -84,7 +84,7 @@ pub async fn expired(engine: &dyn Engine, now: Timestamp) -> Result<Vec<Expired>
 /// The stack of a pod whose lease is over at `now`, as its labels say.
 fn lease_of(pod: &PodState, now: Timestamp) -> Option<Expired> {
     let end: Timestamp = pod.labels.get(LABEL_EXPIRES)?.parse().ok()?;
-    let folder = PathBuf::from(pod.labels.get(LABEL_FOLDER)?);
+    let folder = Some(PathBuf::from(pod.labels.get(LABEL_FOLDER)?)).filter(|folder| folder.is_absolute())?;
     (end <= now).then(|| Expired { name: pod.name.clone(), folder })
 }
 
@@ -209,11 +209,11 @@ mod tests {
             std::fs::write(project.join(folder).join("mine"), "").unwrap();
         }
         let leased = Layout::new(&base, "leased");
-        crate::disk::create_private(&leased.config()).unwrap();
+        disk::create_private(&leased.config()).unwrap();
         let marker = Marker::of(&leased, "leased", engine.info()).unwrap();
         marker.file(&leased).unwrap().make().unwrap();
         let kept = Layout::new(&base, "kept");
-        crate::disk::create_private(&kept.config()).unwrap();
+        disk::create_private(&kept.config()).unwrap();
         Marker::of(&kept, "kept", engine.info()).unwrap().file(&kept).unwrap().make().unwrap();
         let missing = base.join("gone");
         for (name, folder, id) in [

@@ -234,7 +234,6 @@ fn unit(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
 }
 
 /// The same in a unit of Podman's generator, which makes a command of it: systemd puts variables in place of `$NAME` there.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
 fn exec(value: &str, arguments: Kwargs, state: &State<'_>) -> TeraResult<String> {
     if value.contains('$') {
         return Err(tera::Error::message(format!("a command of a unit file cannot carry '{value}': no `$`")));
@@ -243,7 +242,6 @@ fn exec(value: &str, arguments: Kwargs, state: &State<'_>) -> TeraResult<String>
 }
 
 /// A word of a shell script.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a filter")]
 fn shell(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
     Ok(shell_word(value))
 }

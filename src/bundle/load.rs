@@ -47,8 +47,7 @@ impl Staged {
         };
         disk::create_private(base)?;
         ownership::check_folder(base)?;
-        let folder =
-            tempfile::Builder::new().prefix(".loading-").tempdir_in(base).map_err(Error::file("write", base))?;
+        let folder = disk::private_tempdir(".loading-", base).map_err(Error::file("write", base))?;
         let staged = Self { index, folder };
         for member in &staged.index.members {
             let Some(Ok(entry)) = entries.next() else {

@@ -11,7 +11,7 @@ use super::output::{Output, table};
 use super::session::{Intent, Opened, Reached, Wish, environment};
 use crate::blocking::blocking;
 use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
-use crate::disk::UNFINISHED;
+use crate::disk::{UNFINISHED, private_tempdir};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::image::{Archive, check_static};
@@ -71,8 +71,7 @@ impl Save {
         refuse_named_programs(&opened.wish.manifest)?;
         let reached = opened.connect().await?;
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let staging = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
-        let staging = staging.map_err(Error::file("write", &self.bundle))?;
+        let staging = private_tempdir(UNFINISHED, folder).map_err(Error::file("write", &self.bundle))?;
         let progress = output.progress();
         let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();

@@ -91,6 +91,10 @@ impl Service {
             fs::write(&path, text)?;
             command.env("CONTAINERS_CONF", path);
         }
+        // an empty one, too, makes Podman a client of another one
+        for remote in ["CONTAINER_HOST", "CONTAINER_CONNECTION", "DOCKER_HOST"] {
+            command.env_remove(remote);
+        }
         // A group of its own: the terminal's interrupt is for us, and the service must outlive it to clean up.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&output)?).process_group(0);
         let mut child = command.spawn()?;

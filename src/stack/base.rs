@@ -58,7 +58,10 @@ fn check_text(path: &Path) -> Result<(), Error> {
         Some(_) => return Ok(()),
     };
     Err(Error::Environment {
-        what: format!("the folder {path:?} cannot hold a stack: its path {why}, which no engine takes"),
+        what: format!(
+            "the folder '{}' cannot hold a stack: its path {why}, which no engine takes",
+            path.to_string_lossy().escape_debug()
+        ),
         hint: "choose another folder with --dir, KESTACK_DIR or `dir:` in kestack.yaml".into(),
     })
 }

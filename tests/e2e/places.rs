@@ -1,6 +1,8 @@
 //! Whose folders a stack may be in, and under which paths: nobody else gets in, nothing of others is touched.
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -93,9 +95,8 @@ fn a_path_that_no_engine_takes_is_refused_before_anything_is_made() {
     if !enabled() {
         return;
     }
-    use std::os::unix::ffi::OsStrExt as _;
     let stack = Sandbox::new("");
-    let folder = stack.folder().join(std::ffi::OsStr::from_bytes(b"not-\xff-text"));
+    let folder = stack.folder().join(OsStr::from_bytes(b"not-\xff-text"));
     let output = stack.command(&["up", "--dir"]).arg(&folder).output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert!(text(&output.stderr).contains("not UTF-8"), "{output:?}");
@@ -183,7 +184,7 @@ fn a_long_temporary_folder_and_empty_variables_change_nothing() {
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{script}\n{check}")]).env("AWS_SESSION_TOKEN", "old").env("AWS_PROFILE", "old");
     assert_eq!(text(&sh.output().unwrap().stdout), "||us-east-1");
-    assert_eq!(run(&["env", "--json"]).contains("schema_version"), true);
+    assert!(run(&["env", "--json"]).contains("schema_version"));
     run(&["down", "--data"]);
     assert!(run(&["env", "--unset", "--shell", "zsh"]).starts_with("unset AWS_ACCESS_KEY_ID "));
     assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);

@@ -28,7 +28,7 @@ pub(super) fn instead_of(error: EngineError, wish: &EngineWish<'_>) -> Result<Co
     if wish.kind != EngineKind::Auto {
         return Err(error);
     }
-    tracing::warn!("{}: the servers are processes of this host", reasons(&error));
+    tracing::warn!("no container engine answers: the servers are processes of this host ({})", reasons(&error));
     connection(wish)
 }
 
@@ -36,8 +36,7 @@ pub(super) fn instead_of(error: EngineError, wish: &EngineWish<'_>) -> Result<Co
 fn reasons(error: &EngineError) -> String {
     let text = error.to_string();
     let text = text.split(ADVICE).next().unwrap_or_default();
-    let tried: Vec<_> = text.lines().skip(1).map(str::trim).collect();
-    format!("no container engine answers ({})", tried.join("; "))
+    text.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
@@ -65,8 +64,7 @@ mod tests {
     fn a_change_of_engine_says_why() {
         let tried = "rootful Podman, /a: cannot connect\n  Docker, /b: cannot connect";
         let error = EngineError::NotFound(format!("{NOBODY}\n  {tried}\n{ADVICE}{OTHERS}"));
-        let expected = "no container engine answers (rootful Podman, /a: cannot connect; Docker, /b: cannot connect)";
-        assert_eq!(reasons(&error), expected);
+        assert_eq!(reasons(&error), "rootful Podman, /a: cannot connect; Docker, /b: cannot connect");
     }
 
     #[tokio::test]
