@@ -366,3 +366,31 @@ async fn a_half_made_pod_is_ours_and_not_usable() {
     fixture.engine.remove_pod("pod").await.unwrap();
     assert_eq!(processes(fixture.folder.path()), Vec::<String>::new(), "its members end all the same");
 }
+
+#[tokio::test]
+async fn a_supervisor_whose_record_is_gone_ends_with_its_server() {
+    for moved in [false, true] {
+        let fixture = Fixture::with_pod().await;
+        fixture.started("kes", SERVER).await;
+        fixture.lines("kes", 1).await;
+        let pids = [fixture.pid("kes", "server"), fixture.pid("kes", "supervisor")];
+        let (stack, elsewhere) = (fixture.folder.path().join("pod"), tempfile::tempdir().unwrap());
+        if moved {
+            // another stack stands in its place before anybody looks
+            std::fs::rename(&stack, elsewhere.path().join("pod")).unwrap();
+            fixture.engine.create_pod(&pod(free_port())).await.unwrap();
+            fixture.started("kes", SERVER).await;
+        } else {
+            std::fs::remove_dir_all(&stack).unwrap();
+        }
+        let start = Instant::now();
+        while !pids.iter().all(|pid| gone(pid)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "{pids:?} go on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if moved {
+            let state = fixture.state("kes").await;
+            assert!(state.running && state.exit_code.is_none(), "the other one is left alone: {state:?}");
+        }
+    }
+}

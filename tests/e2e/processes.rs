@@ -148,3 +148,20 @@ fn a_path_with_blanks_works() {
     run(&["down", "--data"]);
     assert_eq!(kind().members(&stack.name), Vec::<String>::new());
 }
+
+#[test]
+fn nothing_goes_on_without_the_stacks_folder() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    std::fs::remove_dir_all(stack.root()).unwrap();
+    let start = std::time::Instant::now();
+    while ["kes", "minio", "kestack"].iter().any(|name| !processes(&stack.name, name).is_empty()) {
+        assert!(start.elapsed().as_secs() < 60, "supervisors or servers go on");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    stack.ok(&["up"]);
+    stack.put("/encrypted/new", b"works");
+}

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::STARTED;
 use super::identity::Identity;
@@ -28,6 +28,9 @@ use super::restart::Restarts;
 const START: Duration = Duration::from_secs(10);
 /// How long the last words of a server that ended are waited for; a child of its own may keep its outputs open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often a supervisor looks whether its record is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Signals that a supervisor acts on.
 struct Signals {
@@ -43,6 +46,7 @@ struct End {
 
 struct Supervisor {
     member: Member,
+    identity: Identity,
     stop_timeout: Duration,
     signals: Signals,
     log: Arc<Log>,
@@ -59,11 +63,14 @@ struct Server {
 enum Ended {
     /// We were told to end it.
     Stopped(ExitStatus),
+    /// We ended it, because nobody could tell us any more: the folder is gone, or another's.
+    Forgotten,
     /// By itself.
     Itself(ExitStatus),
 }
 
-/// Looks after the member in this folder until it is told to end, or its server ends for good.
+/// Looks after the member in this folder until it is told to end, its server ends for good, or its record is gone: without
+/// it nobody finds the server that holds the ports.
 ///
 /// # Errors
 /// Those of the first start, which also stand on standard output, and of the member's files.
@@ -98,10 +105,11 @@ impl Supervisor {
         let spec = member.spec()?.ok_or_else(|| io::Error::other("there is nothing to supervise here"))?;
         // Before we say who we are: from then on we may be told to end.
         let signals = Signals::listen()?;
-        member.introduce_supervisor(&Identity::own()?)?;
+        let identity = Identity::own()?;
+        member.introduce_supervisor(&identity)?;
         let log = Arc::new(Log::open(&member.log())?);
         let stop_timeout = Duration::from_secs(spec.stop_timeout.into());
-        Ok(Self { member, stop_timeout, signals, log, restarts: Restarts::default() })
+        Ok(Self { member, identity, stop_timeout, signals, log, restarts: Restarts::default() })
     }
 
     async fn run(mut self, mut server: Server) -> io::Result<()> {
@@ -111,6 +119,9 @@ impl Supervisor {
             let _ = timeout(LAST_WORDS, server.words.join_all()).await;
             let status = match ended {
                 Ended::Stopped(status) => return self.member.record_exit(&Exit { code: code(status), again: false }),
+                // what is there now is not ours to write to
+                Ended::Forgotten => return Ok(()),
+                Ended::Itself(_) if self.is_forgotten() => return Ok(()),
                 Ended::Itself(status) => status,
             };
             let wait = if status.success() { None } else { self.restarts.after(begun.elapsed()) };
@@ -125,6 +136,9 @@ impl Supervisor {
                 () = self.signals.end.recv() => {
                     return self.member.record_exit(&Exit { code: code(status), again: false });
                 }
+            }
+            if self.is_forgotten() {
+                return Ok(());
             }
             server = self.start().await?;
         }
@@ -159,13 +173,24 @@ impl Supervisor {
 
     /// Passes signals on until the server ends.
     async fn watch(&mut self, child: &mut Child) -> io::Result<Ended> {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 status = child.wait() => return Ok(Ended::Itself(status?)),
                 () = self.signals.end.recv() => return self.stop(child).await.map(Ended::Stopped),
                 _ = self.signals.hangup.recv() => tell(child, Signal::HUP),
+                _ = looks.tick() => if self.is_forgotten() {
+                    self.stop(child).await?;
+                    return Ok(Ended::Forgotten);
+                },
             }
         }
+    }
+
+    /// True if the member's record does not name this supervisor. One that cannot be read just now says nothing.
+    fn is_forgotten(&self) -> bool {
+        self.member.supervisor().is_ok_and(|found| found.as_ref() != Some(&self.identity))
     }
 
     async fn stop(&self, child: &mut Child) -> io::Result<ExitStatus> {
