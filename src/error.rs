@@ -30,6 +30,9 @@ pub enum Error {
     /// The engine is missing or refused a call.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Standard output cannot be written to.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] std::io::Error),
     /// Something of this host is in the way: a taken port, a folder that cannot be written.
     #[error("{what}\n  {hint}")]
     Environment {

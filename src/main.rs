@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use kestack::cli::{self, Cli, Part};
+use kestack::cli::{self, Cli, Messages, Part};
 use kestack::ending;
 use kestack::interrupt::Interrupt;
 use tokio::runtime::Builder;
@@ -21,12 +21,15 @@ fn main() -> ExitCode {
     if let Some(part) = Part::asked_for(std::env::args_os()) {
         return finish(Builder::new_current_thread(), part.run());
     }
-    let cli = Cli::read();
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
     let level = if cli.verbose() { "kestack=debug" } else { "kestack=warn" };
     let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
     let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
     let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Messages).without_time().init();
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(2);
     finish(threads, run(&cli))

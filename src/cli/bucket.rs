@@ -75,7 +75,7 @@ impl Bucket {
                         bucket.key.as_deref().unwrap_or("-"),
                         bucket.versioning
                     )
-                });
+                })?;
                 Ok(())
             }
         }
@@ -106,7 +106,7 @@ impl Create {
         output.result(&entry, |bucket| {
             let key = bucket.key.as_ref().map(|key| format!(" with key '{key}'")).unwrap_or_default();
             format!("bucket '{}' encrypts by default: {}{key}", bucket.name, bucket.encryption)
-        });
+        })?;
         Ok(())
     }
 }
@@ -137,6 +137,6 @@ async fn list(session: &Session, output: &Output) -> Result<(), Error> {
             })
             .collect();
         table(&["bucket", "encryption", "key", "versioning"], &rows)
-    });
+    })?;
     Ok(())
 }

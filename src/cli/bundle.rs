@@ -76,7 +76,7 @@ impl Save {
         let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
-        output.result(&saved, saved_text);
+        output.result(&saved, saved_text)?;
         Ok(())
     }
 }
@@ -177,7 +177,7 @@ impl Load {
             programs: of(Kind::Program).map(|member| programs.join(&member.name)).collect(),
             images: images.iter().filter_map(|image| image.reference.clone()).collect(),
         };
-        output.result(&loaded, loaded_text);
+        output.result(&loaded, loaded_text)?;
         Ok(())
     }
 }

@@ -73,7 +73,7 @@ impl Chaos {
             milliseconds: lasted.as_millis(),
             healed_after_milliseconds: healing.elapsed().as_millis(),
         };
-        output.result(&report, human);
+        output.result(&report, human)?;
         Ok(())
     }
 
@@ -97,7 +97,7 @@ async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
     let start = Instant::now();
     let fault = chaos::heal(&session.stack, &session.context).await?;
     let healed_after_milliseconds = start.elapsed().as_millis();
-    output.result(&Report { fault, seed: None, milliseconds: 0, healed_after_milliseconds }, human);
+    output.result(&Report { fault, seed: None, milliseconds: 0, healed_after_milliseconds }, human)?;
     Ok(())
 }
 

@@ -15,11 +15,9 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    #[expect(clippy::unnecessary_wraps, reason = "all verbs have this form")]
     pub(super) fn run(&self, _: &Output) -> Result<(), Error> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "kestack", &mut script);
-        output::raw(&script);
-        Ok(())
+        output::raw(&script)
     }
 }

@@ -22,9 +22,9 @@ impl Config {
         match self {
             Self::Check => {
                 let name = Wish::load(globals)?.manifest.name.to_string();
-                output.result(&json!({ "name": name, "valid": true }), |_| "the manifest is right".into());
+                output.result(&json!({ "name": name, "valid": true }), |_| "the manifest is right".into())?;
             }
-            Self::Schema => output::line(&serde_json::to_string_pretty(&manifest::schema()).unwrap_or_default()),
+            Self::Schema => output::line(&serde_json::to_string_pretty(&manifest::schema()).unwrap_or_default())?,
         }
         Ok(())
     }

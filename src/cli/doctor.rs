@@ -28,7 +28,7 @@ impl Doctor {
         let keystores = keystore_environment(manifest);
         let findings = doctor::examine(manifest, base, reached.engine().as_ref(), &environment, keystores).await?;
         let healthy = !findings.iter().any(Finding::is_bad);
-        output.result(&Report { name: manifest.name.to_string(), healthy, findings }, human);
+        output.result(&Report { name: manifest.name.to_string(), healthy, findings }, human)?;
         if healthy {
             return Ok(());
         }

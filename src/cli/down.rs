@@ -22,7 +22,7 @@ impl Down {
         let reached = Reached::of(globals, CHANGE).await?;
         let name = reached.wish.manifest.name.as_str();
         let removed = teardown::stack(reached.engine().as_ref(), &reached.wish.layout(), name, self.data).await?;
-        output.result(&removed, |removed| human(name, removed));
+        output.result(&removed, |removed| human(name, removed))?;
         Ok(())
     }
 }

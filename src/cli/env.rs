@@ -34,8 +34,7 @@ impl Env {
         }
         let stack = session::known(globals).await?.stack;
         let output = if self.json { &output.as_json() } else { output };
-        print(stack.variables(), stack.ports.host, self.shell, output);
-        Ok(())
+        print(stack.variables(), stack.ports.host, self.shell, output)
     }
 
     fn remove(&self, globals: &Globals) -> Result<(), Error> {
@@ -45,19 +44,24 @@ impl Env {
             what: "this language has no way to remove a variable".into(),
             hint: "take --shell sh, fish or powershell".into(),
         })?;
-        output::line(&text);
+        output::line(&text)?;
         Ok(())
     }
 }
 
 /// Prints the variables for clients of servers on that address.
-pub(super) fn print(mut variables: Vec<(String, String)>, host: IpAddr, shell: Option<Shell>, output: &Output) {
+pub(super) fn print(
+    mut variables: Vec<(String, String)>,
+    host: IpAddr,
+    shell: Option<Shell>,
+    output: &Output,
+) -> Result<(), Error> {
     variables.extend(without_proxy(host, environment));
     if shell.is_none() && output.json() {
         let map: serde_json::Map<_, _> = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
         return output.result(&map, |_| String::new());
     }
-    output::line(&shell.unwrap_or_else(Shell::of_caller).write(&variables, &STALE));
+    output::line(&shell.unwrap_or_else(Shell::of_caller).write(&variables, &STALE))
 }
 
 /// Where the caller has a proxy, the servers of this machine are named as hosts that are reached without it, in both

@@ -33,7 +33,7 @@ impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let (sandboxes, canaries) = (sandboxes(globals).await?, canaries(globals).await?);
         let report = Report { sandboxes, stacks: stacks(globals).await?, canaries };
-        output.result(&report, human);
+        output.result(&report, human)?;
         Ok(())
     }
 }

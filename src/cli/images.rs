@@ -34,7 +34,7 @@ impl Images {
             engine: format!("{} {}", info.kind, info.version),
             inventory,
         };
-        output.result(&report, human);
+        output.result(&report, human)?;
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ impl Import {
         }
         let imported = translate(&found, &folder)?;
         self.write(&imported)?;
-        output.result(&report(&imported), human);
+        output.result(&report(&imported), human)?;
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Inventory {
         let record = Record::load(&layout.guard())?.unwrap_or_default();
         let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
         let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();
-        output.result(&Report { name, inventory, unused_keys }, human);
+        output.result(&Report { name, inventory, unused_keys }, human)?;
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
             |_| {
                 if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
             },
-        );
+        )?;
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ async fn delete(session: &Session, names: &[KeyName], output: &Output) -> Result
     for name in names {
         session.context.kes.delete_key(name.as_str()).await?;
         guard::forget(&session.stack, name)?;
-        output.result(&serde_json::json!({ "deleted": name.to_string() }), |_| format!("key '{name}' deleted"));
+        output.result(&serde_json::json!({ "deleted": name.to_string() }), |_| format!("key '{name}' deleted"))?;
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ async fn list(session: &Session, output: &Output) -> Result<(), Error> {
             .map(|key| [&key.name, &key.algorithm, &key.created_at, &key.created_by].map(Clone::clone).to_vec())
             .collect();
         table(&["key", "algorithm", "created", "by"], &rows)
-    });
+    })?;
     Ok(())
 }
 
@@ -142,6 +142,6 @@ async fn info(session: &Session, name: &KeyName, output: &Output) -> Result<(), 
             "name       {}\nalgorithm  {}\ncreated    {}\nby         {}",
             key.name, key.algorithm, key.created_at, key.created_by
         )
-    });
+    })?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use super::Globals;
+use super::chaos::interruptible;
 use super::output::{self, Output};
 use super::session::{Intent, Session};
 use crate::engine::LogLine;
@@ -50,8 +51,7 @@ impl Logs {
         }
         drop(sender);
         while let Some((name, line)) = lines.recv().await {
-            show(output, &name, &line);
-            if !output::is_read() {
+            if !show(output, &name, &line)? {
                 break;
             }
         }
@@ -67,11 +67,12 @@ async fn forward(name: String, mut log: mpsc::Receiver<LogLine>, sender: mpsc::S
     }
 }
 
-fn show(output: &Output, server: &str, line: &LogLine) {
+/// Returns false if nobody reads any more.
+fn show(output: &Output, server: &str, line: &LogLine) -> Result<bool, Error> {
     if output.json() {
         let stream = if line.stderr { "stderr" } else { "stdout" };
-        output::line(&serde_json::json!({ "server": server, "stream": stream, "line": line.text }).to_string());
+        output::line_is_read(&serde_json::json!({ "server": server, "stream": stream, "line": line.text }).to_string())
     } else {
-        output::line(&format!("{server:<5} | {}", line.text));
+        output::line_is_read(&format!("{server:<5} | {}", line.text))
     }
 }

@@ -38,6 +38,7 @@ mod up;
 mod verify;
 
 use output::Output;
+pub use output::Messages;
 pub use process::Part;
 
 /// One command: a MinIO with real server-side encryption, proven.
@@ -161,10 +162,13 @@ enum Verb {
 
 impl Cli {
     /// What the command line and the variables of the environment say; a variable that is empty counts as one that is
-    /// not set. Ends the process for what cannot be understood, and for `--help`.
-    pub fn read() -> Self {
-        let matches = without_empty_variables(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// not set.
+    ///
+    /// # Errors
+    /// The exit code, if they are mistaken or ask only for help; that was printed then.
+    pub fn read() -> Result<Self, u8> {
+        let matches = without_empty_variables(Self::command()).try_get_matches();
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))
     }
 
     /// True if `--verbose` was given.

@@ -1,7 +1,6 @@
 //! The only code that prints: results on standard output, progress and messages on standard error.
-#![expect(clippy::print_stderr, reason = "this is the place that prints")]
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -11,6 +10,7 @@ use std::sync::Mutex;
 
 use super::Format;
 use crate::apply::{Progress, Silent, Step};
+use crate::error::Error;
 use crate::plan::Decision;
 use crate::supply::Waiting;
 
@@ -46,12 +46,15 @@ impl Output {
     }
 
     /// The result of a verb: `human` writes it for people, the value itself is its JSON form.
-    pub(super) fn result<T: Serialize>(&self, result: &T, human: impl FnOnce(&T) -> String) {
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it cannot be written.
+    pub(super) fn result<T: Serialize>(&self, result: &T, human: impl FnOnce(&T) -> String) -> Result<(), Error> {
         if self.json() {
             let versioned = Versioned { schema_version: SCHEMA_VERSION, result };
-            line(&serde_json::to_string_pretty(&versioned).unwrap_or_default());
+            line(&serde_json::to_string_pretty(&versioned).map_err(|error| Error::Output(error.into()))?)
         } else {
-            line(human(result).trim_end());
+            line(human(result).trim_end())
         }
     }
 
@@ -59,7 +62,7 @@ impl Output {
     pub(super) fn progress(&self) -> Box<dyn Progress> {
         if self.quiet {
             Box::new(Silent)
-        } else if std::io::stderr().is_terminal() && !is_set("CI") {
+        } else if io::stderr().is_terminal() && !is_set("CI") {
             Box::new(Live { bars: MultiProgress::new(), running: Mutex::default(), waiting: Mutex::default() })
         } else {
             Box::new(Plain)
@@ -67,17 +70,33 @@ impl Output {
     }
 }
 
-/// One line on standard output. A reader that went away is no error: `kestack logs | head`.
-pub(super) fn line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        tracing::debug!("standard output is closed");
-    }
+/// One line on standard output.
+///
+/// # Errors
+/// [`Error::Output`] if it cannot be written, as on a full disk.
+pub(super) fn line(text: &str) -> Result<(), Error> {
+    line_is_read(text).map(drop)
+}
+
+/// The same; false if nobody reads any more.
+pub(super) fn line_is_read(text: &str) -> Result<bool, Error> {
+    written(format!("{text}\n").as_bytes())
 }
 
 /// Text on standard output as it is.
-pub(super) fn raw(bytes: &[u8]) {
-    if std::io::stdout().write_all(bytes).is_err() {
-        tracing::debug!("standard output is closed");
+///
+/// # Errors
+/// [`Error::Output`] if it cannot be written.
+pub(super) fn raw(bytes: &[u8]) -> Result<(), Error> {
+    written(bytes).map(drop)
+}
+
+/// A reader that went away has read enough, which is not an error: `kestack logs | head`.
+fn written(bytes: &[u8]) -> Result<bool, Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).map_err(Error::Output),
     }
 }
 
@@ -91,20 +110,46 @@ pub(super) fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A message for people, on standard error.
+/// A message for people, on standard error. Who closed that does not want to know.
 pub(super) fn message(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(Messages, "{text}");
 }
 
-/// True while somebody reads standard output.
-pub(super) fn is_read() -> bool {
-    std::io::stdout().flush().is_ok()
+/// Standard error. Writing to it never fails: `kestack up 2>&1 | head -1` brings the stack up.
+#[derive(Debug)]
+pub struct Messages;
+
+impl Write for Messages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Prints what the parser of arguments has to say, help as well as mistakes, and returns the exit code.
+pub(super) fn usage(said: &clap::Error) -> u8 {
+    match said.print() {
+        Err(failed) if !said.use_stderr() && failed.kind() != ErrorKind::BrokenPipe => {
+            let failed = Error::Output(failed);
+            error(&failed.to_string());
+            failed.exit_code()
+        }
+        _ => u8::try_from(said.exit_code()).unwrap_or(u8::MAX),
+    }
 }
 
 pub(super) fn error(text: &str) {
-    let colour = std::io::stderr().is_terminal() && !is_set("NO_COLOR");
+    let colour = io::stderr().is_terminal() && !is_set("NO_COLOR");
     let mark = if colour { "\u{1b}[31;1merror:\u{1b}[0m" } else { "error:" };
-    eprintln!("{mark} {text}");
+    message(&format!("{mark} {text}"));
 }
 
 /// Columns side by side, as wide as their widest cell.
@@ -148,7 +193,7 @@ impl Progress for Plain {
 
     fn settled(&self, step: &Step, took: Duration) {
         if step.decision != Decision::Keep {
-            eprintln!("{}", described(step, took));
+            message(&described(step, took));
         }
     }
 }

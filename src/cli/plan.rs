@@ -38,7 +38,7 @@ impl Plan {
         let mut steps = apply::plan(&stages, &context).await?;
         let changes = steps.iter().filter(|step| step.decision != Decision::Keep).count();
         steps.retain(|step| self.all || output.json() || step.decision != Decision::Keep);
-        output.result(&Report { changes, steps }, human);
+        output.result(&Report { changes, steps }, human)?;
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl Reset {
         let name = session.stack.manifest.name.to_string();
         output.result(&Report { name, milliseconds: start.elapsed().as_millis() }, |report| {
             format!("stack '{}' is fresh again after {} ms", report.name, report.milliseconds)
-        });
+        })?;
         Ok(())
     }
 }

@@ -85,13 +85,13 @@ impl Sandboxed {
             Self::List => list(&sandboxes, output).await,
             Self::Env { name, shell } => {
                 let sandbox = sandboxes.find(name).await?;
-                print(sandbox.variables(&sandboxes.access_of(&sandbox)?), stack.ports.host, *shell, output);
+                print(sandbox.variables(&sandboxes.access_of(&sandbox)?), stack.ports.host, *shell, output)?;
                 Ok(())
             }
             Self::Extend { name, lease } => {
                 output.result(&sandboxes.extend(name, *lease).await?, |sandbox| {
                     format!("sandbox '{}' is kept {}", sandbox.name, until(sandbox))
-                });
+                })?;
                 Ok(())
             }
             Self::Drop { names } => drop_all(&sandboxes, names, start, output).await,
@@ -118,7 +118,7 @@ impl Create {
                 sandbox.key,
                 sandbox.name
             )
-        });
+        })?;
         Ok(())
     }
 }
@@ -128,7 +128,7 @@ async fn list(sandboxes: &Sandboxes, output: &Output) -> Result<(), Error> {
     output.result(&listed, |listed| {
         let rows: Vec<_> = listed.sandboxes.iter().map(row).collect();
         table(&["name", "bucket", "made", "kept until"], &rows)
-    });
+    })?;
     Ok(())
 }
 
@@ -139,7 +139,7 @@ async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, 
     let dropped = names.iter().map(ToString::to_string).collect();
     output.result(&Dropped { dropped, milliseconds: start.elapsed().as_millis() }, |report| {
         format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds)
-    });
+    })?;
     Ok(())
 }
 

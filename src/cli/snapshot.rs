@@ -69,7 +69,7 @@ impl Snapshot {
             Self::Save { name } => save(globals, name, output, interrupt).await,
             Self::List => {
                 let snapshots = Saved::list(&Opened::of(globals, Intent::Read).await?.wish.layout())?;
-                output.result(&Listed { snapshots }, human_list);
+                output.result(&Listed { snapshots }, human_list)?;
                 Ok(())
             }
             Self::Restore { name } => restore(globals, name, output, interrupt).await,
@@ -92,7 +92,7 @@ async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt
         snapshot::save(&session.stack, &session.context, name, interrupt, progress.as_ref()).await?;
     let report =
         SavedReport { snapshot, milliseconds: start.elapsed().as_millis(), stopped_milliseconds: stopped.as_millis() };
-    output.result(&report, human_saved);
+    output.result(&report, human_saved)?;
     Ok(())
 }
 
@@ -140,7 +140,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     output.result(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };
         format!("stack '{stack}' is as it was at '{}', after {} ms{next}", report.name, report.milliseconds)
-    });
+    })?;
     Ok(())
 }
 
@@ -153,7 +153,7 @@ async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> R
     }
     for name in names {
         Saved::remove(&layout, name)?;
-        output.result(&serde_json::json!({ "removed": name }), |_| format!("snapshot '{name}' removed"));
+        output.result(&serde_json::json!({ "removed": name }), |_| format!("snapshot '{name}' removed"))?;
     }
     Ok(())
 }

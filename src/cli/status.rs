@@ -18,7 +18,7 @@ impl Status {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let session = Session::of(globals, Intent::Read).await?;
         let status = health::status(&session.stack, &session.context, session.pod.as_ref()).await?;
-        output.result(&status, human);
+        output.result(&status, human)?;
         match status.state {
             State::Running => Ok(()),
             State::Stopped => Err(Error::NotRunning(status.name)),

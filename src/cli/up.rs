@@ -53,7 +53,7 @@ impl Up {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
         let (progress, engine) = (output.progress(), reached.engine());
         let (stack, steps) = bring_up(reached.wish.clone(), engine.clone(), expires, progress.as_ref()).await?;
-        output.result(&report(&stack, engine.as_ref(), steps), human);
+        output.result(&report(&stack, engine.as_ref(), steps), human)?;
         Ok(())
     }
 }

@@ -56,7 +56,7 @@ impl Verify {
         let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
         let proven = held && verdicts.iter().all(Verdict::proven);
         let report = Report { name: session.stack.manifest.name.to_string(), proven, verdicts, drill };
-        output.result(&report, human);
+        output.result(&report, human)?;
         if proven { Ok(()) } else { Err(Error::Verification(failures(&report))) }
     }
 

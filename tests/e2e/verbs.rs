@@ -1,6 +1,6 @@
 //! The verbs on a running stack.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, enabled, text};
@@ -95,5 +95,49 @@ fn logs_and_environment_are_printed_for_programs_too() {
     assert!(text(&shown.stdout).ends_with(&format!("@{expected}")));
     for shell in ["fish", "powershell", "dotenv"] {
         assert!(stack.ok(&["env", "--shell", shell]).contains("AWS_SECRET_ACCESS_KEY"));
+    }
+}
+
+#[test]
+fn whoever_stops_reading_stops_nothing() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    // `kestack up 2>&1 | head -1`
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut up = stack.command(&["up"]);
+    let mut up = up.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut first).unwrap();
+    assert!(up.wait().unwrap().success(), "{first}");
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for verb in [&["status"][..], &["env"], &["key", "list"], &["bucket", "list"], &["logs"], &["inventory"]]
+    {
+        let output = stack.command(verb).stdout(full()).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{verb:?}: {said}");
+        assert!(said.contains("cannot write to standard output"), "{verb:?}: {said}");
+    }
+}
+
+#[test]
+fn a_signal_is_how_following_the_logs_ends() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    for signal in ["-INT", "-TERM"] {
+        let mut logs = stack.command(&["logs", "--follow"]);
+        let mut logs = logs.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        let mut reader = std::io::BufReader::new(logs.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut reader, &mut first).unwrap();
+        assert!(Command::new("kill").args([signal, &logs.id().to_string()]).status().unwrap().success());
+        let output = logs.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{signal}");
     }
 }

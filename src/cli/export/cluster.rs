@@ -146,7 +146,7 @@ impl ClusterOptions {
     ) -> Result<(), Error> {
         let Some(folder) = &self.output_dir else {
             let texts: Vec<_> = documents.iter().map(|document| document.text.trim_end()).collect();
-            output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes());
+            output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes())?;
             let lines = told.notes.iter().map(|note| format!("note: {note}"));
             let next = (told.next)(cluster, &[]);
             let next = ["next:".to_owned()].into_iter().chain(next.iter().map(|command| format!("  {command}")));
@@ -168,7 +168,7 @@ impl ClusterOptions {
         let export = Export { target, folders, files, images: vec![], notes: told.notes, next };
         let report = report(cluster.name().to_owned(), &folder, &export);
         export::write(export, &folder, self.force).await?;
-        output.result(&report, human);
+        output.result(&report, human)?;
         Ok(())
     }
 }

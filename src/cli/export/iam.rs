@@ -41,7 +41,7 @@ impl Iam {
         let cluster = Cluster::resolve(wish.manifest, material, wished)?;
         for document in export::iam(&cluster)? {
             output::message(&format!("# {}", document.name));
-            output::raw(document.text.as_bytes());
+            output::raw(document.text.as_bytes())?;
         }
         Ok(())
     }

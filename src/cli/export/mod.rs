@@ -116,7 +116,7 @@ impl Machine {
         let export = make(&deployment)?;
         let report = report(name, &folder, &export);
         export::write(export, &folder, self.force).await?;
-        output.result(&report, human);
+        output.result(&report, human)?;
         Ok(())
     }
 }
