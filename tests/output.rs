@@ -49,3 +49,16 @@ fn whoever_stops_reading_has_read_enough() {
     let status = kestack(folder.path(), &["env"]).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(3), "an error that nobody reads is the same error");
 }
+
+#[test]
+fn commands_in_messages_repeat_what_the_user_gave() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |arguments: &[&str]| {
+        let output = kestack(folder.path(), arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(said(&["env"]).contains("start it with `kestack up`"));
+    assert!(said(&["-n", "a", "env"]).contains("start it with `kestack -n a up`"));
+    let all = said(&["env", "--dir", "my stacks", "--engine", "process", "--name", "a"]);
+    assert!(all.contains("start it with `kestack -n a --dir 'my stacks' --engine process up`"), "{all}");
+}

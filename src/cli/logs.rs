@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use super::Globals;
-use super::chaos::interruptible;
 use super::output::{self, Output};
 use super::session::{Intent, Session};
 use crate::engine::LogLine;

@@ -20,6 +20,7 @@ mod down;
 mod env;
 mod export;
 mod gc;
+mod hint;
 mod images;
 mod import;
 mod inventory;
@@ -168,7 +169,9 @@ impl Cli {
     /// The exit code, if they are mistaken or ask only for help; that was printed then.
     pub fn read() -> Result<Self, u8> {
         let matches = without_empty_variables(Self::command()).try_get_matches();
-        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))?;
+        hint::remember(&cli.globals);
+        Ok(cli)
     }
 
     /// True if `--verbose` was given.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::Format;
+use super::{Format, hint};
 use crate::apply::{Progress, Silent, Step};
 use crate::error::Error;
 use crate::plan::Decision;
@@ -54,7 +54,7 @@ impl Output {
             let versioned = Versioned { schema_version: SCHEMA_VERSION, result };
             line(&serde_json::to_string_pretty(&versioned).map_err(|error| Error::Output(error.into()))?)
         } else {
-            line(human(result).trim_end())
+            line(&hint::complete(human(result).trim_end()))
         }
     }
 
@@ -125,8 +125,14 @@ impl Write for Messages {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let _ = io::stderr().write_all(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let _ = io::stderr().write_all(hint::complete(&text).as_bytes());
         Ok(())
+    }
+
+    /// Whole, so that a command in it is seen whole.
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        self.write_all(text.to_string().as_bytes())
     }
 
     fn flush(&mut self) -> io::Result<()> {
