@@ -27,6 +27,9 @@ pub enum Error {
         /// The end of its log.
         said: String,
     },
+    /// The user was asked, and did not want it.
+    #[error("nothing was changed")]
+    Declined,
     /// The engine is missing or refused a call.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -51,6 +54,16 @@ pub enum Error {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// The stack was brought up from another manifest, or none.
+    #[error("stack '{stack}' {what}\n  {hint}")]
+    Foreign {
+        /// Which stack.
+        stack: String,
+        /// Whose it is, and what is meant to work on it.
+        what: String,
+        /// What to do about it.
+        hint: String,
     },
     /// The keystore does not hold the keys that the stack's data was written under.
     #[error("{0}")]
@@ -137,7 +150,10 @@ impl Error {
             Self::NotRunning(_) => 3,
             Self::Ended { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
             Self::Verification(_) => 5,
-            Self::Environment { .. } | Self::Supply(_) | Self::Engine(EngineError::NotFound(_)) => 6,
+            Self::Environment { .. }
+            | Self::Foreign { .. }
+            | Self::Supply(_)
+            | Self::Engine(EngineError::NotFound(_)) => 6,
             Self::Guard(_) => 7,
             Self::Interrupted(cause) | Self::Unfinished(cause) => cause.exit_code(),
             _ => 1,

@@ -43,6 +43,7 @@ mod scratch;
 mod session;
 pub mod snapshot;
 pub mod stack;
+pub mod stacks;
 pub mod status;
 pub mod supply;
 pub mod teardown;

@@ -137,7 +137,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
             Err(error) => return Err(Error::file("remove", &folder)(error)),
         }
     }
-    for file in [layout.guard(), layout.journal()] {
+    for file in [layout.guard(), layout.journal(), layout.origin()] {
         disk::remove(&file)?;
     }
     let root = layout.root();
@@ -248,7 +248,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::at(&folder.path().join("stack"));
         std::fs::create_dir_all(layout.keys()).unwrap();
-        for file in [layout.guard(), layout.root().join(".kestack-a1b2c3"), layout.root().join("notes")] {
+        for file in
+            [layout.guard(), layout.origin(), layout.root().join(".kestack-a1b2c3"), layout.root().join("notes")]
+        {
             std::fs::write(file, "").unwrap();
         }
         let mut removed = Removed::default();

@@ -1,4 +1,4 @@
-//! What happens where output cannot be written; needs no engine.
+//! What happens where output cannot be written, and whose stack is meant; needs no engine.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test")]
 
 use std::fs::OpenOptions;
@@ -48,6 +48,40 @@ fn whoever_stops_reading_has_read_enough() {
     drop(reader);
     let status = kestack(folder.path(), &["env"]).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(3), "an error that nobody reads is the same error");
+}
+
+/// The name that the stack of a folder has.
+fn name(folder: &Path) -> String {
+    let output = kestack(folder, &["config", "check", "--output", "json"]);
+    let output = { output }.env("KESTACK_DIR", folder.parent().unwrap().join("stacks")).output().unwrap();
+    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    checked["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_stack_is_called_like_the_folder_of_its_manifest() {
+    let base = tempfile::tempdir().unwrap();
+    let project = |name: &str, manifest: &str| {
+        let folder = base.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("kestack.yaml"), manifest).unwrap();
+        folder
+    };
+    let (shop, blog) = (project("My Shop", "version: v1\n"), project("blog", "version: v1\n"));
+    let named = project("named", "name: by-hand\n");
+    let names = || [&shop, &blog, &named].map(|folder| name(folder));
+    assert_eq!(names(), ["myshop", "blog", "by-hand"]);
+    // what an older kestack brought up is found
+    let former = base.path().join("stacks/minio-kes");
+    std::fs::create_dir_all(&former).unwrap();
+    assert_eq!(names(), ["minio-kes", "minio-kes", "by-hand"]);
+    // once it is known whose it is, it is nobody else's
+    let owner = shop.canonicalize().unwrap().join("kestack.yaml");
+    let origin = serde_json::json!({ "version": 1, "manifest": owner, "created": "2026-01-01T00:00:00Z" });
+    std::fs::write(former.join("origin.json"), origin.to_string()).unwrap();
+    assert_eq!(names(), ["minio-kes", "blog", "by-hand"]);
+    std::fs::create_dir_all(base.path().join("stacks/myshop")).unwrap();
+    assert_eq!(names(), ["myshop", "blog", "by-hand"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::Wish;
+use super::session::{Intent, Wish};
 use crate::error::Error;
 use crate::manifest;
 
@@ -21,7 +21,7 @@ impl Config {
     pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         match self {
             Self::Check => {
-                let name = Wish::load(globals)?.manifest.name.to_string();
+                let name = Wish::load(globals, Intent::Read)?.manifest.name.to_string();
                 output.result(&json!({ "name": name, "valid": true }), |_| "the manifest is right".into())?;
             }
             Self::Schema => output::line(&serde_json::to_string_pretty(&manifest::schema()).unwrap_or_default())?,

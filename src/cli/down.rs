@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Globals;
-use super::output::Output;
-use super::session::{CHANGE, Reached};
+use super::output::{self, Output};
+use super::session::{All, CHANGE, Opened, Reached, Scope, Wish};
 use crate::error::Error;
+use crate::manifest::{Manifest, StackName};
+use crate::stacks::{Listed, State};
 use crate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
@@ -15,15 +18,75 @@ pub(super) struct Down {
     /// Also remove keys, certificates, configuration and all objects: they cannot be brought back
     #[arg(long)]
     data: bool,
+    /// All stacks of this user on every engine, whatever manifest they were brought up from; with --dir those below that
+    /// folder, with --engine those on that engine
+    #[arg(long, conflicts_with_all = ["stack", "file"])]
+    all: bool,
+}
+
+/// What was removed of one stack among all.
+#[derive(Serialize)]
+struct One {
+    name: String,
+    #[serde(flatten)]
+    removed: Removed,
+}
+
+#[derive(Serialize)]
+struct Report {
+    stacks: Vec<One>,
 }
 
 impl Down {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        if self.all {
+            return self.run_all(globals, output).await;
+        }
         let reached = Reached::of(globals, CHANGE).await?;
         let name = reached.wish.manifest.name.as_str();
         let removed = teardown::stack(reached.engine().as_ref(), &reached.wish.layout(), name, self.data).await?;
         output.result(&removed, |removed| human(name, removed))?;
         Ok(())
+    }
+}
+
+impl Down {
+    /// One that cannot be removed keeps none of the others.
+    async fn run_all(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        let all = All::of(&Scope::of(globals)?).await?;
+        let (mut stacks, mut failed) = (Vec::new(), None);
+        for stack in all.stacks.iter().filter(|stack| self.data || stack.state != State::Down) {
+            match self.one_of(&all, stack).await {
+                Ok(removed) => stacks.push(One { name: stack.name.clone(), removed }),
+                Err(error) => {
+                    output::error(&format!("stack '{}': {error}", stack.name));
+                    failed = Some(error);
+                }
+            }
+        }
+        output.result(&Report { stacks }, |report| {
+            let lines: Vec<_> = report.stacks.iter().map(|one| human(&one.name, &one.removed)).collect();
+            if lines.is_empty() { "no stacks".to_owned() } else { lines.join("\n") }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn one_of(&self, all: &All, stack: &Listed) -> Result<Removed, Error> {
+        let folder = stack.folder.as_ref().ok_or_else(|| Error::Environment {
+            what: "its folder is gone, or does not know of it".into(),
+            hint: format!("remove its pod by name: `kestack down --name {}`", stack.name),
+        })?;
+        let engine = all.engine_of(stack, folder).ok_or_else(|| Error::Environment {
+            what: format!("{} does not answer", stack.engine.as_deref().unwrap_or("its engine")),
+            hint: "start it, or name its socket with `--host`".into(),
+        })?;
+        let name: StackName =
+            stack.name.parse().map_err(|what| Error::Usage { what, hint: "it is not a stack of kestack".into() })?;
+        let base = folder.parent().unwrap_or(folder).to_owned();
+        let manifest = Manifest { name, ..Manifest::default() };
+        let wish = Wish { manifest, path: None, adopt: true, base, host: None, program: None };
+        let opened = Opened::new(wish, CHANGE).await?;
+        teardown::stack(engine, &opened.wish.layout(), &stack.name, self.data).await
     }
 }
 

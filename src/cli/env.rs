@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{self, Wish, environment};
+use super::session::{self, Intent, Wish, environment};
 use super::shell::Shell;
 use crate::error::Error;
 use crate::stack::{STALE, variable_names};
@@ -32,13 +32,13 @@ impl Env {
         if self.unset {
             return self.remove(globals);
         }
-        let stack = session::known(globals).await?.stack;
+        let stack = session::known(globals, Intent::Read).await?.stack;
         let output = if self.json { &output.as_json() } else { output };
         print(stack.variables(), stack.ports.host, self.shell, output)
     }
 
     fn remove(&self, globals: &Globals) -> Result<(), Error> {
-        let names = variable_names(Wish::load(globals)?.manifest.name.as_str());
+        let names = variable_names(Wish::load(globals, Intent::Read)?.manifest.name.as_str());
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let text = self.shell.unwrap_or_else(Shell::of_caller).remove(&names).ok_or_else(|| Error::Usage {
             what: "this language has no way to remove a variable".into(),

@@ -40,7 +40,7 @@ impl Gc {
 
 /// A stack that does not run has no sandbox in anybody's way.
 async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
-    let swept = match session::known(globals).await {
+    let swept = match session::known(globals, Intent::Read).await {
         Ok(Known { stack, clients }) => Sandboxes::of(&stack, clients).sweep(Timestamp::now()).await,
         Err(error) => Err(error),
     };

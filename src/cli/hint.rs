@@ -102,11 +102,11 @@ mod tests {
             ("`kestack down --name b`, then", "`kestack --dir '/my data' down --name b`, then"),
             ("`kestack verify --dir=/x -n b`", "`kestack verify --dir=/x -n b`"),
             (
-                "another kestack works on it; `kestack status`",
-                "another kestack works on it; `kestack -n a --dir '/my data' status`",
+                "another kestack works on it; `kestack list`",
+                "another kestack works on it; `kestack -n a --dir '/my data' list`",
             ),
             ("a later kestack wrote my-kestack up", "a later kestack wrote my-kestack up"),
-            ("kestack up\nkestack logs", "kestack -n a --dir '/my data' up\nkestack -n a --dir '/my data' logs"),
+            ("kestack up\nkestack ls", "kestack -n a --dir '/my data' up\nkestack -n a --dir '/my data' ls"),
         ] {
             assert_eq!(with(text, &given, &verbs), complete);
         }

@@ -75,12 +75,9 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
         guard::remember(&session.stack, &session.context, name.as_str()).await?;
         let created = decision != Decision::Keep;
         let result = serde_json::json!({ "name": name.to_string(), "created": created });
-        output.result(
-            &result,
-            |_| {
-                if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
-            },
-        )?;
+        output.result(&result, |_| {
+            if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
+        })?;
     }
     Ok(())
 }

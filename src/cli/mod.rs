@@ -25,6 +25,7 @@ mod images;
 mod import;
 mod inventory;
 mod key;
+mod list;
 mod logs;
 mod output;
 mod plan;
@@ -38,8 +39,8 @@ mod status;
 mod up;
 mod verify;
 
-use output::Output;
 pub use output::Messages;
+use output::Output;
 pub use process::Part;
 
 /// One command: a MinIO with real server-side encryption, proven.
@@ -75,6 +76,9 @@ struct Globals {
     /// Folder in which stacks keep their files; by default `kestack` in the user's data folder
     #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
     dir: Option<PathBuf>,
+    /// Work on a stack that was brought up from another manifest, or from none; `up` makes it this manifest's
+    #[arg(long, global = true)]
+    adopt: bool,
     /// What runs the servers, instead of the manifest's
     #[arg(long, global = true, value_enum, value_name = "ENGINE", env = "KESTACK_ENGINE")]
     engine: Option<EngineKind>,
@@ -115,6 +119,9 @@ enum Verb {
     Reset(reset::Reset),
     /// Show what runs, endpoints, keys, buckets, certificates
     Status(status::Status),
+    /// List all stacks of this user on every engine; with --dir those below that folder
+    #[command(visible_aliases = ["ls", "ps"])]
+    List(list::List),
     /// Show what the servers say
     Logs(logs::Logs),
     /// Print the variables that clients need
@@ -208,6 +215,7 @@ impl Verb {
             Self::Down(verb) => verb.run(globals, output).await,
             Self::Reset(verb) => verb.run(globals, output).await,
             Self::Status(verb) => verb.run(globals, output).await,
+            Self::List(verb) => verb.run(globals, output).await,
             Self::Logs(verb) => verb.run(globals, output).await,
             Self::Env(verb) => verb.run(globals, output).await,
             Self::Plan(verb) => verb.run(globals, output).await,

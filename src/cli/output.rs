@@ -140,6 +140,23 @@ impl Write for Messages {
     }
 }
 
+/// True if somebody sits at a terminal who can be asked.
+pub(super) fn is_attended() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks for a yes. On a thread of its own that nobody waits for: a signal ends the program meanwhile.
+pub(super) async fn confirm(question: &str) -> bool {
+    let _ = write!(Messages, "{question} [y/N] ");
+    let (sender, answer) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = io::stdin().read_line(&mut line);
+        let _ = sender.send(["y", "yes"].contains(&line.trim().to_lowercase().as_str()));
+    });
+    answer.await.unwrap_or(false)
+}
+
 /// Prints what the parser of arguments has to say, help as well as mistakes, and returns the exit code.
 pub(super) fn usage(said: &clap::Error) -> u8 {
     match said.print() {

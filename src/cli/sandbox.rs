@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::env::print;
 use super::output::{self, Output, table};
-use super::session::{self, Known};
+use super::session::{self, Intent, Known};
 use super::shell::Shell;
 use crate::error::Error;
 use crate::sandbox::{Sandbox, SandboxName, SandboxWish, Sandboxes};
@@ -78,7 +78,7 @@ struct Dropped {
 impl Sandboxed {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let start = Instant::now();
-        let Known { stack, clients } = session::known(globals).await?;
+        let Known { stack, clients } = session::known(globals, self.intent()).await?;
         let sandboxes = Sandboxes::of(&stack, clients);
         match self {
             Self::Create(wish) => wish.run(&sandboxes, start, output).await,
@@ -95,6 +95,15 @@ impl Sandboxed {
                 Ok(())
             }
             Self::Drop { names } => drop_all(&sandboxes, names, start, output).await,
+        }
+    }
+}
+
+impl Sandboxed {
+    fn intent(&self) -> Intent {
+        match self {
+            Self::List | Self::Env { .. } => Intent::Read,
+            Self::Create(_) | Self::Extend { .. } | Self::Drop { .. } => Intent::Share,
         }
     }
 }

@@ -1,38 +1,113 @@
 //! What the command line says of the stack that a verb works on.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Globals;
+use super::{Globals, output};
 use crate::error::Error;
 use crate::lock::Hold;
-use crate::manifest::{self, EngineKind};
-pub(super) use crate::session::{Intent, Opened, Reached, Session, Wish, environment, keystore_environment};
-use crate::stack::{Clients, Home, Layout, Stack};
+use crate::manifest::{self, EngineKind, Loaded, Manifest, StackName};
+pub(super) use crate::session::{
+    All, Intent, Opened, Reached, Scope, Session, Wish, environment, keystore_environment,
+};
+use crate::stack::{Clients, Home, Layout, Origin, Stack};
 
 /// How long a KES that runs may take to answer whether it is the stack's; a slower one is looked for through the engine.
 const GLANCE: Duration = Duration::from_secs(1);
 
 impl Wish {
-    pub(super) fn load(globals: &Globals) -> Result<Self, Error> {
+    /// What the command line asks for. Where no manifest is at hand, the one counts that the stack was brought up from.
+    pub(super) fn load(globals: &Globals, intent: Intent) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-        let manifest::Loaded { mut manifest, path } = manifest::load(globals.file.as_deref(), &here, &environment)?;
-        if let Some(name) = &globals.stack {
-            manifest.name = name.parse().map_err(|error| Error::Usage {
-                what: format!("--name: {error}"),
-                hint: "use letters, digits, `-` and `_`".into(),
-            })?;
-        }
+        let loaded = manifest::load(globals.file.as_deref(), &here, &environment)?;
+        let loaded = Loaded { path: loaded.path.map(canonical), ..loaded };
+        let dir = globals.dir.clone().or_else(|| loaded.manifest.dir.clone());
+        let name = name(globals, &loaded, &Layout::all(dir.as_deref(), environment)?)?;
+        let base = Layout::base(dir.as_deref(), name.as_str(), environment)?;
+        let origin = Origin::load(&Layout::new(&base, name.as_str()))?;
+        let Loaded { mut manifest, path } = match &origin {
+            Some(origin) if !origin.is(loaded.path.as_deref()) => counting(globals, loaded, origin, intent)?,
+            _ => loaded,
+        };
+        manifest.name = name;
         manifest.engine = globals.engine.unwrap_or(manifest.engine);
         if let Some(kind) = globals.keystore {
             manifest.keystore = kind.section(&environment)?;
         }
-        let dir = globals.dir.clone().or_else(|| manifest.dir.clone());
-        let base = Layout::base(dir.as_deref(), manifest.name.as_str(), environment)?;
-        let wish = Self { manifest, path, base, host: globals.host.clone(), program: None };
+        manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
+        let wish = Self { manifest, path, adopt: globals.adopt, base, host: globals.host.clone(), program: None };
         if globals.file.is_none() {
             wish.check_named_files()?;
         }
         Ok(wish)
+    }
+}
+
+fn canonical(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
+}
+
+/// The name on the command line, else the manifest's. An older kestack called every stack `minio-kes` whose manifest does
+/// not name it: such a one is found again by whoever has no other.
+fn name(globals: &Globals, loaded: &Loaded, base: &Path) -> Result<StackName, Error> {
+    if let Some(name) = &globals.stack {
+        return name.parse().map_err(|error| Error::Usage {
+            what: format!("--name: {error}"),
+            hint: "use lower-case letters, digits, `-` and `_`".into(),
+        });
+    }
+    let (own, former) = (loaded.manifest.name.clone(), StackName::default());
+    let is_there = |name: &StackName| Layout::new(base, name.as_str()).root().is_dir();
+    if loaded.manifest.is_named || loaded.path.is_none() || is_there(&own) || !is_there(&former) {
+        return Ok(own);
+    }
+    match Origin::load(&Layout::new(base, former.as_str()))? {
+        Some(origin) if origin.is(loaded.path.as_deref()) => Ok(former),
+        Some(_) => Ok(own),
+        None => {
+            tracing::warn!(
+                "this is stack '{former}', which an older kestack brought up; without it this would be '{own}'"
+            );
+            Ok(former)
+        }
+    }
+}
+
+/// The manifest that counts for a stack that was not brought up from the one that was found. What was found by chance
+/// says nothing of a stack that is only looked at, by its name.
+fn counting(globals: &Globals, found: Loaded, origin: &Origin, intent: Intent) -> Result<Loaded, Error> {
+    let (is_named, is_looked_at) = (globals.stack.is_some(), intent == Intent::Read);
+    let counts = match found.path {
+        Some(_) => globals.file.is_some() || !(is_named && is_looked_at),
+        // nobody means another's stack who names none
+        None => !is_named && !is_looked_at,
+    };
+    if counts {
+        if is_looked_at {
+            tracing::warn!("this stack was brought up from {origin}, not from this manifest");
+        }
+        return Ok(found);
+    }
+    let Some(path) = &origin.manifest else { return Ok(Loaded { manifest: Manifest::default(), path: None }) };
+    if !path.exists() {
+        tracing::warn!("{origin}, from which this stack was brought up, is gone");
+        return Ok(Loaded { manifest: Manifest::default(), path: None });
+    }
+    Ok(manifest::load(Some(path), Path::new("/"), &environment)?)
+}
+
+impl Scope {
+    /// All stacks of this user; with `--dir` those below that folder.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if there is no such folder, or an engine could not take its path.
+    pub(super) fn of(globals: &Globals) -> Result<Self, Error> {
+        Ok(Self {
+            base: Layout::all(globals.dir.as_deref(), environment)?,
+            is_bounded: globals.dir.is_some(),
+            kind: globals.engine.unwrap_or(EngineKind::Auto),
+            host: globals.host.clone(),
+        })
     }
 }
 
@@ -44,9 +119,19 @@ pub(super) const ADD: Intent = Intent::Write(Hold::Add);
 pub(super) const FAULT: Intent = Intent::Write(Hold::Fault);
 
 impl Opened {
-    /// The stack that the command line means.
+    /// The stack that the command line means. Whether one that another manifest brought up is taken over, whoever sits at
+    /// the terminal is asked.
     pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
-        Self::new(Wish::load(globals)?, intent).await
+        let wish = Wish::load(globals, intent)?;
+        match Self::new(wish.clone(), intent).await {
+            Err(Error::Foreign { stack, what, .. }) if output::is_attended() => {
+                if !output::confirm(&format!("stack '{stack}' {what}; take it over?")).await {
+                    return Err(Error::Declined);
+                }
+                Self::new(Wish { adopt: true, ..wish }, intent).await
+            }
+            opened => opened,
+        }
     }
 }
 
@@ -102,11 +187,12 @@ impl Known {
 
 /// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose,
 /// and only if what stands in the stack's folder is not so any more.
-pub(super) async fn known(globals: &Globals) -> Result<Known, Error> {
-    let opened = Opened::of(globals, Intent::Read).await?;
+pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Error> {
+    let opened = Opened::of(globals, intent).await?;
     let wish = opened.wish.clone();
-    let automatic = wish.manifest.kes.port == 0 || wish.manifest.minio.port == 0;
-    if !automatic {
+    let layout = wish.layout();
+    let has_choice = wish.manifest.leaves_ports() && !layout.exported().exists();
+    if !layout.admin_key().exists() || !has_choice {
         return Known::new(Stack::existing(wish.manifest, &wish.base, None)?);
     }
     if let Some(known) = Known::recorded(&wish).await? {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -24,6 +24,19 @@ pub(super) struct Up {
     /// is up keeps what it was made with
     #[arg(long, value_parser = session::duration)]
     lease: Option<Duration>,
+    /// Which ports the stack gets: any free ones, or those of the manifest again; it keeps to that [default: as before,
+    /// at first the manifest's, and free ones where its defaults are taken]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    port: Option<PortChoice>,
+}
+
+/// Which ports a stack gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PortChoice {
+    /// Any free ones.
+    Auto,
+    /// Those of the manifest.
+    Manifest,
 }
 
 #[derive(Serialize)]
@@ -52,7 +65,11 @@ impl Up {
     pub(super) async fn bring_up(&self, reached: &Reached, output: &Output) -> Result<(), Error> {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
         let (progress, engine) = (output.progress(), reached.engine());
-        let (stack, steps) = bring_up(reached.wish.clone(), engine.clone(), expires, progress.as_ref()).await?;
+        let mut wish = reached.wish.clone();
+        if let Some(choice) = self.port {
+            wish.manifest.ports.any = choice == PortChoice::Auto;
+        }
+        let (stack, steps) = bring_up(wish, engine.clone(), expires, progress.as_ref()).await?;
         output.result(&report(&stack, engine.as_ref(), steps), human)?;
         Ok(())
     }

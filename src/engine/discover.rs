@@ -18,9 +18,11 @@ use super::units::Units;
 use super::{Engine, EngineError, hint};
 use crate::manifest::EngineKind;
 
+mod every;
 mod found;
 mod processes;
 
+pub use every::{Every, every};
 use found::{Found, ask};
 
 /// Where rootful Podman listens.

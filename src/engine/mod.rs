@@ -38,7 +38,7 @@ pub const LABEL_DIGEST: &str = "io.kestack.digest";
 pub const LABEL_ROLE: &str = "io.kestack.role";
 /// Label on pods: when the stack may be removed (RFC 3339), if somebody asked for that.
 pub const LABEL_EXPIRES: &str = "io.kestack.expires";
-/// Label on pods that expire: folder of the stack, so that whoever removes it finds its files.
+/// Label on pods: folder of the stack, so that whoever lists or removes it finds its files.
 pub const LABEL_FOLDER: &str = "io.kestack.folder";
 /// Label on pods: the random number that the stack's folder has, too.
 pub const LABEL_ID: &str = "io.kestack.id";

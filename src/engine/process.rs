@@ -28,6 +28,7 @@ use crate::disk::is_absent;
 use crate::image::Archive;
 use crate::ownership::not_own;
 
+mod bases;
 pub(super) mod identity;
 mod log;
 mod member;
@@ -36,11 +37,14 @@ mod serve;
 mod supervisor;
 mod tail;
 
+pub use bases::bases;
 use member::{Lock, Member, create_private, read, remove_tree, write};
 use tail::{Tail, send};
 
 /// The engine's name.
 pub const KIND: &str = "process";
+/// The hidden verb that a supervisor is started with.
+const SUPERVISE: &str = "process-supervise";
 /// What a supervisor says of a server that was started.
 const STARTED: &str = "started";
 /// What to do about something that is in the way.
@@ -96,7 +100,7 @@ impl Processes {
 
     async fn spawn_supervisor(&self, member: &Member, lock: Lock) -> io::Result<String> {
         let mut command = Command::new(&self.kestack);
-        command.arg("process-supervise").arg(member.folder()).env_clear().current_dir("/");
+        command.arg(SUPERVISE).arg(member.folder()).env_clear().current_dir("/");
         command.stdin(Stdio::from(lock)).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;

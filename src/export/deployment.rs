@@ -11,7 +11,7 @@ use super::{Export, PUBLIC, file, quoted, refused, unreadable};
 use crate::engine::{ContainerSpec, Mount, PortMapping};
 use crate::error::Error;
 use crate::image::Archive;
-use crate::manifest::{BucketEncryption, Manifest};
+use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
 use crate::stack::{keystore, ports};
@@ -107,8 +107,10 @@ impl Deployment {
     ///
     /// # Errors
     /// [`Error::Usage`] for ports that are not fixed.
-    pub fn resolve(manifest: Manifest, images: Images, wish: &DeploymentWish<'_>) -> Result<Self, Error> {
+    pub fn resolve(mut manifest: Manifest, images: Images, wish: &DeploymentWish<'_>) -> Result<Self, Error> {
         check_ports(&manifest)?;
+        // it runs elsewhere: whether a port is free here does not matter
+        manifest.ports = PortRules::FIXED;
         let layout = Layout::new(wish.folder, manifest.name.as_str());
         let own = Layout::new(wish.base, manifest.name.as_str());
         let source = if layout.admin_key().exists() { &layout } else { &own };
@@ -118,6 +120,7 @@ impl Deployment {
             layout,
             manifest,
             expires: None,
+            origin: None,
         };
         Ok(Self {
             stack,

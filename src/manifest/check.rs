@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::tree::{self, Node, Reader};
-use super::{Bucket, BucketEncryption, EngineKind, Environment, KesSection, Manifest, MinioSection};
+use super::{Bucket, BucketEncryption, EngineKind, Environment, KesSection, Manifest, MinioSection, PortRules};
 
 const ENGINES: [(&str, EngineKind); 4] = [
     ("auto", EngineKind::Auto),
@@ -137,6 +137,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
     }
     if let Some(name) = find("name").and_then(|node| reader.parsed(node, "name")) {
         to.name = name;
+        to.is_named = true;
     }
     if let Some(engine) = find("engine").and_then(|node| reader.word(node, "engine", &ENGINES)) {
         to.engine = engine;
@@ -158,6 +159,13 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
     if let Some(node) = find("minio") {
         to.minio = minio(reader, node, folder, to.minio.clone());
     }
+    let gives = |section: &str, port: &str| find(section).is_some_and(|node| tree::entry(node, port).is_some());
+    to.ports = PortRules {
+        kes: gives("kes", "port"),
+        s3: gives("minio", "port"),
+        console: gives("minio", "console_port"),
+        any: false,
+    };
     if let Some(node) = find("buckets") {
         to.buckets = buckets(reader, node, &to.keys);
     }
@@ -369,7 +377,7 @@ mod tests {
         for (text, expected) in [
             ("bukets: []", "1:1: 'bukets' is not known in the manifest, did you mean 'buckets'?"),
             ("version: v2", "1:10: 'v2' is not known in version, did you mean 'v1'?"),
-            ("name: A B", "1:7: name: 'A B' is no name of a stack: 1 to 48 lower-case letters"),
+            ("name: A B", "1:7: name: 'A B' is not a valid name of a stack: 1 to 48 lower-case letters"),
             ("engine: lxc", "1:9: 'lxc' is not known in engine; there is: auto, podman, docker, process"),
             ("host: here", "1:7: host must be an IP address, and 'here' is not one: write 127.0.0.1 for this machine"),
             ("host: localhost", "1:7: host must be an IP address, and 'localhost' is not one: write 127.0.0.1"),

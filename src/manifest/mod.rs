@@ -31,6 +31,8 @@ pub use names::{BucketName, HostName, StackName};
 pub struct Manifest {
     /// Name of the stack and of its pod.
     pub name: StackName,
+    /// True if the file gives that name; else it is that of the file's folder.
+    pub is_named: bool,
     /// Kind of container engine.
     pub engine: EngineKind,
     /// Folder of all stacks, if not the default.
@@ -49,6 +51,8 @@ pub struct Manifest {
     pub minio: MinioSection,
     /// Buckets that shall exist.
     pub buckets: Vec<Bucket>,
+    /// Which of the ports count as they are written.
+    pub ports: PortRules,
 }
 
 /// Kind of engine.
@@ -70,6 +74,31 @@ impl EngineKind {
     pub fn named(word: &str) -> Option<Self> {
         <Self as clap::ValueEnum>::from_str(word, false).ok()
     }
+}
+
+/// Which of a manifest's ports count as they are written. Others are preferred: a stack keeps those that it has, and gets
+/// free ones where its defaults are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortRules {
+    /// True if the file gives `kes.port`.
+    pub kes: bool,
+    /// True if the file gives `minio.port`.
+    pub s3: bool,
+    /// True if the file gives `minio.console_port`.
+    pub console: bool,
+    /// True if none of them counts: all ports are kestack's to choose.
+    pub any: bool,
+}
+
+/// What is wanted of one port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortWish {
+    /// This one and no other.
+    Exactly(u16),
+    /// This one if it is free.
+    Rather(u16),
+    /// Any free one.
+    Any,
 }
 
 /// What differs for KES.
@@ -189,9 +218,13 @@ pub fn load(file: Option<&Path>, here: &Path, env: Environment<'_>) -> Result<Lo
     let text = std::fs::read_to_string(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
     let shown = path.strip_prefix(here).unwrap_or(&path).display().to_string();
     let folder = path.parent().unwrap_or(here);
-    let manifest = parse(&text, folder, env).map_err(|mistakes| {
+    let mut manifest = parse(&text, folder, env).map_err(|mistakes| {
         ManifestError::Mistakes(mistakes.into_iter().map(|mistake| format!("{shown}:{mistake}")).collect())
     })?;
+    if !manifest.is_named {
+        let folder = if folder.as_os_str().is_empty() { here } else { folder };
+        manifest.name = StackName::of_folder(&folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
+    }
     Ok(Loaded { manifest, path: Some(path) })
 }
 
@@ -212,6 +245,7 @@ impl Default for Manifest {
     fn default() -> Self {
         Self {
             name: StackName::default(),
+            is_named: false,
             engine: EngineKind::Auto,
             dir: None,
             host: Ipv4Addr::LOCALHOST.into(),
@@ -221,6 +255,7 @@ impl Default for Manifest {
             kes: KesSection::default(),
             minio: MinioSection::default(),
             buckets: vec![Bucket::named(BucketName::default())],
+            ports: PortRules::default(),
         }
     }
 }
@@ -228,6 +263,20 @@ impl Default for Manifest {
 impl Default for KesSection {
     fn default() -> Self {
         Self { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() }
+    }
+}
+
+impl PortRules {
+    /// All ports count as they are written.
+    pub const FIXED: Self = Self { kes: true, s3: true, console: true, any: false };
+
+    fn wish(self, port: u16, is_given: bool) -> PortWish {
+        match port {
+            0 => PortWish::Any,
+            _ if self.any => PortWish::Any,
+            port if is_given => PortWish::Exactly(port),
+            port => PortWish::Rather(port),
+        }
     }
 }
 
@@ -276,6 +325,28 @@ impl Bucket {
 }
 
 impl Manifest {
+    /// The port of each replica of KES.
+    pub fn kes_ports(&self) -> impl Iterator<Item = PortWish> + use<> {
+        let rules = self.ports;
+        self.kes.ports().map(move |port| rules.wish(port, rules.kes))
+    }
+
+    /// The port of S3.
+    pub fn s3_port(&self) -> PortWish {
+        self.ports.wish(self.minio.port, self.ports.s3)
+    }
+
+    /// The port of the console.
+    pub fn console_port(&self) -> PortWish {
+        self.ports.wish(self.minio.console_port, self.ports.console)
+    }
+
+    /// True if the manifest leaves a choice of ports to kestack.
+    pub fn leaves_ports(&self) -> bool {
+        let mut all = self.kes_ports().chain([self.s3_port(), self.console_port()]);
+        all.any(|port| !matches!(port, PortWish::Exactly(_)))
+    }
+
     /// True if keys are kept in a folder of this host.
     pub fn keystore_is_fs(&self) -> bool {
         self.keystore.get("fs").is_some()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 /// Name of a stack: it becomes the name of a pod, a folder and a part of variables' names.
@@ -15,6 +16,14 @@ pub struct BucketName(String);
 /// Name or address of a machine, as certificates carry it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostName(String);
+
+/// Longest name of a stack.
+const LONGEST: usize = 48;
+
+/// True if the name of a stack may hold that byte.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+}
 
 impl HostName {
     /// The address, if it is one.
@@ -57,6 +66,19 @@ impl StackName {
     }
 }
 
+impl StackName {
+    /// The name of a stack whose manifest lies in that folder and does not name it: the folder's, as far as a stack may
+    /// be called so. The default name if nothing of it is left.
+    pub fn of_folder(folder: &Path) -> Self {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let mut name: String = name.chars().filter(|sign| sign.is_ascii() && is_plain(*sign as u8)).collect();
+        name = name.trim_start_matches(['-', '_']).to_owned();
+        name.truncate(LONGEST);
+        name.truncate(name.trim_end_matches(['-', '_']).len());
+        if name.is_empty() { Self::default() } else { Self(name) }
+    }
+}
+
 impl BucketName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -92,11 +114,10 @@ impl FromStr for StackName {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
         let edges = name.starts_with(['-', '_']) || name.ends_with(['-', '_']);
-        if name.is_empty() || name.len() > 48 || edges || !name.bytes().all(plain) {
+        if name.is_empty() || name.len() > LONGEST || edges || !name.bytes().all(is_plain) {
             return Err(format!(
-                "'{name}' is no name of a stack: 1 to 48 lower-case letters, digits, `-` and `_`, no `-` or `_` at its ends"
+                "'{name}' is not a valid name of a stack: 1 to 48 lower-case letters, digits, `-` and `_`, no `-` or `_` at its ends"
             ));
         }
         Ok(Self(name.to_owned()))
@@ -123,6 +144,22 @@ impl FromStr for BucketName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_gives_its_name_as_far_as_it_can() {
+        for (folder, name) in [
+            ("/src/My Project", "myproject"),
+            ("/src/__a.b-", "ab"),
+            ("/src/Größe_2", "gre_2"),
+            ("/src/日本", "minio-kes"),
+            ("/", "minio-kes"),
+        ] {
+            assert_eq!(StackName::of_folder(Path::new(folder)).as_str(), name, "{folder}");
+        }
+        let long = StackName::of_folder(&Path::new("/").join(format!("{}-{}", "a".repeat(47), "b".repeat(9))));
+        assert_eq!(long.as_str(), "a".repeat(47));
+        assert!(long.as_str().parse::<StackName>().is_ok());
+    }
 
     #[test]
     fn a_host_is_an_address_or_a_name() {

@@ -6,12 +6,14 @@ use crate::doctor::keystore::from_here;
 use crate::engine::discover::{self, Connection, EngineWish};
 use crate::error::Error;
 use crate::manifest::{EngineKind, Manifest};
-use crate::stack::{Home, Layout};
+use crate::stack::{Home, Layout, Origin};
 
+mod all;
 mod named;
 mod opening;
 mod up;
 
+pub(crate) use all::{All, Scope};
 pub(crate) use opening::{Intent, Opened, Reached, Session};
 pub(crate) use up::{bring_up, resolve};
 
@@ -32,8 +34,10 @@ pub(crate) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore:
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) manifest: Manifest,
-    /// The file that it was read from.
+    /// The file that it was read from, as a canonical path.
     pub(crate) path: Option<PathBuf>,
+    /// True if the stack may be one that was brought up from another manifest.
+    pub(crate) adopt: bool,
     pub(crate) base: PathBuf,
     /// Socket of the engine.
     pub(crate) host: Option<String>,
@@ -44,6 +48,31 @@ pub(crate) struct Wish {
 impl Wish {
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(&self.base, self.manifest.name.as_str())
+    }
+
+    /// Refuses a stack that was brought up from another manifest. One that does not say so is everybody's.
+    fn check_origin(&self) -> Result<(), Error> {
+        let Some(origin) = Origin::load(&self.layout())? else { return Ok(()) };
+        if self.adopt || origin.is(self.path.as_deref()) { Ok(()) } else { Err(self.foreign(&origin)) }
+    }
+
+    fn foreign(&self, origin: &Origin) -> Error {
+        let stack = self.manifest.name.to_string();
+        let gone =
+            origin.manifest.as_ref().filter(|path| !path.exists()).map(|_| ", which is gone").unwrap_or_default();
+        let mine = self.path.as_ref().map(|path| format!(", not from '{}'", path.display())).unwrap_or_default();
+        let own = match &origin.manifest {
+            Some(path) if gone.is_empty() => format!("work on it with `--file {}`", path.display()),
+            Some(_) => "bring its manifest back".to_owned(),
+            None => "work on it with `--name` in a folder without a kestack.yaml".to_owned(),
+        };
+        Error::Foreign {
+            what: format!("was brought up from {origin}{gone}{mine}"),
+            hint: format!(
+                "{own}, give this one another name (`--name`, or `name:` in kestack.yaml), or take it over with `--adopt`"
+            ),
+            stack,
+        }
     }
 
     async fn connect(&self) -> Result<Connection, Error> {

@@ -20,8 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a verb does with a stack, and so what it must hold meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intent {
-    /// Looks at it, or makes sandboxes in it: keeps nobody out.
+    /// Looks at it, whosever it is.
     Read,
+    /// Changes something in it that is made to be changed by many at once, such as sandboxes: keeps nobody out.
+    Share,
     /// Changes it in a way that its lock must know of.
     Write(Hold),
 }
@@ -53,14 +55,20 @@ pub(crate) struct Session {
 
 impl Opened {
     /// Takes the lock that `intent` needs, waiting for it if another kestack has it.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if anything of a stack shall change that was brought up from another manifest.
     pub(crate) async fn new(wish: Wish, intent: Intent) -> Result<Self, Error> {
         let lock = match intent {
-            Intent::Read => None,
+            Intent::Read | Intent::Share => None,
             Intent::Write(hold) => {
                 let waiting = || tracing::warn!("another kestack works on this stack; waiting for it");
                 Some(StackLock::acquire(wish.layout().root(), hold, waiting).await?)
             }
         };
+        if intent != Intent::Read {
+            wish.check_origin()?;
+        }
         Ok(Self { wish, lock })
     }
 

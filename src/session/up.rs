@@ -8,10 +8,10 @@ use super::{Wish, environment, keystore_environment};
 use crate::apply::{self, Progress, Step};
 use crate::engine::{Engine, units};
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, PortWish};
 use crate::ownership;
 use crate::plan::Decision;
-use crate::stack::{Images, Stack, check_ours, marker};
+use crate::stack::{Images, Origin, Stack, check_ours, marker};
 use crate::{chaos, doctor, guard, supply};
 
 /// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
@@ -37,8 +37,8 @@ pub(crate) async fn bring_up(
 
 /// True if the manifest leaves the choice of this port to kestack.
 fn is_automatic(manifest: &Manifest, port: u16) -> bool {
-    let named = [manifest.minio.port, manifest.minio.console_port];
-    manifest.kes.ports().chain(named).all(|named| named != port)
+    let all = manifest.kes_ports().chain([manifest.s3_port(), manifest.console_port()]);
+    !all.into_iter().any(|wish| wish == PortWish::Exactly(port))
 }
 
 async fn bring_up_once(
@@ -124,7 +124,9 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
         kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
-    let stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
+    let origin = origin(&wish)?;
+    let mut stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
+    stack.origin = Some(origin);
     if let Some(folder) = stack.manifest.fs_path() {
         ownership::check_keys(&folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
@@ -133,4 +135,13 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     let held = pod.map(|pod| pod.ports).unwrap_or_default();
     stack.ports.check_free(&held)?;
     Ok((stack, images))
+}
+
+/// What the stack shall remember: since when it is there, and what it is brought up from now.
+fn origin(wish: &Wish) -> Result<Origin, Error> {
+    let mut origin = Origin::new(wish.path.clone(), wish.manifest.ports.any);
+    if let Some(former) = Origin::load(&wish.layout())? {
+        origin.created = former.created;
+    }
+    Ok(origin)
 }

@@ -9,19 +9,29 @@ use crate::error::Error;
 use crate::home;
 
 impl Layout {
-    /// The folder in which stack `name` has its own: in what the user says, or in `$XDG_DATA_HOME/kestack`. Links are
-    /// followed here and nowhere else, so that lock, labels and records name one stack by one path.
+    /// The folder of all stacks: what the user says, or `$XDG_DATA_HOME/kestack`.
     ///
     /// # Errors
     /// [`Error::Environment`] if there is no home folder, or an engine could not take the path.
-    pub fn base(dir: Option<&Path>, name: &str, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
+    pub fn all(dir: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
         let wanted = match dir {
             Some(dir) => std::path::absolute(dir).map_err(Error::file("find", dir))?,
             None => home::data(env).ok_or_else(homeless)?.join("kestack"),
         };
-        let base = real(&wanted);
-        let root = base.join(name);
-        let base = if root.is_symlink() { behind(&root, name)? } else { base };
+        let all = real(&wanted);
+        check_text(&all)?;
+        Ok(all)
+    }
+
+    /// The folder in which stack `name` has its own: that of [all](Self::all) stacks, or where a link in it leads. Links
+    /// are followed here and nowhere else, so that lock, labels and records name one stack by one path.
+    ///
+    /// # Errors
+    /// As [`Layout::all`].
+    pub fn base(dir: Option<&Path>, name: &str, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
+        let all = Self::all(dir, env)?;
+        let root = all.join(name);
+        let base = if root.is_symlink() { behind(&root, name)? } else { all };
         check_text(&base)?;
         Ok(base)
     }

@@ -20,10 +20,10 @@ impl Stack {
         let mut labels = self.labels();
         labels.insert(LABEL_ID.into(), marker.id.clone());
         labels.insert(LABEL_DIGEST.into(), digest::of(&(self.manifest.name.as_str(), &ports)));
-        // no part of the digest: a lease is no reason to make a pod anew
+        // not in the digest: neither is a reason to make a pod again
+        labels.insert(LABEL_FOLDER.into(), self.layout.root().display().to_string());
         if let Some(expires) = self.expires {
             labels.insert(LABEL_EXPIRES.into(), expires.to_string());
-            labels.insert(LABEL_FOLDER.into(), self.layout.root().display().to_string());
         }
         PodResource { spec: PodSpec { name: self.manifest.name.to_string(), labels, ports } }
     }

@@ -55,6 +55,8 @@ paths! {
     marker => "stack.json";
     /// Fingerprints of the keys that the drive's content was written under.
     guard => "guard.json";
+    /// Says what the stack was brought up from.
+    origin => "origin.json";
     /// Snapshots, each in a folder of its own.
     snapshots => "snapshots";
     /// What a restore has prepared.

@@ -26,6 +26,7 @@ pub(crate) mod keystore;
 mod layout;
 pub(crate) mod marker;
 mod material;
+mod origin;
 pub(crate) mod ports;
 mod replicas;
 pub(crate) mod units;
@@ -39,6 +40,7 @@ pub use home::Home;
 pub use layout::Layout;
 use marker::Marker;
 pub use material::{Credentials, Material};
+pub use origin::Origin;
 pub use ports::Ports;
 pub use replicas::Replica;
 pub(crate) use variables::{STALE, s3_variables, variable_names};
@@ -57,6 +59,8 @@ pub struct Stack {
     pub material: Material,
     /// When it may be removed; said of a pod that is made, never of one that is there.
     pub expires: Option<Timestamp>,
+    /// What it is brought up from; `None` where it is not brought up.
+    pub origin: Option<Origin>,
 }
 
 /// Where the two images come from.
@@ -73,7 +77,10 @@ impl Stack {
     pub fn resolve(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
         let material = Material::complete(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, held_by(pod))?, material, layout, manifest, expires: None })
+        // one that others run holds its ports without a pod of ours
+        let of = if layout.exported().exists() { Ports::existing } else { Ports::resolve };
+        let ports = of(&manifest, held_by(pod))?;
+        Ok(Self { ports, material, layout, manifest, expires: None, origin: None })
     }
 
     /// The stack that was brought up before.
@@ -91,7 +98,8 @@ impl Stack {
     pub fn existing_at(manifest: Manifest, base: &Path, held: &[PortMapping]) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str()).seen_by_servers();
         let material = Material::existing(&layout, &manifest)?;
-        Ok(Self { ports: Ports::resolve(&manifest, held)?, material, layout, manifest, expires: None })
+        let ports = Ports::existing(&manifest, held)?;
+        Ok(Self { ports, material, layout, manifest, expires: None, origin: None })
     }
 
     /// `http://127.0.0.1:9000`
@@ -118,7 +126,8 @@ impl Stack {
         let marker = Marker::of(&self.layout, self.manifest.name.as_str(), engine)?;
         let pod = self.pod(&marker);
         let containers = self.containers(&pod, &files, images, &view);
-        let home = Home::of(engine).file(&self.layout, &self.ports);
+        let mut records = vec![Home::of(engine).file(&self.layout, &self.ports)];
+        records.extend(self.origin.as_ref().map(|origin| origin.file(&self.layout)).transpose()?);
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
@@ -129,7 +138,7 @@ impl Stack {
             Stage(vec![Box::new(root)]),
             Stage(vec![Box::new(marker.file(&self.layout)?)]),
             Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
-            Stage(vec![Box::new(home)]),
+            Stage(records.into_iter().map(|record| Box::new(record) as Box<dyn Resource>).collect()),
             // the pod's network takes longest: files are written and images loaded meanwhile
             Stage(side_by_side),
         ];

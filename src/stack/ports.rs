@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::engine::PortMapping;
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, PortWish};
 
 /// Ports inside the pod.
 pub(crate) const KES_PORT: u16 = 7373;
@@ -30,25 +30,39 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The manifest's ports; where it says 0, the one that the stack holds already, else a free one.
+    /// The manifest's ports; where it leaves the choice, the one that the stack holds already, else a free one.
     pub fn resolve(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
+        Self::chosen(manifest, held, is_free)
+    }
+
+    /// The same of a stack that is there: it has the ports that the manifest prefers, unless it is known to hold others.
+    pub fn existing(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
+        Self::chosen(manifest, held, |_, _, _| true)
+    }
+
+    fn chosen(
+        manifest: &Manifest,
+        held: &[PortMapping],
+        may_have: impl Fn(IpAddr, u16, &[u16]) -> bool,
+    ) -> Result<Self, Error> {
         let mut taken = Vec::new();
-        let mut pick = |wish: u16, inside: u16| {
+        let mut pick = |wish: PortWish, inside: u16| {
             let holds = held.iter().find(|port| port.container_port == inside);
             let port = match (wish, holds) {
-                (0, Some(mapping)) => mapping.host_port,
-                (0, None) => free_port(manifest.host, &taken)?,
-                (port, _) => port,
+                (PortWish::Exactly(port), _) => port,
+                (PortWish::Rather(_) | PortWish::Any, Some(mapping)) => mapping.host_port,
+                (PortWish::Rather(port), None) if may_have(manifest.host, port, &taken) => port,
+                (PortWish::Rather(_) | PortWish::Any, None) => free_port(manifest.host, &taken)?,
             };
             taken.push(port);
             Ok::<_, Error>(port)
         };
         let kes: Result<_, Error> =
-            manifest.kes.ports().zip(KES_PORT..).map(|(wish, inside)| pick(wish, inside)).collect();
+            manifest.kes_ports().zip(KES_PORT..).map(|(wish, inside)| pick(wish, inside)).collect();
         Ok(Self {
             kes: kes?,
-            s3: pick(manifest.minio.port, S3_PORT)?,
-            console: pick(manifest.minio.console_port, CONSOLE_PORT)?,
+            s3: pick(manifest.s3_port(), S3_PORT)?,
+            console: pick(manifest.console_port(), CONSOLE_PORT)?,
             host: manifest.host,
         })
     }
@@ -89,8 +103,8 @@ impl Ports {
         Err(Error::Environment {
             what: refused.iter().map(says).collect::<Vec<_>>().join("\n"),
             hint: format!(
-                "{first_step}choose other ports in kestack.yaml: kes.port, minio.port, minio.console_port (0 means any \
-                 free one)"
+                "{first_step}let `kestack up --port auto` choose free ports, or write others into kestack.yaml: kes.port, \
+                 minio.port, minio.console_port (0 means any free one)"
             ),
         })
     }
@@ -105,6 +119,10 @@ pub(crate) fn reachable(host: IpAddr) -> IpAddr {
     }
 }
 
+fn is_free(host: IpAddr, port: u16, taken: &[u16]) -> bool {
+    !taken.contains(&port) && TcpListener::bind((host, port)).is_ok()
+}
+
 fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
     if let Some(error) = TcpListener::bind((host, 0)).err().filter(|error| error.kind() == ErrorKind::AddrNotAvailable)
     {
@@ -116,19 +134,37 @@ fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
     // A start that differs between processes keeps parallel stacks from racing for the same port.
     let span = AUTOMATIC.end - AUTOMATIC.start;
     let offset = u16::try_from(std::process::id() * 7 % u32::from(span)).unwrap_or_default();
-    (0..span)
-        .map(|step| AUTOMATIC.start + (offset + step) % span)
-        .find(|port| !taken.contains(port) && TcpListener::bind((host, *port)).is_ok())
-        .ok_or_else(|| Error::Environment {
+    (0..span).map(|step| AUTOMATIC.start + (offset + step) % span).find(|port| is_free(host, *port, taken)).ok_or_else(
+        || Error::Environment {
             what: format!("no free port on {host} between {} and {}", AUTOMATIC.start, AUTOMATIC.end - 1),
             hint: "choose ports in kestack.yaml".into(),
-        })
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
+
+    #[test]
+    fn only_ports_that_somebody_gave_must_be_these() {
+        let holder = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let mut manifest = Manifest::default();
+        manifest.minio.port = port;
+        assert_eq!(Ports::existing(&manifest, &[]).unwrap().s3, port, "it may be the stack that holds it");
+        let preferred = Ports::resolve(&manifest, &[]).unwrap();
+        assert!(preferred.s3 != port && AUTOMATIC.contains(&preferred.s3));
+        let has = PortMapping { host_ip: manifest.host, host_port: 7, container_port: S3_PORT };
+        assert_eq!(Ports::resolve(&manifest, &[has.clone()]).unwrap().s3, 7, "a stack keeps what it has");
+        manifest.ports.s3 = true;
+        assert_eq!(Ports::resolve(&manifest, &[has.clone()]).unwrap().s3, port);
+        manifest.ports.any = true;
+        assert_eq!(Ports::resolve(&manifest, &[has]).unwrap().s3, 7);
+        let free = Ports::resolve(&manifest, &[]).unwrap();
+        assert!([free.s3, free.console].iter().chain(&free.kes).all(|port| AUTOMATIC.contains(port)), "{free:?}");
+    }
 
     #[test]
     fn names_every_taken_port_and_forgives_its_own() {

@@ -124,7 +124,7 @@ impl StackBuilder {
             program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
         let base = Layout::base(folder.as_deref(), &name, environment)?;
-        Ok(Wish { manifest, path: None, base, host: environment("KESTACK_HOST"), program })
+        Ok(Wish { manifest, path: None, adopt: false, base, host: environment("KESTACK_HOST"), program })
     }
 }
 

@@ -107,7 +107,8 @@ fn an_image_without_a_program_is_carried_as_it_is() {
     let there = Elsewhere::new(&stack);
     let loaded = there.ok(&["bundle", "load", "../../bundle.tar"]);
     assert!(loaded.contains(&image), "{loaded}");
-    there.ok(&["up"]);
+    // the same folder of stacks, which belongs to the manifest here
+    there.ok(&["up", "--adopt"]);
     there.ok(&["verify"]);
     there.ok(&["down", "--data"]);
     cli(&["rmi", &image]);

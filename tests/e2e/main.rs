@@ -20,6 +20,7 @@ mod leftovers;
 mod library;
 mod lifecycle;
 mod model;
+mod owners;
 mod places;
 mod processes;
 mod proof;

@@ -114,7 +114,7 @@ fn whoever_stops_reading_stops_nothing() {
     assert_eq!(stack.json(&["up"])["changed"], 0);
 
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    for verb in [&["status"][..], &["env"], &["key", "list"], &["bucket", "list"], &["logs"], &["inventory"]]
+    for verb in [&["status"][..], &["env"], &["key", "list"], &["bucket", "list"], &["list"], &["logs"], &["inventory"]]
     {
         let output = stack.command(verb).stdout(full()).output().unwrap();
         let said = text(&output.stderr);
