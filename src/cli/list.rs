@@ -1,5 +1,7 @@
 //! `kestack list`
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -39,7 +41,7 @@ fn human(report: &Report) -> String {
     };
     if report.stacks.iter().any(|stack| stack.state == State::Unreachable) {
         for silent in &report.silent {
-            text.push_str(&format!("\nno engine answers at {silent}"));
+            let _ = write!(text, "\nno engine answers at {silent}");
         }
     }
     text

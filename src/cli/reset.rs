@@ -33,7 +33,7 @@ impl Reset {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let start = Instant::now();
         if self.hard {
-            return hard(globals, output).await;
+            return Box::pin(hard(globals, output)).await;
         }
         let opened = Opened::of(globals, CHANGE).await?;
         if snapshot::is_pending(&opened.wish.layout()) {

@@ -76,9 +76,10 @@ impl EngineKind {
     }
 }
 
-/// Which of a manifest's ports count as they are written. Others are preferred: a stack keeps those that it has, and gets
-/// free ones where its defaults are taken.
+/// Which of a manifest's ports count as they are written. Others are preferred: a stack that is up keeps those that it has,
+/// and gets free ones where its defaults are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each port of the manifest, and one for all")]
 pub struct PortRules {
     /// True if the file gives `kes.port`.
     pub kes: bool,

@@ -71,8 +71,8 @@ impl StackName {
     /// be called so. The default name if nothing of it is left.
     pub fn of_folder(folder: &Path) -> Self {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let mut name: String = name.chars().filter(|sign| sign.is_ascii() && is_plain(*sign as u8)).collect();
-        name = name.trim_start_matches(['-', '_']).to_owned();
+        let plain = name.chars().filter(|sign| u8::try_from(*sign).is_ok_and(is_plain));
+        let mut name: String = plain.skip_while(|sign| ['-', '_'].contains(sign)).collect();
         name.truncate(LONGEST);
         name.truncate(name.trim_end_matches(['-', '_']).len());
         if name.is_empty() { Self::default() } else { Self(name) }

@@ -62,9 +62,9 @@ impl Wish {
             origin.manifest.as_ref().filter(|path| !path.exists()).map(|_| ", which is gone").unwrap_or_default();
         let mine = self.path.as_ref().map(|path| format!(", not from '{}'", path.display())).unwrap_or_default();
         let own = match &origin.manifest {
-            Some(path) if gone.is_empty() => format!("work on it with `--file {}`", path.display()),
+            Some(path) if gone.is_empty() => format!("work on it with `--name {stack} --file {}`", path.display()),
             Some(_) => "bring its manifest back".to_owned(),
-            None => "work on it with `--name` in a folder without a kestack.yaml".to_owned(),
+            None => format!("work on it with `--name {stack}` in a folder without a kestack.yaml"),
         };
         Error::Foreign {
             what: format!("was brought up from {origin}{gone}{mine}"),

@@ -156,12 +156,12 @@ mod tests {
         assert_eq!(Ports::existing(&manifest, &[]).unwrap().s3, port, "it may be the stack that holds it");
         let preferred = Ports::resolve(&manifest, &[]).unwrap();
         assert!(preferred.s3 != port && AUTOMATIC.contains(&preferred.s3));
-        let has = PortMapping { host_ip: manifest.host, host_port: 7, container_port: S3_PORT };
-        assert_eq!(Ports::resolve(&manifest, &[has.clone()]).unwrap().s3, 7, "a stack keeps what it has");
+        let has = [PortMapping { host_ip: manifest.host, host_port: 7, container_port: S3_PORT }];
+        assert_eq!(Ports::resolve(&manifest, &has).unwrap().s3, 7, "a stack keeps what it has");
         manifest.ports.s3 = true;
-        assert_eq!(Ports::resolve(&manifest, &[has.clone()]).unwrap().s3, port);
+        assert_eq!(Ports::resolve(&manifest, &has).unwrap().s3, port);
         manifest.ports.any = true;
-        assert_eq!(Ports::resolve(&manifest, &[has]).unwrap().s3, 7);
+        assert_eq!(Ports::resolve(&manifest, &has).unwrap().s3, 7);
         let free = Ports::resolve(&manifest, &[]).unwrap();
         assert!([free.s3, free.console].iter().chain(&free.kes).all(|port| AUTOMATIC.contains(port)), "{free:?}");
     }

@@ -22,8 +22,8 @@ fn a_taken_port() {
     let error = stack.fails(&["up"], 6);
     let expected = format!(
         "error: port 127.0.0.1:{port} for S3 cannot be had: Address already in use (os error 98)\n  stop what holds it \
-         (`ss -ltnp`), or choose other ports in kestack.yaml: kes.port, minio.port, minio.console_port (0 means any \
-         free one)\n"
+         (`ss -ltnp`), or let `kestack up --port auto` choose free ports, or write others into kestack.yaml: kes.port, \
+         minio.port, minio.console_port (0 means any free one)\n"
     );
     assert_eq!(error, expected);
     untouched(&stack);
