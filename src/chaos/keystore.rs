@@ -97,7 +97,7 @@ async fn refuses_new_keys(context: &Context) -> Result<bool, Error> {
     let name = format!("kestack-chaos-{}", hex::encode(bytes));
     match context.kes.create_key(&name).await {
         Ok(()) => {
-            context.kes.delete_key(&name).await?;
+            context.replicas.delete_key(&name).await?;
             Ok(false)
         }
         Err(error) if error.status().is_some_and(|status| status >= 500) => Ok(true),

@@ -85,8 +85,11 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
 async fn delete(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
     guard::require_unused(&session.stack, names)?;
     for name in names {
-        session.context.kes.delete_key(name.as_str()).await?;
-        guard::forget(&session.stack, name)?;
+        let existed = session.context.replicas.delete_key(name.as_str()).await?;
+        // the record knows a key that an earlier call removed from the keystore, but not from every server
+        if !guard::forget(&session.stack, name)? && !existed {
+            session.context.kes.describe_key(name.as_str()).await?;
+        }
         output.result(&serde_json::json!({ "deleted": name.to_string() }), |_| format!("key '{name}' deleted"))?;
     }
     Ok(())

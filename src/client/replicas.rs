@@ -24,18 +24,21 @@ impl Replicas {
     }
 
     /// Removes a key from the keystore and from the cache of every server: one that keeps it would go on to encrypt with
-    /// a key that nobody has (kubernetes finding 5). A key that is gone is no error.
+    /// a key that nobody has. All are asked, whichever of them fails. True if there was such a key; one that is gone
+    /// already is no error, so a call that failed can be repeated.
     ///
     /// # Errors
     /// That of the first server that does not do it.
-    pub async fn delete_key(&self, name: &str) -> Result<(), ClientError> {
+    pub async fn delete_key(&self, name: &str) -> Result<bool, ClientError> {
+        let (mut existed, mut failed) = (false, None);
         for kes in self.0.values() {
             match kes.delete_key(name).await {
-                Err(error) if !error.is_key_not_found() => return Err(error),
-                _ => {}
+                Ok(()) => existed = true,
+                Err(error) if error.is_key_not_found() => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(())
+        failed.map_or(Ok(existed), Err)
     }
 }
 

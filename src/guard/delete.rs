@@ -31,15 +31,16 @@ pub fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes a deleted key out of the record.
+/// Takes a deleted key out of the record; true if the record knew it.
 ///
 /// # Errors
 /// If the record cannot be read or written.
-pub fn forget(stack: &Stack, name: &KeyName) -> Result<(), Error> {
+pub fn forget(stack: &Stack, name: &KeyName) -> Result<bool, Error> {
     let path = stack.layout.guard();
-    let Some(mut record) = Record::load(&path)? else { return Ok(()) };
+    let Some(mut record) = Record::load(&path)?.filter(|record| record.knows(name.as_str())) else { return Ok(false) };
     record.drop_key(name.as_str());
-    record.save(&path)
+    record.save(&path)?;
+    Ok(true)
 }
 
 /// The stack's drive, and those of snapshots that are of no use without the keystore.

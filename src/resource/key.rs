@@ -45,6 +45,7 @@ impl Resource for KeyResource {
     }
 
     async fn remove(&self, context: &Context) -> Result<(), Error> {
-        Ok(context.replicas.delete_key(self.key.as_str()).await?)
+        context.replicas.delete_key(self.key.as_str()).await?;
+        Ok(())
     }
 }

@@ -290,3 +290,28 @@ fn verify_reset_and_logs_know_every_replica() {
     stack.ok(&["down", "--data"]);
     assert_eq!(kind().members(&stack.name), Vec::<String>::new());
 }
+
+/// A server that keeps a deleted key in its cache would go on to encrypt with it, and nobody could read that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_key_is_gone_from_every_replica() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("kes: { port: 0, replicas: 3 }\n");
+    stack.ok(&["up"]);
+    let replicas = Replica::all(&stack);
+    for round in 0..3 {
+        stack.ok(&["key", "create", "passing"]);
+        for replica in &replicas {
+            replica.client.generate_key("passing", b"").await.unwrap();
+        }
+        stack.ok(&["key", "delete", "passing"]);
+        for replica in &replicas {
+            let answer = replica.client.generate_key("passing", b"").await;
+            let gone = answer.err().is_some_and(|error| error.is_key_not_found());
+            assert!(gone, "round {round}: {} still encrypts with it", replica.container);
+        }
+    }
+    let error = stack.fails(&["key", "delete", "passing"], 1);
+    assert!(error.contains("key does not exist"), "{error}");
+}
