@@ -27,6 +27,7 @@ mod proof;
 mod replicas;
 mod rootless;
 mod sandbox;
+mod sandbox_keys;
 mod sandboxes;
 mod secrets;
 mod snapshot;
