@@ -78,9 +78,13 @@ fn human(report: &Report) -> String {
     let lines: Vec<_> = report
         .sandboxes
         .iter()
-        .map(|dropped| match dropped.why {
-            Stale::Expired => format!("dropped sandbox '{}': its lease is over", dropped.name),
-            Stale::Unfinished => format!("dropped sandbox '{}': it was never finished", dropped.name),
+        .flat_map(|dropped| {
+            let why = match dropped.why {
+                Stale::Expired => "its lease is over",
+                Stale::Unfinished => "it was never finished",
+            };
+            let kept = dropped.kept.iter().map(|kept| format!("  {kept}"));
+            [format!("dropped sandbox '{}': {why}", dropped.name)].into_iter().chain(kept)
         })
         .chain(report.stacks.iter().map(|stack| {
             format!("removed stack '{}' with its data in {}: its lease is over", stack.name, stack.folder.display())

@@ -11,7 +11,7 @@ use super::output::{self, Output, table};
 use super::session::{self, Intent, Known};
 use super::shell::Shell;
 use crate::error::Error;
-use crate::sandbox::{Sandbox, SandboxName, SandboxWish, Sandboxes};
+use crate::sandbox::{Kept, Sandbox, SandboxName, SandboxWish, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {
@@ -70,9 +70,12 @@ struct Listed {
 }
 
 #[derive(Serialize)]
-struct Dropped {
+struct DropReport {
     dropped: Vec<String>,
     milliseconds: u128,
+    /// Snapshots that still hold data of the dropped sandboxes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<Kept>,
 }
 
 impl Sandboxed {
@@ -142,12 +145,15 @@ async fn list(sandboxes: &Sandboxes, output: &Output) -> Result<(), Error> {
 }
 
 async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, output: &Output) -> Result<(), Error> {
+    let mut kept = Vec::new();
     for name in names {
-        sandboxes.drop(name).await?;
+        kept.extend(sandboxes.drop(name).await?);
     }
     let dropped = names.iter().map(ToString::to_string).collect();
-    output.result(&Dropped { dropped, milliseconds: start.elapsed().as_millis() }, |report| {
-        format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds)
+    output.result(&DropReport { dropped, milliseconds: start.elapsed().as_millis(), kept }, |report| {
+        let dropped = format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds);
+        let kept = report.kept.iter().map(|kept| format!("  {kept}"));
+        [dropped].into_iter().chain(kept).collect::<Vec<_>>().join("\n")
     })?;
     Ok(())
 }

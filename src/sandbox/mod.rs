@@ -18,14 +18,16 @@ use crate::client::replicas::Replicas;
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::digest::SecretKey;
 use crate::error::Error;
-use crate::stack::{Clients, Stack, s3_variables};
+use crate::stack::{Clients, Layout, Stack, s3_variables};
 
 mod iam;
 mod name;
+mod removal;
 mod sweep;
 
 use name::PREFIX;
 pub use name::SandboxName;
+pub use removal::Kept;
 pub use sweep::{Dropped, Stale};
 
 /// Tag: when the sandbox was made, to the nanosecond; also what makes its password differ from that of an earlier
@@ -37,6 +39,7 @@ const EXPIRES: &str = "kestack:expires";
 /// The sandboxes of one stack.
 pub struct Sandboxes {
     stack: String,
+    layout: Layout,
     endpoint: String,
     kes: Arc<Client>,
     replicas: Replicas,
@@ -97,9 +100,15 @@ impl std::fmt::Debug for Sandboxes {
 impl Sandboxes {
     /// The sandboxes of `stack`, through those clients of it.
     pub fn of(stack: &Stack, Clients { kes, replicas, s3 }: Clients) -> Self {
-        let (stack, endpoint, secrets) =
-            (stack.manifest.name.to_string(), stack.s3_endpoint(), stack.material.digests());
-        Self { stack, endpoint, kes, replicas, s3, secrets }
+        Self {
+            stack: stack.manifest.name.to_string(),
+            layout: stack.layout.clone(),
+            endpoint: stack.s3_endpoint(),
+            kes,
+            replicas,
+            s3,
+            secrets: stack.material.digests(),
+        }
     }
 
     /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by
@@ -112,12 +121,12 @@ impl Sandboxes {
         let sandbox = Sandbox::new(wish)?;
         let access = self.access_of(&sandbox)?;
         match self.kes.create_key(&id).await {
-            Err(error) if error.is_key_exists() => return Err(self.taken(&wish.name)),
+            Err(error) if error.is_key_exists() => return Err(self.taken(&wish.name)?),
             made => made.map_err(|error| self.unreached(error))?,
         }
         if let Err(error) = self.s3.create_bucket(&id).await {
             self.replicas.delete_key(&id).await?;
-            return Err(if error.code() == "BucketAlreadyOwnedByYou" { self.taken(&wish.name) } else { error.into() });
+            return Err(if error.code() == "BucketAlreadyOwnedByYou" { self.taken(&wish.name)? } else { error.into() });
         }
         // neither is given up halfway: what they make must be known before it is removed
         let (settings, user) =
@@ -186,22 +195,6 @@ impl Sandboxes {
         Ok(sandbox)
     }
 
-    /// Drops a sandbox: its user first, so that nobody writes any more, then the bucket with all objects and
-    /// versions, then the key. A drop that was killed is finished by the next.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if there is none of that name.
-    pub async fn drop(&self, name: &SandboxName) -> Result<(), Error> {
-        let id = name.resource();
-        match self.kes.describe_key(&id).await {
-            Err(error) if error.is_key_not_found() => {
-                self.find(name).await?;
-            }
-            known => drop(known.map_err(|error| self.unreached(error))?),
-        }
-        self.clear(&id).await
-    }
-
     /// The tags of a sandbox's bucket; `None` if there is no bucket. MinIO says of both, one without tags and one that is
     /// absent, that there are no tags.
     async fn tags_of(&self, name: &SandboxName) -> Result<Option<BTreeMap<String, String>>, S3Error> {
@@ -214,12 +207,6 @@ impl Sandboxes {
             }
         }
         Ok(Some(tags))
-    }
-
-    async fn clear(&self, id: &str) -> Result<(), Error> {
-        self.s3.remove_user(id).await?;
-        self.s3.remove_bucket_with_objects(id).await?;
-        Ok(self.replicas.delete_key(id).await?)
     }
 
     async fn furnish(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {
@@ -247,11 +234,19 @@ impl Sandboxes {
         })
     }
 
-    fn taken(&self, name: &SandboxName) -> Error {
-        Error::Usage {
-            what: format!("there is a sandbox '{name}' in stack '{}' already", self.stack),
-            hint: format!("choose another name, or remove it: `kestack sandbox drop {name}`"),
-        }
+    /// Why a name cannot be given to another sandbox.
+    fn taken(&self, name: &SandboxName) -> Result<Error, Error> {
+        let kept = self.kept(&name.resource())?.into_iter().find(|kept| !kept.key_inside);
+        Ok(match kept {
+            None => Error::Usage {
+                what: format!("there is a sandbox '{name}' in stack '{}' already", self.stack),
+                hint: format!("choose another name, or remove it: `kestack sandbox drop {name}`"),
+            },
+            Some(kept) => Error::Usage {
+                what: format!("the name '{name}' is in use: {kept}"),
+                hint: "choose another name".into(),
+            },
+        })
     }
 
     fn absent(&self, name: &SandboxName) -> Error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{PREFIX, SandboxName, Sandboxes};
+use super::{Kept, PREFIX, SandboxName, Sandboxes};
 use crate::error::Error;
 
 /// How long a sandbox may take to be made or dropped. What is not whole after that never will be.
@@ -29,6 +29,9 @@ pub struct Dropped {
     pub name: String,
     /// Why.
     pub why: Stale,
+    /// Snapshots that still hold its data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
 }
 
 impl Sandboxes {
@@ -42,14 +45,15 @@ impl Sandboxes {
         // KES takes no prefix that ends with a `-`
         for key in self.kes.list_keys(PREFIX.trim_end_matches('-')).await? {
             let Some(name) = SandboxName::of_resource(&key) else { continue };
-            if !whole.contains(name.as_str()) && self.abandoned(&key, now).await? {
+            let unfinished = !whole.contains(name.as_str()) && self.abandoned(&key, now).await?;
+            if unfinished && self.kept(&key)?.iter().all(|kept| kept.key_inside) {
                 stale.push((name, Stale::Unfinished));
             }
         }
         let mut dropped = Vec::new();
         for (name, why) in stale {
-            self.clear(&name.resource()).await?;
-            dropped.push(Dropped { name: name.to_string(), why });
+            let kept = self.clear(&name.resource()).await?;
+            dropped.push(Dropped { name: name.to_string(), why, kept });
         }
         Ok(dropped)
     }

@@ -177,6 +177,6 @@ impl Sandbox {
     /// # Errors
     /// Those of KES and MinIO; the next attempt finishes it.
     pub async fn remove(self) -> Result<(), Error> {
-        self.all.drop(&self.this.name).await
+        self.all.drop(&self.this.name).await.map(drop)
     }
 }

@@ -146,6 +146,28 @@ fn a_dropped_sandbox_leaves_nothing_and_touches_nothing_else() {
     assert_eq!(stack.json(&["up"])["changed"], 0);
 }
 
+/// What a snapshot holds cannot be dropped with the sandbox, and is not passed over in silence.
+#[test]
+fn a_drop_says_what_a_snapshot_still_holds() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let user = create(&stack, &["a"]).1;
+    create(&stack, &["empty"]);
+    assert_eq!(stack.s3_as(&user, "PUT", "/kestack-sandbox-a/o", Some(b"kept"), &[]).0, 200);
+    stack.ok(&["snapshot", "save", "before"]);
+    let dropped = stack.json(&["sandbox", "drop", "a", "empty"]);
+    let kept = serde_json::json!([{ "snapshot": "before", "key": "kestack-sandbox-a", "key_inside": true }]);
+    assert_eq!(dropped["kept"], kept, "{dropped}");
+    assert_eq!(stack.json(&["status"])["keys"], serde_json::json!(["minio-backend-key"]));
+    stack.ok(&["snapshot", "restore", "before"]);
+    assert_eq!(stack.s3_as(&user, "GET", "/kestack-sandbox-a/o", None, &[]), (200, b"kept".to_vec()));
+    let human = stack.ok(&["sandbox", "drop", "a"]);
+    assert!(human.contains("snapshot 'before' still holds its data and the key 'kestack-sandbox-a'"), "{human}");
+}
+
 #[test]
 fn gc_drops_sandboxes_whose_lease_is_over() {
     if !enabled() {
