@@ -236,4 +236,35 @@ mod tests {
         }
         assert_eq!("before-1.2_x".parse::<SnapshotName>().unwrap().to_string(), "before-1.2_x");
     }
+    #[test]
+    fn the_last_snapshot_takes_the_empty_folder_of_its_stack_along() {
+        let base = tempfile::tempdir().unwrap();
+        let layout = Layout::new(base.path(), "test");
+        let save = |name: &str| {
+            let snapshot = Snapshot {
+                version: VERSION,
+                name: name.parse().unwrap(),
+                stack: "test".into(),
+                created: Timestamp::now(),
+                keystore: String::new(),
+                keys: None,
+                files: 0,
+                bytes: 0,
+                method: Method::Copies,
+            };
+            std::fs::create_dir_all(snapshot.drive(&layout)).unwrap();
+            let description = serde_json::to_vec(&snapshot).unwrap();
+            std::fs::write(folder(&layout, &snapshot.name).join(DESCRIPTION), description).unwrap();
+            snapshot.name
+        };
+        let (one, other) = (save("one"), save("other"));
+        Snapshot::remove(&layout, &one).unwrap();
+        assert!(layout.snapshots().exists(), "the other one is there");
+        Snapshot::remove(&layout, &other).unwrap();
+        assert!(!layout.root().exists() && base.path().exists());
+        let (last, keys) = (save("last"), layout.keys());
+        std::fs::create_dir(&keys).unwrap();
+        Snapshot::remove(&layout, &last).unwrap();
+        assert!(keys.exists() && !layout.snapshots().exists(), "a stack that is there stays");
+    }
 }
