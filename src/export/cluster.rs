@@ -280,22 +280,24 @@ fn check_keystore(section: &Value) -> Result<(), Error> {
     }
 }
 
-/// The Operator's own rule, and MinIO's: no erasure set has less than four drives, but one drive alone is one.
+/// MinIO's documentation asks for at least four drives wherever there are several; its Operator refuses three servers with
+/// fewer than six.
 fn check_drives(wish: &ClusterWish) -> Result<(), Error> {
-    let drives = u32::from(wish.servers) * u32::from(wish.volumes);
-    let least = match wish.servers {
-        0..=2 => 4,
-        servers => u32::from(servers) * 2,
+    let why = match (wish.servers, wish.volumes) {
+        _ if wish.replicas == 0 => "0 pods of KES encrypt nothing: give --kes-replicas at least 1",
+        (0, _) | (_, 0) => "a cluster without servers or volumes stores nothing",
+        (1, 2 | 3) => "MinIO wants at least 4 drives, or a single one: give --volumes 1, or 4 and more",
+        (2, 1) => "MinIO wants at least 4 drives, and these are 2: give --volumes 2 or more",
+        (3, 1) => {
+            "MinIO wants at least 4 drives, and these are 3; its Operator wants at least 6 for 3 servers: give --volumes 2 or \
+             more, or --servers 4"
+        }
+        _ => return Ok(()),
     };
-    let enough = drives >= least || wish.servers == 1 && drives == 1 || wish.servers >= 4 && drives >= 4;
-    if wish.replicas == 0 || !enough {
-        return Err(refused(
-            format!("{} servers of {} volumes and {} of KES cannot work", wish.servers, wish.volumes, wish.replicas),
-            "take one server with one or at least 4 volumes, 2 with at least 2, 3 with at least 2, 4 or more with any; \
-             at least one of KES",
-        ));
-    }
-    Ok(())
+    Err(refused(
+        format!("{} servers of {} volumes and {} of KES cannot work", wish.servers, wish.volumes, wish.replicas),
+        why,
+    ))
 }
 
 /// Images that only this machine has are of no use there.
