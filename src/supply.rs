@@ -17,6 +17,7 @@ use crate::ownership::not_own;
 
 mod binary;
 mod inventory;
+mod judgement;
 mod module;
 mod program;
 mod releases;
@@ -25,6 +26,7 @@ mod version;
 
 use binary::Search;
 pub use inventory::{Inventory, Item, inventory};
+pub use judgement::warning;
 use module::GoBuild;
 pub use module::ModuleError;
 pub use releases::{Defect, Flavour, Standing};
@@ -35,11 +37,13 @@ pub use source::{ImageSource, Waiting};
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";
 /// Images that may be here already, or be pulled: the maintained fork, then the last official image, which its
 /// owner no longer mends.
-const REGISTRIES: [&str; 2] = ["docker.io/pgsty/silo:latest", FROZEN];
+const REGISTRIES: [&str; 2] = [SILO, FROZEN];
+/// The maintained fork. Its image has no digest that would be known here.
+const SILO: &str = "docker.io/pgsty/silo:latest";
 /// The last official image by its digest: what a registry gives for it cannot be another one.
 const FROZEN: &str = "quay.io/minio/minio@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e";
 /// The last official image.
-pub(crate) const OFFICIAL: &str = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
+const OFFICIAL: &str = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// The last official image under the name it had before its repository was deleted.
 const FORMER: &str = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
 /// What is looked for as `kes`.
@@ -180,7 +184,7 @@ pub async fn minio_candidates(
 }
 
 /// Decides where the MinIO image comes from without an engine to ask: what is named, a binary that is found, else the
-/// last official image.
+/// image of the maintained fork.
 ///
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used.
@@ -189,7 +193,12 @@ pub fn minio_without_engine(section: &MinioSection, env: &Env<'_>) -> Result<Ima
         return Ok(source);
     }
     let found = from_found_binary(&MINIO, env, &mut Vec::new());
-    Ok(found.unwrap_or_else(|| ImageSource::named(OFFICIAL)))
+    Ok(found.unwrap_or_else(|| minio_image(None)))
+}
+
+/// The image of MinIO by that name, else that of the maintained fork.
+pub fn minio_image(name: Option<&str>) -> ImageSource {
+    ImageSource::named(name.unwrap_or(SILO))
 }
 
 /// The images that the engine has, in the order of choice.

@@ -41,7 +41,7 @@ impl Images {
 
 fn human(report: &Report) -> String {
     let rows: Vec<_> = report.inventory.items.iter().map(row).collect();
-    let mut text = table(&["for", "state", "flavour", "release", "size", "sha256", "from"], &rows);
+    let mut text = table(&["for", "state", "flavour", "release", "defects", "size", "sha256", "from"], &rows);
     let mut told = Vec::new();
     for item in report.inventory.items.iter().filter(|item| item.used || item.chosen) {
         let notes = notes(item);
@@ -60,7 +60,7 @@ fn row(item: &Item) -> Vec<String> {
         (true, false, _) => "in use, not after `up`",
         (false, true, _) => "next",
         (false, false, true) => "here",
-        (false, false, false) => "to be had",
+        (false, false, false) => "available",
     };
     let dash = || "-".to_owned();
     let digest = item.digest.as_ref().map(|digest| digest.trim_start_matches("sha256:").chars().take(12).collect());
@@ -69,6 +69,7 @@ fn row(item: &Item) -> Vec<String> {
         state.to_owned(),
         item.flavour.map_or_else(dash, |flavour| flavour.to_string()),
         item.release.clone().unwrap_or_else(dash),
+        item.defects.as_ref().map_or_else(|| "unknown".to_owned(), |defects| defects.len().to_string()),
         item.size.map_or_else(dash, |size| format!("{} MB", size.div_ceil(1_000_000))),
         digest.unwrap_or_else(dash),
         item.source.clone(),
@@ -77,11 +78,13 @@ fn row(item: &Item) -> Vec<String> {
 
 fn notes(item: &Item) -> String {
     let mut text = String::new();
-    let mark = if item.standing == Some(Standing::Frozen) || !item.defects.is_empty() { "WARN " } else { "" };
+    let defects = item.defects.as_deref();
+    let is_good = defects.is_some_and(<[_]>::is_empty) && item.standing != Some(Standing::Frozen);
+    let mark = if is_good { "" } else { "WARN " };
     if let Some(advice) = &item.advice {
         let _ = write!(text, "\n{mark}{}: {advice}", item.role);
     }
-    for defect in &item.defects {
+    for defect in defects.unwrap_or_default() {
         let _ = write!(text, "\n  {}  {} ({})", defect.id, defect.what, defect.reference);
     }
     text

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::judgement::Judgement;
 use super::releases::{Defect, Flavour, Releases, Standing};
 use super::{ImageSource, SupplyError, Way, cache_folder, kes, minio_candidates, version};
 use crate::engine::{Engine, Env, ImageDescription, LABEL_ROLE, PodState};
@@ -43,8 +44,8 @@ pub struct Item {
     pub size: Option<u64>,
     /// Whether there will be releases that mend what is found.
     pub standing: Option<Standing>,
-    /// Published defects that it has.
-    pub defects: Vec<Defect>,
+    /// Published defects that it has; `None` if nobody knows, because its release is not known.
+    pub defects: Option<Vec<Defect>>,
     /// What to do about it.
     pub advice: Option<String>,
 }
@@ -102,6 +103,10 @@ impl Look<'_> {
 
     async fn source(&self, role: &'static str, source: &ImageSource) -> Result<Item, SupplyError> {
         let program = source.program().filter(|program| program.is_file());
+        let image = match &program {
+            Some(_) => None,
+            None => self.engine.describe_image(source.reference()).await?,
+        };
         let mut item = Item {
             role,
             used: false,
@@ -113,56 +118,41 @@ impl Look<'_> {
             digest: None,
             size: None,
             standing: None,
-            defects: vec![],
+            defects: None,
             advice: None,
         };
-        let mut names = vec![item.source.clone(), source.reference().to_owned()];
-        if let Some(program) = program {
-            self.add_program(&mut item, &program).await;
-            names.extend(program.file_name().map(|name| name.to_string_lossy().into_owned()));
-        } else if let Some(image) = self.engine.describe_image(source.reference()).await? {
-            names.extend(image.tags.iter().chain(&image.entrypoint).cloned());
-            add_image(&mut item, &image);
-        } else if let Some((_, digest)) = item.source.rsplit_once('@') {
-            item.digest = Some(digest.to_owned());
-        }
+        let answer = match (&program, &image) {
+            (Some(program), _) => {
+                self.add_program(&mut item, program);
+                version::of_program(program).await
+            }
+            (None, Some(image)) => {
+                add_image(&mut item, image);
+                version::of_image(image)
+            }
+            (None, None) => {
+                item.digest = item.source.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+                source.promise()
+            }
+        };
         if role == "minio" {
-            self.judge(&mut item, &names);
+            let Judgement { flavour, standing, defects, advice } = self.releases.judge(&answer);
+            item = Item { flavour, standing, defects, advice, ..item };
         } else {
-            item.standing = Some(Standing::Maintained);
+            item = Item { standing: Some(Standing::Maintained), defects: Some(vec![]), ..item };
         }
+        item.release = answer.release;
         Ok(item)
     }
 
-    async fn add_program(&self, item: &mut Item, program: &Path) {
-        item.release = version::of_program(program).await;
+    fn add_program(&self, item: &mut Item, program: &Path) {
         item.size = std::fs::metadata(program).ok().map(|found| found.len());
         let reference = program_reference(program, cache_folder(self.env).as_deref()).ok();
         item.digest = reference.and_then(|reference| Some(reference.rsplit_once('@')?.1.to_owned()));
     }
-
-    fn judge(&self, item: &mut Item, names: &[String]) {
-        let last = self.releases.lineage(Flavour::Minio).map(|minio| minio.last_release.as_str()).unwrap_or_default();
-        item.flavour = version::flavour(names.iter().map(String::as_str), item.release.as_deref(), last);
-        let Some(flavour) = item.flavour else {
-            item.advice = Some("its names do not say which flavour of MinIO it is: ask whoever made it".into());
-            return;
-        };
-        item.defects = self.releases.defects(flavour, item.release.as_deref());
-        let Some(lineage) = self.releases.lineage(flavour) else { return };
-        item.standing = Some(lineage.standing);
-        item.advice = match lineage.standing {
-            Standing::Frozen => Some(format!("frozen since {}: {}", lineage.since, lineage.advice)),
-            Standing::Maintained if item.defects.is_empty() => None,
-            Standing::Maintained => {
-                Some(format!("{}, {} or later: {}", lineage.advice, lineage.last_release, lineage.source))
-            }
-        };
-    }
 }
 
 fn add_image(item: &mut Item, image: &ImageDescription) {
-    item.release = version::of_image(image);
     item.size = Some(image.size);
     let digest = image.digests.first().and_then(|digest| Some(digest.rsplit_once('@')?.1.to_owned()));
     item.digest = digest.or_else(|| Some(format!("sha256:{}", image.id)));

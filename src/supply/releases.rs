@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::version::Answer;
+
 /// Releases of the flavours, and what is wrong with which.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,17 +90,48 @@ impl Releases {
         format!("{minio}kes (Apache-2.0): {}\n", env!("CARGO_PKG_REPOSITORY"))
     }
 
-    /// The defects of a release; of one whose name is not known, those that no release of its flavour is without.
-    pub(super) fn defects(&self, flavour: Flavour, release: Option<&str>) -> Vec<Defect> {
-        let release = release.filter(|release| is_release(release));
+    /// The flavour of a server that says this of itself. Both have the same variables and options, but Silo has had no
+    /// release before MinIO's last one; without a release it is the name that the server calls itself.
+    pub(super) fn flavour(&self, answer: &Answer) -> Option<Flavour> {
+        let last = self.lineage(Flavour::Minio).map(|minio| minio.last_release.as_str())?;
+        match answer.release.as_deref().filter(|release| is_release(release)) {
+            Some(release) if release > last => Some(Flavour::Silo),
+            Some(_) => Some(Flavour::Minio),
+            None => Flavour::named(answer.name.as_deref()?),
+        }
+    }
+
+    /// The defects of a release; `None` if they are unknown, because the release is not named or newer than what is known.
+    /// Of a frozen flavour there is no newer one: without a name it has at least those that no release is without.
+    pub(super) fn defects(&self, flavour: Flavour, release: Option<&str>) -> Option<Vec<Defect>> {
+        let lineage = self.lineage(flavour)?;
+        let release = release.filter(|release| is_release(release) && *release <= lineage.last_release.as_str());
+        if release.is_none() && lineage.standing == Standing::Maintained {
+            return None;
+        }
         let has = |advisory: &&Advisory| match (advisory.fixed.get(&flavour), release) {
             (None, _) => true,
             (Some(fixed), Some(release)) => release < fixed.as_str(),
             (Some(_), None) => false,
         };
         let all = self.advisories.iter().filter(has);
-        all.map(|found| Defect { id: found.id.clone(), reference: found.reference.clone(), what: found.what.clone() })
-            .collect()
+        let defect = |found: &Advisory| Defect {
+            id: found.id.clone(),
+            reference: found.reference.clone(),
+            what: found.what.clone(),
+        };
+        Some(all.map(defect).collect())
+    }
+}
+
+impl Flavour {
+    /// The flavour whose program has that name.
+    pub(super) fn named(program: &str) -> Option<Self> {
+        match program {
+            "minio" => Some(Self::Minio),
+            "silo" => Some(Self::Silo),
+            _ => None,
+        }
     }
 }
 
@@ -123,8 +156,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
-    fn defects(flavour: Flavour, release: Option<&str>) -> usize {
-        Releases::known().unwrap().defects(flavour, release).len()
+    fn defects(flavour: Flavour, release: Option<&str>) -> Option<usize> {
+        Some(Releases::known().unwrap().defects(flavour, release)?.len())
     }
 
     #[test]
@@ -143,12 +176,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mended_in_a_release_is_no_defect_of_it() {
-        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-09-07T16-13-09Z")), 8);
-        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-10-15T17-29-55Z")), 7);
-        assert_eq!(defects(Flavour::Minio, Some("DEVELOPMENT.GOGET")), 7, "of the last source");
-        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-09-16T00-00-00Z")), 0);
-        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-08-06T00-00-00Z")), 8);
-        assert_eq!(defects(Flavour::Silo, None), 0);
+    fn what_is_repaired_in_a_release_is_no_defect_of_it() {
+        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-09-07T16-13-09Z")), Some(8));
+        assert_eq!(defects(Flavour::Minio, Some("RELEASE.2025-10-15T17-29-55Z")), Some(7));
+        assert_eq!(defects(Flavour::Minio, Some("DEVELOPMENT.GOGET")), Some(7), "those of the last source");
+        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-09-16T00-00-00Z")), Some(0));
+        assert_eq!(defects(Flavour::Silo, Some("RELEASE.2026-08-06T00-00-00Z")), Some(8));
+        for unknown in [None, Some("DEVELOPMENT.GOGET"), Some("latest"), Some("RELEASE.2031-01-01T00-00-00Z")] {
+            assert_eq!(defects(Flavour::Silo, unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_says_which_flavour_it_is() {
+        let releases = Releases::known().unwrap();
+        let flavour = |name: &str, release: Option<&str>| {
+            releases.flavour(&Answer { name: Some(name.into()), release: release.map(str::to_owned) })
+        };
+        assert_eq!(flavour("silo", None), Some(Flavour::Silo));
+        assert_eq!(flavour("minio", Some("DEVELOPMENT.GOGET")), Some(Flavour::Minio));
+        assert_eq!(flavour("minio", Some("RELEASE.2026-09-16T00-00-00Z")), Some(Flavour::Silo));
+        assert_eq!(flavour("silo", Some("RELEASE.2025-09-07T16-13-09Z")), Some(Flavour::Minio), "a copy of MinIO");
+        assert_eq!(flavour("store", None), None);
+        assert_eq!(flavour("minio-silo", Some("DEVELOPMENT.GOGET")), None);
     }
 }

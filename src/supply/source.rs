@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::module::{GoBuild, MODULE};
+use super::version::{self, Answer};
 use super::{MINIO_ADVICE, SupplyError, cache_folder};
 use crate::engine::{Engine, EngineError, Env};
 use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
@@ -86,6 +87,15 @@ impl ImageSource {
             [Way::Program(path)] => Some(path.clone()),
             [Way::Make(build) | Way::Build(build)] => Some(build.binary()),
             _ => None,
+        }
+    }
+
+    /// What is known of it before it is here: its name, or that it is built from MinIO's own module.
+    pub(super) fn promise(&self) -> Answer {
+        match self.ways.as_slice() {
+            [Way::Build(_) | Way::Make(_)] => Answer { name: Some("minio".into()), release: None },
+            [Way::Pull(from)] => version::of_reference(from),
+            _ => version::of_reference(&self.reference),
         }
     }
 

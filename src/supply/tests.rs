@@ -203,10 +203,69 @@ async fn the_inventory_judges_what_is_here_and_what_could_be_fetched() {
     assert_eq!((kes.role, kes.chosen, kes.used, kes.here), ("kes", true, false, true));
     assert!(kes.digest.as_ref().is_some_and(|digest| digest.starts_with("sha256:")), "{kes:#?}");
     assert_eq!((official.flavour, official.standing), (Some(Flavour::Minio), Some(Standing::Frozen)));
-    assert_eq!((official.release.as_deref(), official.defects.len()), (Some("RELEASE.2025-09-07T16-13-09Z"), 8));
+    assert_eq!((official.release.as_deref(), defects(official)), (Some("RELEASE.2025-09-07T16-13-09Z"), Some(8)));
     assert!(official.chosen && official.advice.as_ref().unwrap().contains("docker.io/pgsty/silo"), "{official:#?}");
     assert_eq!((silo.flavour, silo.standing, silo.here), (Some(Flavour::Silo), Some(Standing::Maintained), false));
+    assert_eq!(defects(silo), None, "an image that names no release");
+    assert!(silo.advice.as_ref().unwrap().starts_with("defects unknown"), "{silo:#?}");
     assert_eq!(frozen.digest.as_deref(), FROZEN.split_once('@').map(|(_, digest)| digest));
+    assert_eq!(defects(frozen), Some(8), "the digest is that of a known release");
+}
+
+/// How many defects an item has.
+fn defects(item: &Item) -> Option<usize> {
+    item.defects.as_ref().map(Vec::len)
+}
+
+/// A program that answers `--version`, in a folder of that name.
+fn program_in(folder: &Path, name: &str, answer: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_program_is_what_it_says_wherever_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let kes = program_in(folder.path(), "kes", "Version 1");
+    let (old, new) = ("RELEASE.2025-09-07T16-13-09Z", "RELEASE.2026-09-16T00-00-00Z");
+    for (place, answer, flavour, count) in [
+        ("silo-tools/minio", "minio version DEVELOPMENT.GOGET (commit-id=x)".to_owned(), Some(Flavour::Minio), Some(7)),
+        ("bin/silo", format!("silo version {old}"), Some(Flavour::Minio), Some(8)),
+        ("minio-old/minio", format!("minio version {new}"), Some(Flavour::Silo), Some(0)),
+        ("minio/silo", "silo version DEVELOPMENT.GOGET".to_owned(), Some(Flavour::Silo), None),
+        ("silo/minio", "no answer".to_owned(), None, None),
+        ("silo/s3", "store version 1.0".to_owned(), None, None),
+    ] {
+        let minio = program_in(folder.path(), place, &answer);
+        let env = variables(&[("MINIO_BINARY", &minio), ("KESTACK_KES_BINARY", &kes)]);
+        let processes = Store::of("process", &[], &[]);
+        let inventory = inventory(&crate::manifest::Manifest::default(), &processes, None, &env).await.unwrap();
+        let item = inventory.items.iter().find(|item| item.role == "minio").unwrap();
+        assert_eq!((item.flavour, defects(item)), (flavour, count), "{place}: {item:#?}");
+        let unknown = item.advice.as_ref().is_some_and(|advice| advice.starts_with("defects unknown"));
+        assert_eq!(unknown, count.is_none(), "{place}: {item:#?}");
+        let source = minio_without_containers(&minio);
+        let warning = warning(&source).await.unwrap();
+        assert_eq!(warning.is_some(), count != Some(0), "{place}: {warning:?}");
+    }
+}
+
+fn minio_without_containers(program: &Path) -> ImageSource {
+    ImageSource { reference: program.display().to_string(), ways: vec![Way::Program(program.to_owned())] }
+}
+
+#[tokio::test]
+async fn who_deploys_a_minio_is_warned_of_its_defects() {
+    let told = async |name: Option<&str>| warning(&minio_image(name)).await.unwrap();
+    assert_eq!(minio_image(None).reference(), SILO, "the maintained fork comes first");
+    let official = told(Some(OFFICIAL)).await.unwrap();
+    assert!(official.contains("8 known defects") && official.contains(SILO.trim_end_matches(":latest")), "{official}");
+    assert!(told(None).await.unwrap().contains("defects unknown"));
+    assert!(told(Some("registry.example/store:1")).await.unwrap().contains("defects unknown"));
+    assert_eq!(told(Some("docker.io/pgsty/silo:RELEASE.2026-09-16T00-00-00Z")).await, None);
 }
 
 #[tokio::test]

@@ -13,49 +13,64 @@ use crate::engine::ImageDescription;
 /// How long a program may take to say its version.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// Start of the names that kestack gives to images.
+const OURS: &str = "localhost/kestack/";
+
 /// The labels by which images say what they hold.
 const LABELS: [&str; 3] = ["release", "version", "org.opencontainers.image.version"];
 
-/// What a program says of itself; `None` if it does not say, or not in time.
-pub(super) async fn of_program(program: &Path) -> Option<String> {
+/// What a server says that it is.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The name that it has for itself.
+    pub(super) name: Option<String>,
+    /// Its release or version.
+    pub(super) release: Option<String>,
+}
+
+/// What a program says of itself; nothing if it does not say, or not in time.
+pub(super) async fn of_program(program: &Path) -> Answer {
     let mut command = Command::new(program);
     // MinIO needs a HOME; of the caller's environment it sees nothing
     command.arg("--version").env_clear().env("HOME", "/").stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(ANSWER, command.output()).await.ok()?.ok()?;
-    after_version(&String::from_utf8_lossy(&output.stdout))
+    let Ok(Ok(output)) = timeout(ANSWER, command.output()).await else { return Answer::default() };
+    said(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// The release that an image holds, by its labels, else by its names.
-pub(super) fn of_image(image: &ImageDescription) -> Option<String> {
+/// What an image says of its server by its labels, else by its tags; its own program cannot be asked without running it.
+/// Names that kestack gave tell nothing, and of others only the repository counts, not what stands before it.
+pub(super) fn of_image(image: &ImageDescription) -> Answer {
     let labels = LABELS.iter().filter_map(|label| image.labels.get(*label)).map(String::as_str);
-    let tags = image.tags.iter().filter_map(|name| name.rsplit_once(':')).map(|(_, tag)| tag);
-    labels.chain(tags).find(|text| is_release(text)).map(str::to_owned)
+    let names = || image.tags.iter().chain(&image.digests).filter(|name| !name.starts_with(OURS)).map(String::as_str);
+    let tags = names().filter_map(|name| name.rsplit_once(':')).map(|(_, tag)| tag);
+    let release = labels.chain(tags).find(|text| is_release(text)).map(str::to_owned);
+    let program = image.entrypoint.first().filter(|_| names().next().is_some()).map(|path| repository(path));
+    let name = names().map(repository).chain(program).find(|name| Flavour::named(name).is_some());
+    Answer { name: name.map(str::to_owned), release }
 }
 
-/// The flavour by the names that something goes by. Both flavours answer `--version` by the name that their file has,
-/// and have the same variables; only Silo has releases after MinIO's last one.
-pub(super) fn flavour<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    release: Option<&str>,
-    last: &str,
-) -> Option<Flavour> {
-    if release.is_some_and(|release| is_release(release) && release > last) {
-        return Some(Flavour::Silo);
-    }
-    let mut found = None;
-    for name in names.into_iter().map(str::to_lowercase) {
-        if name.contains("silo") {
-            return Some(Flavour::Silo);
-        }
-        found = found.or_else(|| name.contains("minio").then_some(Flavour::Minio));
-    }
-    found
+/// What the name of an image says that nobody has here.
+pub(super) fn of_reference(reference: &str) -> Answer {
+    // the digest of the last official image stands for its release
+    let reference = if reference == super::FROZEN { super::OFFICIAL } else { reference };
+    of_image(&ImageDescription { tags: vec![reference.to_owned()], ..ImageDescription::default() })
 }
 
-/// The word after `version`.
-fn after_version(text: &str) -> Option<String> {
-    let mut words = text.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("version"));
-    words.nth(1).map(str::to_owned)
+/// The last part of a name without tag and digest: `silo` of `docker.io/pgsty/silo:latest`.
+fn repository(name: &str) -> &str {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    last.split_once(':').map_or(last, |(last, _)| last)
+}
+
+/// The words around `version`: name and release.
+fn said(text: &str) -> Answer {
+    let mut words = text.split_whitespace().peekable();
+    let mut name = None;
+    while let Some(word) = words.next_if(|word| !word.eq_ignore_ascii_case("version")) {
+        name = name.or_else(|| Some(word.to_owned()));
+    }
+    Answer { name, release: words.nth(1).map(str::to_owned) }
 }
 
 #[cfg(test)]
@@ -65,26 +80,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_say_their_version_after_that_word() {
+    fn programs_say_their_name_and_version() {
         let minio = "minio version RELEASE.2025-09-07T16-13-09Z (commit-id=07c3a429)\nRuntime: go1.24 linux/amd64\n";
-        assert_eq!(after_version(minio).as_deref(), Some("RELEASE.2025-09-07T16-13-09Z"));
+        let answer = said(minio);
+        assert_eq!(answer.name.as_deref(), Some("minio"));
+        assert_eq!(answer.release.as_deref(), Some("RELEASE.2025-09-07T16-13-09Z"));
         let kes = "Version    0.1.0                  commit=<unknown>\nRuntime    rust1.95\n";
-        assert_eq!(after_version(kes).as_deref(), Some("0.1.0"));
-        assert_eq!(after_version("usage: tool"), None);
+        assert_eq!(said(kes), Answer { name: None, release: Some("0.1.0".into()) });
+        assert_eq!(said("usage: tool").release, None);
     }
 
     #[test]
-    fn names_and_releases_tell_flavours_apart() {
-        let last = "RELEASE.2025-10-15T17-29-55Z";
-        let flavour = |names: &[&str], release| flavour(names.iter().copied(), release, last);
-        assert_eq!(flavour(&["/usr/bin/silo"], None), Some(Flavour::Silo));
-        assert_eq!(flavour(&["/usr/bin/minio"], Some("DEVELOPMENT.GOGET")), Some(Flavour::Minio));
-        assert_eq!(flavour(&["/usr/bin/minio"], Some("RELEASE.2026-09-16T00-00-00Z")), Some(Flavour::Silo));
-        assert_eq!(
-            flavour(&["localhost/kestack/minio:supplied", "docker.io/pgsty/silo:latest"], None),
-            Some(Flavour::Silo)
-        );
-        assert_eq!(flavour(&["example.org/store:1"], None), None);
+    fn a_repository_names_the_flavour_and_its_folders_do_not() {
+        let name = |reference: &str| of_reference(reference).name;
+        assert_eq!(name("docker.io/pgsty/silo:latest").as_deref(), Some("silo"));
+        assert_eq!(name("registry.example:5000/silo-tests/minio@sha256:00").as_deref(), Some("minio"));
+        assert_eq!(name("registry.example/silo/store:minio"), None);
+        assert_eq!(name("localhost/kestack/minio:supplied"), None, "kestack's own name, whatever is inside");
+        let pulled = ImageDescription {
+            tags: vec!["localhost/kestack/minio:supplied".into(), "docker.io/pgsty/silo:latest".into()],
+            ..ImageDescription::default()
+        };
+        assert_eq!(of_image(&pulled).name.as_deref(), Some("silo"));
+        let entrypoint = ImageDescription {
+            tags: vec!["registry.example/store:1".into()],
+            entrypoint: vec!["/usr/bin/silo".into()],
+            ..ImageDescription::default()
+        };
+        assert_eq!(of_image(&entrypoint).name.as_deref(), Some("silo"));
     }
 
     #[test]
@@ -95,8 +118,9 @@ mod tests {
             ..ImageDescription::default()
         };
         let (one, other) = ("RELEASE.2025-09-07T16-13-09Z", "RELEASE.2025-04-22T22-12-26Z");
-        assert_eq!(of_image(&image(one, other)).as_deref(), Some(one));
-        assert_eq!(of_image(&image("9.1", other)).as_deref(), Some(other));
-        assert_eq!(of_image(&image("9.1", "latest")), None);
+        assert_eq!(of_image(&image(one, other)).release.as_deref(), Some(one));
+        assert_eq!(of_image(&image("9.1", other)).release.as_deref(), Some(other));
+        assert_eq!(of_image(&image("9.1", "latest")).release, None);
+        assert_eq!(of_reference(super::super::FROZEN).release.as_deref(), Some(one));
     }
 }

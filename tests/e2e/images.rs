@@ -79,6 +79,25 @@ fn a_silo_program_is_found_and_run() {
         (&true.into(), &"silo".into(), &"maintained".into()),
         "{report}"
     );
+    assert!(silo["defects"].is_null(), "its release is not one of Silo's: {report}");
+    assert!(silo["advice"].as_str().unwrap().starts_with("defects unknown"), "{report}");
     assert!(silo["source"].as_str().unwrap().ends_with("bin/silo"), "{report}");
     run(&["verify"]);
+}
+
+#[test]
+fn a_minio_is_minio_in_whichever_folder() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let bin = stack.folder().join("silo-1.0/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::copy(std::env::var("MINIO_BINARY").unwrap(), bin.join("minio")).unwrap();
+    let output =
+        stack.command(&["images", "--output", "json"]).env("MINIO_BINARY", bin.join("minio")).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let minio = items(&report, "minio")[0];
+    assert_eq!(minio["flavour"], "minio", "{report}");
+    assert!(minio["defects"].as_array().unwrap().len() >= 7, "{report}");
 }
