@@ -14,6 +14,7 @@ use crate::manifest::{BucketEncryption, Manifest};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::keystore::{self, Credential};
 use crate::stack::{Layout, Material};
+use crate::supply;
 use crate::template::{self, CacheTimes, KesConfigContext, KesPlace};
 
 /// Folder in which KES finds its files in a pod, as MinIO's Operator mounts it (kubernetes §1.5).
@@ -95,8 +96,8 @@ impl Cluster {
         check_keystore(&manifest.keystore)?;
         check_drives(&wish)?;
         let kes_image = kes_image(&manifest, &wish)?;
-        let official = || crate::supply::OFFICIAL.to_owned();
-        let minio_image = wish.minio_image.clone().or_else(|| manifest.minio.image.clone()).unwrap_or_else(official);
+        let named = wish.minio_image.as_deref().or(manifest.minio.image.as_deref());
+        let minio_image = supply::minio_image(named).reference().to_owned();
         let identity = identity::resolve(&manifest.keystore, &wish)?;
         let section = keystore::with_files(&manifest.keystore, |name| format!("{KES_FOLDER}/{name}"));
         let (section, credentials) = keystore::without_credentials(&section);

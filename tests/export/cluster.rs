@@ -84,6 +84,27 @@ fn replicas_and_variables_of_kes_reach_the_cluster() {
     }
 }
 
+/// The image is that of the maintained fork, and one with known defects is not named without a word.
+#[test]
+fn the_image_of_minio_is_maintained_or_warned_about() {
+    let folder = manifest("aws-static", "");
+    let path = folder.path().join("kestack.yaml");
+    let without = std::fs::read_to_string(&path).unwrap().replace("image: registry.example/minio:v1, ", "");
+    std::fs::write(&path, without).unwrap();
+    for target in ["tenant", "kubernetes"] {
+        let output = export(folder.path(), &[target]);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(stdout.contains("docker.io/pgsty/silo:latest"), "{stdout}\n{stderr}");
+        assert!(stderr.contains("defects unknown") && stderr.contains("--minio-image"), "{stderr}");
+        let frozen = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z";
+        let stderr = text(&export(folder.path(), &[target, "--minio-image", frozen]).stderr);
+        assert!(stderr.contains("8 known defects") && stderr.contains("docker.io/pgsty/silo"), "{stderr}");
+        let good = "docker.io/pgsty/silo:RELEASE.2026-09-16T00-00-00Z";
+        let stderr = text(&export(folder.path(), &[target, "--minio-image", good]).stderr);
+        assert!(!stderr.contains("defects"), "{stderr}");
+    }
+}
+
 /// Every document of a file, if it is YAML.
 fn all_documents(text: &str) -> Vec<Value> {
     let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);

@@ -10,6 +10,7 @@ use super::{human, report};
 use crate::error::Error;
 use crate::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
 use crate::stack::{Layout, Material};
+use crate::supply;
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterOptions {
@@ -34,7 +35,8 @@ pub(super) struct ClusterOptions {
     /// Image of KES that the cluster can pull [default: kes.image of the manifest]
     #[arg(long, value_name = "IMAGE")]
     kes_image: Option<String>,
-    /// Image of MinIO that the cluster can pull [default: minio.image of the manifest, else the last official one]
+    /// Image of MinIO that the cluster can pull [default: minio.image of the manifest, else that of Silo, the
+    /// maintained fork]
     #[arg(long, value_name = "IMAGE")]
     minio_image: Option<String>,
     /// Secret with which images are pulled
@@ -141,9 +143,11 @@ impl ClusterOptions {
         target: &'static str,
         cluster: &Cluster,
         mut documents: Vec<Document>,
-        told: Told,
+        mut told: Told,
         output: &Output,
     ) -> Result<(), Error> {
+        let warning = supply::warning(&supply::minio_image(Some(cluster.minio_image()))).await?;
+        told.notes.extend(warning.map(|warning| format!("{warning}; name an image with --minio-image")));
         let Some(folder) = &self.output_dir else {
             let texts: Vec<_> = documents.iter().map(|document| document.text.trim_end()).collect();
             output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes())?;

@@ -102,6 +102,7 @@ impl Machine {
             kes: supply::kes_without_engine(&wish.manifest.kes, &environment)?,
             minio: supply::minio_without_engine(&wish.manifest.minio, &environment)?,
         };
+        let warning = supply::warning(&images.minio).await?;
         let deployment = Deployment::resolve(
             wish.manifest,
             images,
@@ -113,7 +114,10 @@ impl Machine {
                 caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             },
         )?;
-        let export = make(&deployment)?;
+        let mut export = make(&deployment)?;
+        export
+            .notes
+            .extend(warning.map(|warning| format!("{warning}; name another with `minio.image` in kestack.yaml")));
         let report = report(name, &folder, &export);
         export::write(export, &folder, self.force).await?;
         output.result(&report, human)?;
