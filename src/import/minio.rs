@@ -6,8 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Found, refused};
 use crate::error::Error;
-use crate::manifest::is_secret;
-use crate::template::check_variable;
+use crate::manifest::{AUTO_ENCRYPTION, check_variable, is_on, is_secret};
 
 /// What an environment says that a stack can carry.
 #[derive(Default)]
@@ -16,6 +15,8 @@ pub(super) struct Minio {
     pub(super) root: Option<(String, Zeroizing<String>)>,
     /// Key of the backend.
     pub(super) default_key: Option<String>,
+    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    pub(super) auto_encryption: bool,
     /// Variables for `minio.env`; secrets as references.
     pub(super) env: BTreeMap<String, String>,
     /// What the references stand for.
@@ -62,8 +63,8 @@ pub(super) fn read(found: &Found) -> Result<Minio, Error> {
     for (name, value) in &found.minio {
         let name = name.as_str();
         let decided = ROOT.contains(&name) || OWN.contains(&name) || name == "MINIO_OPTS" || name.starts_with("KES_");
-        let kms = name.starts_with("MINIO_KMS_") && name != "MINIO_KMS_AUTO_ENCRYPTION";
-        if !decided && !kms && !value.is_empty() {
+        let known = name.starts_with("MINIO_KMS_KES_") || name == "MINIO_KMS_SECRET_KEY";
+        if !decided && !known && !value.is_empty() {
             minio.carry(name, value);
         }
     }
@@ -86,6 +87,8 @@ impl Minio {
     fn carry(&mut self, name: &str, value: &Zeroizing<String>) {
         if let Err(error) = check_variable(name, value) {
             self.notes.push(format!("{name} is not carried: {error}"));
+        } else if name == AUTO_ENCRYPTION {
+            self.auto_encryption = is_on(value);
         } else if is_secret(name) {
             self.secrets.push((name.to_owned(), value.clone()));
             self.env.insert(name.to_owned(), format!("${{{name}}}"));

@@ -40,6 +40,7 @@ fn a_compose_file_is_read_with_what_it_mounts() {
                    \x20 store:\n    image: quay.io/minio/minio\n    command: server /data --console-address :9001\n\
                    \x20   ports: ['19000:9000']\n    volumes: [./data:/data, ./certs:/certs]\n    environment:\n\
                    \x20     MINIO_ROOT_USER: root-user\n      MINIO_ROOT_PASSWORD: s3cret-root\n      MINIO_SITE_NAME: here\n\
+                   \x20     MINIO_KMS_AUTO_ENCRYPTION: 'on'\n      MINIO_KMS_REPLICATE_KEYID: 'off'\n      MINIO_CERTS_DIR: /certs\n\
                    \x20     MINIO_IDENTITY_OPENID_CLIENT_SECRET: s3cret-openid\n      MINIO_KMS_KES_KEY_NAME: first\n\
                    \x20     MINIO_KMS_KES_CERT_FILE: /certs/minio.crt\n      MINIO_KMS_KES_KEY_FILE: /certs/minio.key\n";
     std::fs::write(path("compose.yaml"), compose).unwrap();
@@ -52,6 +53,9 @@ fn a_compose_file_is_read_with_what_it_mounts() {
     assert_eq!((manifest.kes.port, manifest.minio.port), (17373, 19000));
     assert_eq!(manifest.minio.env["MINIO_SITE_NAME"], "here");
     assert!(manifest.buckets.is_empty());
+    assert_eq!(manifest.auto_encryption, Some(true), "as it was");
+    assert_eq!(manifest.minio.env["MINIO_KMS_REPLICATE_KEYID"], "off");
+    assert!(imported.notes.iter().any(|note| note.contains("MINIO_CERTS_DIR is not carried: has no effect")));
     assert!(!String::from_utf8_lossy(&imported.files[0].content).contains("s3cret"));
     assert!(written(&imported, "credentials.env").contains("MINIO_IDENTITY_OPENID_CLIENT_SECRET='s3cret-openid'"));
     assert!(written(&imported, "moved/config/minio").contains("MINIO_ROOT_PASSWORD=s3cret-root"));

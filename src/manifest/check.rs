@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::tree::{self, Node, Reader};
+use super::variables::{AUTO_ENCRYPTION, check_variable, is_on};
 use super::{Bucket, BucketEncryption, EngineKind, Environment, KesSection, Manifest, MinioSection, PortRules};
 
 const ENGINES: [(&str, EngineKind); 4] = [
@@ -284,7 +285,7 @@ fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioS
                 to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
             }
             "default_key" => {} // read with the keys, which it is one of
-            _ => to.env = variables(reader, value, "minio.env"),
+            _ => to.env = minio_variables(reader, value),
         }
     }
     to
@@ -313,6 +314,17 @@ pub(crate) fn is_secret(name: &str) -> bool {
 fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "kes.env");
     for name in variables.keys().filter(|name| is_secret(name)) {
+/// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
+fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+    let variables = variables(reader, node, "minio.env");
+    for (name, value) in &variables {
+        if let Err(why) = check_variable(name, value) {
+            reader.wrong(node, format!("minio.env: {name}: {why}"));
+        }
+    }
+    variables
+}
+
         let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
         reader.wrong(node, format!("'{name}' {why}"));
     }
@@ -426,18 +438,29 @@ mod tests {
             assert_eq!(manifest.name.as_str(), "minio-kes");
             assert_eq!(manifest.default_key.as_str(), "minio-backend-key");
             assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
+            ("auto_encryption: yes", "1:18: auto_encryption must be true or false"),
+            (
+                "auto_encryption: true\nbuckets: [{ name: abc, encryption: none }]",
+                "1:18: auto_encryption does not go with bucket 'abc', which has encryption: none",
+            ),
+            (
+                "auto_encryption: false\nminio: { env: { MINIO_KMS_AUTO_ENCRYPTION: on } }",
+                "2:8: MINIO_KMS_AUTO_ENCRYPTION in minio.env contradicts auto_encryption",
+            ),
+            ("minio: { env: { MINIO_CERTS_DIR: /certs } }", "1:15: minio.env: MINIO_CERTS_DIR: has no effect"),
+            ("minio: { env: { MINIO_BROWSR: off } }", "did you mean MINIO_BROWSER?"),
         }
         let manifest = read("kes: { replicas: 3, port: 8000 }", Path::new("/here"), &|_| None).unwrap();
         assert_eq!(manifest.kes.ports().collect::<Vec<_>>(), [8000, 8001, 8002]);
         let text = "name: other\nengine: podman\ndir: data\nhost: 0.0.0.0\nkeystore: { fs: { path: keys } }\nkeys: [a, b]\n\
                     kes: { port: 0, binary: bin/kes, names: [kes.example.org] }\nminio: { port: 1, console_port: 2, root_user: '${SET}', default_key: b, \
-                    env: { A: 1 } }\nbuckets: [{ name: abc, key: a, versioning: true }]\n";
+                    env: { MINIO_SITE_NAME: 1 } }\nbuckets: [{ name: abc, key: a, versioning: true }]\n";
         let manifest = read(text, Path::new("/here"), &|_| Some("value".into())).unwrap();
         assert_eq!(manifest.dir.as_deref(), Some(Path::new("/here/data")));
         assert_eq!(manifest.fs_path(), Some("/here/keys".into()));
         assert_eq!(manifest.minio.root_user.as_deref(), Some("value"));
         assert_eq!(manifest.default_key.as_str(), "b");
-        assert_eq!(manifest.minio.env["A"], "1");
+        assert_eq!(manifest.minio.env["MINIO_SITE_NAME"], "1");
         assert_eq!(manifest.kes.binary.as_deref(), Some(Path::new("/here/bin/kes")));
         assert_eq!(manifest.kes.names, ["kes.example.org".parse().unwrap()]);
     }

@@ -20,9 +20,11 @@ mod find;
 mod from_environment;
 mod names;
 mod tree;
+mod variables;
 
 pub(crate) use check::is_secret;
 pub use from_environment::KeystoreKind;
+pub(crate) use variables::{AUTO_ENCRYPTION, check_variable, is_on};
 
 pub use names::{BucketName, HostName, StackName};
 

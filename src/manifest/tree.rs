@@ -210,7 +210,7 @@ fn unknown(word: &str, what: &str, known: &[&str]) -> String {
 }
 
 /// Number of letters to add, remove or change.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<_> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, letter) in a.chars().enumerate() {
