@@ -15,6 +15,7 @@ mod canary;
 pub mod chaos;
 pub mod cli;
 pub mod client;
+pub mod coverage;
 pub mod digest;
 mod disk;
 pub mod doctor;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::client::s3::Encryption;
+use crate::chaos::{self, Fault};
+use crate::coverage::Coverage;
 use crate::engine::PodState;
 use crate::error::Error;
 use crate::locked;
@@ -43,6 +44,10 @@ pub struct Status {
     pub certificate_days_left: BTreeMap<&'static str, i64>,
     /// How each certificate is, and when it is renewed.
     pub certificates: Vec<CertificateState>,
+    /// Buckets that lie in clear, although kestack.yaml does not say that they may.
+    pub exposed_buckets: Vec<String>,
+    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    pub auto_encryption: bool,
 }
 
 /// Overall state of a stack.
@@ -84,7 +89,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     };
     let s3 = Endpoint::new(stack.s3_endpoint(), s3_health(context).await.map_err(|error| error.to_string()));
     let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
-    let buckets = if s3.ready { buckets(context).await? } else { BTreeMap::new() };
+    let buckets = if s3.ready { Coverage::of(stack, &context.s3).await? } else { vec![] };
     let overall = match (pod, all_serve && s3.ready) {
         (None, _) => State::Stopped,
         (Some(_), true) => State::Running,
@@ -102,7 +107,9 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         kes_locked_kib: pod.and_then(locked::of_kes),
         endpoints,
         keys,
-        buckets,
+        exposed_buckets: buckets.iter().filter(|found| found.is_exposed()).map(|found| found.bucket.clone()).collect(),
+        buckets: buckets.into_iter().map(|found| (found.bucket.clone(), found.to_string())).collect(),
+        auto_encryption: stack.material.auto_encryption,
         certificate_days_left: days_left(&certificates),
         certificates,
     })

@@ -64,6 +64,8 @@ pub struct MinioEnvContext {
     pub paths: MinioPaths,
     /// Key of the backend, of SSE-S3, and of SSE-KMS without a key.
     pub default_key: String,
+    /// Whether buckets without an encryption of their own encrypt with that key.
+    pub auto_encryption: bool,
     /// Where browsers find the console, if not at the port that MinIO thinks.
     pub console_redirect: Option<String>,
     /// The user's own variables.
@@ -287,6 +289,7 @@ mod tests {
                 ca: "/certs/ca.cert".into(),
             },
             default_key: "one".into(),
+            auto_encryption: true,
             console_redirect: Some("http://127.0.0.1:9".into()),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }
@@ -349,6 +352,7 @@ mod tests {
         let read = parse_env(&text);
         assert_eq!(read["MINIO_ROOT_PASSWORD"], "pass word#1=");
         assert_eq!(read["MINIO_KMS_KES_KEY_NAME"], "one");
+        assert_eq!(read["MINIO_KMS_AUTO_ENCRYPTION"], "on");
         assert_eq!(read["MINIO_VOLUMES"], "/mnt/minio");
         let without = render_minio_env(&minio_on(None, &[])).unwrap();
         assert!(!without.contains("MINIO_VOLUMES"), "the drive is an argument");

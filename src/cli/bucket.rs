@@ -8,6 +8,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{ADD, Intent, Session};
 use crate::client::s3::Encryption;
+use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::guard;
 use crate::manifest::BucketName;
@@ -46,6 +47,8 @@ struct Entry {
     name: String,
     encryption: String,
     key: Option<String>,
+    /// True if it has no encryption of its own, and `auto_encryption` encrypts what is put into it.
+    automatic: bool,
     versioning: bool,
 }
 
@@ -113,13 +116,15 @@ impl Create {
 
 async fn entry(session: &Session, name: &str) -> Result<Entry, Error> {
     let s3 = &session.context.s3;
-    let (encryption, key) = match s3.bucket_encryption(name).await? {
+    let found = Coverage::new(&session.stack, name.to_owned(), s3.bucket_encryption(name).await?);
+    let (encryption, key) = match found.encryption {
         Some(Encryption::SseKms(key)) => ("sse-kms", Some(key)),
         Some(Encryption::SseS3) => ("sse-s3", Some(session.stack.manifest.default_key.to_string())),
         None => ("none", None),
     };
     let versioning = s3.bucket_versioning(name).await?;
-    Ok(Entry { name: name.to_owned(), encryption: encryption.to_owned(), key, versioning })
+    let (name, encryption, automatic) = (name.to_owned(), encryption.to_owned(), found.automatic);
+    Ok(Entry { name, encryption, key, automatic, versioning })
 }
 
 async fn list(session: &Session, output: &Output) -> Result<(), Error> {

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::locked;
 use crate::status::{self as health, State};
 
+/// What is said of a bucket that nobody declared to lie in clear.
+const EXPOSED: &str = "  WARN: lies in clear, and kestack.yaml does not say that it may (`kestack doctor`)";
+
 #[derive(Debug, Args)]
 pub(super) struct Status {}
 
@@ -49,7 +52,8 @@ fn human(status: &health::Status) -> String {
     }
     row("keys", status.keys.join(", "));
     for (bucket, encryption) in &status.buckets {
-        row("bucket", format!("{bucket}  {encryption}"));
+        let exposed = if status.exposed_buckets.contains(bucket) { EXPOSED } else { "" };
+        row("bucket", format!("{bucket}  {encryption}{exposed}"));
     }
     for certificate in &status.certificates {
         row("certificate", certificate.to_string());

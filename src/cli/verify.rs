@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Globals;
 use super::output::Output;
 use super::session::{FAULT, Session};
+use crate::coverage::Coverage;
 use crate::drill::{self, Trial};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -31,6 +32,8 @@ struct Report {
     name: String,
     proven: bool,
     verdicts: Vec<Verdict>,
+    /// Buckets that lie in clear, although kestack.yaml does not say that they may; not looked for with --bucket.
+    exposed_buckets: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<Drill>,
 }
@@ -54,9 +57,11 @@ impl Verify {
             None => None,
         };
         let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
-        let proven = held && verdicts.iter().all(Verdict::proven);
-        let report = Report { name: session.stack.manifest.name.to_string(), proven, verdicts, drill };
-        output.result(&report, human)?;
+        let exposed_buckets = self.exposed(&session).await?;
+        let proven = held && exposed_buckets.is_empty() && verdicts.iter().all(Verdict::proven);
+        let name = session.stack.manifest.name.to_string();
+        let report = Report { name, proven, verdicts, exposed_buckets, drill };
+        output.result(&report, |report| self.human(report))?;
         if proven { Ok(()) } else { Err(Error::Verification(failures(&report))) }
     }
 
@@ -64,6 +69,26 @@ impl Verify {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         let trials = drill::drill(&session.stack, &session.context, bucket, seed, interrupt).await?;
         Ok(Drill { seed, trials })
+    }
+
+    /// The buckets that lie in clear and may not. Whoever names one bucket asks about that one.
+    async fn exposed(&self, session: &Session) -> Result<Vec<String>, Error> {
+        if self.bucket.is_some() {
+            return Ok(vec![]);
+        }
+        let all = Coverage::of(&session.stack, &session.context.s3).await?;
+        Ok(all.into_iter().filter(Coverage::is_exposed).map(|found| found.bucket).collect())
+    }
+
+    fn human(&self, report: &Report) -> String {
+        let mut text = listed(report);
+        let end = match &self.bucket {
+            _ if !report.proven => "NOT proven".into(),
+            None => "proven: this stack encrypts".into(),
+            Some(bucket) => format!("proven: bucket '{bucket}' encrypts"),
+        };
+        text.push_str(&end);
+        text
     }
 
     fn buckets(&self, session: &Session) -> Result<Vec<String>, Error> {
@@ -92,10 +117,16 @@ fn failures(report: &Report) -> String {
         let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
         failed.map(|evidence| format!("{}: did not hold: {}", trial.fault, evidence.claim))
     });
-    failed.chain(trials).collect::<Vec<_>>().join("; ")
+    let exposed = report.exposed_buckets.iter().map(|bucket| {
+        format!(
+            "bucket '{bucket}' lies in clear, and kestack.yaml does not say that it may: `kestack bucket encrypt {bucket}`, \
+             or declare it with `encryption: none`"
+        )
+    });
+    failed.chain(trials).chain(exposed).collect::<Vec<_>>().join("; ")
 }
 
-fn human(report: &Report) -> String {
+fn listed(report: &Report) -> String {
     let mut text = String::new();
     for verdict in &report.verdicts {
         let _ = writeln!(text, "bucket '{}'", verdict.bucket);
@@ -111,8 +142,10 @@ fn human(report: &Report) -> String {
             list(&mut text, &trial.evidence);
         }
     }
-    let end = if report.proven { "proven: this stack encrypts" } else { "NOT proven" };
-    text + end
+    for bucket in &report.exposed_buckets {
+        let _ = writeln!(text, "bucket '{bucket}'\n  ✗ what is put into it is encrypted\n      it lies in clear");
+    }
+    text
 }
 
 fn list(text: &mut String, evidence: &[Evidence]) {

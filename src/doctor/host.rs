@@ -1,10 +1,13 @@
 //! The machine, the binaries and the stack's own files.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kes_server::keystore::Environment;
 
 use super::keystore::{self, Depth};
 use super::{Finding, State};
+use crate::coverage::Coverage;
 use crate::engine::{Engine, EngineInfo, Env, PodState};
 use crate::error::Error;
 use crate::locked;
@@ -15,6 +18,9 @@ use crate::supply::{self, ImageSource};
 
 /// What to do if KES may not lock its secrets.
 const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
+/// Longest time for MinIO to say how its buckets encrypt.
+const GLANCE: Duration = Duration::from_secs(10);
+
                          /etc/security/limits.conf), then `kestack down` and `kestack up`";
 
 /// Looks at everything that a stack needs, without changing anything but for a probe in a remote keystore.
@@ -38,6 +44,7 @@ pub async fn examine(
     findings.extend(found.unwrap_or_else(|error| vec![failure("keystore", &error)]));
     Ok(findings)
 }
+    findings.extend(bucket_findings(manifest, base, pod.as_ref()).await);
 
 fn engine_finding(info: &EngineInfo) -> Finding {
     let rootless = if info.rootless { ", rootless" } else { "" };
@@ -108,6 +115,20 @@ fn unreachable(manifest: &Manifest) -> Option<Finding> {
     let anywhere = manifest.host.is_unspecified() && manifest.kes.names.is_empty();
     anywhere.then(|| {
         Finding::warning(
+/// Buckets that lie in clear and may not. A stack that does not answer has findings enough.
+async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
+    let Ok(stack) = Stack::existing(manifest.clone(), base, pod) else { return vec![] };
+    let Ok(clients) = stack.clients() else { return vec![] };
+    let asked = tokio::time::timeout(GLANCE, Coverage::of(&stack, &clients.s3)).await;
+    let Ok(Ok(buckets)) = asked else { return vec![] };
+    let exposed = buckets.iter().filter(|found| found.is_exposed());
+    let warned = |found: &Coverage| {
+        let seen = format!("'{}' lies in clear, and kestack.yaml does not say that it may", found.bucket);
+        Finding::warning("bucket", seen, found.advice())
+    };
+    exposed.map(warned).collect()
+}
+
             "certificate",
             format!("KES listens on {}, but its certificate is for this machine alone", manifest.host),
             "say in `kes.names` of kestack.yaml by which names and addresses others reach it",

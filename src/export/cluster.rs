@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::identity::{self, Fleet, WorkloadIdentity};
 use super::{PUBLIC, SECRET, file, refused};
 use crate::error::Error;
-use crate::manifest::{BucketEncryption, Manifest};
+use crate::manifest::{AUTO_ENCRYPTION, BucketEncryption, Manifest};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::keystore::{self, Credential};
 use crate::stack::{Layout, Material};
@@ -130,11 +130,14 @@ impl Cluster {
         Ok(template::render_kes_config(&values, &place)?)
     }
 
-    /// What the next export to the same folder takes up again: authority, MinIO's identity, the root user.
+    /// What the next export to the same folder takes up again: authority, MinIO's identity, the root user, and whether all
+    /// is encrypted.
     pub fn keepsakes(&self, folder: &Path) -> (Vec<DirectoryResource>, Vec<FileResource>) {
         let (layout, material) = (Layout::new(folder, self.name()), &self.material);
         let root = &material.credentials;
-        let env = Zeroizing::new(format!("MINIO_ROOT_USER={}\nMINIO_ROOT_PASSWORD={}\n", root.user, *root.password));
+        let all = if material.auto_encryption { format!("{AUTO_ENCRYPTION}=on\n") } else { String::new() };
+        let env = format!("MINIO_ROOT_USER={}\nMINIO_ROOT_PASSWORD={}\n{all}", root.user, *root.password);
+        let env = Zeroizing::new(env);
         let files = vec![
             file(layout.ca_cert(), &material.authority.cert_pem, PUBLIC),
             file(layout.ca_key(), &material.authority.key_pem, SECRET),
@@ -194,6 +197,11 @@ impl Cluster {
             }
         }
         commands
+    }
+
+    /// The image of MinIO that the pods run.
+    pub fn minio_image(&self) -> &str {
+        &self.minio_image
     }
 
     /// What holds for every cluster.

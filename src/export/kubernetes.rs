@@ -112,6 +112,7 @@ fn minio_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
             ca: "/kes-client/ca.crt".into(),
         },
         default_key: cluster.manifest.default_key.to_string(),
+        auto_encryption: cluster.material.auto_encryption,
         console_redirect: None,
         env: cluster.manifest.minio.env.clone(),
     })?)

@@ -10,6 +10,7 @@ use super::cluster::{Cluster, ordinals};
 use super::document::{self, Document};
 use super::{Certificates, refused};
 use crate::error::Error;
+use crate::manifest::AUTO_ENCRYPTION;
 use crate::template;
 
 const SECRETS: &str = "export/tenant/secrets.yaml.tera";
@@ -133,12 +134,10 @@ fn config_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
     let root = &cluster.material.credentials;
     let own =
         [("MINIO_ROOT_USER", root.user.as_str()), ("MINIO_ROOT_PASSWORD", &root.password), ("MINIO_UPDATE", "off")];
+    let all = cluster.material.auto_encryption.then_some((AUTO_ENCRYPTION, "on"));
     let theirs = cluster.manifest.minio.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut lines = Zeroizing::new(Vec::new());
-    for (name, value) in own.into_iter().chain(theirs) {
-        if !own.iter().any(|(known, _)| *known == name) {
-            template::check_variable(name, value)?;
-        }
+    for (name, value) in own.into_iter().chain(all).chain(theirs) {
         if value.contains(['\n', '\r', '\0']) || value.starts_with('"') || value.ends_with('"') {
             return Err(refused(
                 format!(

@@ -52,6 +52,8 @@ struct File<'a> {
     minio: MinioSection<'a>,
     /// What is there stays as it is; a bucket that is declared would get its encryption from here.
     buckets: [(); 0],
+    /// As it was, too.
+    auto_encryption: bool,
 }
 
 #[derive(Serialize)]
@@ -139,6 +141,7 @@ fn manifest_text(
             env: &minio.env,
         },
         buckets: [],
+        auto_encryption: minio.auto_encryption,
     };
     let yaml = serde_yaml::to_string(&file)
         .map_err(|error| refused(format!("the manifest cannot be written: {error}"), "this is a defect of kestack"))?;

@@ -55,6 +55,8 @@ struct File {
     minio: Option<MinioFile>,
     /// Buckets and their default encryption
     buckets: Option<Vec<BucketFile>>,
+    /// Encrypt what is put into any other bucket, with the default key: true for a new stack, unless a bucket is `none`
+    auto_encryption: Option<bool>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -129,8 +131,8 @@ pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Ma
 }
 
 fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
-    const KNOWN: [&str; 10] =
-        ["version", "name", "engine", "dir", "host", "keystore", "keys", "kes", "minio", "buckets"];
+    const KNOWN: [&str; 11] =
+        ["version", "name", "engine", "dir", "host", "keystore", "keys", "kes", "minio", "buckets", "auto_encryption"];
     let entries = reader.entries(node, "the manifest", &KNOWN);
     let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
     if let Some(node) = find("version") {
@@ -170,6 +172,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
     if let Some(node) = find("buckets") {
         to.buckets = buckets(reader, node, &to.keys);
     }
+    auto_encryption(reader, find("auto_encryption"), find("minio"), to);
     agreement(reader, node, find("minio"), to);
 }
 
@@ -186,6 +189,26 @@ fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpAddr> {
         reader.wrong(node, format!("host must be an IP address, and '{text}' is not one: {advice}"));
     }
     found
+}
+
+/// The setting, which is also taken as MinIO's own variable. It does not go together with a bucket that must not encrypt.
+fn auto_encryption(reader: &mut Reader<'_>, setting: Option<&Node<'_>>, minio: Option<&Node<'_>>, to: &mut Manifest) {
+    to.auto_encryption = setting.and_then(|node| reader.boolean(node, "auto_encryption"));
+    let variable = to.minio.env.remove(AUTO_ENCRYPTION).map(|value| is_on(&value));
+    if let (Some(node), Some(one), Some(other)) = (minio, to.auto_encryption, variable)
+        && one != other
+    {
+        reader.wrong(node, format!("{AUTO_ENCRYPTION} in minio.env contradicts auto_encryption: remove it there"));
+    }
+    to.auto_encryption = to.auto_encryption.or(variable);
+    let plain = to.buckets.iter().find(|bucket| !bucket.encrypts());
+    if let (Some(node), Some(true), Some(plain)) = (setting.or(minio), to.auto_encryption, plain) {
+        let why = "MinIO then encrypts every bucket, and knows no exception";
+        reader.wrong(
+            node,
+            format!("auto_encryption does not go with bucket '{}', which has encryption: none: {why}", plain.name),
+        );
+    }
 }
 
 /// What only shows when the parts are seen together.
@@ -291,6 +314,17 @@ fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioS
     to
 }
 
+/// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
+fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+    let variables = variables(reader, node, "minio.env");
+    for (name, value) in &variables {
+        if let Err(why) = check_variable(name, value) {
+            reader.wrong(node, format!("minio.env: {name}: {why}"));
+        }
+    }
+    variables
+}
+
 /// MinIO's own rule for its root user.
 fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usize) -> Option<String> {
     let text = reader.text(node, what)?;
@@ -314,17 +348,6 @@ pub(crate) fn is_secret(name: &str) -> bool {
 fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "kes.env");
     for name in variables.keys().filter(|name| is_secret(name)) {
-/// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
-fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
-    let variables = variables(reader, node, "minio.env");
-    for (name, value) in &variables {
-        if let Err(why) = check_variable(name, value) {
-            reader.wrong(node, format!("minio.env: {name}: {why}"));
-        }
-    }
-    variables
-}
-
         let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
         reader.wrong(node, format!("'{name}' {why}"));
     }
@@ -415,6 +438,17 @@ mod tests {
             ("buckets:\n  - { name: abc, encryption: aes }", "2:30: 'aes' is not known in encryption"),
             ("buckets:\n  - { name: abc, versioning: 1 }", "2:30: versioning must be true or false"),
             ("buckets: [{ name: abc }, { name: abc }]", "bucket 'abc' is named twice"),
+            ("auto_encryption: yes", "1:18: auto_encryption must be true or false"),
+            (
+                "auto_encryption: true\nbuckets: [{ name: abc, encryption: none }]",
+                "1:18: auto_encryption does not go with bucket 'abc', which has encryption: none",
+            ),
+            (
+                "auto_encryption: false\nminio: { env: { MINIO_KMS_AUTO_ENCRYPTION: on } }",
+                "2:8: MINIO_KMS_AUTO_ENCRYPTION in minio.env contradicts auto_encryption",
+            ),
+            ("minio: { env: { MINIO_CERTS_DIR: /certs } }", "1:15: minio.env: MINIO_CERTS_DIR: has no effect"),
+            ("minio: { env: { MINIO_BROWSR: off } }", "did you mean MINIO_BROWSER?"),
             ("name: a\nname: b", "2:1: duplicated key in mapping"),
             ("name: [", "2:1"),
             ("- a", "1:1: the manifest must be a mapping"),
@@ -438,17 +472,6 @@ mod tests {
             assert_eq!(manifest.name.as_str(), "minio-kes");
             assert_eq!(manifest.default_key.as_str(), "minio-backend-key");
             assert_eq!(manifest.buckets[0].name.to_string(), "encrypted");
-            ("auto_encryption: yes", "1:18: auto_encryption must be true or false"),
-            (
-                "auto_encryption: true\nbuckets: [{ name: abc, encryption: none }]",
-                "1:18: auto_encryption does not go with bucket 'abc', which has encryption: none",
-            ),
-            (
-                "auto_encryption: false\nminio: { env: { MINIO_KMS_AUTO_ENCRYPTION: on } }",
-                "2:8: MINIO_KMS_AUTO_ENCRYPTION in minio.env contradicts auto_encryption",
-            ),
-            ("minio: { env: { MINIO_CERTS_DIR: /certs } }", "1:15: minio.env: MINIO_CERTS_DIR: has no effect"),
-            ("minio: { env: { MINIO_BROWSR: off } }", "did you mean MINIO_BROWSER?"),
         }
         let manifest = read("kes: { replicas: 3, port: 8000 }", Path::new("/here"), &|_| None).unwrap();
         assert_eq!(manifest.kes.ports().collect::<Vec<_>>(), [8000, 8001, 8002]);
@@ -466,6 +489,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_stack_encrypts_every_bucket_unless_one_must_not() {
+        let decided = |text: &str, former| read(text, Path::new("/"), &|_| None).unwrap().auto_encryption(former);
+        assert!(decided("", None), "a new stack");
+        assert!(!decided("", Some(false)), "a stack that exists stays as it is");
+        assert!(decided("auto_encryption: true", Some(false)));
+        assert!(!decided("auto_encryption: false", Some(true)));
+        let plain = "buckets: [{ name: abc, encryption: none }]";
+        assert!(!decided(plain, None) && !decided(plain, Some(true)), "MinIO knows no exception");
+        let variable = "minio: { env: { MINIO_KMS_AUTO_ENCRYPTION: 'on' } }";
+        assert!(decided(variable, Some(false)));
+        assert!(!decided(&variable.replace("on", "off"), None));
+    }
+
+    #[test]
     fn the_schema_knows_what_the_reader_knows() {
         let schema = schema();
         let properties =
@@ -474,7 +511,7 @@ mod tests {
             let found = mistakes(&format!("{key}: ~"));
             assert!(!found.iter().any(|mistake| mistake.contains("is not known in the manifest")), "{key}");
         }
-        assert_eq!(properties(&schema).len(), 10);
+        assert_eq!(properties(&schema).len(), 11);
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 8);
     }

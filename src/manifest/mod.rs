@@ -55,6 +55,9 @@ pub struct Manifest {
     pub buckets: Vec<Bucket>,
     /// Which of the ports count as they are written.
     pub ports: PortRules,
+    /// Whether MinIO encrypts, with the default key, what is put into buckets without an encryption of their own. `None`
+    /// if the file does not say: [`Manifest::auto_encryption`] decides.
+    pub auto_encryption: Option<bool>,
 }
 
 /// Kind of engine.
@@ -259,6 +262,7 @@ impl Default for Manifest {
             minio: MinioSection::default(),
             buckets: vec![Bucket::named(BucketName::default())],
             ports: PortRules::default(),
+            auto_encryption: None,
         }
     }
 }
@@ -348,6 +352,19 @@ impl Manifest {
     pub fn leaves_ports(&self) -> bool {
         let mut all = self.kes_ports().chain([self.s3_port(), self.console_port()]);
         all.any(|port| !matches!(port, PortWish::Exactly(_)))
+    }
+
+    /// Whether MinIO encrypts what is put into buckets without an encryption of their own. `former` is how the stack has
+    /// it, `None` for a new one. A new stack encrypts everything, unless a bucket is declared not to: MinIO knows no
+    /// exception for single buckets. A stack that exists stays as it is until the file says otherwise.
+    pub fn auto_encryption(&self, former: Option<bool>) -> bool {
+        let everything = self.buckets.iter().all(Bucket::encrypts);
+        self.auto_encryption.unwrap_or_else(|| everything && former.unwrap_or(true))
+    }
+
+    /// The declared bucket of that name.
+    pub fn bucket(&self, name: &str) -> Option<&Bucket> {
+        self.buckets.iter().find(|bucket| bucket.name.as_str() == name)
     }
 
     /// True if keys are kept in a folder of this host.

@@ -117,6 +117,7 @@ pub(crate) fn minio_env_at(stack: &Stack, kes: &str, paths: MinioPaths) -> Resul
         kes_endpoint: kes.to_owned(),
         paths,
         default_key: manifest.default_key.to_string(),
+        auto_encryption: material.auto_encryption,
         console_redirect: (stack.ports.console != ports::CONSOLE_PORT).then(|| stack.console_endpoint()),
         env: manifest.minio.env.clone(),
     })?)

@@ -14,7 +14,7 @@ use super::Layout;
 use super::certificates::{Certificates, Renewal, kes_leaf};
 use crate::digest::SecretKey;
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{AUTO_ENCRYPTION, Manifest, is_on};
 use crate::ownership;
 use crate::pki::{self, Authority, Leaf};
 use crate::template::parse_env;
@@ -32,6 +32,8 @@ pub struct Material {
     pub admin: Leaf,
     /// Root user of MinIO.
     pub credentials: Credentials,
+    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    pub auto_encryption: bool,
     /// Key for the digests of secrets.
     pub digest_key: Zeroizing<Vec<u8>>,
     /// Certificates that are other ones than those in the folder.
@@ -61,13 +63,16 @@ impl Material {
     pub fn complete(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
         ownership::check_stack(layout.root())?;
         let certificates = Certificates::complete(layout, manifest, Timestamp::now())?;
+        let stored = read(&layout.minio_env())?.map(|text| parse_env(&text));
+        let former = stored.as_ref().map(encrypts_all);
         Ok(Self {
             authority: certificates.authority,
             kes: certificates.kes,
             minio: certificates.minio,
             admin: certificates.admin,
             renewed: certificates.renewed,
-            credentials: credentials(layout, manifest)?,
+            credentials: credentials(&stored.unwrap_or_default(), manifest)?,
+            auto_encryption: manifest.auto_encryption(former),
             digest_key: match read(&layout.digest_key())? {
                 Some(text) => Zeroizing::new(text.as_bytes().to_vec()),
                 None => Zeroizing::new(random(32)?.as_bytes().to_vec()),
@@ -75,17 +80,15 @@ impl Material {
         })
     }
 
-    /// Reads the material of an existing stack.
+    /// Reads the material of an existing stack; what MinIO encrypts is as it was started, whatever the manifest says now.
     ///
     /// # Errors
     /// [`Error::NotRunning`] if the folder does not hold one.
     pub fn existing(layout: &Layout, manifest: &Manifest) -> Result<Self, Error> {
         ownership::check_stack(layout.root())?;
-        if layout.admin_key().exists() && layout.minio_env().exists() {
-            Self::complete(layout, manifest)
-        } else {
-            Err(Error::NotRunning(manifest.name.to_string()))
-        }
+        let env = read(&layout.minio_env())?.filter(|_| layout.admin_key().exists());
+        let Some(env) = env else { return Err(Error::NotRunning(manifest.name.to_string())) };
+        Ok(Self { auto_encryption: encrypts_all(&parse_env(&env)), ..Self::complete(layout, manifest)? })
     }
 
     /// Identity of the stack's admin at KES.
@@ -109,13 +112,14 @@ impl Material {
     }
 }
 
+/// True if MinIO encrypts everything with that environment.
+fn encrypts_all(env: &BTreeMap<String, String>) -> bool {
+    env.get(AUTO_ENCRYPTION).is_some_and(|value| is_on(value))
+}
+
 /// The user's credentials, else those already in the env file, else new ones. Both parts are random: an unpatched
 /// MinIO CVE needs only a known access key (design.md §5).
-fn credentials(layout: &Layout, manifest: &Manifest) -> Result<Credentials, Error> {
-    let stored = match read(&layout.minio_env())? {
-        Some(text) => parse_env(&text),
-        None => BTreeMap::new(),
-    };
+fn credentials(stored: &BTreeMap<String, String>, manifest: &Manifest) -> Result<Credentials, Error> {
     let pick = |wish: Option<&str>, name: &str, length: usize| match (wish, stored.get(name)) {
         (Some(value), _) => Ok(value.to_owned()),
         (None, Some(value)) => Ok(value.clone()),

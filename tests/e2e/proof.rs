@@ -49,3 +49,74 @@ fn fails_on_a_bucket_without_encryption() {
     assert!(failed.contains(&"the drive holds no byte run of the object"), "{failed:?}");
     assert!(failed.contains(&"without KES's permission the object cannot be read"), "{failed:?}");
 }
+
+/// What somebody makes by the console or `mc mb` has no encryption of its own.
+#[test]
+fn a_bucket_made_by_hand_is_named_when_it_lies_in_clear() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("auto_encryption: false\n");
+    stack.ok(&["up"]);
+    assert_eq!(stack.s3("PUT", "/by-hand", None).0, 200);
+    let output = stack.run(&["verify", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("bucket 'by-hand' lies in clear"), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["proven"], &report["exposed_buckets"]), (&false.into(), &serde_json::json!(["by-hand"])));
+    assert_eq!(stack.json(&["verify", "--bucket", "encrypted"])["proven"], true, "asked about one bucket");
+    let status = stack.json(&["status"]);
+    assert_eq!(status["exposed_buckets"], serde_json::json!(["by-hand"]));
+    assert_eq!(status["auto_encryption"], false);
+    let findings = stack.json(&["doctor"]);
+    let found = findings["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "bucket").unwrap();
+    assert!(found["advice"].as_str().unwrap().contains("kestack bucket encrypt by-hand"), "{found}");
+    assert!(stack.ok(&["status"]).contains("by-hand  none  WARN"));
+
+    stack.manifest("auto_encryption: false\nbuckets: [{ name: encrypted }, { name: by-hand, encryption: none }]\n");
+    assert_eq!(stack.json(&["verify"])["proven"], true, "it is declared");
+    stack.manifest("auto_encryption: false\n");
+    stack.fails(&["verify"], 5);
+    stack.ok(&["bucket", "encrypt", "by-hand"]);
+    assert!(stack.ok(&["verify"]).contains("proven: this stack encrypts"));
+}
+
+#[test]
+fn a_new_stack_encrypts_what_is_put_into_any_bucket() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    assert_eq!(stack.s3("PUT", "/by-hand", None).0, 200);
+    stack.put("/by-hand/object", b"nobody asked for its encryption");
+    let protected =
+        |stack: &Sandbox| stack.json(&["inventory"])["keys"]["minio-backend-key"]["buckets"]["by-hand"].clone();
+    assert_eq!(protected(&stack)["objects"], 1);
+    assert_eq!(stack.json(&["verify", "--bucket", "by-hand"])["proven"], true);
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+    let status = stack.json(&["status"]);
+    assert_eq!(status["auto_encryption"], true);
+    assert_eq!(status["buckets"]["by-hand"], "SSE-KMS with key 'minio-backend-key', by auto-encryption");
+    let bucket = stack.json(&["bucket", "info", "by-hand"]);
+    assert_eq!((&bucket["encryption"], &bucket["automatic"]), (&"sse-kms".into(), &true.into()), "{bucket}");
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+
+    // the file decides; without a word a stack stays as it is, and a bucket that must not encrypt goes before
+    stack.manifest("auto_encryption: false\n");
+    stack.ok(&["up"]);
+    stack.put("/by-hand/plain", b"in clear");
+    assert_eq!(protected(&stack)["objects"], 1);
+    stack.manifest("");
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    stack.manifest("auto_encryption: true\n");
+    stack.ok(&["up"]);
+    stack.put("/by-hand/plain", b"encrypted now");
+    assert_eq!(protected(&stack)["objects"], 2);
+    stack.manifest("buckets: [{ name: encrypted }, { name: open, encryption: none }]\n");
+    stack.ok(&["up"]);
+    stack.put("/open/object", b"in clear");
+    assert_eq!(stack.json(&["inventory"])["unencrypted"]["open"]["objects"], 1);
+    let error = stack.fails(&["verify"], 5);
+    assert!(error.contains("bucket 'by-hand' lies in clear"), "{error}");
+}
