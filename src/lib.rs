@@ -33,6 +33,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod locked;
 pub mod manifest;
+pub mod open_files;
 mod ownership;
 pub mod pki;
 pub mod plan;

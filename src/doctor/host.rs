@@ -12,6 +12,7 @@ use crate::engine::{Engine, EngineInfo, Env, PodState};
 use crate::error::Error;
 use crate::locked;
 use crate::manifest::Manifest;
+use crate::open_files;
 use crate::stack::certificates::{self, CertificateState, Lifetime};
 use crate::stack::{Layout, Stack, check_ours};
 use crate::supply::{self, ImageSource};
@@ -39,6 +40,7 @@ pub async fn examine(
     findings.push(supplied("MinIO", supply::minio(&manifest.minio, engine, env).await.map_err(Error::from)));
     let pod = engine.pod(manifest.name.as_str()).await?;
     findings.extend(pod_findings(manifest, engine.info(), pod.as_ref()));
+    findings.extend(open_files::require(engine.info()).err().map(|error| failure("files", &error)));
     findings.extend(stack_findings(manifest, base, pod.as_ref()));
     let found = keystore::examine(manifest, Depth::Everything, keystores).await;
     findings.extend(found.unwrap_or_else(|error| vec![failure("keystore", &error)]));
@@ -89,6 +91,8 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
     // the servers of an exported stack have them, whoever runs those
     let free = if stack.layout.exported().exists() { Ok(()) } else { stack.ports.check_free(&held) };
+    let too_few = pod.map(open_files::too_few).unwrap_or_default();
+    findings.extend(too_few.iter().map(|found| Finding::bad("files", found.to_string(), open_files::RAISE)));
     let ports = outcome("ports", free, || {
         format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoints())
     });

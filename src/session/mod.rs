@@ -11,6 +11,7 @@ use crate::stack::{Home, Layout, Origin};
 mod all;
 mod named;
 mod opening;
+mod round_trip;
 mod up;
 
 pub(crate) use all::{All, Scope};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::round_trip::round_trip;
 use super::{Wish, environment, keystore_environment};
 use crate::apply::{self, Progress, Step};
 use crate::engine::{Engine, units};
@@ -12,7 +13,7 @@ use crate::manifest::{Manifest, PortWish};
 use crate::ownership;
 use crate::plan::Decision;
 use crate::stack::{Images, Origin, Stack, check_ours, marker};
-use crate::{chaos, doctor, guard, supply};
+use crate::{chaos, doctor, guard, open_files, supply};
 
 /// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
 ///
@@ -82,6 +83,9 @@ async fn bring_up_once(
         walk = apply::up(&stages, &context, progress).await;
     }
     let steps = walk?;
+    if steps.iter().any(|step| step.decision != Decision::Keep) {
+        round_trip(&stack, &context).await?;
+    }
     if broken.is_some() {
         chaos::Record::remove(&stack.layout)?;
     }
@@ -113,6 +117,7 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
             hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
         });
     }
+    open_files::require(engine.info())?;
     let name = wish.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref(), engine.info())?;

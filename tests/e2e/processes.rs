@@ -165,3 +165,27 @@ fn nothing_goes_on_without_the_stacks_folder() {
     stack.ok(&["up"]);
     stack.put("/encrypted/new", b"works");
 }
+
+/// With so few files MinIO lets every upload wait for ever.
+#[test]
+fn too_low_a_limit_of_open_files_is_refused_by_name() {
+    if !applies() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let limited = |arguments: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n 256 && exec \"$0\" {arguments}")]).arg(crate::sandbox::binary());
+        shell.current_dir(stack.folder()).env("KESTACK_DIR", stack.base()).env("KESTACK_ENGINE", "process");
+        shell.output().unwrap()
+    };
+    let output = limited("up");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{error}");
+    assert!(error.contains("256 files and connections open") && error.contains("ulimit -n"), "{error}");
+    assert!(!stack.root().exists(), "nothing was made");
+    let output = limited("doctor");
+    assert!(text(&output.stdout).contains("256 files and connections open"), "{}", text(&output.stdout));
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["status"])["state"], "running");
+}

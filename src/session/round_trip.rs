@@ -1,0 +1,44 @@
+//! The last question before `up` returns: does the stack store and return an object?
+
+use std::time::Duration;
+
+use crate::client::s3::{S3Client, S3Error};
+use crate::error::Error;
+use crate::probe;
+use crate::resource::Context;
+use crate::stack::Stack;
+
+/// Longest time for one small object. Health checks answer at once where uploads wait for ever.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Writes an object into the first declared bucket that encrypts, through KES, reads it and removes it. A stack without
+/// such a bucket is not asked.
+///
+/// # Errors
+/// [`Error::NotReady`] with the last refusal if it does not work in time.
+pub(super) async fn round_trip(stack: &Stack, context: &Context) -> Result<(), Error> {
+    let Some(bucket) = stack.manifest.buckets.iter().find(|bucket| bucket.encrypts()) else { return Ok(()) };
+    let bucket = bucket.name.as_str();
+    probe::until_ready(&format!("an object in bucket '{bucket}'"), DEADLINE, || async {
+        match object(&context.s3, bucket).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it reads back differently from how it was written".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await
+}
+
+/// True if the object reads back as it was written.
+async fn object(s3: &S3Client, bucket: &str) -> Result<bool, S3Error> {
+    let name = format!("kestack-ready-{:016x}", fastrand::u64(..));
+    let written = s3.put_object(bucket, &name, name.as_bytes()).await;
+    let read = match written {
+        Ok(()) => s3.get_object(bucket, &name).await,
+        Err(error) => Err(error),
+    };
+    // also what was written without an answer
+    let removed = s3.delete_object_versions(bucket, &name).await;
+    let same = read? == name.as_bytes();
+    removed.map(|()| same)
+}
