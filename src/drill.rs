@@ -69,7 +69,7 @@ pub async fn drill(
 /// One fault: begun, used, undone, and what was written read again.
 async fn try_out(stack: &Stack, context: &Context, written: &mut Written<'_>, trial: &mut Trial) -> Result<(), Error> {
     written.put(context).await?;
-    match chaos::begin(stack, context, trial.fault).await {
+    match chaos::begin(stack, context, trial.fault, None).await {
         Err(error @ (Error::Environment { .. } | Error::Usage { .. })) => {
             trial.not_here = Some(error.to_string());
             return Ok(());

@@ -44,6 +44,14 @@ pub enum Error {
         /// What to do about it.
         hint: String,
     },
+    /// A part of the stack does not answer, because of a fault that was asked for.
+    #[error("stack '{stack}' is not healthy\n  {fault}")]
+    Faulty {
+        /// Which stack.
+        stack: String,
+        /// The fault in force, and how to end it.
+        fault: String,
+    },
     /// A file or folder could not be read or written.
     #[error("cannot {action} '{}': {source}", path.display())]
     File {
@@ -148,7 +156,7 @@ impl Error {
         match self {
             Self::Manifest(_) | Self::Usage { .. } => 2,
             Self::NotRunning(_) => 3,
-            Self::Ended { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
+            Self::Ended { .. } | Self::Faulty { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
             Self::Verification(_) => 5,
             Self::Environment { .. }
             | Self::Foreign { .. }

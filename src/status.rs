@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::locked;
 use crate::open_files;
 use crate::resource::Context;
-use crate::stack::Stack;
 use crate::stack::certificates::{self, CertificateState};
+use crate::stack::{Layout, Stack};
 
 /// Longest time to look whether one server of KES answers: it asks its keystore, which may be far away.
 const GLANCE: Duration = Duration::from_secs(20);
@@ -26,6 +26,9 @@ pub struct Status {
     pub name: String,
     /// `running`, `degraded` (a part does not answer) or `stopped`.
     pub state: State,
+    /// The fault that `kestack chaos` has in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<InForce>,
     /// Engine and version.
     pub engine: String,
     /// Folder of the stack.
@@ -41,14 +44,40 @@ pub struct Status {
     pub keys: Vec<String>,
     /// Buckets and their default encryption.
     pub buckets: BTreeMap<String, String>,
-    /// Days until each certificate expires.
-    pub certificate_days_left: BTreeMap<&'static str, i64>,
-    /// How each certificate is, and when it is renewed.
-    pub certificates: Vec<CertificateState>,
     /// Buckets that lie in clear, although kestack.yaml does not say that they may.
     pub exposed_buckets: Vec<String>,
     /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
     pub auto_encryption: bool,
+    /// Days until each certificate expires.
+    pub certificate_days_left: BTreeMap<&'static str, i64>,
+    /// How each certificate is, and when it is renewed.
+    pub certificates: Vec<CertificateState>,
+}
+
+/// A fault in force.
+#[derive(Debug, Serialize)]
+pub struct InForce {
+    /// Which one.
+    pub fault: Fault,
+    /// When it is to be over, if that is known.
+    pub until: Option<Timestamp>,
+    /// Both, and how to end it, for people.
+    pub advice: String,
+}
+
+impl InForce {
+    /// The fault on record; none if all is well.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub fn of(layout: &Layout) -> Result<Option<Self>, Error> {
+        let record = chaos::Record::read(layout)?;
+        Ok(record.map(|record| Self {
+            advice: format!("{record}; `kestack chaos heal` ends it now"),
+            fault: record.fault,
+            until: record.until,
+        }))
+    }
 }
 
 /// Overall state of a stack.
@@ -107,6 +136,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     Ok(Status {
         name: stack.manifest.name.to_string(),
         state: overall,
+        fault: InForce::of(&stack.layout)?,
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
         folder: stack.layout.root().display().to_string(),
         containers,
@@ -139,19 +169,6 @@ async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, E
 async fn s3_health(context: &Context) -> Result<(), Error> {
     context.s3.health("cluster").await?;
     Ok(context.s3.health("ready").await?)
-}
-
-async fn buckets(context: &Context) -> Result<BTreeMap<String, String>, Error> {
-    let mut buckets = BTreeMap::new();
-    for name in context.s3.list_buckets().await? {
-        let encryption = match context.s3.bucket_encryption(&name).await? {
-            Some(Encryption::SseKms(key)) => format!("SSE-KMS with key '{key}'"),
-            Some(Encryption::SseS3) => "SSE-S3".to_owned(),
-            None => "none".to_owned(),
-        };
-        buckets.insert(name, encryption);
-    }
-    Ok(buckets)
 }
 
 fn days_left(certificates: &[CertificateState]) -> BTreeMap<&'static str, i64> {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::engine::{Engine, Signal};
@@ -80,11 +81,11 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Breaks it, and keeps a record. What is played over time is not begun yet: see [`Player`].
+/// Breaks it, and keeps a record, which says for how long if that is known. What is played over time is not begun yet: see [`Player`].
 ///
 /// # Errors
 /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had here; nothing is broken then.
-pub async fn begin(stack: &Stack, context: &Context, fault: Fault) -> Result<(), Error> {
+pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<Duration>) -> Result<(), Error> {
     if fault.breaks_keystore() && !stack.manifest.keystore_is_fs() {
         return Err(Error::Usage {
             what: format!("{fault} is about the fs keystore; this stack's keys are elsewhere"),
@@ -98,7 +99,10 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault) -> Result<(),
         });
     }
     heal(stack, context).await?;
-    let mut record = Record::new(fault);
+    // somebody may have asked for the end of an earlier one
+    Record::remove(&stack.layout)?;
+    let until = time.and_then(|time| Timestamp::now().checked_add(SignedDuration::try_from(time).ok()?).ok());
+    let mut record = Record::new(fault, until);
     record.write(&stack.layout)?;
     let begun = match fault {
         Fault::KesSlow | Fault::KesFlap => Ok(()),
@@ -119,8 +123,20 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault) -> Result<(),
 /// # Errors
 /// As [`begin`], and those of the engine.
 pub async fn play(stack: &Stack, context: &Context, fault: Fault, seed: u64, time: Duration) -> Result<(), Error> {
-    begin(stack, context, fault).await?;
-    Player::new(stack, context).play(Schedule::new(fault, seed), time).await
+    begin(stack, context, fault, Some(time)).await?;
+    let player = Player::new(stack, context);
+    tokio::select! {
+        played = player.play(Schedule::new(fault, seed), time) => played,
+        () = asked_to_end(&stack.layout) => Ok(()),
+    }
+}
+
+/// Waits until somebody asks for the end of the fault in force.
+async fn asked_to_end(layout: &Layout) {
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    while !layout.fault_end().exists() {
+        looks.tick().await;
+    }
 }
 
 /// Undoes whatever fault is on record, and returns when both servers answer again. Without a record there is nothing

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
@@ -16,6 +17,9 @@ use crate::stack::Layout;
 pub struct Record {
     /// Which fault.
     pub fault: Fault,
+    /// When it is to be over; `None` if it lasts until it is undone.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
     /// The keystore's folder and its permission bits, if they were changed.
     pub(super) keys: Option<(PathBuf, u32)>,
     /// True if the folder was marked as immutable.
@@ -28,12 +32,15 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(fault: Fault) -> Self {
-        Self { fault, keys: None, immutable: false, file_size: None, certificate: None }
+    pub(super) fn new(fault: Fault, until: Option<Timestamp>) -> Self {
+        Self { fault, until, keys: None, immutable: false, file_size: None, certificate: None }
     }
 
     /// The record of a stack; `None` if all is well.
-    pub(super) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.fault();
         let Some(text) = disk::read(&path)? else { return Ok(None) };
         let record = serde_json::from_slice(&text).map_err(std::io::Error::from);
@@ -47,6 +54,24 @@ impl Record {
 
     /// All is well again.
     pub(crate) fn remove(layout: &Layout) -> Result<(), Error> {
-        disk::remove(&layout.fault())
+        disk::remove(&layout.fault())?;
+        disk::remove(&layout.fault_end())
+    }
+
+    /// Asks whoever plays the fault to end it, and returns at once.
+    ///
+    /// # Errors
+    /// If that cannot be written down.
+    pub fn ask_to_end(layout: &Layout) -> Result<(), Error> {
+        FileResource::private(layout.fault_end(), b"").make()
+    }
+}
+
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.until.map(|until| until.strftime("%H:%M:%S UTC")) {
+            Some(until) => write!(f, "the fault {} is in force until {until}", self.fault),
+            None => write!(f, "the fault {} is in force", self.fault),
+        }
     }
 }

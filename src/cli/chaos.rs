@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{self, FAULT, Session};
-use crate::chaos::{self, Fault};
+use super::session::{self, FAULT, Intent, Opened, Session};
+use crate::chaos::{self, Fault, Record};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 
@@ -91,11 +91,16 @@ impl Chaos {
     }
 }
 
-/// KES may be down: the stack need not run.
+/// KES may be down: the stack need not run. A fault that another kestack plays is ended by that one.
 async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
-    let session = Session::of(globals, FAULT).await?;
     let start = Instant::now();
-    let fault = chaos::heal(&session.stack, &session.context).await?;
+    let layout = Opened::of(globals, Intent::Share).await?.wish.layout();
+    let played = Record::read(&layout)?.map(|record| record.fault);
+    if played.is_some() {
+        Record::ask_to_end(&layout)?;
+    }
+    let session = Session::of(globals, FAULT).await?;
+    let fault = chaos::heal(&session.stack, &session.context).await?.or(played);
     let healed_after_milliseconds = start.elapsed().as_millis();
     output.result(&Report { fault, seed: None, milliseconds: 0, healed_after_milliseconds }, human)?;
     Ok(())

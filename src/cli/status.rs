@@ -22,10 +22,11 @@ impl Status {
         let session = Session::of(globals, Intent::Read).await?;
         let status = health::status(&session.stack, &session.context, session.pod.as_ref()).await?;
         output.result(&status, human)?;
-        match status.state {
-            State::Running => Ok(()),
-            State::Stopped => Err(Error::NotRunning(status.name)),
-            State::Degraded => Err(Error::Unhealthy(status.name)),
+        match (status.state, status.fault) {
+            (State::Running, _) => Ok(()),
+            (State::Stopped, _) => Err(Error::NotRunning(status.name)),
+            (State::Degraded, Some(fault)) => Err(Error::Faulty { stack: status.name, fault: fault.advice }),
+            (State::Degraded, None) => Err(Error::Unhealthy(status.name)),
         }
     }
 }
@@ -35,6 +36,9 @@ fn human(status: &health::Status) -> String {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
+    if let Some(fault) = &status.fault {
+        row("fault", fault.advice.clone());
+    }
     row("folder", status.folder.clone());
     for (name, state) in &status.containers {
         row("container", format!("{name}  {state}"));

@@ -15,13 +15,14 @@ use crate::manifest::Manifest;
 use crate::open_files;
 use crate::stack::certificates::{self, CertificateState, Lifetime};
 use crate::stack::{Layout, Stack, check_ours};
+use crate::status::InForce;
 use crate::supply::{self, ImageSource};
 
-/// What to do if KES may not lock its secrets.
-const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
 /// Longest time for MinIO to say how its buckets encrypt.
 const GLANCE: Duration = Duration::from_secs(10);
 
+/// What to do if KES may not lock its secrets.
+const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
                          /etc/security/limits.conf), then `kestack down` and `kestack up`";
 
 /// Looks at everything that a stack needs, without changing anything but for a probe in a remote keystore.
@@ -35,18 +36,28 @@ pub async fn examine(
     let mut findings = vec![engine_finding(engine.info())];
     let layout = Layout::new(base, manifest.name.as_str());
     findings.push(outcome("folder", layout.check_writable(), || layout.root().display().to_string()));
+    findings.extend(fault(&layout));
     let kes = supply::kes(&manifest.kes, engine.info(), env).map_err(Error::from);
     findings.push(supplied("KES", kes));
     findings.push(supplied("MinIO", supply::minio(&manifest.minio, engine, env).await.map_err(Error::from)));
+    findings.extend(open_files::require(engine.info()).err().map(|error| failure("files", &error)));
     let pod = engine.pod(manifest.name.as_str()).await?;
     findings.extend(pod_findings(manifest, engine.info(), pod.as_ref()));
-    findings.extend(open_files::require(engine.info()).err().map(|error| failure("files", &error)));
     findings.extend(stack_findings(manifest, base, pod.as_ref()));
+    findings.extend(bucket_findings(manifest, base, pod.as_ref()).await);
     let found = keystore::examine(manifest, Depth::Everything, keystores).await;
     findings.extend(found.unwrap_or_else(|error| vec![failure("keystore", &error)]));
     Ok(findings)
 }
-    findings.extend(bucket_findings(manifest, base, pod.as_ref()).await);
+
+/// A fault that somebody asked for.
+fn fault(layout: &Layout) -> Option<Finding> {
+    match InForce::of(layout) {
+        Ok(None) => None,
+        Ok(Some(fault)) => Some(Finding::warning("fault", fault.fault.to_string(), fault.advice)),
+        Err(error) => Some(failure("fault", &error)),
+    }
+}
 
 fn engine_finding(info: &EngineInfo) -> Finding {
     let rootless = if info.rootless { ", rootless" } else { "" };
@@ -80,6 +91,8 @@ fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) 
         0 => Finding::warning("memory", locked::text(kib), LOCK_MORE),
         _ => Finding::good("memory", locked::text(kib)),
     }));
+    let too_few = pod.map(open_files::too_few).unwrap_or_default();
+    findings.extend(too_few.iter().map(|found| Finding::bad("files", found.to_string(), open_files::RAISE)));
     findings
 }
 
@@ -91,8 +104,6 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
     // the servers of an exported stack have them, whoever runs those
     let free = if stack.layout.exported().exists() { Ok(()) } else { stack.ports.check_free(&held) };
-    let too_few = pod.map(open_files::too_few).unwrap_or_default();
-    findings.extend(too_few.iter().map(|found| Finding::bad("files", found.to_string(), open_files::RAISE)));
     let ports = outcome("ports", free, || {
         format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoints())
     });
@@ -102,6 +113,20 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
         Err(error) => vec![failure("certificate", &error)],
     };
     [ports].into_iter().chain(unreachable(manifest)).chain(certificates).collect()
+}
+
+/// Buckets that lie in clear and may not. A stack that does not answer has findings enough.
+async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
+    let Ok(stack) = Stack::existing(manifest.clone(), base, pod) else { return vec![] };
+    let Ok(clients) = stack.clients() else { return vec![] };
+    let asked = tokio::time::timeout(GLANCE, Coverage::of(&stack, &clients.s3)).await;
+    let Ok(Ok(buckets)) = asked else { return vec![] };
+    let exposed = buckets.iter().filter(|found| found.is_exposed());
+    let warned = |found: &Coverage| {
+        let seen = format!("'{}' lies in clear, and kestack.yaml does not say that it may", found.bucket);
+        Finding::warning("bucket", seen, found.advice())
+    };
+    exposed.map(warned).collect()
 }
 
 fn certificate(found: &CertificateState, layout: &Layout) -> Finding {
@@ -119,20 +144,6 @@ fn unreachable(manifest: &Manifest) -> Option<Finding> {
     let anywhere = manifest.host.is_unspecified() && manifest.kes.names.is_empty();
     anywhere.then(|| {
         Finding::warning(
-/// Buckets that lie in clear and may not. A stack that does not answer has findings enough.
-async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
-    let Ok(stack) = Stack::existing(manifest.clone(), base, pod) else { return vec![] };
-    let Ok(clients) = stack.clients() else { return vec![] };
-    let asked = tokio::time::timeout(GLANCE, Coverage::of(&stack, &clients.s3)).await;
-    let Ok(Ok(buckets)) = asked else { return vec![] };
-    let exposed = buckets.iter().filter(|found| found.is_exposed());
-    let warned = |found: &Coverage| {
-        let seen = format!("'{}' lies in clear, and kestack.yaml does not say that it may", found.bucket);
-        Finding::warning("bucket", seen, found.advice())
-    };
-    exposed.map(warned).collect()
-}
-
             "certificate",
             format!("KES listens on {}, but its certificate is for this machine alone", manifest.host),
             "say in `kes.names` of kestack.yaml by which names and addresses others reach it",

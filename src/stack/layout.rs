@@ -49,6 +49,8 @@ paths! {
     engine => "config/engine";
     /// Says which fault `kestack chaos` has in force.
     fault => "config/fault.json";
+    /// Asks `kestack chaos` to end the fault that it has in force.
+    fault_end => "config/fault.end";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
     /// Shows that this is a stack's folder.

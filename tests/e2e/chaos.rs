@@ -207,3 +207,30 @@ fn the_drill_says_what_held() {
     assert!(!text(&listing).contains("<Key>"), "what the drill wrote is gone: {}", text(&listing));
     assert_eq!(stack.json(&["up"])["changed"], 0);
 }
+
+#[test]
+fn a_fault_in_force_is_named_and_can_be_ended() {
+    if !enabled() {
+        return;
+    }
+    let stack = ready();
+    for fault in ["kes-deny", "kes-down"] {
+        let mut chaos = Chaos::start(&stack, fault);
+        let output = stack.run(&["status", "--output", "json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(status["fault"]["fault"], fault, "{status}");
+        assert!(status["fault"]["until"].is_string(), "{status}");
+        if !output.status.success() {
+            let error = text(&output.stderr);
+            assert!(error.contains("`kestack chaos heal` ends it now") && !error.contains("kestack up"), "{error}");
+        }
+        let doctor = stack.ok(&["doctor"]);
+        assert!(doctor.contains(&format!("the fault {fault} is in force until")), "{doctor}");
+        let start = Instant::now();
+        assert!(stack.ok(&["chaos", "heal"]).contains(fault));
+        assert!(start.elapsed() < Duration::from_secs(60), "it waited for the end of the fault");
+        assert_eq!(chaos.child.wait().unwrap().code(), Some(0), "{fault}");
+        chaos.is_over(fault);
+        assert!(!stack.root().join("config/fault.end").exists());
+    }
+}
