@@ -176,7 +176,8 @@ impl Cli {
     /// The exit code, if they are mistaken or ask only for help; that was printed then.
     pub fn read() -> Result<Self, u8> {
         let matches = without_empty_variables(Self::command()).try_get_matches();
-        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))?;
+        let cli =
+            matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))?;
         hint::remember(&cli.globals);
         Ok(cli)
     }

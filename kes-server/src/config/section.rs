@@ -125,16 +125,18 @@ impl<'a> Reader<'a> {
         Expanded { text: value.map(Secret::new).unwrap_or_default(), variable: Some(name.to_owned()) }
     }
 
-    /// The node as a list; null is an empty one.
-    fn list(&self, node: Option<&'a Node>) -> &'a [std::rc::Rc<Node>] {
-        match node.map(|node| (node, &node.value)) {
+    /// The items of a list; null is an empty one. Items that are null are left out: templates leave them behind.
+    fn list(&self, node: Option<&'a Node>) -> impl Iterator<Item = &'a Node> {
+        let items: &[std::rc::Rc<Node>] = match node.map(|node| (node, &node.value)) {
             Some((_, Value::List(items))) => items,
             Some((node, _)) => {
                 self.mistake(node, "a list");
                 &[]
             }
             None => &[],
-        }
+        };
+        let is_null = |node: &Node| matches!(&node.value, Value::Scalar(scalar) if scalar.is_null());
+        items.iter().map(|node| &**node).filter(move |node| !is_null(node))
     }
 
     /// The text of a scalar; empty for null.
@@ -181,9 +183,7 @@ impl<'a> Section<'a> {
 
     /// The mappings of a list.
     pub(super) fn items(self, key: &str) -> impl Iterator<Item = Self> {
-        let is_null = |node: &Node| matches!(&node.value, Value::Scalar(scalar) if scalar.is_null());
-        let items = self.reader.list(self.node(key)).iter();
-        items.map(move |node| self.reader.section(Some(&**node).filter(|node| !is_null(node))))
+        self.reader.list(self.node(key)).map(move |node| self.reader.section(Some(node)))
     }
 
     /// A string, empty if absent.
@@ -202,9 +202,9 @@ impl<'a> Section<'a> {
         self.node(key).map(|node| self.reader.text(node, true)).unwrap_or_default()
     }
 
-    /// A list of strings, without the empty ones: templates leave those behind.
+    /// A list of strings.
     pub(super) fn strings(self, key: &str) -> Vec<String> {
-        self.texts(key, true).into_iter().filter(|text| !text.is_empty()).collect()
+        self.texts(key, true)
     }
 
     /// A list of strings in which `${NAME}` is nothing special.
@@ -213,7 +213,7 @@ impl<'a> Section<'a> {
     }
 
     fn texts(self, key: &str, expanded: bool) -> Vec<String> {
-        let items = self.reader.list(self.node(key)).iter();
+        let items = self.reader.list(self.node(key));
         items.map(|node| self.reader.text(node, expanded).expose().to_owned()).collect()
     }
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use serde::de::MapAccess;
+use serde::de::{IgnoredAny, MapAccess};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Algorithm, CreatedAt, Key, SECRET_LEN};
@@ -97,7 +97,10 @@ impl Key {
         match stored.iter().find(|byte| !b" \t\r\n".contains(byte)) {
             // base64 has no brace
             Some(b'{') => from_json(stored),
-            _ => from_protobuf(stored),
+            _ => from_protobuf(stored).map_err(|error| match serde_json::from_slice::<IgnoredAny>(stored) {
+                Ok(_) => DecodeError::Malformed("not an object"),
+                Err(_) => error,
+            }),
         }
     }
 }

@@ -24,6 +24,7 @@ const IDLE: Duration = Duration::from_secs(90);
 /// How long the first byte, a handshake, and a body may take if somebody else wants the place.
 const FIRST_BYTE: Duration = Duration::from_millis(100);
 const HANDSHAKE: Duration = Duration::from_millis(300);
+const UNHURRIED: Duration = Duration::from_secs(1);
 const BODY: Duration = Duration::from_secs(1);
 
 /// How long the head of a request may take over HTTP/1.
@@ -166,12 +167,13 @@ impl Activity {
     }
 
     /// Whether a connection of this rank goes for any other that comes. A handshake has its time: if each that comes
-    /// ended one that is under way, none would end well.
-    pub(super) fn is_expendable((standing, Reverse(time)): Rank) -> bool {
+    /// ended one that is under way, none would end well. It has more of it while `are_few` have yet to show who they are:
+    /// then the machine is slow, and nobody attacks it.
+    pub(super) fn is_expendable((standing, Reverse(time)): Rank, are_few: bool) -> bool {
         match standing {
             Standing::Stranger | Standing::Waiting => true,
-            Standing::Silent => time > FIRST_BYTE,
-            Standing::Newcomer => time > HANDSHAKE,
+            Standing::Silent => time > if are_few { UNHURRIED } else { FIRST_BYTE },
+            Standing::Newcomer => time > if are_few { UNHURRIED } else { HANDSHAKE },
             Standing::Known => false,
         }
     }

@@ -130,7 +130,8 @@ impl Connections {
         }
         let are_many = open.outsiders >= limit.div_ceil(2);
         if are_many || open.all.len() - open.leaving >= limit {
-            let has_room = open.make_room((limit / 64).clamp(1, BATCH)) || !are_many && open.evict_the_least();
+            let batch = (limit / 64).clamp(1, BATCH);
+            let has_room = open.make_room(batch, !are_many) || !are_many && open.evict_the_idlest();
             has_room.then_some(())?;
         }
         let (number, activity) = (open.next, Activity::new(self.clone()));
@@ -217,9 +218,9 @@ impl Connections {
 
 impl Open {
     /// Tells up to so many connections to go, of those that deserve no place; false if there are none.
-    fn make_room(&mut self, batch: usize) -> bool {
+    fn make_room(&mut self, batch: usize, are_few: bool) -> bool {
         let mut ranked = self.ranked();
-        ranked.retain(|(rank, _)| Activity::is_expendable(*rank));
+        ranked.retain(|(rank, _)| Activity::is_expendable(*rank, are_few));
         if batch < ranked.len() {
             ranked.select_nth_unstable_by_key(batch, |(rank, _)| *rank);
             ranked.truncate(batch);
@@ -230,10 +231,11 @@ impl Open {
         !ranked.is_empty()
     }
 
-    /// Tells the connection to go that deserves its place least; false if all are at work.
-    fn evict_the_least(&mut self) -> bool {
-        let least = self.ranked().into_iter().min_by_key(|(rank, _)| *rank);
-        least.map(|(_, activity)| self.evict(&activity)).is_some()
+    /// Tells the connection of a known client to go that has been idle for longest; false if all are at work.
+    fn evict_the_idlest(&mut self) -> bool {
+        let known = self.ranked().into_iter().filter(|((standing, _), _)| *standing == Standing::Known);
+        let idlest = known.min_by_key(|(rank, _)| *rank);
+        idlest.map(|(_, activity)| self.evict(&activity)).is_some()
     }
 
     fn ranked(&self) -> Vec<(Rank, Arc<Activity>)> {

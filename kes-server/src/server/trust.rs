@@ -123,7 +123,7 @@ impl Admission {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // a certificate is valid to the end of its last second
         let ends = chain.iter().filter_map(|der| key_pair::last_second(der)).map(|last| last + Duration::from_secs(1));
-        let left = ends.filter(|end| *end > now).map(|end| end - now).min();
+        let left = ends.filter_map(|end| end.checked_sub(now)).filter(|left| !left.is_zero()).min();
         sleep(left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)).await;
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Requests of a stranger, each with a path of [`PATH`] bytes.
 const REQUESTS: usize = 300;
-const PATH: usize = 60_000;
+const PATH: usize = 12_000;
 
 /// Bytes of both logs of a server.
 fn logged(folder: &Folder) -> u64 {
