@@ -1,10 +1,13 @@
-//! The objects that proofs and drills write: known by their names, so that those which a killed one left are removed.
+//! The objects that proofs, drills and `up` write to try the stack: known by their names, so that those which a killed one left are removed.
 
 use crate::chaos::Fault;
 use crate::client::s3::{S3Client, S3Error};
 
 /// Start of the name of a proof's object; 16 hexadecimal digits follow.
 const PROOF: &str = "kestack-verify-";
+
+/// Start of the name of the object with which `up` tries the stack; 16 hexadecimal digits follow.
+const READY: &str = "kestack-ready-";
 
 /// Start of the names of a drill's objects; seed, fault and number follow.
 const DRILL: &str = "kestack-drill-";
@@ -15,6 +18,11 @@ const MOST: usize = 100_000;
 /// The name of a proof's object.
 pub(crate) fn proof(id: [u8; 8]) -> String {
     format!("{PROOF}{}", hex::encode(id))
+}
+
+/// The name of the object with which `up` tries the stack.
+pub(crate) fn ready(id: [u8; 8]) -> String {
+    format!("{READY}{}", hex::encode(id))
 }
 
 /// The name of one of a drill's objects.
@@ -29,7 +37,7 @@ pub(crate) fn drill(seed: u64, fault: Fault, number: usize) -> String {
 /// Those of S3.
 pub(crate) async fn sweep(s3: &S3Client, bucket: &str) -> Result<usize, S3Error> {
     let mut removed = 0;
-    for prefix in [PROOF, DRILL] {
+    for prefix in [PROOF, READY, DRILL] {
         loop {
             let names = s3.object_names(bucket, prefix).await?;
             let names: Vec<_> = names.into_iter().filter(|name| is_canary(name)).collect();
@@ -48,7 +56,7 @@ pub(crate) async fn sweep(s3: &S3Client, bucket: &str) -> Result<usize, S3Error>
 /// True if a proof or a drill wrote an object of this name: nothing of a user's is ever taken for one.
 fn is_canary(name: &str) -> bool {
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if let Some(id) = name.strip_prefix(PROOF) {
+    if let Some(id) = name.strip_prefix(PROOF).or_else(|| name.strip_prefix(READY)) {
         return id.len() == 16 && is_hex(id);
     }
     let Some((seed, rest)) = name.strip_prefix(DRILL).and_then(|rest| rest.split_once('-')) else { return false };
@@ -62,7 +70,7 @@ mod tests {
 
     #[test]
     fn only_names_of_our_own_are_canaries() {
-        assert!(is_canary(&proof([7; 8])));
+        assert!(is_canary(&proof([7; 8])) && is_canary(&ready([7; 8])));
         for fault in Fault::ALL {
             assert!(is_canary(&drill(0xfeed, fault, 12)), "{fault}");
         }

@@ -133,7 +133,7 @@ async fn received(signal: &mut Option<Signal>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The signals that the program was started to ignore, as a mask: `SigIgn` in proc(5). None if the system does not say.

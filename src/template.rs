@@ -221,6 +221,7 @@ fn exec(value: &str, arguments: Kwargs, state: &State<'_>) -> TeraResult<String>
 }
 
 /// A word of a shell script.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a filter")]
 fn shell(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
     Ok(shell_word(value))
 }

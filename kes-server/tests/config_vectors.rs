@@ -241,8 +241,8 @@ fn unusual_texts_are_read_as_by_the_original() {
     let unnamed = "yaml: unmarshal errors:\n  line 4: cannot unmarshal !!seq into string";
     assert_eq!(said("? [a]\n: b\n").as_deref(), Some(unnamed));
     assert_eq!(said("x:\n  ? [a]\n  : b\n"), None, "nobody reads it");
-    let deep: String = (1..300).map(|depth| format!("{}x:\n", " ".repeat(depth))).collect();
-    assert_eq!(said(&format!("x:\n{deep}")), None);
+    let deep: Vec<_> = (0..300).map(|depth| format!("{}x:\n", " ".repeat(depth))).collect();
+    assert_eq!(said(&deep.concat()), None);
     assert_eq!(said(&format!("x: {}1{}\n", "[".repeat(250), "]".repeat(250))), None);
     assert_eq!(said("address: ':https'\n"), None);
 }

@@ -4,7 +4,13 @@
 //! `KES_SOAK_SECONDS=3600 cargo test --release -p kes-server --test soak -- --ignored --nocapture`
 //!
 //! `KES_SOAK_PROGRAM` names another `kes` to compare with.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test for the terminal")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test for the terminal"
+)]
 
 mod support;
 
@@ -125,7 +131,7 @@ fn print(record: &Record, reloads: &[Duration]) {
     println!("p50 {:?}, p99 {:?}, p99.9 {:?}, the slowest:", at(500), at(990), at(999));
     for (began, took) in times.iter().rev().take(8) {
         let next = reloads.iter().position(|reload| *reload > *began).unwrap_or(reloads.len());
-        let since = next.checked_sub(1).map(|last| *began - reloads[last]);
+        let since = next.checked_sub(1).map(|last| began.saturating_sub(reloads[last]));
         println!("  {took:?}, begun {since:?} after a reload");
     }
 }

@@ -70,11 +70,12 @@ fn keysecure(listener: &TcpListener, is_on: &AtomicBool) {
         }
         let request = String::from_utf8_lossy(&request[..length]).into_owned();
         let (status, body) = if request.starts_with("POST /api/v1/auth/tokens") {
-            ("200 OK", r#"{"token_type":"Bearer","jwt":"j","duration":300}"#)
+            ("200 OK", r#"{"token_type":"Bearer","jwt":"j","duration":300}"#.to_owned())
         } else if request.starts_with("POST /api/v1/vault/secrets ") {
-            ("201 Created", "{}")
+            let name = request.split("\"name\":\"").nth(1).and_then(|rest| rest.split('"').next());
+            ("201 Created", format!(r#"{{"name":"{}"}}"#, name.unwrap_or_default()))
         } else {
-            ("404 Not Found", "{}")
+            ("404 Not Found", "{}".to_owned())
         };
         let _ = write!(
             stream,
@@ -254,18 +255,19 @@ fn supervise_is_a_good_first_process() {
 #[test]
 fn a_server_whose_log_nobody_reads_ends() {
     let folder = Folder::new();
-    folder.write("config.yaml", &format!("{}log:\n  error: DEBUG\n", folder.config("keys")));
+    folder.write("config.yaml", &format!("{}log:\n  audit: DEBUG\n", folder.config("keys")));
     let mut command = folder.command(&["server", "--config", "config.yaml"]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut server = Ended(child);
     eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
     // each is a line in the log: a pipe takes 64 KiB
-    let flood = thread::spawn({
-        let address = folder.address.clone();
-        move || {
-            for _ in 0..2_000 {
-                let Ok(mut stream) = TcpStream::connect(&address) else { return };
-                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+    let client = folder.client(Timeouts { connect: Duration::from_secs(2), request: Duration::from_secs(2) });
+    let flood = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(client.create_key("used")).unwrap();
+        for _ in 0..2_000 {
+            if runtime.block_on(client.generate_key("used", b"")).is_err() {
+                return;
             }
         }
     });

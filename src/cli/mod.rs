@@ -193,7 +193,7 @@ impl Cli {
     /// The verb's; [`Error::exit_code`] says what the process shall exit with.
     pub async fn run(&self, interrupt: &Interrupt) -> Result<(), Error> {
         let output = Output::new(self.globals.output, self.globals.quiet);
-        let work = self.verb.run(&self.globals, &output, interrupt);
+        let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
             Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) => work.await,

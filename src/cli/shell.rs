@@ -21,7 +21,7 @@ pub(super) enum Shell {
     Powershell,
     /// `NAME='value'`, for a .env file
     Dotenv,
-    /// `NAME=value`, for GitHub Actions: append it to the file "$GITHUB_ENV"
+    /// `NAME=value`, for GitHub Actions: append it to the file that `GITHUB_ENV` names
     Github,
     /// An object of strings
     Json,

@@ -104,7 +104,7 @@ fn faults_take_hold_and_end_with_a_signal() {
         assert!(status != 200 && !text(&body).contains("precious"), "{fault}: {status}");
         let (status, _) = stack.s3("PUT", "/encrypted/during", Some(b"lost"));
         assert_ne!(status, 200, "{fault}");
-        assert_eq!(chaos.signal("-TERM"), Some(1), "{fault}");
+        assert_eq!(chaos.signal("-TERM"), Some(143), "{fault}");
         chaos.is_over(fault);
     }
     for fault in WITHOUT_WRITING {
@@ -114,7 +114,7 @@ fn faults_take_hold_and_end_with_a_signal() {
         let mut chaos = Chaos::start(&stack, fault);
         assert_eq!(text(&stack.read("/encrypted/kept")), "precious", "{fault}: keys that are there work");
         stack.put("/encrypted/during", b"works");
-        assert_eq!(chaos.signal("-INT"), Some(1), "{fault}");
+        assert_eq!(chaos.signal("-INT"), Some(130), "{fault}");
         chaos.is_over(fault);
     }
     for fault in ["kes-slow", "kes-flap"] {
@@ -123,7 +123,7 @@ fn faults_take_hold_and_end_with_a_signal() {
             .map(|number| format!("/encrypted/{fault}-{number}"))
             .filter(|path| stack.s3("PUT", path, Some(path.as_bytes())).0 == 200)
             .collect();
-        assert_eq!(chaos.signal("-TERM"), Some(1), "{fault}");
+        assert_eq!(chaos.signal("-TERM"), Some(143), "{fault}");
         chaos.is_over(fault);
         assert!(fault != "kes-slow" || written.len() == 8, "what is slow still works: {written:?}");
         for path in written {

@@ -132,7 +132,7 @@ impl ApiError {
             Self::KeyStore { cause: KeyStoreError::Unsynced(_), operation } => {
                 format!("{operation} safely: it is done, but a crash of the machine may undo it").into()
             }
-            Self::KeyStore { cause: KeyStoreError::Name(why), .. } => why.clone().into(),
+            Self::KeyStore { cause: KeyStoreError::Name(why), .. } | Self::Busy(why) => why.clone().into(),
             Self::Crypto { cause: CryptoError::NotAuthentic, .. } => {
                 "decryption failed: ciphertext is not authentic".into()
             }
@@ -142,7 +142,6 @@ impl ApiError {
             }
             Self::NotReady(KeyStoreError::Unreachable(_)) => "key store is not reachable".into(),
             Self::NotReady(_) => "key store is unavailable".into(),
-            Self::Busy(why) => why.clone().into(),
             Self::TimedOut => "request timed out".into(),
         }
     }

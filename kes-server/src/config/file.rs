@@ -16,8 +16,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     match bytes.as_slice() {
         [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
         [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, text @ ..] => utf8(text),
-        text => utf8(text),
+        text => utf8(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)),
     }
 }
 

@@ -148,6 +148,9 @@ fn an_interrupted_snapshot_leaves_the_servers_running() {
         assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
         assert_kept(&stack);
     }
+    let listed = stack.json(&["snapshot", "list"]);
+    let names = listed["snapshots"].as_array().unwrap().iter().map(|snapshot| snapshot["name"].as_str().unwrap());
+    stack.ok(&[vec!["snapshot", "remove"], names.collect()].concat());
     assert_gone(&stack);
 }
 

@@ -56,26 +56,25 @@ pub(super) async fn run(arguments: ExplainArguments, session: &Session<'_>) -> R
     if !path.starts_with('/') {
         return Err(CliError::message(format!("'{path}' is not a path: it must start with '/'")));
     }
-    let explanation = match &arguments.config {
-        Some(file) => by_file(file, identity, path, session)?,
-        None => {
-            let access = access(&identity, &arguments.server, session).await?;
-            Explanation::new(&identity, path, access.decide(&identity, path))
-        }
+    let explanation = if let Some(file) = &arguments.config {
+        by_file(file, &identity, path, session)?
+    } else {
+        let access = access(&identity, &arguments.server, session).await?;
+        Explanation::new(&identity, path, access.decide(&identity, path))
     };
     let text = if arguments.json { super::super::json_line(&explanation)? } else { explanation.text() };
     output::print(&text)?;
     if explanation.allowed { Ok(()) } else { Err(CliError::Ended(1)) }
 }
 
-fn by_file(file: &Path, identity: Identity, path: &str, session: &Session<'_>) -> Result<Explanation, CliError> {
+fn by_file(file: &Path, identity: &Identity, path: &str, session: &Session<'_>) -> Result<Explanation, CliError> {
     let config = Config::load(file, &|name| session.environment.get(name))
         .map_err(|error| CliError::message(format!("{}: {error}", file.display())))?;
     if config.api.get(path).is_some_and(|api| api.skip_auth) {
         let reason = format!("api.{path}.skip_auth lets everybody call it");
-        return Ok(Explanation::everybody(&identity, path, reason));
+        return Ok(Explanation::everybody(identity, path, reason));
     }
-    Ok(Explanation::new(&identity, path, config.access.decide(&identity, path)))
+    Ok(Explanation::new(identity, path, config.access.decide(identity, path)))
 }
 
 /// What a server says of one identity.

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::*;
 
-fn is_other(result: Result<impl fmt::Debug, KeyStoreError>, words: &str) {
-    let Err(KeyStoreError::Other(text)) = &result else { panic!("{result:?}") };
+fn is_other(result: &Result<impl fmt::Debug, KeyStoreError>, words: &str) {
+    let Err(KeyStoreError::Other(text)) = result else { panic!("{result:?}") };
     assert!(text.contains(words), "{words} in {text}");
 }
 
@@ -80,14 +80,14 @@ async fn what_is_not_a_key_file_is_refused_at_once() {
     symlink(path("nowhere"), path("dangling")).unwrap();
     let all = async {
         for name in ["fifo", "socket", "folder", "device", "link-to-fifo"] {
-            is_other(store.get(name).await, "not a regular file");
+            is_other(&store.get(name).await, "not a regular file");
         }
-        is_other(store.get("huge").await, "1099511627776 bytes are more than a key can have");
+        is_other(&store.get("huge").await, "1099511627776 bytes are more than a key can have");
         assert_eq!(store.get("dangling").await, Err(KeyStoreError::NotFound));
         for name in ["fifo", "socket", "folder", "device", "huge", "dangling"] {
             assert_eq!(store.create(name, b"value").await, Err(KeyStoreError::Exists), "{name}");
         }
-        is_other(store.delete("folder").await, "not empty");
+        is_other(&store.delete("folder").await, "not empty");
         for name in ["fifo", "socket", "empty", "device", "link-to-fifo", "huge", "dangling"] {
             assert_eq!(store.delete(name).await, Ok(()), "{name}");
             assert_eq!(store.get(name).await, Err(KeyStoreError::NotFound), "{name}");
