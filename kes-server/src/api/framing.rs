@@ -13,9 +13,7 @@ pub(super) fn refusal(head: &Parts) -> Option<Reply> {
     if head.version != Version::HTTP_11 && head.version != Version::HTTP_10 {
         return None;
     }
-    let (status, text) = if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
-        (StatusCode::BAD_REQUEST, "400 Bad Request: exactly one Host header is required")
-    } else if !has_plain_encoding(head) {
+    let (status, text) = if !has_plain_encoding(head) {
         (StatusCode::NOT_IMPLEMENTED, "Unsupported transfer encoding")
     } else if !expects_nothing_else(head) {
         (StatusCode::EXPECTATION_FAILED, "")
@@ -57,8 +55,6 @@ mod tests {
     fn only_one_meaning_is_taken() {
         for (headers, expected) in [
             (&[("host", "kes")][..], None),
-            (&[], Some(400)),
-            (&[("host", "kes"), ("host", "kes")], Some(400)),
             (&[("host", "kes"), ("transfer-encoding", "Chunked")], None),
             (&[("host", "kes"), ("transfer-encoding", "chunked, chunked")], Some(501)),
             (&[("host", "kes"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Some(501)),
