@@ -172,7 +172,10 @@ fn a_long_temporary_folder_and_empty_variables_change_nothing() {
             "DOCKER_HOST",
             "CONTAINER_HOST",
         ] {
-            command.env(name, "");
+            // the tier of Docker names its own daemon
+            if std::env::var_os(name).is_none() {
+                command.env(name, "");
+            }
         }
         let output = command.env("TMPDIR", &long).output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{assert_gone, assert_kept, precious, seeded, span, times};
+use super::{assert_gone, assert_kept, precious, seeded, span, times, until};
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -18,11 +18,19 @@ fn tell(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// True if the program handles the signal, or has ended: `SigCgt` in proc(5).
+fn handles(child: &Child, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+    caught & 1 << (signal.as_raw() - 1) != 0 || status.contains("State:\tZ")
+}
+
 /// Starts the verb, tells it the signal after a moment, and returns its exit code and what it said.
 fn interrupted(stack: &Sandbox, verb: &[&str], moment: Duration, signal: Signal) -> (Option<i32>, String) {
     let mut child = stack.command(verb).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // its handlers are there some milliseconds after its start
-    std::thread::sleep(moment.max(Duration::from_millis(30)));
+    until("its handlers are there", || handles(&child, signal));
+    std::thread::sleep(moment);
     tell(&child, signal);
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
