@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, cli, kind, rootless};
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -36,7 +37,7 @@ impl<'a> Elsewhere<'a> {
         for variable in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"] {
             command.env(variable, "http://127.0.0.1:9");
         }
-        command.output().unwrap()
+        command.finished()
     }
 
     fn ok(&self, arguments: &[&str]) -> String {

@@ -7,6 +7,7 @@ use jiff::{Span, Timestamp};
 use kestack::pki::{self, Authority, Leaf, LeafSpec};
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -135,7 +136,7 @@ fn a_certificate_is_for_the_names_that_the_manifest_says() {
         curl.args(["-sSf", "--max-time", "30", "--cacert", &file("ca.cert")]);
         curl.args(["--cert", &file("admin.cert"), "--key", &file("admin.key")]);
         curl.args(["--connect-to", &format!("{name}:{port}:127.0.0.1:{port}")]);
-        let output = curl.arg(format!("https://{name}:{port}/version")).output().unwrap();
+        let output = curl.arg(format!("https://{name}:{port}/version")).finished();
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     }
     sound(&stack);

@@ -4,6 +4,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::bounded::ended;
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// Faults under which nothing encrypted can be read.
@@ -37,7 +38,7 @@ impl<'a> Chaos<'a> {
     fn signal(&mut self, signal: &str) -> Option<i32> {
         let sent = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
-        self.child.wait().unwrap().code()
+        ended(&mut self.child).code()
     }
 
     /// Nothing of it is left.
@@ -229,7 +230,7 @@ fn a_fault_in_force_is_named_and_can_be_ended() {
         let start = Instant::now();
         assert!(stack.ok(&["chaos", "heal"]).contains(fault));
         assert!(start.elapsed() < Duration::from_secs(60), "it waited for the end of the fault");
-        assert_eq!(chaos.child.wait().unwrap().code(), Some(0), "{fault}");
+        assert_eq!(ended(&mut chaos.child).code(), Some(0), "{fault}");
         chaos.is_over(fault);
         assert!(!stack.root().join("config/fault.end").exists());
     }

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, cli, kind};
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -138,7 +139,7 @@ fn a_user_who_may_use_docker_owns_all_of_the_stack() {
         let mut command = Command::new(programs.path().join("kestack"));
         command.args(arguments).current_dir(stack.folder()).envs(usual.get_envs().filter_map(|(k, v)| Some((k, v?))));
         command.env("MINIO_BINARY", programs.path().join("minio")).env("HOME", stack.folder()).uid(uid).gid(group);
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        let output = command.stdin(Stdio::null()).finished();
         assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
     };
     run(&["up"]);

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use crate::bounded::Bounded as _;
 use crate::sandbox::text;
 
 /// Kind of the engine under test.
@@ -47,7 +48,7 @@ pub(crate) fn has_containers() -> bool {
 /// Runs the command line of the container engine, which must succeed.
 pub(crate) fn cli(arguments: &[&str]) -> String {
     let program = kind().name();
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program).args(arguments).finished();
     assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }

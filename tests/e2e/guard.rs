@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::bounded::ended;
 use crate::sandbox::{Sandbox, enabled};
 
 const KEY: &str = "minio-backend-key";
@@ -179,7 +180,7 @@ fn keys_that_are_made_at_the_same_time_are_all_remembered() {
             })
             .collect();
         for mut child in children {
-            assert!(child.wait().unwrap().success());
+            assert!(ended(&mut child).success());
         }
         let found = remembered(&stack);
         let lost: Vec<_> = names.iter().filter(|name| !found.contains(name)).collect();
@@ -188,7 +189,7 @@ fn keys_that_are_made_at_the_same_time_are_all_remembered() {
     stack.ok(&["bucket", "encrypt", "encrypted", "--sse-s3"]);
     let (mut delete, mut create) =
         (stack.start(&["key", "delete", "same-0-0", "same-1-0"]), stack.start(&["key", "create", "last"]));
-    assert!(delete.wait().unwrap().success() && create.wait().unwrap().success());
+    assert!(ended(&mut delete).success() && ended(&mut create).success());
     let found = remembered(&stack);
     assert!(found.contains(&"last".to_owned()) && !found.contains(&"same-0-0".to_owned()), "{found:?}");
 }

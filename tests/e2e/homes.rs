@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled};
 
@@ -30,7 +31,7 @@ fn a_stack_is_up_on_one_engine_and_moves_with_its_data() {
     stack.ok(&["down"]);
     let elsewhere = |arguments: &[&str]| stack.ok(&[arguments, &["--engine", "process"]].concat());
     elsewhere(&["up"]);
-    let output = stack.command(&["verify"]).env("KESTACK_ENGINE", "process").output().unwrap();
+    let output = stack.command(&["verify"]).env("KESTACK_ENGINE", "process").finished();
     assert!(output.status.success(), "{output:?}");
     elsewhere(&["key", "create", "made-elsewhere"]);
     elsewhere(&["bucket", "create", "elsewhere", "--key", "made-elsewhere"]);

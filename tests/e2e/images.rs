@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -63,7 +64,7 @@ fn a_silo_program_is_found_and_run() {
     let path = path.unwrap();
     let run = |arguments: &[&str]| {
         let mut command = stack.command(arguments);
-        let output = command.env("PATH", &path).env_remove("MINIO_BINARY").output().unwrap();
+        let output = command.env("PATH", &path).env_remove("MINIO_BINARY").finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     };
@@ -94,8 +95,7 @@ fn a_minio_is_minio_in_whichever_folder() {
     let bin = stack.folder().join("silo-1.0/bin");
     std::fs::create_dir_all(&bin).unwrap();
     std::fs::copy(std::env::var("MINIO_BINARY").unwrap(), bin.join("minio")).unwrap();
-    let output =
-        stack.command(&["images", "--output", "json"]).env("MINIO_BINARY", bin.join("minio")).output().unwrap();
+    let output = stack.command(&["images", "--output", "json"]).env("MINIO_BINARY", bin.join("minio")).finished();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let minio = items(&report, "minio")[0];
     assert_eq!(minio["flavour"], "minio", "{report}");

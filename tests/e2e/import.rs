@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kestack::client::s3::{Encryption, S3Client};
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -36,7 +37,7 @@ impl Drop for Server {
 }
 
 fn kes(arguments: &[&str]) -> String {
-    let output = Command::new(binary().with_file_name("kes")).args(arguments).output().unwrap();
+    let output = Command::new(binary().with_file_name("kes")).args(arguments).finished();
     assert!(output.status.success(), "kes {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }

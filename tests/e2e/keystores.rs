@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind, rootless};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -74,7 +75,7 @@ impl Emulator {
         let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("kes-server/tests/keystores/judges/aws.py");
         let url = format!("http://127.0.0.1:{}", self.port);
         let output =
-            Command::new(python().unwrap()).arg("-B").arg(judge).args(["user", &url, name, actions]).output().unwrap();
+            Command::new(python().unwrap()).arg("-B").arg(judge).args(["user", &url, name, actions]).finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::bounded::ended;
 use crate::engine::{kind, processes};
 use crate::faults::{Dice, seeded, times};
 use crate::sandbox::{Sandbox, enabled, text};
@@ -210,7 +211,7 @@ impl Run {
         let mut child = self.stack.start(&[verb]);
         std::thread::sleep(moment);
         let _ = child.kill();
-        child.wait().unwrap();
+        ended(&mut child);
         self.mend();
     }
 

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -15,7 +16,7 @@ fn run_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> Output {
     for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
         command.env_remove(variable);
     }
-    command.stdin(Stdio::null()).output().unwrap()
+    command.stdin(Stdio::null()).finished()
 }
 
 fn ok_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> String {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use crate::bounded::Bounded as _;
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
 /// Files and folders that others than the owner may read, write or enter, but for public certificates.
@@ -25,7 +26,7 @@ fn open_to_others(root: &Path) -> String {
         "-path",
         "*/minio/*",
     ]);
-    text(&find.output().unwrap().stdout)
+    text(&find.finished().stdout)
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn a_stack_is_its_owners_alone_whatever_the_umask() {
     let mut up = Command::new("sh");
     up.args(["-c", "umask 000; exec \"$0\" up"]).arg(binary()).current_dir(stack.folder());
     up.env("KESTACK_DIR", stack.base()).env("KESTACK_ENGINE", crate::engine::kind().name());
-    let output = up.output().unwrap();
+    let output = up.finished();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(open_to_others(&stack.base()), "");
     // a folder of the release before, which the umask made
@@ -81,8 +82,7 @@ fn one_stack_is_one_whatever_path_leads_to_it() {
     let link = stack.folder().join("link");
     std::fs::create_dir(stack.base()).unwrap();
     symlink(stack.base(), &link).unwrap();
-    let through =
-        |link: &Path| stack.command(&["up", "--output", "json", "--dir", link.to_str().unwrap()]).output().unwrap();
+    let through = |link: &Path| stack.command(&["up", "--output", "json", "--dir", link.to_str().unwrap()]).finished();
     let first = through(&link);
     assert!(first.status.success(), "{first:?}");
     let again: serde_json::Value = serde_json::from_slice(&through(&stack.base()).stdout).unwrap();
@@ -97,7 +97,7 @@ fn a_path_that_no_engine_takes_is_refused_before_anything_is_made() {
     }
     let stack = Sandbox::new("");
     let folder = stack.folder().join(OsStr::from_bytes(b"not-\xff-text"));
-    let output = stack.command(&["up", "--dir"]).arg(&folder).output().unwrap();
+    let output = stack.command(&["up", "--dir"]).arg(&folder).finished();
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert!(text(&output.stderr).contains("not UTF-8"), "{output:?}");
     assert!(!folder.exists());
@@ -142,13 +142,13 @@ fn a_strangers_manifest_is_passed_over_and_named() {
     assert!(output.status.success() && !text(&output.stdout).contains("hostile"), "{output:?}");
     assert!(said.contains("passed over") && said.contains("uid 4242") && said.contains("--file"), "{said}");
     let named = stack.command(&["config", "check", "--file", manifest.to_str().unwrap(), "--output", "json"]);
-    let named = { named }.env("AWS_SECRET_ACCESS_KEY", "secret").output().unwrap();
+    let named = { named }.env("AWS_SECRET_ACCESS_KEY", "secret").finished();
     assert!(text(&named.stdout).contains("hostile"), "{named:?}");
     // of ours, with a program that others can change
     chown(&manifest, Some(0), None).unwrap();
     std::fs::set_permissions(stack.folder(), Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(&program, Permissions::from_mode(0o777)).unwrap();
-    let error = text(&stack.command(&["up"]).env("AWS_SECRET_ACCESS_KEY", "secret").output().unwrap().stderr);
+    let error = text(&stack.command(&["up"]).env("AWS_SECRET_ACCESS_KEY", "secret").finished().stderr);
     assert!(error.contains("kes.binary names") && error.contains("can be written by other users"), "{error}");
     assert!(!proof.exists(), "it was run");
 }
@@ -177,7 +177,7 @@ fn a_long_temporary_folder_and_empty_variables_change_nothing() {
                 command.env(name, "");
             }
         }
-        let output = command.env("TMPDIR", &long).output().unwrap();
+        let output = command.env("TMPDIR", &long).finished();
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout)
     };
@@ -186,7 +186,7 @@ fn a_long_temporary_folder_and_empty_variables_change_nothing() {
     let check = "printf '%s|%s|%s' \"$AWS_SESSION_TOKEN\" \"$AWS_PROFILE\" \"$AWS_DEFAULT_REGION\"";
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{script}\n{check}")]).env("AWS_SESSION_TOKEN", "old").env("AWS_PROFILE", "old");
-    assert_eq!(text(&sh.output().unwrap().stdout), "||us-east-1");
+    assert_eq!(text(&sh.finished().stdout), "||us-east-1");
     assert!(run(&["env", "--json"]).contains("schema_version"));
     run(&["down", "--data"]);
     assert!(run(&["env", "--unset", "--shell", "zsh"]).starts_with("unset AWS_ACCESS_KEY_ID "));

@@ -1,5 +1,6 @@
 //! What only the process engine has: supervisors, and a place among the other engines.
 
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind, processes};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -98,7 +99,7 @@ fn auto_falls_back_to_processes_and_says_so() {
     }
     let stack = Sandbox::new("");
     let mut command = stack.command(&["up", "--engine", "auto", "--quiet", "--output", "json"]);
-    let output = command.env("PATH", "/nonexistent").env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let output = command.env("PATH", "/nonexistent").env_remove("XDG_RUNTIME_DIR").finished();
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -140,7 +141,7 @@ fn a_path_with_blanks_works() {
     }
     let stack = Sandbox::new("dir: with blanks\n");
     let run = |arguments: &[&str]| {
-        let output = stack.command(arguments).env_remove("KESTACK_DIR").output().unwrap();
+        let output = stack.command(arguments).env_remove("KESTACK_DIR").finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
     };
     run(&["up"]);
@@ -177,7 +178,7 @@ fn too_low_a_limit_of_open_files_is_refused_by_name() {
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &format!("ulimit -n 256 && exec \"$0\" {arguments}")]).arg(crate::sandbox::binary());
         shell.current_dir(stack.folder()).env("KESTACK_DIR", stack.base()).env("KESTACK_ENGINE", "process");
-        shell.output().unwrap()
+        shell.finished()
     };
     let output = limited("up");
     let error = text(&output.stderr);

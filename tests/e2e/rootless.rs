@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
+use crate::bounded::{Bounded as _, ended};
 use crate::engine::{cli, rootless};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -129,7 +130,7 @@ fn the_users_socket_is_found_before_a_service_is_started() {
     let up = stack.json(&["up"]);
     // rootless Podman serves in a second process of the group
     kill_process_group(Pid::from_child(&service), Signal::TERM).unwrap();
-    service.wait().unwrap();
+    ended(&mut service);
     assert!(found.contains(&format!("rootless at unix://{}", socket.display())), "{found}");
     assert!(up["changed"].as_u64().unwrap() > 0, "{up}");
     // its containers live on, and are found by a service of kestack's own
@@ -156,7 +157,7 @@ fn the_stack_lives_in_the_home() {
     }
     let stack = Sandbox::new("");
     let home = |arguments: &[&str]| {
-        let output = stack.command(arguments).env_remove("KESTACK_DIR").output().unwrap();
+        let output = stack.command(arguments).env_remove("KESTACK_DIR").finished();
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     };
     home(&["up"]);

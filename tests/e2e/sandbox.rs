@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::engine::kind;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -81,7 +82,7 @@ impl Sandbox {
 
     /// Runs the tool to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).finished()
     }
 
     /// Runs the tool, which must succeed, and returns what it printed.
@@ -151,7 +152,7 @@ impl Sandbox {
         let mut child = curl.spawn().unwrap();
         let config = format!("user = \"{user}:{password}\"\n");
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), config.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = child.finished();
         let status = text(&output.stdout).trim().parse().unwrap();
         let body = std::fs::read(&answer).unwrap_or_default();
         let _ = std::fs::remove_file(&answer);

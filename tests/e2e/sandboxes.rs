@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::bounded::ended;
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -265,7 +266,7 @@ fn stacks_stand_side_by_side() {
     let start = Instant::now();
     let starting: Vec<_> = stacks.iter().map(|stack| stack.start(&["up"])).collect();
     for mut child in starting {
-        let status = child.wait().unwrap();
+        let status = ended(&mut child);
         assert!(status.success() || status.code() == Some(6), "{status}");
     }
     // of two that took the same free port at the same moment one is refused, and finds another

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::bounded::ended;
 use crate::engine::kind;
 use crate::faults::{seeded, times};
 use crate::sandbox::{Sandbox, enabled};
@@ -160,7 +161,7 @@ fn a_killed_restore_is_finished_or_undone() {
         let mut child = stack.start(&["snapshot", "restore", name]);
         std::thread::sleep(moment);
         let _ = child.kill();
-        child.wait().unwrap();
+        ended(&mut child);
         eprintln!("kill {kill} after {moment:?}");
         stack.ok(&["up"]);
         let now = state(&stack);
@@ -190,7 +191,7 @@ fn a_save_that_is_told_to_end_starts_minio_again() {
         let mut child = stack.start(&["snapshot", "save", "cut"]);
         std::thread::sleep(Duration::from_millis(milliseconds));
         let _ = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        child.wait().unwrap();
+        ended(&mut child);
         stack.ok(&["up"]);
         assert_eq!(state(&stack), 1);
         let names = stack.json(&["snapshot", "list"])["snapshots"].as_array().unwrap().len();

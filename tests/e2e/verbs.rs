@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::bounded::{Bounded as _, ended};
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, enabled, text};
 
@@ -43,7 +44,7 @@ fn the_kes_program_works_with_the_stacks_environment() {
         for name in ["KES_SERVER", "KES_CLIENT_KEY", "KES_CLIENT_CERT", "KES_CA_PATH"] {
             command.env(name, stack.variable(name));
         }
-        let output = command.args(arguments).output().unwrap();
+        let output = command.args(arguments).finished();
         assert!(output.status.success(), "kes {arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     };
@@ -90,7 +91,7 @@ fn logs_and_environment_are_printed_for_programs_too() {
     assert!(only.lines().count() <= 2 && only.lines().all(|line| line.starts_with("kes")), "{only}");
     let script = stack.ok(&["env", "--shell", "sh"]);
     let alias = format!("MC_HOST_{}", stack.name.replace('-', "_"));
-    let shown = Command::new("sh").args(["-c", &format!("{script}\nprintf %s \"${alias}\"")]).output().unwrap();
+    let shown = Command::new("sh").args(["-c", &format!("{script}\nprintf %s \"${alias}\"")]).finished();
     let expected = stack.variable("AWS_ENDPOINT_URL_S3").replace("http://", "");
     assert!(text(&shown.stdout).ends_with(&format!("@{expected}")));
     for shell in ["fish", "powershell", "dotenv"] {
@@ -110,13 +111,13 @@ fn whoever_stops_reading_stops_nothing() {
     let mut up = up.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
     let mut first = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut first).unwrap();
-    assert!(up.wait().unwrap().success(), "{first}");
+    assert!(ended(&mut up).success(), "{first}");
     assert_eq!(stack.json(&["up"])["changed"], 0);
 
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     for verb in [&["status"][..], &["env"], &["key", "list"], &["bucket", "list"], &["list"], &["logs"], &["inventory"]]
     {
-        let output = stack.command(verb).stdout(full()).output().unwrap();
+        let output = stack.command(verb).stdout(full()).stderr(Stdio::piped()).spawn().unwrap().finished();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{verb:?}: {said}");
         assert!(said.contains("cannot write to standard output"), "{verb:?}: {said}");
@@ -137,7 +138,7 @@ fn a_signal_is_how_following_the_logs_ends() {
         let mut reader = std::io::BufReader::new(logs.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut reader, &mut first).unwrap();
         assert!(Command::new("kill").args([signal, &logs.id().to_string()]).status().unwrap().success());
-        let output = logs.wait_with_output().unwrap();
+        let output = logs.finished();
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{signal}");
     }
 }

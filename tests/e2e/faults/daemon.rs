@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{assert_gone, assert_mended, fill, precious, seeded, span, times, until};
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, cli, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -23,7 +24,7 @@ struct Service {
 impl Service {
     /// The daemon of the tests' own, if Docker is under test; otherwise says why not.
     fn dockerd() -> Option<Self> {
-        Self::named("dockerd", || Command::new("docker").arg("version").output().unwrap().status.success())
+        Self::named("dockerd", || Command::new("docker").arg("version").finished().status.success())
     }
 
     /// The containerd that it works with.
@@ -31,7 +32,7 @@ impl Service {
         Self::named("containerd", || {
             let mut ctr = Command::new("ctr");
             ctr.arg("--address").arg(folder().unwrap().join("containerd.sock")).args(["--timeout", "5s", "version"]);
-            ctr.output().unwrap().status.success()
+            ctr.finished().status.success()
         })
     }
 
@@ -138,7 +139,7 @@ fn killed_during_up(stack: &Sandbox, dockerd: &Service) -> u32 {
         let moment = dice.moment(span);
         std::thread::sleep(moment);
         dockerd.end(Signal::KILL);
-        let output = up.wait_with_output().unwrap();
+        let output = up.finished();
         let error = text(&output.stderr);
         eprintln!("{kill}: dockerd killed after {moment:?} of {span:?}: {:?} {error}", output.status.code());
         assert!(output.status.success() || error.contains("error: "), "{error}");
@@ -197,7 +198,7 @@ fn a_killed_containerd_is_mended_by_up() {
         let error = stack.fails(&["verify"], 1);
         assert!(error.contains("systemctl restart containerd"), "{error}");
         containerd.start();
-        let top = || Command::new("docker").args(["top", &minio]).output().unwrap().status.success();
+        let top = || Command::new("docker").args(["top", &minio]).finished().status.success();
         until("dockerd finds it again", top);
         assert_mended(&stack);
     }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::proxy::Proxy;
 use super::{assert_gone, assert_mended, fill, precious, seeded, span, times, until};
+use crate::bounded::Bounded as _;
 use crate::engine::{Kind, cli, has_containers, kind, rootless};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -62,7 +63,7 @@ fn a_service_killed_during_up_is_mended_by_the_next() {
         std::thread::sleep(moment);
         // rootless Podman serves in a second process of the group
         let killed = service_of(&up).map(|pid| kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL));
-        let output = up.wait_with_output().unwrap();
+        let output = up.finished();
         let error = text(&output.stderr);
         eprintln!("service killed after {moment:?} ({killed:?}): {:?} {error}", output.status.code());
         assert!(output.status.success() || error.contains("error: "), "{error}");
@@ -74,7 +75,7 @@ fn a_service_killed_during_up_is_mended_by_the_next() {
 
 /// What `iptables-save -t nat` prints.
 fn nat() -> String {
-    text(&Command::new("iptables-save").args(["-t", "nat"]).output().unwrap().stdout)
+    text(&Command::new("iptables-save").args(["-t", "nat"]).finished().stdout)
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use super::{assert_gone, assert_mended, precious};
+use crate::bounded::ended;
 use crate::engine::{Kind, cli, has_containers, kind};
 use crate::sandbox::enabled;
 
@@ -70,7 +71,7 @@ fn a_server_that_ends_while_it_is_waited_for_is_started_at_once() {
     assert_eq!(asked, 2);
     kind().kill(&minio);
     let said: Vec<_> = lines.map(Result::unwrap).collect();
-    assert!(up.wait().unwrap().success(), "{said:#?}");
+    assert!(ended(&mut up).success(), "{said:#?}");
     assert!(said.iter().any(|line| line.contains("MinIO ended while it was waited for")), "{said:#?}");
     assert_mended(&stack);
     assert_gone(&stack);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Dice, PRECIOUS, assert_gone, assert_kept, precious, seeded, span, times};
+use crate::bounded::ended;
 use crate::sandbox::{Sandbox, enabled};
 
 /// Starts the verb and kills it at a moment within the span; says when.
@@ -12,7 +13,7 @@ fn killed(stack: &Sandbox, verb: &[&str], span: Duration, dice: &mut Dice) {
     let mut child = stack.start(verb);
     std::thread::sleep(moment);
     let _ = child.kill();
-    child.wait().unwrap();
+    ended(&mut child);
     eprintln!("{verb:?} killed after {moment:?}");
 }
 

@@ -1,7 +1,6 @@
 //! kestack asked to end by SIGINT, SIGTERM or SIGHUP: what it changed for a while is given back, the exit code says which
 //! signal it was, and the engine answers everybody else. `KESTACK_E2E_SIGNALS` says how often `up` is interrupted.
 
-use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{assert_gone, assert_kept, precious, seeded, span, times, until};
+use crate::bounded::{Bounded as _, ended};
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
@@ -32,9 +32,8 @@ fn interrupted(stack: &Sandbox, verb: &[&str], moment: Duration, signal: Signal)
     until("its handlers are there", || handles(&child, signal));
     std::thread::sleep(moment);
     tell(&child, signal);
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    let status = child.wait().unwrap();
+    let output = child.finished();
+    let (status, said) = (output.status, text(&output.stderr));
     assert_eq!(status.signal(), None, "{verb:?} was ended by {signal:?} itself: {said}");
     eprintln!("{verb:?} got {signal:?} after {moment:?}: {:?}", status.code());
     (status.code(), said)
@@ -48,7 +47,7 @@ fn assert_engine_answers() {
         Kind::Process => return,
     };
     let start = Instant::now();
-    let listed = Command::new(program).args(["ps", "--all"]).output().unwrap();
+    let listed = Command::new(program).args(["ps", "--all"]).finished();
     assert!(listed.status.success(), "{}", text(&listed.stderr));
     assert!(start.elapsed() < Duration::from_secs(2), "{program} ps took {:?}", start.elapsed());
 }
@@ -191,6 +190,6 @@ fn a_signal_that_was_ignored_stays_ignored() {
     let mut child = nohup.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     tell(&child, Signal::HUP);
-    assert!(child.wait().unwrap().success());
+    assert!(ended(&mut child).success());
     assert_gone(&stack);
 }

@@ -1,6 +1,7 @@
 //! Several at once: they queue, and never mix.
 
 use super::{assert_kept, precious, seeded, span, until};
+use crate::bounded::ended;
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, enabled};
 
@@ -12,8 +13,8 @@ fn two_ups_at_once_queue() {
     let stack = Sandbox::new("");
     let mut first = stack.start(&["up"]);
     let mut second = stack.start(&["up"]);
-    assert!(first.wait().unwrap().success());
-    assert!(second.wait().unwrap().success());
+    assert!(ended(&mut first).success());
+    assert!(ended(&mut second).success());
     assert_eq!(stack.json(&["up"])["changed"], 0);
 }
 
@@ -32,7 +33,7 @@ fn down_during_up_waits_and_leaves_the_data() {
         let mut up = stack.start(&["up"]);
         std::thread::sleep(dice.moment(span));
         stack.ok(&["down"]);
-        assert!(up.wait().unwrap().success());
+        assert!(ended(&mut up).success());
         stack.ok(&["up"]);
         assert_kept(&stack);
     }
@@ -47,7 +48,7 @@ fn down_with_data_during_up_leaves_all_or_nothing() {
     let mut up = stack.start(&["up"]);
     until("`up` has begun", || stack.root().join("certs").exists());
     stack.ok(&["down", "--data"]);
-    assert!(up.wait().unwrap().success(), "it had the lock, and finished before");
+    assert!(ended(&mut up).success(), "it had the lock, and finished before");
     assert!(!stack.root().exists());
     assert_eq!(kind().members(&stack.name), Vec::<String>::new());
 }
