@@ -1,4 +1,4 @@
-//! The command line against recorded runs of the reference (kes-api §9, §12): same output, same exit code.
+//! The command line against recorded runs of the reference (docs/kes-protocol.md §9, §12): same output, same exit code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 mod support;

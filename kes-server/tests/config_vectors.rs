@@ -1,4 +1,4 @@
-//! Configuration files of the original, good and bad, and what it says of them (kes-api §4, §12).
+//! Configuration files of the original, good and bad, and what it says of them (docs/kes-protocol.md §4, §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use std::fs;

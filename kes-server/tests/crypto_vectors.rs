@@ -1,4 +1,4 @@
-//! Keys, ciphertexts, derivations and HMACs as the original made them (kes-api §12).
+//! Keys, ciphertexts, derivations and HMACs as the original made them (docs/kes-protocol.md §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use base64::Engine as _;

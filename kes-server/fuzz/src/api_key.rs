@@ -1,4 +1,4 @@
-//! API keys as text (kes-api §3.2).
+//! API keys as text (docs/kes-protocol.md §3.2).
 
 use kes_server::auth::{ApiKey, Identity};
 

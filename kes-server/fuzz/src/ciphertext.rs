@@ -1,4 +1,4 @@
-//! Ciphertexts in all their forms (kes-api §5.3, §5.4).
+//! Ciphertexts in all their forms (docs/kes-protocol.md §5.3, §5.4).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -91,7 +91,7 @@ fn json(name: &str, modern: &[u8]) -> Vec<u8> {
         .into()
 }
 
-/// The rule of kes-api §5.4 at its word.
+/// The rule of docs/kes-protocol.md §5.4 at its word.
 fn documented(input: &[u8]) -> Option<Vec<u8>> {
     match input.first()? {
         0x95 => documented_msgpack(&input[1..]),

@@ -1,4 +1,4 @@
-//! Certificates and the identity they give (kes-api §3.1).
+//! Certificates and the identity they give (docs/kes-protocol.md §3.1).
 
 use std::slice;
 

@@ -1,4 +1,4 @@
-//! Configurations (kes-api §4).
+//! Configurations (docs/kes-protocol.md §4).
 
 use std::collections::BTreeMap;
 

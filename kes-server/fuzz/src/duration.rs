@@ -1,4 +1,4 @@
-//! Durations and levels of logs (kes-api §4.3, §4.4).
+//! Durations and levels of logs (docs/kes-protocol.md §4.3, §4.4).
 
 use kes_server::config::Level;
 use kes_server::fuzzing::{duration, duration_text};

@@ -1,4 +1,4 @@
-//! Files of keys and certificates, encrypted ones too (kes-api §2).
+//! Files of keys and certificates, encrypted ones too (docs/kes-protocol.md §2).
 
 use kes_server::crypto::encrypted_pem;
 use kes_server::fuzzing::{certificates, private_key};

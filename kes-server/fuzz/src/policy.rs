@@ -1,4 +1,4 @@
-//! Names, patterns and decisions (kes-api §1.6, §3.4).
+//! Names, patterns and decisions (docs/kes-protocol.md §1.6, §3.4).
 
 use kes_server::auth::{Access, AssignError, Decision, Identity, KeyName, ListPattern, Policy, is_valid_name};
 

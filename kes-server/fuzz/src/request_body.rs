@@ -1,4 +1,4 @@
-//! Bodies of requests (kes-api §1.4).
+//! Bodies of requests (docs/kes-protocol.md §1.4).
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
-//! The target of a request: cleaned, decoded, matched with a route (kes-api §1.1).
+//! The target of a request: cleaned, decoded, matched with a route (docs/kes-protocol.md §1.1).
 
 use http::Uri;
 use kes_server::fuzzing::{RequestTarget, request_target, route};
 
-/// The routes with a resource, and those without (kes-api §1.3).
+/// The routes with a resource, and those without (docs/kes-protocol.md §1.3).
 const PREFIXES: [&str; 14] = [
     "/v1/key/create/",
     "/v1/key/import/",

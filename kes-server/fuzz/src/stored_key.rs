@@ -1,4 +1,4 @@
-//! Stored keys, both forms (kes-api §5.2).
+//! Stored keys, both forms (docs/kes-protocol.md §5.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

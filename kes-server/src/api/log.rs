@@ -1,5 +1,5 @@
-//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (kes-api §8.2). A stream has no end: after each
-//! reload it goes on only for those who may still call it.
+//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (docs/kes-protocol.md §8.2). A stream has no
+//! end: after each reload it goes on only for those who may still call it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The HTTP API (kes-api §1): from a request and who sent it to a response.
+//! The HTTP API (docs/kes-protocol.md §1): from a request and who sent it to a response.
 //!
 //! One way through: [`handle`] finds the row of the route table, checks method and caller, hands the request to the
 //! handler of the row within the row's limits, and counts, audits and logs around it.

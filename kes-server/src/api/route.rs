@@ -1,4 +1,4 @@
-//! The table of routes (kes-api §1.3), and what the configuration changes of it.
+//! The table of routes (docs/kes-protocol.md §1.3), and what the configuration changes of it.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! API keys: an Ed25519 seed as text, from which a client derives its certificate (kes-api §3.2).
+//! API keys: an Ed25519 seed as text, from which a client derives its certificate (docs/kes-protocol.md §3.2).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The identity of a client: the hash of its public key (kes-api §3.1).
+//! The identity of a client: the hash of its public key (docs/kes-protocol.md §3.1).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Names of keys and policies, and the patterns that listings take (kes-api §1.6).
+//! Names of keys and policies, and the patterns that listings take (docs/kes-protocol.md §1.6).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Policies and who has which (kes-api §3.3, §3.4).
+//! Policies and who has which (docs/kes-protocol.md §3.3, §3.4).
 
 use std::collections::BTreeMap;
 use std::fmt;

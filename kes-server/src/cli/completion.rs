@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &CompletionArguments) -> Result<(), CliError> {
     output::print(&String::from_utf8_lossy(&script))
 }
 
-/// Adds the completion to the start file of the user's shell, once (kes-api §9).
+/// Adds the completion to the start file of the user's shell, once (docs/kes-protocol.md §9).
 pub(super) fn install(environment: &Environment) -> Result<(), CliError> {
     let shell = environment.get("SHELL").unwrap_or_default();
     let (file, line) = match shell.rsplit('/').next() {

@@ -1,5 +1,5 @@
-//! The command line of `kes` (kes-api §9): one file per group of verbs. `output` is the only code that prints,
-//! `session` the only one that reads the environment.
+//! The command line of `kes` (docs/kes-protocol.md §9): one file per group of verbs. `output` is the only code that
+//! prints, `session` the only one that reads the environment.
 
 mod api;
 mod check;

@@ -1,5 +1,5 @@
 //! `kes supervise`: a small parent that starts a server anew when it ends or no longer runs, for places where nothing
-//! else does: a process that is stopped cannot watch itself (kubernetes.md K17, §5.1).
+//! else does: a process that is stopped cannot watch itself (docs/kubernetes.md §1.5, K17, §5.1).
 //!
 //! It speaks the protocol of systemd with its child: `READY=1` once it serves, `WATCHDOG=1` while its threads run. Its
 //! own supervisor, if there is one, hears the same of it. As the first process of a container it also takes care of

@@ -1,5 +1,5 @@
 //! Errors of the command line in KES's words: help goes to standard error with code 2, mistakes are one line with
-//! code 1 (kes-api §9).
+//! code 1 (docs/kes-protocol.md §9).
 
 use std::ffi::OsString;
 

@@ -25,7 +25,7 @@ impl fmt::Display for Call {
 /// Why a call to a KES server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The server answered with an error status. `message` is exactly what clients compare (kes-api §1.7).
+    /// The server answered with an error status. `message` is exactly what clients compare (docs/kes-protocol.md §1.7).
     #[error("{message} ({call} answered {status})")]
     Refused {
         /// The request.

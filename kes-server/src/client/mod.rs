@@ -1,4 +1,4 @@
-//! A client of the KES HTTP API (kes-api §1) over mutual TLS, with one connection kept alive per endpoint.
+//! A client of the KES HTTP API (docs/kes-protocol.md §1) over mutual TLS, with one connection kept alive per endpoint.
 //!
 //! It sends what the Go SDK sends: POST for operations on keys, HTTP/2 if the server has it, the client
 //! certificate whatever the server asks for. Several endpoints are replicas: a call goes to the next one when
@@ -50,7 +50,7 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// 5 s to connect, 20 s per call: more than the 15 s a server gives itself (kes-api §1.8).
+    /// 5 s to connect, 20 s per call: more than the 15 s a server gives itself (docs/kes-protocol.md §1.8).
     fn default() -> Self {
         Self { connect: Duration::from_secs(5), request: Duration::from_secs(20) }
     }
@@ -208,7 +208,7 @@ impl Client {
         self.list("v1/identity/list", prefix).await
     }
 
-    /// The metrics in Prometheus' text format (kes-api §7).
+    /// The metrics in Prometheus' text format (docs/kes-protocol.md §7).
     pub async fn metrics(&self) -> Result<String, ClientError> {
         let answer = self.get("v1/metrics", None).await?;
         Ok(String::from_utf8_lossy(&answer.body).into_owned())

@@ -1,4 +1,4 @@
-//! Durations as Go writes them: `1h2m3.5s` (kes-api §4.3).
+//! Durations as Go writes them: `1h2m3.5s` (docs/kes-protocol.md §4.3).
 
 use std::fmt;
 use std::time::Duration;

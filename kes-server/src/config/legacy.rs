@@ -1,4 +1,4 @@
-//! Spellings of older releases (kes-api §4.7).
+//! Spellings of older releases (docs/kes-protocol.md §4.7).
 //!
 //! They are read in their old meaning, each with a warning that says what to write instead; the last release of the
 //! original refuses or ignores them. `policy.<name>.paths` is in `policy`.

@@ -1,4 +1,4 @@
-//! Levels of the logs (kes-api §4.4).
+//! Levels of the logs (docs/kes-protocol.md §4.4).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The configuration file (kes-api §4): what was written, and what it means.
+//! The configuration file (docs/kes-protocol.md §4): what was written, and what it means.
 //!
 //! [`Config::parse`] reads the text, puts variables of the environment in place of `${NAME}` and checks everything
 //! that can be checked without touching files or the network. A [`Config`] is valid by construction.

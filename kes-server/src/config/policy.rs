@@ -1,4 +1,4 @@
-//! `policy`: what is allowed, and to whom (kes-api §4.3).
+//! `policy`: what is allowed, and to whom (docs/kes-protocol.md §4.3).
 
 use super::section::Section;
 use super::{ConfigError, invalid};

@@ -1,4 +1,4 @@
-//! From what was written to what it means, in the order of checks of the original (kes-api §4.3).
+//! From what was written to what it means, in the order of checks of the original (docs/kes-protocol.md §4.3).
 //!
 //! Every section is read before the first check counts, since values of the wrong type are told before all else.
 
@@ -95,7 +95,7 @@ fn expiry(expiry: Section<'_>) -> Result<Expiry, ConfigError> {
     let default = Expiry::default();
     let read = |key, default, what| match expiry.duration(key) {
         Some(duration) if duration.is_negative() => Err(invalid(format!("kesconf: invalid {what} '{duration}'"))),
-        // zero is the same as unset: there is no way to turn the cache off (kes-api §6.1)
+        // zero is the same as unset: there is no way to turn the cache off (docs/kes-protocol.md §6.1)
         duration => Ok(duration.and_then(Nanoseconds::positive).unwrap_or(default)),
     };
     let any = read("any", default.any, "cache expiry");

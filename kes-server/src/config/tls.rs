@@ -1,4 +1,5 @@
-//! `tls`: the server's certificate and what it asks of clients (kes-api §4.3). The files are not opened here.
+//! `tls`: the server's certificate and what it asks of clients (docs/kes-protocol.md §4.3). The files are not opened
+//! here.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! From older spellings to today's, as edits of the text: comments, order and layout stay (kes-api §4.7).
+//! From older spellings to today's, as edits of the text: comments, order and layout stay (docs/kes-protocol.md §4.7).
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 

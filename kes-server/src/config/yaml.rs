@@ -1,4 +1,4 @@
-//! YAML as a tree of nodes that know their lines (kes-api §4.1).
+//! YAML as a tree of nodes that know their lines (docs/kes-protocol.md §4.1).
 //!
 //! The parser is `saphyr-parser`; here its events become a tree with anchors resolved and merge keys applied.
 

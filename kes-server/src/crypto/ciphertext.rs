@@ -1,4 +1,4 @@
-//! Ciphertexts: the one form that is made, the three that are accepted (kes-api §5.3, §5.4).
+//! Ciphertexts: the one form that is made, the three that are accepted (docs/kes-protocol.md §5.3, §5.4).
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine as _;

@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-/// A point in time with the offset it was written with. Displayed as kes-api §1.4 says: RFC 3339, fraction without
-/// trailing zeros, `Z` for UTC.
+/// A point in time with the offset it was written with. Displayed as docs/kes-protocol.md §1.4 says: RFC 3339, fraction
+/// without trailing zeros, `Z` for UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatedAt(Option<(Timestamp, Offset)>);
 

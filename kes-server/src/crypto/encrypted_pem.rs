@@ -1,6 +1,6 @@
-//! Encrypted private keys in PEM. As in RFC 1423 (kes-api §2), the only encryption of key files that the original
-//! knows: the key derivation is a single round of MD5; it is here for files that exist, not as a recommendation. And
-//! as PKCS#8 with PBES2 (RFC 8018), which is what tools write today.
+//! Encrypted private keys in PEM. As in RFC 1423 (docs/kes-protocol.md §2), the only encryption of key files that the
+//! original knows: the key derivation is a single round of MD5; it is here for files that exist, not as a
+//! recommendation. And as PKCS#8 with PBES2 (RFC 8018), which is what tools write today.
 
 use aws_lc_rs::{
     cipher::{

@@ -1,7 +1,7 @@
 //! Memory for secrets: locked into RAM, left out of core dumps, wiped when it is given back.
 //!
 //! Only these pages are locked, not the whole process: locking everything costs a hundred megabytes and fails
-//! later, at some allocation, where the limit is low (containers.md §7). Many keys share a page.
+//! later, at some allocation, where the limit is low (docs/containers.md §7). Many keys share a page.
 #![allow(unsafe_code, reason = "the one reviewed place: mmap and mlock have no safe form")]
 
 use std::ptr::NonNull;

@@ -25,7 +25,7 @@ use locked::LockedSecret;
 /// Length of every secret in bytes.
 pub const SECRET_LEN: usize = 32;
 
-/// What a key encrypts with (kes-api §5.1).
+/// What a key encrypts with (docs/kes-protocol.md §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// AES-256-GCM under a key derived with HMAC-SHA-256.
@@ -119,7 +119,7 @@ impl Key {
         Ok(Dek { plaintext, ciphertext })
     }
 
-    /// HMAC-SHA-256 of a message (kes-api §5.5).
+    /// HMAC-SHA-256 of a message (docs/kes-protocol.md §5.5).
     pub fn hmac(&self, message: &[u8]) -> Result<[u8; 32], CryptoError> {
         if !self.has_hmac {
             return Err(CryptoError::NoHmacKey);
@@ -145,7 +145,7 @@ impl fmt::Debug for Dek {
 }
 
 impl Algorithm {
-    /// What new keys use on this machine: AES where the CPU accelerates AES-GCM (kes-api §5.1).
+    /// What new keys use on this machine: AES where the CPU accelerates AES-GCM (docs/kes-protocol.md §5.1).
     pub fn preferred() -> Self {
         #[cfg(target_arch = "x86_64")]
         let accelerated = std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq");
@@ -179,7 +179,7 @@ pub struct UnknownAlgorithm;
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
-    /// Both the short names and those of older versions, case-sensitive (kes-api §1.5).
+    /// Both the short names and those of older versions, case-sensitive (docs/kes-protocol.md §1.5).
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
         match name {
             "AES256" | "AES256-GCM_SHA256" => Ok(Self::Aes256),

@@ -1,4 +1,5 @@
-//! The stored form of a key, the value that every keystore is handed (kes-api §5.2), and the legacy JSON form.
+//! The stored form of a key, the value that every keystore is handed (docs/kes-protocol.md §5.2), and the legacy JSON
+//! form.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! The cache in front of a keystore (kes-api §6): what was read is kept parsed, for a while.
+//! The cache in front of a keystore (docs/kes-protocol.md §6): what was read is kept parsed, for a while.
 //!
 //! Entries go by sweeps, as in the original: every `any` all of them, every half of `unused` those that nobody asked
 //! for since the last sweep. While the keystore is down and `offline` is set, both pause and only `offline` counts.

@@ -1,4 +1,4 @@
-//! A keystore that may still be out of reach when the server starts (kubernetes.md K13).
+//! A keystore that may still be out of reach when the server starts (docs/kubernetes.md §1.5, K13).
 //!
 //! An original KES ends when its keystore cannot be reached at start; an orchestrator then waits minutes before it
 //! starts it again. Ours serves at once, says that the keystore is unreachable, and connects in the background.

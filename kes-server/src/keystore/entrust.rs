@@ -1,4 +1,4 @@
-//! Entrust `KeyControl` (kes-keystores §9).
+//! Entrust `KeyControl` (docs/keystores-protocol.md §9).
 
 use std::fmt;
 use std::time::Duration;
@@ -183,7 +183,7 @@ impl KeyStore for Entrust {
         }
     }
 
-    /// Reads all pages from the first and filters here (kes-keystores §14, 4).
+    /// Reads all pages from the first and filters here (docs/keystores-protocol.md §14, 4).
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
         let (mut listing, mut next) = (Listing::default(), None::<String>);
         loop {

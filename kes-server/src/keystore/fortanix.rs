@@ -1,4 +1,4 @@
-//! Fortanix DSM, formerly SDKMS (kes-keystores §11).
+//! Fortanix DSM, formerly SDKMS (docs/keystores-protocol.md §11).
 
 use std::fmt;
 use std::time::Duration;
@@ -170,7 +170,7 @@ impl KeyStore for Fortanix {
         }
     }
 
-    /// Each page starts with the last name of the one before, which is dropped (kes-keystores §14, 3).
+    /// Each page starts with the last name of the one before, which is dropped (docs/keystores-protocol.md §14, 3).
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
         #[derive(Deserialize)]
         struct Named {

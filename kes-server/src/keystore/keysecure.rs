@@ -1,4 +1,4 @@
-//! Thales `CipherTrust` Manager, formerly Gemalto `KeySecure` (kes-keystores §10).
+//! Thales `CipherTrust` Manager, formerly Gemalto `KeySecure` (docs/keystores-protocol.md §10).
 
 use std::fmt;
 use std::time::Duration;

@@ -96,10 +96,11 @@ impl fmt::Debug for Environment {
 }
 
 /// How long a request waits for a keystore that is out of reach before it fails: what a moment later would work is
-/// no error, and a client of the original that turns to another server loses the request's body (kubernetes.md §5.1).
+/// no error, and a client of the original that turns to another server loses the request's body (docs/kubernetes.md
+/// §5.1).
 pub(crate) const HOLD: Duration = Duration::from_secs(10);
 
-/// Why a keystore did not do what it was asked (kes-keystores §1.5).
+/// Why a keystore did not do what it was asked (docs/keystores-protocol.md §1.5).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyStoreError {
     /// An entry of that name exists already.
@@ -228,7 +229,7 @@ impl KeyStore for Backend {
     }
 }
 
-/// A value as the text that it is in every stored form (kes-keystores §1.2).
+/// A value as the text that it is in every stored form (docs/keystores-protocol.md §1.2).
 ///
 /// # Errors
 /// If it is not text.

@@ -1,7 +1,8 @@
 //! A login that lasts: a token that is renewed in time, for keystores that hand out tokens.
 //!
 //! The renewal runs by itself, so that no request waits for it, and goes on for ever: an outage of hours ends with
-//! the next attempt, and an attempt follows the last after a pause that grows (kes-keystores §14: 5, 11, 12).
+//! the next attempt, and an attempt follows the last after a pause that grows (docs/keystores-protocol.md §14: 5, 11,
+//! 12).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The two logs of the server (kes-api §8): errors on standard error, audit on standard output, both also as streams
-//! that clients follow over HTTP. What a caller can make the server write is bounded: in length by `text`, in number by
-//! `limit`.
+//! The two logs of the server (docs/kes-protocol.md §8): errors on standard error, audit on standard output, both also
+//! as streams that clients follow over HTTP. What a caller can make the server write is bounded: in length by `text`,
+//! in number by `limit`.
 
 mod limit;
 mod stream;

@@ -1,4 +1,4 @@
-//! Log lines in the form of Go's slog text handler (kes-api §8.1).
+//! Log lines in the form of Go's slog text handler (docs/kes-protocol.md §8.1).
 
 use std::{
     borrow::Cow,

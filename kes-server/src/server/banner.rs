@@ -1,4 +1,4 @@
-//! What the server says of itself when it starts (kes-api §8.3).
+//! What the server says of itself when it starts (docs/kes-protocol.md §8.3).
 
 use std::{fmt::Write as _, net::SocketAddr};
 

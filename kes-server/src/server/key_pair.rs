@@ -1,4 +1,4 @@
-//! Certificates and private keys from files, with the rules and texts of kes-api §2.
+//! Certificates and private keys from files, with the rules and texts of docs/kes-protocol.md §2.
 
 use std::{
     fs, io,

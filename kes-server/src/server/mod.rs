@@ -1,4 +1,4 @@
-//! The server: listen, speak TLS, hand requests to the API, reload, drain (kes-api §2, §4.6).
+//! The server: listen, speak TLS, hand requests to the API, reload, drain (docs/kes-protocol.md §2, §4.6).
 //!
 //! [`run`] is the complete server. One thread takes connections in and spreads them over [`workers`], one thread each,
 //! so that a request never crosses threads. What a configuration says is one value that a reload swaps; connections that are open keep their

@@ -1,4 +1,4 @@
-//! Replacing what is served while it is served (kes-api §2, §4.6).
+//! Replacing what is served while it is served (docs/kes-protocol.md §2, §4.6).
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 

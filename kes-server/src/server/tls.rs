@@ -1,4 +1,4 @@
-//! The server's side of TLS (kes-api §2).
+//! The server's side of TLS (docs/kes-protocol.md §2).
 
 use std::sync::Arc;
 

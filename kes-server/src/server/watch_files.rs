@@ -1,5 +1,5 @@
 //! Notices that files were replaced, be it by renaming, in place, or through a symlink as Kubernetes does
-//! (kubernetes.md K9): what a path leads to is looked at every few seconds.
+//! (docs/kubernetes.md §1.5, K9): what a path leads to is looked at every few seconds.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! A server whose threads no longer run is worse than none: its clients wait for ever, and nothing restarts it
-//! (kubernetes.md K17). Each worker says every second that it runs; a thread of its own ends the process when one is
-//! silent for too long, and tells the supervisor that all is well while none is.
+//! (docs/kubernetes.md §1.5, K17). Each worker says every second that it runs; a thread of its own ends the process
+//! when one is silent for too long, and tells the supervisor that all is well while none is.
 
 use std::{
     io, process,

@@ -1,4 +1,4 @@
-//! What is asked of client certificates (kes-api §2): proof of the key, and with `tls.auth: on` an issuer.
+//! What is asked of client certificates (docs/kes-protocol.md §2): proof of the key, and with `tls.auth: on` an issuer.
 
 use std::{fs, io};
 

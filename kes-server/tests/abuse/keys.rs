@@ -1,4 +1,4 @@
-//! Password-protected keys of the server (kes-api §2).
+//! Password-protected keys of the server (docs/kes-protocol.md §2).
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! A real `kes` and clients that mean no good: only the TLS of kes-api §2 is spoken, the key behind a certificate is
-//! what counts, memory stays bounded, and other clients are served meanwhile.
+//! A real `kes` and clients that mean no good: only the TLS of docs/kes-protocol.md §2 is spoken, the key behind a
+//! certificate is what counts, memory stays bounded, and other clients are served meanwhile.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Versions, suites and protocols of kes-api §2, asked for by OpenSSL; handshakes that are none.
+//! Versions, suites and protocols of docs/kes-protocol.md §2, asked for by OpenSSL; handshakes that are none.
 
 use std::{
     io::{Read as _, Write as _},

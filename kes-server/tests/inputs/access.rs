@@ -1,4 +1,4 @@
-//! API keys, identities, names and policies, made by rule (kes-api §1.6, §3).
+//! API keys, identities, names and policies, made by rule (docs/kes-protocol.md §1.6, §3).
 
 use std::collections::BTreeMap;
 

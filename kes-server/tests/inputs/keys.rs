@@ -1,4 +1,4 @@
-//! Stored keys and ciphertexts, made by rule (kes-api §5).
+//! Stored keys and ciphertexts, made by rule (docs/kes-protocol.md §5).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -11,7 +11,7 @@ use super::aws::{config, connect, start, text};
 use super::conformance::{self, Missing, VALUE};
 use super::judge::{Judge, free_port};
 
-/// What kes needs with the account's own KMS key (kes-keystores §13.1).
+/// What kes needs with the account's own KMS key (docs/keystores-protocol.md §13.1).
 const MINIMUM: [&str; 4] = [
     "secretsmanager:CreateSecret",
     "secretsmanager:DeleteSecret",

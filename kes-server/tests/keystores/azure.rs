@@ -221,7 +221,8 @@ async fn a_deleted_entry_makes_room() {
     assert!(text.contains("if the vault has purge protection, choose another name"), "{text}");
 }
 
-/// Kes-keystores §8: 10 purges for a deletion, which then counts as done; 25 for a creation, which then fails.
+/// docs/keystores-protocol.md §8: 10 purges for a deletion, which then counts as done; 25 for a creation, which then
+/// fails.
 #[tokio::test]
 async fn a_deletion_that_takes_long_is_not_waited_for_without_end() {
     let (fake, service) = start().await;

@@ -3,10 +3,10 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use kes_server::keystore::{KeyStore, KeyStoreError};
 
-/// A key in the form that all versions write (kes-keystores §1.2), AES256.
+/// A key in the form that all versions write (docs/keystores-protocol.md §1.2), AES256.
 pub const VALUE: &[u8] = b"CiQKIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fEAESJAogICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8QARoICKX6zawGEAYiBW1pbmlv";
 
-/// What a keystore says of the deletion of a name that it does not have (kes-keystores §1.5).
+/// What a keystore says of the deletion of a name that it does not have (docs/keystores-protocol.md §1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// That there is none.

@@ -7,12 +7,12 @@ use kes_server::keystore::{KeyStore, KeyStoreError};
 use super::conformance::VALUE;
 use super::fake::{Fake, Fault};
 
-/// The same key as [`VALUE`], but for ChaCha20 (kes-keystores §1.2).
+/// The same key as [`VALUE`], but for ChaCha20 (docs/keystores-protocol.md §1.2).
 pub const CHACHA: &[u8] = b"CiQKIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fEAISJAogICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8QARoICKX6zawGEAYiBW1pbmlv";
 /// A key of the oldest form.
 pub const LEGACY: &[u8] =
     br#" {"bytes":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","algorithm":"AES256-GCM_SHA256"} "#;
-/// Longest time that a call takes (kes-keystores §14, 16).
+/// Longest time that a call takes (docs/keystores-protocol.md §14, 16).
 const BOUND: Duration = Duration::from_secs(31);
 
 /// `put` stores as others do, `stored` shows what is stored: both in the stored form of this keystore.

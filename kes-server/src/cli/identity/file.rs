@@ -59,8 +59,8 @@ fn of_certificate(content: &[u8], file: &str) -> Result<String, CliError> {
     Ok(Identity::of_certificate(&certificate).map_err(|error| invalid(&error))?.0.to_string())
 }
 
-/// An Ed25519 key in PKCS#8 is the seed of an API key (RFC 8410 §7; kes-api §3.2). Newer encodings append the
-/// public key.
+/// An Ed25519 key in PKCS#8 is the seed of an API key (RFC 8410 §7; docs/kes-protocol.md §3.2). Newer encodings append
+/// the public key.
 fn api_key(key: &PrivateKeyDer<'_>, file: &str) -> Result<ApiKey, CliError> {
     const SEED: usize = 32;
     const OID_AND_SEED: [u8; 11] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];

@@ -1,4 +1,4 @@
-//! `kes identity new`: an API key, or a private key and its certificate in files (kes-api §9).
+//! `kes identity new`: an API key, or a private key and its certificate in files (docs/kes-protocol.md §9).
 
 use std::{
     fs,

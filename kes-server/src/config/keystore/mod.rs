@@ -1,4 +1,5 @@
-//! `keystore`: where keys are kept (kes-api §4.3). One file per kind of backend, with its section and its checks.
+//! `keystore`: where keys are kept (docs/kes-protocol.md §4.3). One file per kind of backend, with its section and its
+//! checks.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! The default chain of AWS credentials (kes-keystores §5.1). The sources are reqsign's; what they ask of the
-//! environment, of files and of the network goes through here.
+//! The default chain of AWS credentials (docs/keystores-protocol.md §5.1). The sources are reqsign's; what they ask of
+//! the environment, of files and of the network goes through here.
 
 use std::collections::HashMap;
 use std::fmt;

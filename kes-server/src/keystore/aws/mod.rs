@@ -1,4 +1,4 @@
-//! AWS Secrets Manager, with or without a KMS key of its own (kes-keystores §5).
+//! AWS Secrets Manager, with or without a KMS key of its own (docs/keystores-protocol.md §5).
 
 use std::fmt;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ struct ListSecrets {
 }
 
 impl KeyStore for Aws {
-    /// Any answer will do, and no credentials are needed for it (kes-keystores §14, 20).
+    /// Any answer will do, and no credentials are needed for it (docs/keystores-protocol.md §14, 20).
     async fn status(&self) -> Result<Duration, KeyStoreError> {
         self.http.reach(self.endpoint.clone()).await
     }

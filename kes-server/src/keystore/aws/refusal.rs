@@ -1,4 +1,4 @@
-//! What AWS means when it does not do what it is asked (kes-keystores §5.3).
+//! What AWS means when it does not do what it is asked (docs/keystores-protocol.md §5.3).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Who we are: what the configuration says, else the first of Azure's default chain that is there
-//! (kes-keystores §7).
+//! (docs/keystores-protocol.md §7).
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Azure Key Vault (kes-keystores §7, §8): a key is a secret of the vault, its value the text of §1.2.
+//! Azure Key Vault (docs/keystores-protocol.md §7, §8): a key is a secret of the vault, its value the text of §1.2.
 //!
 //! Key Vault has no "create if absent": who creates a name twice makes a second version of it. Therefore the oldest
 //! version is the key, for whoever reads it.

@@ -110,7 +110,7 @@ impl Vault {
     }
 }
 
-/// The rules of Azure's own clients (kes-keystores §8): 7 retries in about 5 s.
+/// The rules of Azure's own clients (docs/keystores-protocol.md §8): 7 retries in about 5 s.
 pub(super) fn settings() -> Settings {
     let retry = Retry {
         attempts: 8,

@@ -1,5 +1,5 @@
 //! The creation of a key takes two calls: the secret, and its first version. What may be left of one that failed is a
-//! secret without a version, which cannot be read but blocks its name (kes-keystores §6.4; §14, 15).
+//! secret without a version, which cannot be read but blocks its name (docs/keystores-protocol.md §6.4; §14, 15).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Tokens that the key of a service account signs, which Google takes as they are (kes-keystores §6.2).
+//! Tokens that the key of a service account signs, which Google takes as they are (docs/keystores-protocol.md §6.2).
 //!
 //! The signature is aws-lc-rs's. No crate for the three base64 parts around it: the one there is reads PKCS#8 keys only
 //! with a decoder of ASN.1, big numbers and dates, which would weigh more than this file.

@@ -1,5 +1,5 @@
 //! Gets access tokens: from a configured service account, else from application default credentials
-//! (kes-keystores §6.2).
+//! (docs/keystores-protocol.md §6.2).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! GCP Secret Manager over REST (kes-keystores §6): the stored data is that of the original, which speaks gRPC.
+//! GCP Secret Manager over REST (docs/keystores-protocol.md §6): the stored data is that of the original, which speaks
+//! gRPC.
 
 use std::fmt;
 use std::sync::Arc;
@@ -122,13 +123,13 @@ impl fmt::Display for Gcp {
 }
 
 impl KeyStore for Gcp {
-    /// Any answer will do, and no credentials are needed for it (kes-keystores §14, 20).
+    /// Any answer will do, and no credentials are needed for it (docs/keystores-protocol.md §14, 20).
     async fn status(&self) -> Result<Duration, KeyStoreError> {
         self.shared.http.reach(self.shared.endpoint.clone()).await
     }
 
     /// Two calls. They go on to their end when nobody waits for them any more: a secret without a version would block
-    /// its name (kes-keystores §14, 15).
+    /// its name (docs/keystores-protocol.md §14, 15).
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let text = Zeroizing::new(super::text(value)?.to_owned());

@@ -64,7 +64,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Names that start with `prefix`, sorted by bytes, each once (kes-keystores §1.4).
+    /// Names that start with `prefix`, sorted by bytes, each once (docs/keystores-protocol.md §1.4).
     pub(in crate::keystore) fn select(self, prefix: &str) -> Vec<String> {
         let mut names = self.names;
         names.retain(|name| name.starts_with(prefix));

@@ -1,5 +1,5 @@
 //! What all remote keystores share: calls over HTTPS that are bounded in time and size, retried where that is right,
-//! and whose errors say what was called (kes-keystores §1.9, §12).
+//! and whose errors say what was called (docs/keystores-protocol.md §1.9, §12).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(super) use web::Web;
 
 /// Longest time for a connection to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for one call with all its retries (kes-keystores §14, 16): nothing hangs for ever.
+/// Longest time for one call with all its retries (docs/keystores-protocol.md §14, 16): nothing hangs for ever.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Longest answer that is read, in bytes, unless it is a page of a listing.
 const MAX_ANSWER: usize = 1 << 20;
@@ -139,7 +139,7 @@ impl Http {
         }
     }
 
-    /// Whether anything at all answers at `url`, and how fast (kes-keystores §14, 20).
+    /// Whether anything at all answers at `url`, and how fast (docs/keystores-protocol.md §14, 20).
     pub(super) async fn reach(&self, url: Url) -> Result<Duration, KeyStoreError> {
         let start = Instant::now();
         let request = Request::new(reqwest::Method::GET, url);

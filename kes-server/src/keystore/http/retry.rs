@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Answer, DEADLINE, Failure};
 
-/// Rules of one keystore. The default is that of Entrust, Thales and Fortanix (kes-keystores §1.9).
+/// Rules of one keystore. The default is that of Entrust, Thales and Fortanix (docs/keystores-protocol.md §1.9).
 #[derive(Debug, Clone)]
 pub(in crate::keystore) struct Retry {
     /// How often a call is sent at most.

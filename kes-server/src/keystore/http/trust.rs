@@ -1,4 +1,4 @@
-//! Whose certificates a keystore may show, and which one is shown to it (kes-keystores §12).
+//! Whose certificates a keystore may show, and which one is shown to it (docs/keystores-protocol.md §12).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The two versions of Vault's K/V engine: paths, what is stored, what is read (kes-keystores §4.4).
+//! The two versions of Vault's K/V engine: paths, what is stored, what is read (docs/keystores-protocol.md §4.4).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Logging in to a Vault, staying logged in, and knowing whether it is sealed (kes-keystores §4.2, §4.3).
+//! Logging in to a Vault, staying logged in, and knowing whether it is sealed (docs/keystores-protocol.md §4.2, §4.3).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Hashicorp Vault and `OpenBao` (kes-keystores §4).
+//! Hashicorp Vault and `OpenBao` (docs/keystores-protocol.md §4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Vault {
     }
 
     /// What a write that was not answered with success has come to. It may have been refused because someone else
-    /// was faster, or because its own first attempt succeeded whose answer got lost (kes-keystores §4.5).
+    /// was faster, or because its own first attempt succeeded whose answer got lost (docs/keystores-protocol.md §4.5).
     async fn outcome(&self, name: &str, written: &Secret, got: Result<Answer, Failure>) -> Result<(), KeyStoreError> {
         let (error, repeated) = match got {
             Ok(answer) => {
@@ -155,7 +155,8 @@ impl fmt::Display for Vault {
 }
 
 impl KeyStore for Vault {
-    /// Only a Vault that says that it cannot serve, or nothing in time, counts as unreachable (kes-keystores §1.5).
+    /// Only a Vault that says that it cannot serve, or nothing in time, counts as unreachable
+    /// (docs/keystores-protocol.md §1.5).
     async fn status(&self) -> Result<Duration, KeyStoreError> {
         let start = Instant::now();
         match self.login().health(&self.session.token().secret).await {

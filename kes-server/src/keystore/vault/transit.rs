@@ -1,4 +1,4 @@
-//! Encryption of entries by Vault's transit engine (kes-keystores §4.4, §14: 2).
+//! Encryption of entries by Vault's transit engine (docs/keystores-protocol.md §4.4, §14: 2).
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{Method, StatusCode};

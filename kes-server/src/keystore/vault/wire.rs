@@ -1,4 +1,4 @@
-//! Calls to a Vault as its own SDK makes them (kes-keystores §4.1), and what its refusals mean.
+//! Calls to a Vault as its own SDK makes them (docs/keystores-protocol.md §4.1), and what its refusals mean.
 
 use std::path::PathBuf;
 use std::time::Duration;

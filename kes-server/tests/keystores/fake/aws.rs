@@ -1,5 +1,5 @@
 //! AWS Secrets Manager with what hands out credentials for it: STS, container and instance metadata
-//! (kes-keystores §5).
+//! (docs/keystores-protocol.md §5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! Azure: a Key Vault (kes-keystores §8), the login host, and the services of managed identities, all on one port.
+//! Azure: a Key Vault (docs/keystores-protocol.md §8), the login host, and the services of managed identities, all on
+//! one port.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! Entrust KeyControl (kes-keystores §9).
+//! Entrust KeyControl (docs/keystores-protocol.md §9).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Fortanix DSM (kes-keystores §11).
+//! Fortanix DSM (docs/keystores-protocol.md §11).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

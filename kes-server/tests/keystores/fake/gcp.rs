@@ -1,4 +1,4 @@
-//! GCP Secret Manager by its REST form, with what hands out tokens for it (kes-keystores §6).
+//! GCP Secret Manager by its REST form, with what hands out tokens for it (docs/keystores-protocol.md §6).
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};

@@ -1,4 +1,4 @@
-//! Thales CipherTrust Manager (kes-keystores §10).
+//! Thales CipherTrust Manager (docs/keystores-protocol.md §10).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

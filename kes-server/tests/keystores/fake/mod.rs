@@ -1,5 +1,5 @@
-//! Keystores in this process, written from the specification (kes-keystores §4–§11): each is a [`Service`] behind
-//! one HTTP server that writes down what it is asked and fails on demand.
+//! Keystores in this process, written from the specification (docs/keystores-protocol.md §4–§11): each is a [`Service`]
+//! behind one HTTP server that writes down what it is asked and fails on demand.
 #![allow(
     dead_code,
     unused_imports,

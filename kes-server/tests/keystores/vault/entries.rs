@@ -1,4 +1,4 @@
-//! What others left in the engine (kes-keystores §4.4, §14: 1, 2).
+//! What others left in the engine (docs/keystores-protocol.md §4.4, §14: 1, 2).
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Retries, lost answers, seal (kes-keystores §4.1, §4.4, §4.5, §14: 19).
+//! Retries, lost answers, seal (docs/keystores-protocol.md §4.1, §4.4, §4.5, §14: 19).
 
 use serde_json::json;
 
@@ -134,7 +134,8 @@ async fn the_poll_finds_out_about_the_seal() {
     assert!(text.ends_with("answered 503: Vault is sealed; unseal it, or wait until one of its servers is active"));
 }
 
-/// As in the original, only a Vault that says so or does not answer in time is unreachable (kes-keystores §1.5).
+/// As in the original, only a Vault that says so or does not answer in time is unreachable (docs/keystores-protocol.md
+/// §1.5).
 #[tokio::test]
 async fn a_vault_that_is_gone_is_unavailable() {
     let (fake, _) = start().await;

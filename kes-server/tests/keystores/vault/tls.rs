@@ -1,4 +1,4 @@
-//! Certificates, both ways (kes-keystores §4.1, §14: 13).
+//! Certificates, both ways (docs/keystores-protocol.md §4.1, §14: 13).
 
 use std::fs;
 

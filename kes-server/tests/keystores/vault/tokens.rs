@@ -1,4 +1,4 @@
-//! Logins and tokens (kes-keystores §4.2, §4.3, §14: 11, 12, 14).
+//! Logins and tokens (docs/keystores-protocol.md §4.2, §4.3, §14: 11, 12, 14).
 
 use super::*;
 

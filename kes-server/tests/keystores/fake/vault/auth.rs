@@ -51,7 +51,7 @@ struct Issued {
 }
 
 impl Default for Role {
-    /// The documented policy of kes (kes-keystores §13.4): no `update`.
+    /// The documented policy of kes (docs/keystores-protocol.md §13.4): no `update`.
     fn default() -> Self {
         let policy = Policy::of(&[
             ("kv/*", "create read delete list"),

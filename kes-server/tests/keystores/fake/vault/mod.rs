@@ -1,5 +1,5 @@
-//! Hashicorp Vault and OpenBao (kes-keystores §4): K/V v1 and v2, transit, AppRole, Kubernetes, tokens that expire,
-//! policies, namespaces, seal. Nothing is really encrypted.
+//! Hashicorp Vault and OpenBao (docs/keystores-protocol.md §4): K/V v1 and v2, transit, AppRole, Kubernetes, tokens
+//! that expire, policies, namespaces, seal. Nothing is really encrypted.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
