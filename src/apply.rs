@@ -1,4 +1,4 @@
-//! The walks over a stack's stages: [`plan`] looks, [`up`] does (design.md D1).
+//! The walks over a stack's stages: [`plan`] looks, [`up`] does (docs/architecture.md §3.1).
 
 use std::time::{Duration, Instant};
 

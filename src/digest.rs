@@ -1,4 +1,5 @@
-//! Digests: of wanted states, for labels and comparisons (design.md D3, D4), and of what is written to files.
+//! Digests: of wanted states, for labels and comparisons (docs/architecture.md §3.3, §3.4), and of what is written to
+//! files.
 
 use std::io::{self, Read, Write};
 

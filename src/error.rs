@@ -149,7 +149,7 @@ impl Error {
         matches!(self, Self::NotReady { last, .. } if last.contains("connection refused"))
     }
 
-    /// The documented exit code (design.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
+    /// The documented exit code (docs/architecture.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
     /// 5 verification failed, 6 environment, 7 keys of the data are not there, 129, 130 and 143 interrupted by SIGHUP,
     /// SIGINT and SIGTERM.
     pub fn exit_code(&self) -> u8 {

@@ -1,4 +1,4 @@
-//! Composes container images in-process from a static binary (design.md D10, containers.md §3).
+//! Composes container images in-process from a static binary (docs/architecture.md §3.13, docs/containers.md §3).
 //!
 //! An image is an uncompressed docker-archive tar, made FROM scratch: one layer with the binary and two folders,
 //! a configuration, a manifest. The same binary always gives the same bytes, so the image's ID, the SHA-256 of its
@@ -252,7 +252,7 @@ fn configuration(name: &str, layer: &str) -> Vec<u8> {
         },
         config: Process {
             entrypoint: [&program],
-            // MinIO looks for its folder in HOME and asks `getent` if there is none (minio-kes-client §6).
+            // MinIO looks for its folder in HOME and asks `getent` if there is none (docs/minio-kms-client.md §6).
             env: ["HOME=/", "PATH=/"],
             labels: Labels { role: name },
             user: "1000:1000",

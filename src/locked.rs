@@ -1,5 +1,5 @@
 //! What of KES's memory cannot be swapped out. The kernel is asked, not KES: what a server was allowed to do, it may
-//! not have done, and rootless containers show a capability that is worth nothing (containers.md §7).
+//! not have done, and rootless containers show a capability that is worth nothing (docs/containers.md §7).
 
 use crate::engine::{LABEL_ROLE, PodState};
 

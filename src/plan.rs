@@ -1,4 +1,4 @@
-//! The decision: a pure function of what is wanted and what is there (design.md D2).
+//! The decision: a pure function of what is wanted and what is there (docs/architecture.md §3.2).
 
 use serde::Serialize;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 
 /// Time between two questions. Each question goes over a kept-alive connection where there is one: a new
-/// connection every 10 ms was seen to exhaust local ports (containers.md §8).
+/// connection every 10 ms was seen to exhaust local ports (docs/containers.md §8).
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Asks `question` until it answers `Ok`, at most for `deadline`.

@@ -1,4 +1,4 @@
-//! Where the images of KES and MinIO come from (design.md D10).
+//! Where the images of KES and MinIO come from (docs/architecture.md §3.13).
 //!
 //! [`kes`] and [`minio`] decide without changing anything; [`ImageSource::obtain`] acts. What the user named is
 //! taken or complained about. Else what is on this host comes first: an image, a static binary. Only then the

@@ -1,5 +1,6 @@
 //! Rendering of the files that the servers read: strict Tera over embedded templates, an undefined variable is an
-//! error. A configuration of KES is parsed back by the server's own parser before anybody sees it (design.md D8).
+//! error. A configuration of KES is parsed back by the server's own parser before anybody sees it (docs/architecture.md
+//! §3.11).
 
 use std::collections::BTreeMap;
 
@@ -138,7 +139,7 @@ pub fn render_minio_env(values: &MinioEnvContext) -> Result<Zeroizing<String>, T
     render(MINIO, include_str!("../templates/minio/env.tera"), &context(MINIO, values)?)
 }
 
-/// Reads an environment file the way MinIO does (minio-kes-client.md §1.3).
+/// Reads an environment file the way MinIO does (docs/minio-kms-client.md §1.3).
 pub fn parse_env(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .map(str::trim)

@@ -17,7 +17,7 @@ use form::{
 };
 
 /// Longest time for one call. A call whose data key KES does not answer for would hang for ever
-/// (minio-kes-client.md §2.2).
+/// (docs/minio-kms-client.md §2.2).
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// MinIO's region unless it is told another.

@@ -1,4 +1,5 @@
-//! Which right each call of a keystore needs, by the name that its administrator knows (kes-keystores §13).
+//! Which right each call of a keystore needs, by the name that its administrator knows (docs/keystores-protocol.md
+//! §13).
 
 use serde_json::Value;
 

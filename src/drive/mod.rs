@@ -2,8 +2,8 @@
 //! sealed by KES.
 //!
 //! The layout is what a running MinIO was seen to write: a folder per bucket, a folder with an `xl.meta` per object,
-//! MinIO's own files below `.minio.sys` (minio-kes-client.md §6). Whatever is not understood is counted as such, never
-//! guessed at.
+//! MinIO's own files below `.minio.sys` (docs/minio-kms-client.md §6). Whatever is not understood is counted as such,
+//! never guessed at.
 
 use std::path::Path;
 

@@ -21,7 +21,7 @@ pub struct Sealed {
     pub key: String,
     /// What KES made of it.
     pub ciphertext: Vec<u8>,
-    /// What it is bound to (minio-kes-client.md §2.5).
+    /// What it is bound to (docs/minio-kms-client.md §2.5).
     pub context: Vec<u8>,
     /// The object or file it belongs to, as people know it.
     pub of: String,

@@ -1,4 +1,4 @@
-//! The calls that Podman and Docker share, by bollard over our own exchange (design.md D6).
+//! The calls that Podman and Docker share, by bollard over our own exchange (docs/architecture.md §3.6).
 
 use std::collections::BTreeMap;
 use std::path::Path;

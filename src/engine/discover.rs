@@ -2,9 +2,9 @@
 //!
 //! `--host` or `KESTACK_HOST`, then `CONTAINER_HOST`, then `DOCKER_HOST` name a socket; what is named is used or
 //! complained about, never passed over. Then rootless Podman's socket, rootful Podman's, a Podman service that we start
-//! ourselves, and Docker's socket (containers.md §6). Podman comes first wherever it is installed, served or not: what a
-//! stack was brought up with is found again, whichever daemons happen to run. Where there is none, the servers are
-//! processes of this host.
+//! ourselves, and Docker's socket (docs/containers.md §6). Podman comes first wherever it is installed, served or not:
+//! what a stack was brought up with is found again, whichever daemons happen to run. Where there is none, the servers
+//! are processes of this host.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

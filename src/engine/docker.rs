@@ -1,4 +1,4 @@
-//! Docker: a pod is an infra container whose network and published ports its members join (containers.md §2).
+//! Docker: a pod is an infra container whose network and published ports its members join (docs/containers.md §2).
 //!
 //! Infra and members carry the pod's name as a label, so that whatever a killed kestack left behind is found. The
 //! infra container runs a program of our own that only waits ([`crate::image::pause`]). It is the first to start and the last
@@ -133,8 +133,8 @@ impl Docker {
     }
 
     /// Removes a container of this pod that was created and never started: a request goes on after the kestack that
-    /// made it was killed (containers.md §0, fact 18), and may come to its end only now. Until it does, the name is taken
-    /// and nobody has it. True if there is nobody now.
+    /// made it was killed (docs/containers.md §0, fact 18), and may come to its end only now. Until it does, the name
+    /// is taken and nobody has it. True if there is nobody now.
     async fn clear_leftover(&self, name: &str, pod: &str) -> Result<bool, EngineError> {
         match self.inspect(name).await? {
             None => Ok(true),

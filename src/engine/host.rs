@@ -1,4 +1,4 @@
-//! What this host allows a container engine: capabilities, limits, cgroups (containers.md, head and §7).
+//! What this host allows a container engine: capabilities, limits, cgroups (docs/containers.md §7).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Container engines: what a stack needs of one, and nothing more.
 //!
 //! [`Engine`] is the whole face: images, one pod, its containers. Every call is one or a few requests to the
-//! engine's API socket (design.md D6); nothing here waits for a program to become ready, that is
+//! engine's API socket (docs/architecture.md §3.6); nothing here waits for a program to become ready, that is
 //! [`crate::probe`]'s work.
 
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ pub struct PortMapping {
 }
 
 /// A container inside a pod. Always uid and gid 1000, read-only root, `no-new-privileges`, all capabilities
-/// dropped but those named (design.md D6c).
+/// dropped but those named (docs/architecture.md §3.9).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ContainerSpec {
     /// Name of the container.
@@ -272,8 +272,8 @@ impl EngineError {
 
 /// What engines say of a container that is in no state to be started, signalled or stopped: paused by hand, killed together
 /// with its monitor (Podman waits for the exit file that the monitor would have written), or half made when the engine's
-/// service died (containers.md §8). One that was half started then is known to Podman as ready, and its runtime refuses
-/// without a reason.
+/// service died (docs/containers.md §8). One that was half started then is known to Podman as ready, and its runtime
+/// refuses without a reason.
 const STUCK: [&str; 4] = [
     "container with given ID already exists",
     "container state improper",
@@ -297,7 +297,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Writes a present image into a new file, as a docker-archive tar.
     async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError>;
 
-    /// Loads an image from a docker-archive tar (containers.md §3).
+    /// Loads an image from a docker-archive tar (docs/containers.md §3).
     async fn load_image(&self, archive: crate::image::Archive) -> Result<(), EngineError>;
 
     /// Pulls an image from its registry and returns its ID.

@@ -1,7 +1,7 @@
 //! Podman: pods by its own API (libpod), everything else by the calls it shares with Docker.
 //!
 //! libpod is addressed as `/v4.0.0/libpod`, which every release from 4.0 on answers in the same shape
-//! (containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
+//! (docs/containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -37,7 +37,7 @@ const STOP: Duration = Duration::from_secs(60);
 /// The network that pods join by default.
 const NETWORK: &str = "podman";
 /// How often removing a pod is tried: after the death of a `conmon` only the second attempt succeeds
-/// (containers.md §0, fact 19).
+/// (docs/containers.md §0, fact 19).
 const REMOVALS: usize = 3;
 
 /// Podman behind its socket.

@@ -1,4 +1,4 @@
-//! No containers: the servers are processes of this host (design.md D7).
+//! No containers: the servers are processes of this host (docs/architecture.md §3.10).
 //!
 //! A pod is a folder, `<stack>/run`, with a record of its ports and labels. A member is a folder in it, with the
 //! record of what it shall be. Each server has a supervisor, which is kestack itself, detached: it outlives the

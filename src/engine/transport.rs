@@ -1,4 +1,4 @@
-//! One HTTP exchange over an engine's unix socket, for bollard and for libpod alike (design.md D6).
+//! One HTTP exchange over an engine's unix socket, for bollard and for libpod alike (docs/architecture.md §3.6).
 //!
 //! bollard offers no raw requests and libpod needs them; so the exchange is ours and both go through it.
 //! Connections are kept alive: an idle one is taken again, one that the server closed meanwhile is replaced

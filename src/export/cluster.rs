@@ -17,7 +17,7 @@ use crate::stack::{Layout, Material};
 use crate::supply;
 use crate::template::{self, CacheTimes, KesConfigContext, KesPlace};
 
-/// Folder in which KES finds its files in a pod, as MinIO's Operator mounts it (kubernetes §1.5).
+/// Folder in which KES finds its files in a pod, as MinIO's Operator mounts it (docs/kubernetes.md §1.5).
 pub(super) const KES_FOLDER: &str = "/tmp/kes";
 
 /// What the user wants of an export for a cluster.

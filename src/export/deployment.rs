@@ -18,7 +18,7 @@ use crate::stack::{keystore, ports};
 use crate::supply::ImageSource;
 use crate::template;
 
-/// The uid and gid that KES and MinIO run as (design.md D6c).
+/// The uid and gid that KES and MinIO run as (docs/architecture.md §3.9).
 const CONTAINER_ID: u32 = 1000;
 
 /// What the user wants of an export for one machine.

@@ -1,5 +1,5 @@
 //! What the keystore's side must allow KES, and no more: policies and the commands that put them in force
-//! (kes-keystores §3 to §9). Nothing here is secret.
+//! (docs/keystores-protocol.md §3 to §9). Nothing here is secret.
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;

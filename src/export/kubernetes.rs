@@ -1,4 +1,4 @@
-//! `export kubernetes`: plain manifests, without an Operator (kubernetes §2.3).
+//! `export kubernetes`: plain manifests, without an Operator (docs/kubernetes.md §2.3).
 
 use std::path::PathBuf;
 

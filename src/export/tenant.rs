@@ -1,4 +1,4 @@
-//! `export tenant`: a Tenant of MinIO's Operator, with KES beside it (kubernetes §1 and §2).
+//! `export tenant`: a Tenant of MinIO's Operator, with KES beside it (docs/kubernetes.md §1, §2).
 
 use std::path::PathBuf;
 
@@ -129,7 +129,8 @@ fn minio_names(cluster: &Cluster) -> Vec<String> {
     names
 }
 
-/// `config.env`, which two parsers read: only `export NAME="value"`, and nothing is unescaped (kubernetes §1.2).
+/// `config.env`, which two parsers read: only `export NAME="value"`, and nothing is unescaped (docs/kubernetes.md
+/// §1.2).
 fn config_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
     let root = &cluster.material.credentials;
     let own =

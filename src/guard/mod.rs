@@ -1,9 +1,9 @@
-//! The key guard: data is never started with other keys than those it was written under (design.md D9).
+//! The key guard: data is never started with other keys than those it was written under (docs/architecture.md §3.12).
 //!
 //! MinIO would start with an empty keystore, make a new key of the old name, and leave the old data unreadable
-//! (minio-kes-client.md §2.3). So a [`Record`] of each key's material lies beside the data, and [`require`] asks the
-//! keystore, before anything is started or made, whether it still holds what the data needs. Where the record is lost,
-//! the data keys that MinIO itself keeps on the drive tell.
+//! (docs/minio-kms-client.md §2.3). So a [`Record`] of each key's material lies beside the data, and [`require`] asks
+//! the keystore, before anything is started or made, whether it still holds what the data needs. Where the record is
+//! lost, the data keys that MinIO itself keeps on the drive tell.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ const USER: u64 = 1000;
 
 /// The bytes of the layer before and after those of the binary.
 pub(super) fn around(name: &str, size: u64) -> (Vec<u8>, Vec<u8>) {
-    // A named volume takes over the owner of the folder it covers (containers.md §3).
+    // A named volume takes over the owner of the folder it covers (docs/containers.md §3).
     let mut before = entry("data/", 0, EntryType::Directory, 0o755, USER).to_vec();
     before.extend(entry("tmp/", 0, EntryType::Directory, 0o1777, USER));
     before.extend(header(name, size));

@@ -1,4 +1,4 @@
-//! A file with its content, mode and owner, compared by content (design.md D3).
+//! A file with its content, mode and owner, compared by content (docs/architecture.md §3.3).
 
 use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
@@ -34,7 +34,7 @@ pub struct FileResource {
     pub readers: Vec<String>,
     /// Folder on the same file system in which it is written before it is renamed to its place; its own if `None`.
     /// MinIO reads its certificates again whenever any file of their folder was written, and ends if its key is empty
-    /// at that moment (minio-kes-client §1.2).
+    /// at that moment (docs/minio-kms-client.md §1.2).
     pub staging: Option<PathBuf>,
 }
 

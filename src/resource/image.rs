@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plan::Observed;
 use crate::supply::ImageSource;
 
-/// An image, known by ID before it exists (design.md D10).
+/// An image, known by ID before it exists (docs/architecture.md §3.13).
 #[derive(Debug)]
 pub struct ImageResource {
     /// What it is for: `kes` or `minio`.

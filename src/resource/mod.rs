@@ -1,5 +1,5 @@
 //! Things that shall exist. Each kind can be observed, created and removed, all of it again and again
-//! (design.md D1).
+//! (docs/architecture.md §3.1).
 
 use std::fmt;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::probe;
 const RELEASE: Duration = Duration::from_secs(3);
 
 /// A pod that runs exactly as specified, or is made again: a half-started pod is never repaired
-/// (design.md D6b).
+/// (docs/architecture.md §3.8).
 #[derive(Debug)]
 pub struct PodResource {
     /// What it shall be; carries its digest as a label.

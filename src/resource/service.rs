@@ -12,7 +12,7 @@ use crate::plan::Observed;
 use crate::probe;
 
 /// Longest time a server may take from start to its first answer. Busy machines were seen to take 3.4 s
-/// (minio-kes-client.md §5).
+/// (docs/minio-kms-client.md §5).
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Longest time to look whether a server answers at all.
@@ -35,7 +35,7 @@ pub enum Probe {
         minio: Identity,
     },
     /// MinIO answers `ready`, which makes one data key through KES, and `cluster`, which needs its drive, bucket
-    /// metadata and IAM (minio-kes-client.md §5).
+    /// metadata and IAM (docs/minio-kms-client.md §5).
     Minio,
     /// Not at all: its process has been started, that is enough for now.
     Started,

@@ -74,8 +74,8 @@ async fn bring_up_once(
     if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
         walk = apply::up(&stages, &context, progress).await;
     }
-    // What somebody paused, or an engine that died in the middle left behind, is never repaired (design.md D6b).
-    // The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
+    // What somebody paused, or an engine that died in the middle left behind, is never repaired (docs/architecture.md
+    // §3.8). The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
     let is_cut_off = was_running && matches!(&walk, Err(error) if error.is_refused_connection());
     if is_cut_off || was_there && matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
         tracing::warn!("a container can neither be used nor started; the pod is made anew");

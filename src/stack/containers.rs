@@ -143,7 +143,7 @@ impl Stack {
     }
 
     /// Puts the digest on a container: of its specification, of the pod it lives in and of the files it reads,
-    /// so that a change restarts exactly its readers (design.md D4). kestack's own version does not count.
+    /// so that a change restarts exactly its readers (docs/architecture.md §3.4). kestack's own version does not count.
     fn sealed(&self, mut spec: ContainerSpec, pod: &PodResource, files: &[FileResource]) -> ContainerSpec {
         let key = self.material.digests();
         let read: Vec<_> = files

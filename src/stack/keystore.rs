@@ -15,7 +15,8 @@ const FILES: [(&str, &str, bool); 6] = [
     ("/vault/tls/key", "client.key", true),
 ];
 
-/// Credentials of each keystore, and the variable of the environment that can carry them (kes-keystores §3 to §9).
+/// Credentials of each keystore, and the variable of the environment that can carry them (docs/keystores-protocol.md §3
+/// to §9).
 const CREDENTIALS: [(&str, &str); 17] = [
     ("/aws/secretsmanager/credentials/accesskey", "AWS_ACCESS_KEY_ID"),
     ("/aws/secretsmanager/credentials/secretkey", "AWS_SECRET_ACCESS_KEY"),

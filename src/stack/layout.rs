@@ -1,4 +1,4 @@
-//! Where a stack keeps its files (design.md §5; file names as in the documented procedure).
+//! Where a stack keeps its files (docs/architecture.md §5).
 
 use std::path::{Path, PathBuf};
 

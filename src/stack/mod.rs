@@ -1,4 +1,4 @@
-//! The recipe: what a manifest means on this host, as stages of resources (design.md D1).
+//! The recipe: what a manifest means on this host, as stages of resources (docs/architecture.md §3.1).
 //!
 //! [`Stack`] is the resolved stack: its folder, ports, certificates and credentials, all of it in memory.
 //! [`Stack::stages`] is the list that `up` and `plan` walk.

@@ -13,7 +13,7 @@ pub(crate) const S3_PORT: u16 = 9000;
 pub(crate) const CONSOLE_PORT: u16 = 9001;
 
 /// First and last port tried where the manifest says 0. Below the ephemeral range, whose ports outgoing
-/// connections take (containers.md fact 17).
+/// connections take (docs/containers.md §0, fact 17).
 const AUTOMATIC: std::ops::Range<u16> = 20_000..32_000;
 
 /// Host ports of a stack.
@@ -80,7 +80,7 @@ impl Ports {
     }
 
     /// Makes sure that nobody else holds the ports, before anything is created: the engine would notice only at
-    /// the start of the pod, with half of it made (containers.md facts 15 and 16).
+    /// the start of the pod, with half of it made (docs/containers.md §0, facts 15 and 16).
     ///
     /// # Errors
     /// [`Error::Environment`] naming every taken port.

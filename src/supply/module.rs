@@ -1,5 +1,5 @@
 //! Builds MinIO from its official Go module with the host's `go`: the last resort, since the project publishes
-//! neither images nor binaries any more (minio-kes-client §8).
+//! neither images nor binaries any more (docs/minio-kms-client.md §8).
 
 use std::fs::File;
 use std::io;

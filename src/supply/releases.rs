@@ -1,4 +1,5 @@
-//! What is known of MinIO's flavours and their releases: a small file of data with its date (minio-kes-client §8).
+//! What is known of MinIO's flavours and their releases: a small file of data with its date (docs/minio-kms-client.md
+//! §8).
 
 use std::collections::BTreeMap;
 

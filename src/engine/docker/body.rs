@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::{ContainerSpec, LABEL_ROLE, Mount, PodSpec};
 use super::{INFRA, LABEL_POD};
 
-/// The uid and gid of a stack's processes where kestack may give files to anybody (design.md D6c).
+/// The uid and gid of a stack's processes where kestack may give files to anybody (docs/architecture.md §3.9).
 const STACK: u32 = 1000;
 /// The uid and gid of the infra container's process, which owns nothing.
 const NOBODY: &str = "65534:65534";
@@ -73,7 +73,7 @@ pub(super) fn infra(spec: &PodSpec, image: &str) -> Value {
 }
 
 /// The body for a member of a pod. `network` is where it joins. No capability is kept: Docker gives none to a user that
-/// is not root (containers.md §0, fact 9). KES needs none to lock the few pages that hold keys.
+/// is not root (docs/containers.md §0, fact 9). KES needs none to lock the few pages that hold keys.
 ///
 /// # Errors
 /// The path of a mount that Docker's notation cannot express.

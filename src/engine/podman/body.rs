@@ -1,10 +1,10 @@
-//! The JSON that libpod's create calls take (containers.md §1.2). Pure functions.
+//! The JSON that libpod's create calls take (docs/containers.md §1.2). Pure functions.
 
 use serde_json::{Value, json};
 
 use super::super::{ContainerSpec, Mount, PodSpec};
 
-/// The uid and gid of every process in a stack (design.md D6c).
+/// The uid and gid of every process in a stack (docs/architecture.md §3.9).
 pub(super) const USER: u32 = 1000;
 /// Most bytes of one container's log; Podman's own default has no limit.
 const LOG_LIMIT: u64 = 10_000_000;
@@ -24,7 +24,7 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
             })
         })
         .collect();
-    // Files then belong to the caller on the host and to 1000 inside (containers.md §5).
+    // Files then belong to the caller on the host and to 1000 inside (docs/containers.md §5).
     let keep_id = rootless.then(|| json!({ "nsmode": "keep-id", "value": format!("uid={USER},gid={USER}") }));
     json!({
         "name": spec.name,
@@ -37,7 +37,7 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
 }
 
 /// The body of `containers/create`. Rootless, no capability is asked for: the kernel would show `IPC_LOCK` and not
-/// honour it (containers.md §7).
+/// honour it (docs/containers.md §7).
 pub(super) fn container(spec: &ContainerSpec, rootless: bool) -> Value {
     let capabilities: &[String] = if rootless { &[] } else { &spec.capabilities };
     let mut mounts: Vec<Value> = spec.mounts.iter().map(mount).collect();
