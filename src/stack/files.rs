@@ -39,7 +39,7 @@ impl Stack {
             mode,
             owner,
             readers: vec![],
-            // whoever watches the folder of its certificates must never see a file that is not whole
+            // whoever watches the folder of its certificates must never see a file that is not complete
             staging: Some(layout.config()),
         };
         let caller = Owner::Caller;
@@ -92,7 +92,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         *fs = serde_json::json!({ "path": shown(&view.keys) });
     }
     let values = KesConfigContext {
-        // that of the first replica; the others are told theirs
+        // that of the first replica; the others get theirs
         address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
@@ -100,7 +100,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         keystore,
     };
     let place = KesPlace {
-        origin: "kestack: `kestack up` writes it anew",
+        origin: "kestack: `kestack up` replaces it",
         tls_key: &shown(&view.certs.join("kes-server.key")),
         tls_cert: &shown(&view.certs.join("kes-server.cert")),
         cache: stack.manifest.cache_times(),
