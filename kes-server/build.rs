@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-/// What the linker is told to leave out.
+/// The sections that the linker leaves out.
 const SCRIPT: &str = "without-unwinding.ld";
 
 /// On Linux one program holds everything, and a panic ends a release: the tables for unwinding are a sixteenth of it.
@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={SCRIPT}");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|is| is == value);
     if is("CARGO_CFG_TARGET_OS", "linux") && is("PROFILE", "release") {
-        // beside what is built: that may be kept for a checkout that lies elsewhere
+        // next to what is built: that may be kept for a checkout that lies elsewhere
         let script = Path::new(&env::var("OUT_DIR").unwrap_or_default()).join(SCRIPT);
         fs::copy(SCRIPT, &script)?;
         for argument in ["-z,pack-relative-relocs", "--no-eh-frame-hdr", &format!("-T,{}", script.display())] {

@@ -1,4 +1,4 @@
-//! Identities, API keys, names, patterns and policy decisions of the original (docs/kes-protocol.md §12).
+//! Identities, API keys, names, patterns and policy decisions of MinIO KES (docs/kes-protocol.md §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use kes_server::auth::{Access, ApiKey, Identity, ListPattern, Policy, is_valid_name};

@@ -1,4 +1,4 @@
-//! The client against a server of canned answers: what is sent, what is trusted, how failures are told.
+//! The client against a server of canned answers: what is sent, what is trusted, how failures are reported.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! Configuration files of the original, good and bad, and what it says of them (docs/kes-protocol.md §4, §12).
+//! Configuration files of MinIO KES, good and bad, and what it says of them (docs/kes-protocol.md §4, §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use kes_server::config::{Config, ConfigError, Jwt, KeyStoreConfig, Kubernetes, Overrides, VaultAuth};
 use serde_json::Value;
 
-/// Files that the original refuses for what is not in them: reading must accept these.
+/// Files that MinIO KES refuses for what is not in them: reading must accept these.
 const DECIDED_LATER: [(&str, &[&str]); 5] = [
     (
         "opens the TLS files",
@@ -31,13 +31,13 @@ const DECIDED_LATER: [(&str, &[&str]); 5] = [
     ("listens", &["addr inuse"]),
 ];
 
-/// Files that the last release of the original refuses, and that are read in their older meaning.
+/// Files that the last release of MinIO KES refuses, and that are read in their older meaning.
 const OLDER: [&str; 1] = ["root legacy"];
 
-/// Files that the original refuses because `true` comes from the environment.
+/// Files that MinIO KES refuses because `true` comes from the environment.
 const ENVIRONMENT: [&str; 2] = ["api env bool", "api env bool blk"];
 
-/// Files at which the original crashes.
+/// Files at which MinIO KES crashes.
 const CRASHES: [(&str, &str); 1] =
     [("ks entrust5 nocred", "kesconf: invalid Entrust KeyControl keystore: no username specified")];
 
@@ -225,7 +225,7 @@ fn proxies_are_refused_rather_than_without_effect() {
     assert_eq!(proxied("{identities: [], header: {cert: X-Tls-Client-Cert}}").unwrap().warnings, Vec::<String>::new());
 }
 
-/// What the original takes or refuses, in its words where it has some.
+/// What MinIO KES takes or refuses, in its words where it has some.
 #[test]
 fn unusual_texts_are_read_as_by_the_original() {
     let head = "admin: {identity: a}\ntls: {key: k, cert: c}\nkeystore: {fs: {path: /k}}\n";

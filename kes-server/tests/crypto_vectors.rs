@@ -1,4 +1,4 @@
-//! Keys, ciphertexts, derivations and HMACs as the original made them (docs/kes-protocol.md §12).
+//! Keys, ciphertexts, derivations and HMACs as MinIO KES made them (docs/kes-protocol.md §12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use base64::Engine as _;
@@ -46,7 +46,7 @@ fn odd_key_files_are_read_or_refused_as_the_original_does() {
         let content = variant["content"].as_str().unwrap_or_default();
         let key = Key::decode(content.as_bytes());
         if variant["describe_status"] != 200 {
-            // where the original crashes (Q7), the value is refused
+            // where MinIO KES crashes (Q7), the value is refused
             assert!(key.is_err(), "{}", variant["label"]);
             continue;
         }

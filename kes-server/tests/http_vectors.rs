@@ -1,4 +1,4 @@
-//! Every exchange that was recorded with the original, sent to ours by curl: status, headers and body to the byte,
+//! Every exchange that was recorded with MinIO KES, sent to ours by curl: status, headers and body to the byte,
 //! but for what is random, a time, or listed in [`DIFFERENT`].
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
@@ -16,7 +16,7 @@ const DIFFERENT: [(&str, &str, &str); 4] = [
     ("missing trailing slash", "200", "the listing is answered instead of a redirect to it"),
     ("list prefix with star", "200", "Q2: one trailing star means the prefix"),
     ("hmac", "200", "the HMAC key of an imported key is random"),
-    ("api list", "200", "the order is random in the original"),
+    ("api list", "200", "the order is random in MinIO KES"),
 ];
 
 /// Headers that are compared; a length only where the body is.
@@ -26,7 +26,7 @@ fn vectors() -> Value {
     serde_json::from_str(include_str!("data/kes-vectors.json")).unwrap()
 }
 
-/// A folder with the original's keys, policies and the clients' certificates.
+/// A folder with MinIO KES's keys, policies and the clients' certificates.
 fn folder(all: &Value) -> Folder {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("keys")).unwrap();

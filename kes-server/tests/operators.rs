@@ -1,4 +1,4 @@
-//! What an operator is told: by a start and a reload that refuse, by `kes policy explain`, by warnings and the log.
+//! Messages for operators: by a start and a reload that refuse, by `kes policy explain`, by warnings and the log.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 mod support;

@@ -160,7 +160,7 @@ fn replaced_files_are_taken_up_without_a_signal() {
 
     // nothing half: a broken file changes nothing
     folder.write("two/config.yaml", "admin: [");
-    eventually("the mistake is told", || {
+    eventually("the mistake is reported", || {
         support::read(folder.path("stderr").as_ref()).contains("Failed to reload server config")
     });
     assert!(trusts("two/server.crt").contains("our-ops"));
@@ -202,7 +202,7 @@ fn a_supervised_server_is_replaced_when_it_is_killed_or_stopped() {
 }
 
 /// What the first process of a container must do: children of others, signals before the server is there, the exit
-/// code, and what a supervisor above is told.
+/// code, and the messages to a supervisor above.
 #[test]
 fn supervise_is_a_good_first_process() {
     let folder = Folder::new();
@@ -251,7 +251,7 @@ fn supervise_is_a_good_first_process() {
     assert!(support::read(folder.path("stdout").as_ref()).ends_with("Goodbye.\n"));
 }
 
-/// Whoever reads the log stands still, and with the log, the server: it must not hang for ever.
+/// The reader of the log is paused, and with the log, the server: it must not hang forever.
 #[test]
 fn a_server_whose_log_nobody_reads_ends() {
     let folder = Folder::new();

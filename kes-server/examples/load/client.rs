@@ -27,7 +27,7 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
 }
 
-/// Speaks HTTP/1.1 or HTTP/2 over connections that it is told to make.
+/// Speaks HTTP/1.1 or HTTP/2 over connections that the caller asks for.
 pub(crate) struct Client {
     tls: [TlsConnector; 2],
 }
@@ -54,7 +54,7 @@ impl Client {
                 .with_client_auth_cert(chain, key)
                 .unwrap();
             config.alpn_protocols = vec![protocol.to_vec()];
-            // every handshake is a whole one
+            // every handshake is a complete one
             config.resumption = rustls::client::Resumption::disabled();
             TlsConnector::from(Arc::new(config))
         };

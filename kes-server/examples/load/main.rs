@@ -1,5 +1,5 @@
-//! Load on a `kes` over mTLS on the loopback, beside a bare server that does the same with TLS, AES and JSON and nothing
-//! else: what each request costs, and how near that is to what the libraries and the kernel cost anyway.
+//! Load on a `kes` over mTLS on the loopback, next to a bare server that does the same with TLS, AES and JSON and
+//! nothing else: what each request costs, and how near that is to what the libraries and the kernel cost anyway.
 //!
 //! `cargo build --release -p kes-server && cargo run --release -p kes-server --example load -- [SECONDS] [ROUNDS] [KES]`
 //!
@@ -106,8 +106,8 @@ fn main() {
     }
     let time = Duration::from_secs(first.map_or(2, |text| text.parse().unwrap()));
     let rounds = arguments.next().map_or(3, |text| text.parse().unwrap());
-    let beside = || std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("kes");
-    let kes = std::fs::canonicalize(arguments.next().map_or_else(beside, PathBuf::from)).unwrap();
+    let neighbour = || std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("kes");
+    let kes = std::fs::canonicalize(arguments.next().map_or_else(neighbour, PathBuf::from)).unwrap();
     // one thread: a second one to wake would count as the server's latency
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(time, rounds, kes));
 }

@@ -11,7 +11,7 @@ use webpki::EndEntityCert;
 const OTHER: &[u8] = include_bytes!("../other.pem");
 
 /// The identity is that of the key with which the handshake is verified; a chain has one only if its first certificate
-/// is the only one that is no CA.
+/// is the only one that is not a CA.
 pub fn check(input: &[u8]) {
     let certificate = CertificateDer::from(input);
     let other = CertificateDer::from_pem_slice(OTHER).unwrap();

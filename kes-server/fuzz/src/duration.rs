@@ -29,7 +29,7 @@ pub fn check(input: &[u8]) {
     level(text);
 }
 
-/// A sign, then `0` or numbers with units; exact, each cut to whole nanoseconds; as long as 64 bits hold it.
+/// A sign, then `0` or numbers with units; exact, each cut to full nanoseconds; as long as 64 bits hold it.
 fn documented(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -70,7 +70,7 @@ fn nanoseconds(number: &str, unit: i128) -> Option<i128> {
     (whole <= 1 << 63).then(|| whole + digits(fraction) * unit / scale)
 }
 
-/// A level that is read is shown as one that is read as the same; below DEBUG the original shows what it does not read.
+/// A level that is read is shown as one that is read as the same; below DEBUG MinIO KES shows what it does not read.
 fn level(text: &str) {
     let Ok(level) = text.parse::<Level>() else { return };
     assert_eq!(text.to_ascii_lowercase().parse::<Level>(), Ok(level));

@@ -84,8 +84,8 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Names in any case, unknown ones ignored, the last of duplicates counts, null is no bytes, and leaves a text as it is;
-/// every value of a known name must be of its type.
+/// Names in any case, unknown ones ignored, the last of duplicates counts, null means no bytes, and leaves a text as it
+/// is; every value of a known name must be of its type.
 fn documented(fields: &[(String, Value)], names: &[&str], bytes: usize) -> Option<Vec<Vec<u8>>> {
     let mut taken = vec![Vec::new(); names.len()];
     for (name, value) in fields {

@@ -37,7 +37,7 @@ pub fn check(input: &[u8]) {
     let path = uri.path();
     let decoded = path.starts_with('/').then(|| unescaped(path)).flatten();
     let right = |byte: u8| byte == b'%' || byte.is_ascii_alphanumeric() || b"/-_.~!$&'()*+,;=:@[]".contains(&byte);
-    // a byte that should have been escaped: the decoded path counts, escaped as a whole
+    // a byte that should have been escaped: the decoded path counts, escaped completely
     let escaped = if path.bytes().all(right) { Some(path.to_owned()) } else { raw(path).map(|bytes| escape(&bytes)) };
     match request_target(&uri) {
         RequestTarget::Path(route, path) => {

@@ -15,11 +15,11 @@ const REPEATED: usize = 1 << 10;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// Clients are told that they showed none, as by MinIO KES.
+/// Clients learn that they showed none, as by MinIO KES.
 const AUTHORITY: &str = "access denied: the client's certificate is that of a CA (basicConstraints CA:TRUE), which \
                          identifies nobody: it needs one without";
 
-/// A refusal: what the client is told, and separately what the error log is told.
+/// A refusal: the message for the client, and separately the one for the error log.
 #[derive(Debug)]
 pub(super) enum ApiError {
     /// No client certificate, or more than one.
@@ -167,7 +167,7 @@ impl ApiError {
         Some(entry)
     }
 
-    /// The response. There is a newline inside the object and none behind it, as in the original.
+    /// The response. There is a newline inside the object and none behind it, as in MinIO KES.
     pub(super) fn into_reply(self) -> Reply {
         let message = json::quoted(&self.message());
         let mut reply = reply::typed(JSON, Bytes::from([b"{\"message\":", message.as_slice(), b"\n}"].concat()));

@@ -37,7 +37,7 @@ fn has_plain_encoding(head: &Parts) -> bool {
     }
 }
 
-/// Whether the client expects at most to be told to go on.
+/// Whether the client expects nothing but `100-continue`.
 fn expects_nothing_else(head: &Parts) -> bool {
     let is_continue = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"100-continue");
     let mut expected = head.headers.get_all(header::EXPECT).iter();

@@ -37,7 +37,7 @@ impl<'a> Target<'a> {
             return Ok(Self { query, path: Cow::Borrowed(raw), route: Cow::Borrowed(raw), clean: None });
         }
         let decoded = decoded(raw).ok_or_else(|| error::bad_request(""))?;
-        // what was not escaped as it should be is escaped again as a whole
+        // what was not escaped as it should be is escaped again completely
         let is_escaped = raw.bytes().all(|byte| byte == b'%' || is_plain(byte));
         let escaped = if is_escaped { Cow::Borrowed(raw) } else { Cow::Owned(escaped(&decoded)) };
         let clean = (!is_clean(&escaped)).then(|| cleaned(&escaped));
@@ -80,7 +80,7 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]/".contains(&byte)
 }
 
-/// Whether a byte is left alone where a path is escaped as a whole.
+/// Whether a byte is left alone where a path is escaped completely.
 fn stays(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte)
 }

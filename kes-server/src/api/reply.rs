@@ -25,7 +25,7 @@ pub(super) type Reply = Response<ReplyBody>;
 /// The body of a response.
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
-    /// Known as a whole.
+    /// Known completely.
     Full(Bytes),
     /// Lines as they come, until the sender goes.
     Lines(mpsc::Receiver<Bytes>),

@@ -1,4 +1,4 @@
-//! What requests are served with: what lives as long as the process, and what a reload replaces as a whole.
+//! What requests are served with: what lives as long as the process, and what a reload replaces completely.
 
 use std::{sync::Arc, time::Instant};
 
@@ -33,7 +33,7 @@ pub(crate) struct Service {
     state: ArcSwap<State>,
 }
 
-/// What a configuration says: one value, never changed, replaced as a whole.
+/// What a configuration says: one value, never changed, replaced completely.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) access: Access,

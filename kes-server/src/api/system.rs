@@ -116,6 +116,6 @@ struct Row {
     method: &'static str,
     path: &'static str,
     max_body: usize,
-    /// Whole seconds, 0 for none.
+    /// Full seconds, 0 for none.
     timeout: u64,
 }

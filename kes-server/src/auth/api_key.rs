@@ -29,7 +29,7 @@ pub struct ApiKey {
     identity: Identity,
 }
 
-/// A text that is no API key, or a key from which nothing can be made.
+/// A text that is not an API key, or a key from which nothing can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyError {
     /// Not base64.
@@ -78,7 +78,7 @@ impl ApiKey {
         Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(bytes.as_slice())))
     }
 
-    /// A client certificate as the original's SDK makes it: self-signed, valid 90 days from now.
+    /// A client certificate as MinIO KES's SDK makes it: self-signed, valid 90 days from now.
     pub fn certificate(&self) -> Result<CertificateDer<'static>, ApiKeyError> {
         let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.certificate_for(self.identity.as_str(), SignedDuration::from_hours(90 * 24), usages, vec![])

@@ -27,10 +27,10 @@ pub struct Access {
 /// Policies that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssignError {
-    /// A policy's name is no name.
+    /// A policy's name is not a valid name.
     #[error("kes: policy name {0}")]
     Policy(NameError),
-    /// An identity is no name.
+    /// An identity is not a valid name.
     #[error("kes: identity {0}")]
     Identity(NameError),
     /// An identity stands twice.

@@ -23,7 +23,7 @@ pub(super) enum ConfigCommand {
     Upgrade {
         #[arg(value_name = "file")]
         file: PathBuf,
-        /// Change the file instead of printing it; the old one is kept beside it as `.old`
+        /// Change the file instead of printing it; the old one is kept next to it as `.old`
         #[arg(short, long)]
         write: bool,
     },
@@ -64,7 +64,7 @@ fn upgrade(file: &Path, write: bool, session: &Session<'_>) -> Result<(), CliErr
     output::line(&format!("{}: upgraded; the old file is {}", file.display(), old(file).display()))
 }
 
-/// Keeps the old file and its permissions; there is no moment without a whole file.
+/// Keeps the old file and its permissions; there is no moment without a complete file.
 fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let mut new = tempfile::NamedTempFile::new_in(
         file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")),

@@ -87,7 +87,7 @@ pub(super) enum KeyCommand {
     Dek {
         #[arg(value_name = "key name")]
         name: String,
-        /// What the data key shall be bound to, in base64
+        /// Context that the data key is bound to, in base64
         #[arg(value_name = "context")]
         context: Option<String>,
         #[command(flatten)]

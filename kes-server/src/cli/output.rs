@@ -107,7 +107,7 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
     print(&format!("{text}\n"))
 }
 
-/// Writes one line to standard error. If that is gone, nobody can be told.
+/// Writes one line to standard error. If that is gone, nobody can read it.
 pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }

@@ -34,7 +34,8 @@ pub(super) struct ServerArguments {
     ignored: IgnoredFlags,
 }
 
-/// Flags of older releases, without effect beside a configuration. Scripts and the operator of `MinIO` still pass them.
+/// Flags of older releases, without effect next to a configuration. Scripts and the operator of `MinIO` still pass
+/// them.
 #[derive(Debug, clap::Args)]
 struct IgnoredFlags {
     #[arg(long, hide = true, value_name = "file")]

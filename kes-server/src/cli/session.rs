@@ -16,7 +16,7 @@ const API_KEY: [&str; 3] = ["MINIO_KES_API_KEY", "KES_API_KEY", "MINIO_KMS_KES_A
 const KEY_FILE: [&str; 3] = ["MINIO_KES_KEY_FILE", "KES_CLIENT_KEY", "MINIO_KES_CLIENT_KEY"];
 const CERT_FILE: [&str; 3] = ["MINIO_KES_CERT_FILE", "KES_CLIENT_CERT", "MINIO_KES_CLIENT_CERT"];
 
-/// Ours: the original has no way to name a CA but `SSL_CERT_FILE`, which changes it for every program of a shell.
+/// Ours: MinIO KES has no way to name a CA but `SSL_CERT_FILE`, which changes it for every program of a shell.
 const CA_PATH: [&str; 3] = ["MINIO_KES_CA_PATH", "KES_CA_PATH", "MINIO_KMS_KES_CAPATH"];
 
 const DEFAULT_SERVER: &str = "127.0.0.1:7373";

@@ -1,4 +1,4 @@
-//! `kes supervise`: a small parent that starts a server anew when it ends or no longer runs, for places where nothing
+//! `kes supervise`: a small parent that starts a server again when it ends or no longer runs, for places where nothing
 //! else does: a process that is stopped cannot watch itself (docs/kubernetes.md §1.5, K17, §5.1).
 //!
 //! It speaks the protocol of systemd with its child: `READY=1` once it serves, `WATCHDOG=1` while its threads run. Its
@@ -31,7 +31,7 @@ mod signals;
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A server that ran this long is started again at once.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How long a server may take to end when it is told to; it takes a second for its requests.
+/// How long a server may take to end after a signal; it takes a second for its requests.
 const STOP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
@@ -50,11 +50,11 @@ enum End {
     Exit(ExitStatus),
     /// Killed: it gave no sign of life.
     Stalled,
-    /// We were told to end, and it has ended.
+    /// We got a signal to end, and it has ended.
     Stopped(ExitStatus),
 }
 
-/// Ends with the server's exit code when it is told to stop, or when the server fails before it has ever served.
+/// Ends with the server's exit code after a signal to stop, or when the server fails before it has ever served.
 pub(super) async fn run(arguments: SuperviseArguments, session: &Session<'_>) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::message(format!("cannot supervise: {error}"));
     let mut signals = Signals::new().map_err(failed)?;

@@ -8,7 +8,7 @@ use crate::config::duration;
 
 const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
-/// `2026-11-21 01:02:06` in UTC; what is no RFC 3339 stays as it is.
+/// `2026-11-21 01:02:06` in UTC; anything but RFC 3339 stays as it is.
 pub(super) fn utc(text: &str) -> String {
     in_zone(text, TimeZone::UTC)
 }

@@ -61,7 +61,7 @@ fn command(root: &Command, arguments: &[OsString]) -> Vec<String> {
     let mut current = root;
     let arguments = arguments.iter().filter_map(|argument| argument.to_str());
     for argument in arguments.filter(|argument| !argument.starts_with('-')) {
-        // what follows a word that is no command is none, whatever it is called
+        // a word that follows an unknown command is not a command either
         let Some(next) = current.find_subcommand(argument) else { break };
         words.push(next.get_name().to_owned());
         current = next;

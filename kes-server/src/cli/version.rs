@@ -5,13 +5,13 @@ use crate::api::go_arch;
 /// The release, as `/version` and the banner tell it, too.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit, if the build was told.
+/// The commit, if the build knew it.
 pub(super) const COMMIT: &str = match option_env!("KES_COMMIT") {
     Some(commit) => commit,
     None => "<unknown>",
 };
 
-/// Version, runtime, licence and copyright, in the columns of the reference.
+/// Version, runtime, licence and copyright, in the columns of MinIO KES.
 pub(super) fn text() -> String {
     let rust = env!("CARGO_PKG_RUST_VERSION");
     let runtime = format!("rust{rust} {}/{}", std::env::consts::OS, go_arch());

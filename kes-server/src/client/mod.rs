@@ -45,7 +45,7 @@ const MAX_LISTING: usize = 32 << 20;
 pub struct Timeouts {
     /// TCP connect and TLS handshake.
     pub connect: Duration,
-    /// A whole call, connecting included. Log streams have no such bound.
+    /// A complete call, connecting included. Log streams have no such bound.
     pub request: Duration,
 }
 

@@ -68,7 +68,7 @@ impl Transport {
         &self.endpoints
     }
 
-    /// Sends the request and reads the whole answer within the deadline of the client.
+    /// Sends the request and reads the complete answer within the deadline of the client.
     pub(super) async fn call(&self, request: Request<'_>) -> Result<Answer, ClientError> {
         let (call, response) = self.send(&request, Some(self.timeouts.request)).await?;
         let content_type = content_type(&response);

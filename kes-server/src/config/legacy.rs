@@ -16,7 +16,7 @@ pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
         }
     };
     let (old, new) = (root.node("root").is_some(), root.section("admin").node("identity").is_some());
-    warn(old && new, "'root' is an old spelling and is ignored beside 'admin.identity'; remove it");
+    warn(old && new, "'root' is an old spelling and is ignored next to 'admin.identity'; remove it");
     warn(old && !new, "'root' is an old spelling; use 'admin.identity'");
     warn(keys_are_keystore(root), "'keys' as the keystore is an old spelling; rename it to 'keystore'");
     let direct = direct_secretsmanager(root.section("keystore"));

@@ -172,7 +172,7 @@ impl Config {
     /// The text of a configuration in today's spelling; it means the same.
     ///
     /// # Errors
-    /// If the text is no configuration, or cannot be rewritten without changing what it means.
+    /// If the text is not a configuration, or cannot be rewritten without changing what it means.
     pub fn upgrade(text: &str, env: Environment<'_>) -> Result<Upgraded, ConfigError> {
         upgrade::upgrade(text, env)
     }
@@ -203,7 +203,7 @@ fn invalid(text: impl Into<String>) -> ConfigError {
     ConfigError::Invalid(text.into())
 }
 
-/// The system's word for an error, as the original's platform spells it.
+/// The system's word for an error, as MinIO KES's platform spells it.
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".into(),

@@ -14,7 +14,7 @@ pub(super) fn read(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Assigned>, ConfigError> {
     let mut policies: Vec<_> = section.sections().map(|(name, policy)| one(name, policy, warnings)).collect();
-    // in the order of names, as the original checks them
+    // in the order of names, as MinIO KES checks them
     policies.sort_by(|one, other| one.0.cmp(&other.0));
     for (name, _, identities) in &policies {
         unassigned(name, identities, admin, proxies)?;
@@ -27,7 +27,7 @@ fn one(name: &str, policy: Section<'_>, warnings: &mut Vec<String>) -> (String, 
     let mut allow = policy.patterns("allow");
     if policy.node("paths").is_some() {
         let text = if policy.node("allow").is_some() {
-            "is ignored beside 'allow'; remove it"
+            "is ignored next to 'allow'; remove it"
         } else {
             allow = policy.patterns("paths");
             "is read as 'allow'; rename it"

@@ -1,6 +1,7 @@
-//! From what was written to what it means, in the order of checks of the original (docs/kes-protocol.md §4.3).
+//! From what was written to what it means, in the order of checks of MinIO KES (docs/kes-protocol.md §4.3).
 //!
-//! Every section is read before the first check counts, since values of the wrong type are told before all else.
+//! Every section is read before the first check counts, since values of the wrong type are reported before everything
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,7 +20,7 @@ pub(super) fn read(section: Section<'_>) -> Result<TlsConfig, ConfigError> {
     let verify_clients = match auth.to_ascii_lowercase().as_str() {
         "" | "off" => false,
         "on" => true,
-        // the braces are the original's
+        // the braces are MinIO KES's
         _ => return Err(invalid(format!("kesconf: invalid tls config: invalid auth '{{ {auth}}}'"))),
     };
     Ok(TlsConfig {

@@ -239,7 +239,7 @@ impl Loader {
     }
 }
 
-/// The words and lines of the original for what is no YAML.
+/// The words and lines of MinIO KES for text that is not YAML.
 fn syntax(error: &ScanError) -> ConfigError {
     let line = error.marker().line();
     let problem = error.info().split_once(", ").map_or(error.info(), |(_, problem)| problem);
@@ -247,7 +247,7 @@ fn syntax(error: &ScanError) -> ConfigError {
         // the parser points to the scalar before
         (line + 1, "found a tab character that violates indentation")
     } else if error.info().starts_with("while parsing") {
-        // the original counts these from 0
+        // MinIO KES counts these from 0
         (line - usize::from(line > 0), problem)
     } else {
         (line, problem)

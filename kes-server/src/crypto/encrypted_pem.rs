@@ -19,7 +19,7 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-/// Why an encrypted key cannot be read or written; the texts are those of the original.
+/// Why an encrypted key cannot be read or written; the texts are those of MinIO KES.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncryptedPemError {
     /// `DEK-Info` names no known cipher, or its IV is none.

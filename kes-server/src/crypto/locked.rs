@@ -1,6 +1,6 @@
 //! Memory for secrets: locked into RAM, left out of core dumps, wiped when it is given back.
 //!
-//! Only these pages are locked, not the whole process: locking everything costs a hundred megabytes and fails
+//! Only these pages are locked, not the complete process: locking everything costs a hundred megabytes and fails
 //! later, at some allocation, where the limit is low (docs/containers.md §7). Many keys share a page.
 #![allow(unsafe_code, reason = "the one reviewed place: mmap and mlock have no safe form")]
 
@@ -99,7 +99,7 @@ fn take_page(free: &mut Vec<Slot>) -> Slot {
     // SAFETY: a new anonymous mapping touches no existing memory.
     let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), PAGE, ProtFlags::READ | ProtFlags::WRITE, flags) };
     let Some(page) = mapped.ok().and_then(NonNull::new) else {
-        // No page to be had: the allocator's answer to that is to end the process, and so is ours.
+        // No page is available: the allocator's answer to that is to end the process, and so is ours.
         std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; PAGE]>());
     };
     // SAFETY: the range is the mapping just made; both calls change how the kernel treats it, not its content.

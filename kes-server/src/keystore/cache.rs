@@ -1,8 +1,8 @@
 //! The cache in front of a keystore (docs/kes-protocol.md §6): what was read is kept parsed, for a while.
 //!
-//! Entries go by sweeps, as in the original: every `any` all of them, every half of `unused` those that nobody asked
+//! Entries go by sweeps, as in MinIO KES: every `any` all of them, every half of `unused` those that nobody asked
 //! for since the last sweep. While the keystore is down and `offline` is set, both pause and only `offline` counts.
-//! Unlike the original, an unset `unused` does not change `any` (Q9): the documented defaults hold.
+//! Unlike MinIO KES, an unset `unused` does not change `any` (Q9): the documented defaults hold.
 //!
 //! A key that was deleted or replaced behind the server's back is noticed: five times within `any`, what is cached is
 //! read once more and compared. That costs one read of the keystore a minute for each key in use, with the defaults,
@@ -109,8 +109,8 @@ struct Entry {
 }
 
 impl<S: KeyStore + 'static> Cache<S> {
-    /// Puts a cache in front of a keystore. Must be called within a runtime, which runs the sweeps. `notify` is told
-    /// what they find.
+    /// Puts a cache in front of a keystore. Must be called within a runtime, which runs the sweeps. `notify` gets
+    /// their findings.
     pub fn new(store: S, expiry: Expiry, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
         Self::with(None, store, expiry, notify)
     }
@@ -259,7 +259,7 @@ impl<S: KeyStore> Shared<S> {
                 Err(KeyStoreError::NotFound) => Notice::Deleted(name),
                 Err(_) => return,
             };
-            // a deletion by our own clients is no news
+            // a deletion by our own clients needs no notice
             if deletions == self.kept.deletions.load(Ordering::SeqCst) {
                 let (Notice::Replaced(name) | Notice::Deleted(name)) = &notice;
                 write(&self.kept.entries).remove(name);

@@ -47,7 +47,7 @@ impl Connection {
     /// Connects. Must be called within a runtime.
     ///
     /// # Errors
-    /// Those of [`Backend::connect`]; but what cannot be reached is no error if `patience` waits: then `report` is
+    /// Those of [`Backend::connect`]; but an unreachable keystore is not an error if `patience` waits: then `report` is
     /// told why, and what is asked of the keystore waits a moment for it.
     pub async fn open(
         config: &KeyStoreConfig,

@@ -67,7 +67,7 @@ impl Entrust {
         if answer.proof::<Map<String, Value>>(StatusCode::OK)?.is_empty() { Err(answer.foreign()) } else { Ok(()) }
     }
 
-    /// Calls with the token, as the original without a content type.
+    /// Calls with the token, as MinIO KES without a content type.
     async fn call(&self, operation: &str, body: &Value) -> Result<Answer, Failure> {
         let body = Zeroizing::new(body.to_string());
         let login = self.session.authority();

@@ -96,7 +96,7 @@ impl fmt::Debug for Environment {
 }
 
 /// How long a request waits for a keystore that is out of reach before it fails: what a moment later would work is
-/// no error, and a client of the original that turns to another server loses the request's body (docs/kubernetes.md
+/// no error, and a client of MinIO KES that turns to another server loses the request's body (docs/kubernetes.md
 /// §5.1).
 pub(crate) const HOLD: Duration = Duration::from_secs(10);
 
@@ -237,7 +237,7 @@ fn text(value: &[u8]) -> Result<&str, KeyStoreError> {
     std::str::from_utf8(value).map_err(|_| KeyStoreError::Other("the value to store is not text".into()))
 }
 
-/// For a create that is told that the name is taken. If the call was repeated, the name may be taken because the
+/// For a create whose answer says that the name is taken. If the call was repeated, the name may be taken because the
 /// attempt before was carried out and only its answer was lost: then the entry has our value, which nobody else has.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! A login that lasts: a token that is renewed in time, for keystores that hand out tokens.
 //!
-//! The renewal runs by itself, so that no request waits for it, and goes on for ever: an outage of hours ends with
+//! The renewal runs by itself, so that no request waits for it, and goes on forever: an outage of hours ends with
 //! the next attempt, and an attempt follows the last after a pause that grows (docs/keystores-protocol.md §14: 5, 11,
 //! 12).
 
@@ -27,7 +27,7 @@ const CEILING: Duration = Duration::from_secs(15);
 pub(super) struct Token {
     /// The token.
     pub(super) secret: Secret,
-    /// How long it is valid from now on; `None` if for ever.
+    /// How long it is valid from now on; `None` if forever.
     pub(super) life: Option<Duration>,
     /// Whether it can be renewed instead of replaced.
     pub(super) renewable: bool,
@@ -199,7 +199,7 @@ async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
     loop {
         let Current { token, since, .. } = shared.current();
         let Some(life) = token.life else {
-            // valid for ever; a login after a refusal may bring one that is not
+            // valid forever; a login after a refusal may bring one that is not
             tokio::time::sleep(CEILING).await;
             continue;
         };
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(asked(60, true, 100).await, [("login", 0), ("renew", 48), ("renew", 96)]);
         assert_eq!(asked(40, false, 70).await, [("login", 0), ("login", 32), ("login", 64)]);
         assert_eq!(asked(20, true, 40).await, [("login", 0), ("renew", 16), ("renew", 32)]);
-        assert_eq!(asked(0, true, 86_400).await, [("login", 0)], "valid for ever");
+        assert_eq!(asked(0, true, 86_400).await, [("login", 0)], "valid forever");
         assert_eq!(asked(u64::MAX, true, 86_400).await, [("login", 0)], "beyond what a clock can say");
     }
 
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(desk.asked.lock().unwrap().len(), 2);
     }
 
-    /// As a Vault with `max_ttl`: what the original does at 32 s it does too, but without a login every 3 s after.
+    /// As a Vault with `max_ttl`: what MinIO KES does at 32 s it does too, but without a login every 3 s after.
     #[tokio::test(start_paused = true)]
     async fn near_the_end_of_all_renewals_a_login_follows() {
         let desk = Arc::new(Desk { max: 60, ..Desk::new(40, true) });

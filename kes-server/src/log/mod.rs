@@ -115,7 +115,7 @@ impl Log {
         }
     }
 
-    /// Says again and again how many lines the limits left out, for ever.
+    /// Says again and again how many lines the limits left out, forever.
     pub(crate) async fn keep_count(&self) {
         loop {
             tokio::time::sleep(limit::WINDOW / 2).await;
@@ -172,7 +172,7 @@ impl Output {
         level.0 >= self.level.load(Ordering::Relaxed)
     }
 
-    /// A log that cannot be written is no reason to stop serving keys.
+    /// A server whose log cannot be written goes on serving keys.
     fn write(&self, text: &str) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         let _: std::io::Result<()> = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());

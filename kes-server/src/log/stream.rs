@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 /// oldest lines.
 const BACKLOG: usize = 1 << 20;
 
-/// Bytes that a line takes besides its text.
+/// Bytes that a line takes in addition to its text.
 const OVERHEAD: usize = 96;
 
 /// The lines of one log for those who follow it.

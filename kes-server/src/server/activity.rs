@@ -152,7 +152,7 @@ impl Activity {
     }
 
     /// In which order connections give way: the least first. `None` for one that is at work for somebody who is known,
-    /// and for one that was told to go.
+    /// and for one that was asked to go.
     pub(super) fn rank(&self) -> Option<Rank> {
         if self.is_evicted() {
             return None;
@@ -187,7 +187,7 @@ impl Activity {
         Some(self.began.elapsed().saturating_sub(Duration::from_millis(self.idle_since.load(Ordering::Relaxed))))
     }
 
-    /// Tells the connection to go at once; false if it was told before.
+    /// Asks the connection to go at once; false if it was asked before.
     pub(super) fn evict(&self) -> bool {
         let is_first = !self.is_evicted.swap(true, Ordering::Relaxed);
         if is_first {
@@ -196,12 +196,12 @@ impl Activity {
         is_first
     }
 
-    /// Whether the connection was told to go.
+    /// Whether the connection was asked to go.
     pub(super) fn is_evicted(&self) -> bool {
         self.is_evicted.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection is told to go.
+    /// Waits until the connection is asked to go.
     pub(super) async fn evicted(&self) {
         self.eviction.notified().await;
     }

@@ -63,13 +63,13 @@ fn endpoint(address: SocketAddr) -> String {
     }
 }
 
-/// A configured text that is no hash of a key matches nobody.
+/// A configured text that is not the hash of a key matches nobody.
 fn admin(identity: &Identity) -> String {
     let is_hash = identity.as_str().len() == 64 && identity.as_str().bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { identity.to_string() } else { "<disabled>".into() }
 }
 
-/// What is kept out of swap. Only secrets are locked, not the whole process.
+/// What is kept out of swap. Only secrets are locked, not the complete process.
 fn memory() -> String {
     let report = locked::report();
     if report.unlocked == 0 {

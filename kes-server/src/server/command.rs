@@ -1,4 +1,4 @@
-//! What a running server is told to do, mostly by signals.
+//! Commands for a running server, mostly by signals.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use super::{
     watch_files::{Change, WatchedFiles},
 };
 
-/// What a running server is told.
+/// A command for a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Read the configuration again and serve what it says.
@@ -103,7 +103,7 @@ enum Event {
     Changed(Change),
 }
 
-/// Does work that may wait for a keystore; what the server is told meanwhile. To stop is obeyed at once: the work is
+/// Does work that may wait for a keystore, and takes commands meanwhile. It obeys a stop at once: the work is
 /// dropped, and what it was to replace is still in force.
 async fn meanwhile(
     commands: &mut mpsc::Receiver<Command>,

@@ -54,7 +54,7 @@ struct Limits {
     window: (u32, u32),
 }
 
-/// For clients that the configuration knows. Busy ones send hundreds of requests at a time: as many as the original
+/// For clients that the configuration knows. Busy ones send hundreds of requests at a time: as many as MinIO KES
 /// takes. A body that waits for memory leaves its window closed: all of those that may wait are less than the second.
 const KNOWN: Limits = Limits { head: 64 << 10, streams: 250, window: (32 << 10, 256 << 10) };
 
@@ -133,7 +133,7 @@ async fn http2(io: Stream, client: Arc<Client>, limits: &Limits) {
     watch(pin!(connection), &client).await;
 }
 
-/// A connection that can be told to end after what it is doing.
+/// A connection that can be asked to end after its present requests.
 trait Close: Future<Output = hyper::Result<()>> {
     fn close(self: Pin<&mut Self>);
 }

@@ -26,20 +26,20 @@ use crate::auth::Identity;
 /// Enough for every client, few enough to stay within the memory of a small host.
 const MOST: u64 = 10_000;
 
-/// Files that are not connections of clients: keys, logs, connections to the keystore; and connections that were told
+/// Files that are not connections of clients: keys, logs, connections to the keystore; and connections that were asked
 /// to go and have not gone yet.
 const OTHER_FILES: u64 = 256;
 
-/// Most connections that were told to go and have not gone yet.
+/// Most connections that were asked to go and have not gone yet.
 const LEAVING: usize = 128;
 
-/// Most connections that are told to go at a time, so that a flood does not make each newcomer look at all of them.
+/// Most connections that are asked to go at a time, so that a flood does not make each newcomer look at all of them.
 const BATCH: usize = 32;
 
 /// How often somebody who waits for a place looks whether there is one.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Bytes that all connections together may make the server hold, besides large bodies.
+/// Bytes that all connections together may make the server hold, in addition to large bodies.
 const MEMORY: usize = 10 << 20;
 
 /// Bytes that one connection may make the server hold in more than one answer. One that is larger counts as so many: a
@@ -70,7 +70,7 @@ struct Inner {
 struct Open {
     next: u64,
     all: HashMap<u64, Arc<Activity>>,
-    /// Those that were told to go and have not gone yet.
+    /// Those that were asked to go and have not gone yet.
     leaving: usize,
     /// Those that are not known and were not told to go: at most half of all. Each more takes the place of one of them,
     /// as soon as that has had the time for its handshake.
@@ -103,7 +103,7 @@ impl Connections {
         }))
     }
 
-    /// Counts one more. If there are too many, others are told to go; if all of them are at work for clients that are
+    /// Counts one more. If there are too many, others are asked to go; if all of them are at work for clients that are
     /// known, or in a handshake that has just begun, waits until one is not.
     pub(super) async fn admit(&self) -> Admitted {
         if let Some(admitted) = self.try_admit() {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Rounds that are told apart: an answer of the round before the last one is late.
+/// Rounds that are kept apart: an answer of the round before the last one is late.
 const ROUNDS: usize = 3;
 
 /// What is held for one connection.
@@ -19,7 +19,8 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// What a request costs while it runs or its answer waits, besides its head and its answer: the stream, the task.
+    /// What a request costs while it runs or its answer waits, in addition to its head and its answer: the stream, the
+    /// task.
     pub(super) const REQUEST: usize = 4 << 10;
 
     /// Bytes from which on a connection takes part in the sum.

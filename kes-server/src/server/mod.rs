@@ -58,7 +58,7 @@ use crate::{
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What a server needs besides its configuration.
+/// What a server needs in addition to its configuration.
 pub struct ServeOptions {
     /// Standard output: banner and audit log.
     pub stdout: Sink,
@@ -74,7 +74,7 @@ pub struct ServeOptions {
     pub patience: Patience,
     /// Reads the configuration again; without it the server does not reload.
     pub reload: Option<Reload>,
-    /// Is told the address once the server listens.
+    /// Gets the address once the server listens.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
 
@@ -100,14 +100,14 @@ pub enum ServeError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Serves a configuration until it is told to stop. Returns when all requests have ended, after a second at most.
+/// Serves a configuration until a command stops it. Returns when all requests have ended, after a second at most.
 pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
     let frame = Frame::new(options)?;
     let material = Material::load(config, &frame.around).await?;
     serve(material, frame, commands, None).await
 }
 
-/// Serves nothing but memory, with a certificate and an admin of its own, until it is told to stop.
+/// Serves nothing but memory, with a certificate and an admin of its own, until a command stops it.
 pub async fn run_dev(
     address: Option<SocketAddr>,
     options: ServeOptions,
@@ -117,7 +117,7 @@ pub async fn run_dev(
     serve(material, Frame::new(options)?, commands, Some(&api_key)).await
 }
 
-/// Serves nothing but memory, with the certificate of these files and this admin, until it is told to stop.
+/// Serves nothing but memory, with the certificate of these files and this admin, until a command stops it.
 pub async fn run_volatile(
     address: Option<SocketAddr>,
     admin: Identity,

@@ -6,7 +6,7 @@ use crate::{api::CertificateError, auth::Identity};
 
 /// The identity of a client. Certificates that are marked as CA are not counted; exactly one must be left.
 ///
-/// It must be the first of the chain: only that one's key has signed the handshake. The original would take any, and
+/// It must be the first of the chain: only that one's key has signed the handshake. MinIO KES would take any, and
 /// with it the word of a client that shows somebody else's certificate behind a CA certificate of its own.
 pub(crate) fn identify(chain: &[CertificateDer<'_>]) -> Result<Identity, CertificateError> {
     let mut client = None;

@@ -1,5 +1,5 @@
-//! What is told to whoever supervises the process, by systemd's protocol, `sd_notify(3)`: datagrams of `NAME=value` to
-//! the socket that `NOTIFY_SOCKET` names, which may be abstract. Without it nothing is told to nobody.
+//! Messages to the supervisor of the process, by systemd's protocol, `sd_notify(3)`: datagrams of `NAME=value` to
+//! the socket that `NOTIFY_SOCKET` names, which may be abstract. Without it nothing is sent.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names. One that cannot be reached is no reason not to serve.
+    /// The one that the environment names. The server serves even if the socket cannot be reached.
     pub(crate) fn new(environment: &Environment) -> Self {
         let socket = environment.get("NOTIFY_SOCKET").and_then(|name| connect(&name).ok()).map(Arc::new);
         let is_ours = environment.get("WATCHDOG_PID").is_none_or(|id| id == process::id().to_string());
@@ -30,7 +30,7 @@ impl Supervisor {
         Self { socket, watchdog: time.filter(|time| is_ours && !time.is_zero()) }
     }
 
-    /// How often it must be told at least that the server is alive, if at all.
+    /// How often at least it must hear that the server is alive, if at all.
     pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -56,7 +56,7 @@ impl Supervisor {
         self.tell("WATCHDOG=1");
     }
 
-    /// Tells it for ever that the runtime of the caller runs, twice within its time.
+    /// Tells it forever that the runtime of the caller runs, twice within its time.
     pub(crate) async fn reassure(&self) -> Infallible {
         let Some(expected) = self.watchdog else { return std::future::pending().await };
         let mut ticks = tokio::time::interval(expected / 2);
@@ -68,7 +68,7 @@ impl Supervisor {
 
     fn tell(&self, what: &str) {
         if let Some(socket) = &self.socket {
-            // One that does not listen is no reason not to serve.
+            // The server serves even if nobody listens.
             let _: io::Result<usize> = socket.send(what.as_bytes());
         }
     }

@@ -103,7 +103,7 @@ fn issuers(
     Ok(Issuers { roots, verifier })
 }
 
-/// In the original's words where it has some.
+/// In MinIO KES's words where it has some.
 fn pair_reason(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => "tls: private key does not match public key".into(),

@@ -1,4 +1,4 @@
-//! A server whose threads no longer run is worse than none: its clients wait for ever, and nothing restarts it
+//! A server whose threads no longer run is worse than none: its clients wait forever, and nothing restarts it
 //! (docs/kubernetes.md §1.5, K17). Each worker says every second that it runs; a thread of its own ends the process
 //! when one is silent for too long, and tells the supervisor that all is well while none is.
 
@@ -34,7 +34,7 @@ impl Beat {
         Self { began: Instant::now(), last: Arc::default() }
     }
 
-    /// Says every second that the runtime of the caller runs, for ever.
+    /// Says every second that the runtime of the caller runs, forever.
     pub(super) async fn keep(self) {
         let mut ticks = tokio::time::interval(BEAT);
         loop {
@@ -66,13 +66,13 @@ impl Watchdog {
         let log = Arc::clone(log);
         let stalled = move |silent: Duration| {
             let text = format!("watchdog: a worker has not run for {} s: the process ends", silent.as_secs());
-            // that nobody reads the log may be why: it is told for a moment, by a thread of its own
+            // perhaps nobody reads the log: a thread of its own tries to write to it for a moment
             let (log, (told, telling)) = (Arc::clone(&log), mpsc::channel::<()>());
             let teller = thread::Builder::new().spawn(move || {
                 log.error(Level::ERROR, &text);
                 drop(told);
             });
-            // Without the thread nobody is told, and the wait is over at once.
+            // Without the thread nothing is written, and the wait is over at once.
             drop(teller);
             let _: Result<(), RecvTimeoutError> = telling.recv_timeout(BEAT);
             // a core dump of a key server would hold its keys
@@ -91,7 +91,7 @@ fn watch(beats: &[Beat], supervisor: &Supervisor, ended: &mpsc::Receiver<()>, st
     let interval = supervisor.watchdog().map_or(BEAT, |expected| (expected / 3).min(BEAT));
     let mut last = Instant::now();
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
-        // the whole process did not run: stopped, or the machine slept; the workers get their time anew
+        // the complete process did not run: stopped, or the machine slept; the workers get their time again
         if last.elapsed() > interval + PATIENCE / 2 {
             beats.iter().for_each(Beat::now);
         }

@@ -70,7 +70,7 @@ fn expired(params: &mut CertificateParams) {
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);
 }
 
-/// As the MinIO Operator makes them: the name is no DNS name.
+/// As the MinIO Operator makes them: the name is not a DNS name.
 fn braces(params: &mut CertificateParams) {
     let name = "minio1-pool-0-{0...3}.minio1-hl.ns.svc.cluster.local";
     params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];

@@ -14,10 +14,10 @@ use crate::{
     witness::{Witness, assert_memory, memory},
 };
 
-/// Files that the test and the server need besides connections.
+/// Files that the test and the server need in addition to connections.
 const OTHERS: u64 = 300;
 
-/// As many connections as wanted and possible, and how many of them shall finish their handshake.
+/// As many connections as wanted and possible, and how many of them must finish their handshake.
 /// `KES_IDLE_HANDSHAKES` says so; all 10,000 take a minute.
 fn connections() -> (u64, u64) {
     let wanted = 10_000;

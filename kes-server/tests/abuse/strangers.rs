@@ -136,7 +136,7 @@ fn strangers_keep_nobody_out() {
     assert_let_in(&folder, server, &attacks, |protocol| Dialer::stranger(&folder, protocol));
 }
 
-/// Somebody with few rights is no stranger, but whoever waits for his bytes is not at work.
+/// Somebody with few rights is not a stranger, but whoever waits for his bytes is not at work.
 #[test]
 fn one_identity_does_not_keep_the_others_out() {
     let folder = Folder::new();

@@ -173,8 +173,8 @@ fn a_hundred_such_connections_cost_little_more() {
     measure(stranger, 100, &FLOODS[0], HUNDRED);
 }
 
-/// Tens of thousands of small answers at once, to clients with rights: what each costs besides its bytes is not bounded yet,
-/// and glibc keeps the pages.
+/// Tens of thousands of small answers at once, to clients with rights: what each costs in addition to its bytes is not
+/// bounded yet, and glibc keeps the pages.
 #[test]
 #[ignore = "takes more than it may: 113 MiB were seen with metrics"]
 fn many_small_answers_cost_little_more() {

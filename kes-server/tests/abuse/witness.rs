@@ -19,7 +19,7 @@ const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(60), request:
 /// More than any request may take, on a machine that runs other tests too.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Asks over a connection that it keeps, and over a new one every time, until it is told to stop.
+/// Asks over a connection that it keeps, and over a new one every time, until a command stops it.
 pub(crate) struct Witness {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(u64, Duration)>,

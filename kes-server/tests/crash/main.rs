@@ -105,7 +105,7 @@ fn kill(kills: u64, folder: Folder, acknowledged: &AtomicU64, mut random: Random
     (folder, unfinished)
 }
 
-/// With no server running: every file that a listing would show is a whole key.
+/// With no server running: every file that a listing would show is a complete key.
 fn check(keys: &Path) -> usize {
     let mut unfinished = 0;
     for entry in fs::read_dir(keys).unwrap() {

@@ -9,7 +9,7 @@ import pytest
 from stack import KEY, Stack, eventually
 from writers import WRITERS, Writers, make_bucket
 
-# From SIGSTOP until writes that began later are acknowledged; what hangs meanwhile hangs in MinIO, which waits for ever.
+# From SIGSTOP until writes that began later are acknowledged; what hangs meanwhile hangs in MinIO, which waits forever.
 RECOVERY = 5
 # How long MinIO does without a replica that failed.
 PENALTY = 30

@@ -8,7 +8,7 @@ from cloud import Gate, keystore, user
 from stack import KEY, Stack, eventually
 from writers import Writers, make_bucket
 
-# A key is read anew this often, so that every outage is felt.
+# A key is read again this often, so that every outage is felt.
 CACHE = "cache:\n  expiry:\n    any: 2s\n    unused: 1s\n"
 # Shorter than kes waits for its keystore, and longer.
 MOMENT, LONG = 6, 14

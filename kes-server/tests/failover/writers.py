@@ -80,7 +80,7 @@ class Writers:
 
     def failed_without(self, kills):
         """Failures of writes that were not under way when a kes was killed: from and until when for each kill. MinIO's client
-        does not repeat every request that a kes took with it; the writer is told, and nothing is acknowledged."""
+        does not repeat every request that a kes took with it; the writer gets an error, and nothing is acknowledged."""
         with self.lock:
             return [
                 failure for failure in self.failed

@@ -1,4 +1,4 @@
-//! Durations, levels, requests and whole configurations, made by rule (docs/kes-protocol.md §1.1, §1.4, §4.3, §4.4).
+//! Durations, levels, requests and complete configurations, made by rule (docs/kes-protocol.md §1.1, §1.4, §4.3, §4.4).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Azure Key Vault: who we are, and to whom that is told.
+//! Azure Key Vault: who we are, and who learns it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;

@@ -90,7 +90,7 @@ async fn its_certificate_is_checked_against_the_ca_too() {
     assert!(connect(&fake, "box", "password").await.is_ok());
 }
 
-/// The original gives blanks, one page, and all prefixes (docs/keystores-protocol.md §14, 4).
+/// MinIO KES gives blanks, one page, and all prefixes (docs/keystores-protocol.md §14, 4).
 #[tokio::test]
 async fn listings_are_whole_and_filtered() {
     let (fake, service) = start().await;
@@ -164,7 +164,7 @@ async fn a_token_that_the_server_forgot_is_replaced() {
     assert_eq!(operations(&fake), ["CheckoutSecret", "Login", "CheckoutSecret"]);
 }
 
-/// The original never renews again once a renewal and the login after it failed (docs/keystores-protocol.md §14, 5).
+/// MinIO KES never renews again once a renewal and the login after it failed (docs/keystores-protocol.md §14, 5).
 #[tokio::test]
 async fn tokens_are_renewed_at_half_their_life_and_after_failures() {
     let (fake, service) = start().await;

@@ -77,7 +77,7 @@ async fn keys_have_the_reference_form() {
     remote::keeps_the_reference_form(&store, |value| BASE64.encode(value), put, |name| service.stored(name)).await;
 }
 
-/// The original asks for the same page for ever (docs/keystores-protocol.md §14, 3).
+/// MinIO KES asks for the same page forever (docs/keystores-protocol.md §14, 3).
 #[tokio::test]
 async fn pages_follow_each_other_by_name() {
     let (fake, service) = start().await;

@@ -42,7 +42,7 @@ fn lies() -> Vec<(&'static str, Reply)> {
     ]
 }
 
-/// What a client of kes would be told.
+/// The answer that a client of kes would get.
 fn told<T>(result: &Result<T, KeyStoreError>) -> &'static str {
     match result {
         Ok(_) => "done",
@@ -52,7 +52,7 @@ fn told<T>(result: &Result<T, KeyStoreError>) -> &'static str {
     }
 }
 
-/// What each operation is told while every answer is this lie.
+/// The result of each operation while every answer is this lie.
 async fn outcomes(Subject { fake, store, .. }: &Subject, lie: &Reply) -> [&'static str; 5] {
     fake.fail("", usize::MAX, Fault::Answer(lie.clone()));
     let all = tokio::join!(

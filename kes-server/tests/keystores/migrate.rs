@@ -53,7 +53,7 @@ impl Folder {
     }
 }
 
-/// Names and contents; what a killed write left aside is no key.
+/// Names and contents; the rest of a killed write is not a key.
 fn keys(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let entries = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()));

@@ -137,7 +137,7 @@ impl Folder {
         self.until_ready(self.start())
     }
 
-    /// A server that answers, started with these arguments besides its configuration.
+    /// A server that answers, started with these arguments and its configuration.
     pub(crate) fn serve_with(&self, more: &[&str]) -> Server {
         let arguments = [&["server", "--config", "config.yaml"], more].concat();
         self.until_ready(self.start_by(&mut self.command(&arguments)))

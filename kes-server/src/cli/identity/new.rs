@@ -158,7 +158,7 @@ fn certificate(arguments: &NewArguments, api_key: &ApiKey) -> Result<String, Cli
     Ok(pem("CERTIFICATE", &certificate.map_err(CliError::plain)?))
 }
 
-/// Whole or not at all: written beside the target, then renamed over it.
+/// Complete or not at all: written next to the target, then renamed over it.
 fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
     let failure = |error: &std::io::Error| CliError::file("open", file, error);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

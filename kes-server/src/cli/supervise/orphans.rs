@@ -1,5 +1,5 @@
 //! Children that we did not start: the first process of a container gets all whose parents have ended, and whoever does
-//! not ask how they ended keeps them for ever.
+//! not ask how they ended keeps them forever.
 
 use std::fs;
 

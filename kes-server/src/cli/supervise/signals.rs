@@ -1,4 +1,4 @@
-//! What `kes supervise` is told.
+//! The signals that `kes supervise` gets.
 
 use std::io;
 
@@ -47,7 +47,7 @@ impl Signals {
         }
     }
 
-    /// Waits until we are told to end.
+    /// Waits for a signal to end.
     pub(super) async fn stop(&mut self) {
         while self.next().await != Told::Stop {}
     }

@@ -70,7 +70,7 @@ pub(super) fn read(root: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
         (keystore.section("gemalto").section("keysecure"), appliance::keysecure),
         (keystore.section("entrust").section("keycontrol"), appliance::entrust),
     ];
-    // all are read before they are counted: values of the wrong type are told before all else
+    // all are read before they are counted: values of the wrong type are reported before everything else
     let configured = backends.into_iter().filter(|(section, _)| section.exists());
     let mut configured: Vec<_> = configured.map(|(section, read)| read(section)).collect();
     match (configured.pop(), configured.is_empty()) {

@@ -8,7 +8,7 @@ use super::super::section::Section;
 use super::super::{ConfigError, Secret, invalid, reason};
 use super::{KeyStoreConfig, path};
 
-/// How often the original asks whether the vault is well.
+/// How often MinIO KES asks whether the vault is well.
 const DEFAULT_PING: Duration = Duration::from_secs(15);
 
 /// `keystore.vault`.

@@ -85,7 +85,7 @@ impl Chain {
         }
     }
 
-    /// Made anew for each search: the one of the instance keeps a token that a restarted metadata service refuses.
+    /// Made again for each search: the one of the instance keeps a token that a restarted metadata service refuses.
     fn sources(&self) -> Vec<Source> {
         let mut web_identity = AssumeRoleWithWebIdentityCredentialProvider::new()
             .with_region(self.region.clone())
@@ -96,7 +96,7 @@ impl Chain {
         let mut sources: Vec<Source> = vec![
             ("environment", Box::new(EnvCredentialProvider::new())),
             ("web identity", Box::new(web_identity)),
-            // the original never reads the configuration file beside the credentials file
+            // MinIO KES never reads the configuration file next to the credentials file
             ("credentials file", Box::new(ProfileCredentialProvider::new().with_config_file(NO_FILE))),
             ("container", Box::new(ECSCredentialProvider::new())),
         ];

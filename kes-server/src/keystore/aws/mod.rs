@@ -38,7 +38,7 @@ pub struct Aws {
 
 impl Aws {
     /// Asks whether the service is there. Credentials are not used yet: wrong ones show at the first call, as there
-    /// is no call that every policy allows.
+    /// is not a call that every policy allows.
     ///
     /// # Errors
     /// If nothing answers at the endpoint, or the configured credentials are incomplete.

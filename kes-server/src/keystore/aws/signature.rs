@@ -26,7 +26,7 @@ impl Signature {
     /// The request of an action, signed as of now.
     ///
     /// # Errors
-    /// If it cannot be signed, for example because the region is no header value.
+    /// If it cannot be signed, for example because the region is not a valid header value.
     pub(super) async fn request(
         &self,
         endpoint: &Url,

@@ -81,7 +81,7 @@ enum Proof {
 /// The credential of a configuration.
 ///
 /// # Errors
-/// If a variable of the environment is no URL.
+/// If a variable of the environment is not a URL.
 pub(super) fn of(auth: &AzureAuth, environment: &Environment) -> Result<Credential, KeyStoreError> {
     let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
     let authority = secure(&set("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.into()))?;

@@ -77,7 +77,7 @@ impl Login {
     /// on takes the same. `None` if the refused one is new: then another would be refused too.
     ///
     /// # Errors
-    /// If there is none to be had.
+    /// If none is available.
     pub(super) async fn log_in(
         &self,
         challenge: Challenge,

@@ -38,7 +38,7 @@ impl Managed {
     /// The service that the environment shows, or why there is none that can be used.
     ///
     /// # Errors
-    /// If a variable is no URL.
+    /// If a variable is not a URL.
     pub(super) fn of(
         environment: &Environment,
         client: Option<String>,

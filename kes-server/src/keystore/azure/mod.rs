@@ -46,7 +46,7 @@ pub struct Azure {
 }
 
 impl Azure {
-    /// Prepares everything, and contacts nobody: wrong credentials are told by the first call.
+    /// Prepares everything, and contacts nobody: the first call reports wrong credentials.
     ///
     /// # Errors
     /// If the endpoint is none.

@@ -36,7 +36,7 @@ struct Attributes {
 /// The names of a page, and the link to the next.
 ///
 /// # Errors
-/// If it is no page.
+/// If it is not a page.
 pub(super) fn page(answer: &Answer) -> Result<(Vec<String>, Option<String>), KeyStoreError> {
     let page: Page = answer.proof(StatusCode::OK)?;
     let names = page.value.0.iter().filter_map(|item| part(&item.id, 1)).collect();

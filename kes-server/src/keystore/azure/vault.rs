@@ -72,7 +72,7 @@ impl Vault {
     }
 
     /// Calls with the token. Without one, or if it is refused, the vault says where to get one, and is called again.
-    /// As the original: the first call has no body, which only those may see who show a token first.
+    /// As MinIO KES: the first call has no body, which only those may see who show a token first.
     ///
     /// # Errors
     /// Those of the login, and if no answer comes.

@@ -15,7 +15,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// How many times within `any` the cached keys are compared with the keystore's.
 const REVIEWS: u32 = 5;
 
-/// Sweeps for ever. `has_former`: there are keys that another cache has read.
+/// Sweeps forever. `has_former`: there are keys that another cache has read.
 pub(super) async fn sweep<S: KeyStore>(
     shared: Arc<Shared<S>>,
     expiry: Expiry,

@@ -90,7 +90,7 @@ impl Shared {
         }
     }
 
-    /// Removes the secret that got no version, and returns what is to be told.
+    /// Removes the secret that got no version, and returns the error to report.
     async fn clear(&self, name: &str, failure: Failure) -> KeyStoreError {
         match self.delete(name).await {
             Ok(()) | Err(KeyStoreError::NotFound) => failure.into(),

@@ -23,7 +23,7 @@ pub(super) const LIFE: Duration = Duration::from_secs(3600);
 /// A token for these scopes, valid from now on.
 ///
 /// # Errors
-/// If the key is no RSA key.
+/// If the key is not an RSA key.
 pub(super) fn sign(account: &ServiceAccount, scopes: &str) -> Result<Secret, KeyStoreError> {
     let refused = |what: &str| {
         let email = &account.client_email;

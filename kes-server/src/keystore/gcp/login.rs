@@ -15,7 +15,7 @@ use crate::keystore::http::{Answer, Http, Web, endpoint};
 use crate::keystore::session::{Authority, Token};
 use crate::keystore::{Environment, KeyStoreError};
 
-/// What the original asks for.
+/// What MinIO KES asks for.
 pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Where the refresh token of a person is exchanged, unless its file says otherwise.
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
@@ -63,7 +63,7 @@ impl Login {
         self.quota_project.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Files are read anew each time: they may have been replaced.
+    /// Files are read again each time: they may have been replaced.
     async fn token(&self) -> Result<Token, KeyStoreError> {
         if let Some(account) = &self.account {
             return Self::signed(account, &self.scopes);

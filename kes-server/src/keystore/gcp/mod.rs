@@ -1,4 +1,4 @@
-//! GCP Secret Manager over REST (docs/keystores-protocol.md §6): the stored data is that of the original, which speaks
+//! GCP Secret Manager over REST (docs/keystores-protocol.md §6): the stored data is that of MinIO KES, which speaks
 //! gRPC.
 
 use std::fmt;

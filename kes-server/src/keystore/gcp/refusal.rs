@@ -35,7 +35,7 @@ pub(super) fn patient() -> Retry {
     }
 }
 
-/// For the rest, which the original never repeats: once more if the answer was lost.
+/// For the rest, which MinIO KES never repeats: once more if the answer was lost.
 pub(super) fn lost() -> Retry {
     Retry {
         attempts: 2,

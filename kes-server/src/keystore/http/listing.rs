@@ -12,7 +12,7 @@ use super::{Answer, Failure, KeyStoreError};
 pub(super) const MAX_BYTES: usize = 16 << 20;
 /// Most names of a listing: as many of 60 bytes as it has room for.
 const MAX_NAMES: usize = 250_000;
-/// Most pages of a listing: a keystore may answer pages without names for ever.
+/// Most pages of a listing: a keystore may answer pages without names forever.
 const MAX_PAGES: usize = 10_000;
 
 tokio::task_local! {

@@ -26,7 +26,7 @@ pub(super) use web::Web;
 
 /// Longest time for a connection to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for one call with all its retries (docs/keystores-protocol.md §14, 16): nothing hangs for ever.
+/// Longest time for one call with all its retries (docs/keystores-protocol.md §14, 16): nothing hangs forever.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Longest answer that is read, in bytes, unless it is a page of a listing.
 const MAX_ANSWER: usize = 1 << 20;
@@ -67,7 +67,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// Headers.
     pub(super) headers: HeaderMap,
-    /// The whole body: it may hold a key.
+    /// The complete body: it may hold a key.
     pub(super) body: Zeroizing<Vec<u8>>,
     /// True if an attempt before got no good answer: it may have been carried out all the same.
     pub(super) repeated: bool,
@@ -116,7 +116,7 @@ impl Http {
         bounded(retry.run(|| self.once(copy(&request)))).await
     }
 
-    /// Like [`Self::send`] with a request that is made anew for each attempt, for example because it is signed.
+    /// Like [`Self::send`] with a request that is made again for each attempt, for example because it is signed.
     pub(super) async fn send_each<F>(&self, make: impl Fn() -> F) -> Result<Answer, Failure>
     where
         F: Future<Output = Result<Request, Failure>>,
@@ -233,7 +233,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, KeyStoreError> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     match Url::parse(&whole) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Ok(url),
-        _ => Err(KeyStoreError::Other(format!("the endpoint '{text}' is no http or https URL"))),
+        _ => Err(KeyStoreError::Other(format!("the endpoint '{text}' is not an http or https URL"))),
     }
 }
 

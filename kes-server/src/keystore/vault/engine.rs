@@ -52,7 +52,7 @@ impl Engine {
         self.path("data", name)
     }
 
-    /// The path under which an entry is deleted as a whole; that of the folder for no name.
+    /// The path under which an entry is deleted completely; that of the folder for no name.
     pub(super) fn whole(&self, name: &str) -> String {
         self.path("metadata", name)
     }

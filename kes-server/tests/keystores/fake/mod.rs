@@ -126,7 +126,7 @@ pub enum Fault {
     Drop,
     /// The request is carried out and the connection is closed before the answer.
     DropAnswer,
-    /// No answer at all, for ever.
+    /// No answer at all, forever.
     Hang,
     /// The answer comes late.
     Slow(Duration),

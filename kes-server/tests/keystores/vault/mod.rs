@@ -101,7 +101,7 @@ async fn v2_with_transit_prefix_and_namespace_conforms() {
     conformance::all(&connect(config).await.unwrap(), Missing::IsSuccess).await;
 }
 
-/// Several kes, and a policy without `update`: the engine decides, and the losers are told.
+/// Several kes, and a policy without `update`: the engine decides, and the losers get the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_servers_one_creates() {
     let (fake, service) = start().await;

@@ -134,7 +134,7 @@ async fn the_poll_finds_out_about_the_seal() {
     assert!(text.ends_with("answered 503: Vault is sealed; unseal it, or wait until one of its servers is active"));
 }
 
-/// As in the original, only a Vault that says so or does not answer in time is unreachable (docs/keystores-protocol.md
+/// As in MinIO KES, only a Vault that says so or does not answer in time is unreachable (docs/keystores-protocol.md
 /// §1.5).
 #[tokio::test]
 async fn a_vault_that_is_gone_is_unavailable() {

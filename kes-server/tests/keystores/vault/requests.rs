@@ -1,4 +1,4 @@
-//! The requests are those of the original (docs/keystores-protocol.md §4.1, §4.2, §4.4).
+//! The requests are those of MinIO KES (docs/keystores-protocol.md §4.1, §4.2, §4.4).
 
 use super::super::fake::vault::Seen;
 use super::*;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::Reply;
 use super::{data, refused};
 
-/// May do everything, for ever.
+/// May do everything, forever.
 pub const ROOT_TOKEN: &str = "root";
 /// Role ID of the AppRole that all namespaces have.
 pub const ROLE_ID: &str = "kes-role";
@@ -20,9 +20,9 @@ pub const JWT: &str = "kes.service.account";
 /// What a login gets.
 #[derive(Debug, Clone)]
 pub struct Role {
-    /// Seconds that a token lives; 0 for ever.
+    /// Seconds that a token lives; 0 forever.
     pub life: u64,
-    /// Seconds that renewals can extend it to; 0 for ever.
+    /// Seconds that renewals can extend it to; 0 forever.
     pub max: u64,
     /// False for batch tokens.
     pub renewable: bool,
@@ -162,7 +162,7 @@ fn granted(token: &str, issued: &Issued) -> Reply {
     Reply::json(200, &json!({ "request_id": "1", "lease_id": "", "renewable": false, "data": null, "auth": auth }))
 }
 
-/// How long it is until then, 0 for ever.
+/// How long it is until then, 0 forever.
 fn seconds(end: Option<Instant>) -> u64 {
     end.map_or(0, |end| (end.saturating_duration_since(Instant::now()) + Duration::from_millis(500)).as_secs())
 }
