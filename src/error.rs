@@ -110,7 +110,7 @@ pub enum Error {
     /// An S3 call failed.
     #[error(transparent)]
     S3(#[from] S3Error),
-    /// There is no MinIO or no `kes` to be had.
+    /// No MinIO or no `kes` is available.
     #[error(transparent)]
     Supply(#[from] SupplyError),
     /// The system does not let us wait for signals.

@@ -79,7 +79,7 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
-    /// The file is no program.
+    /// The file is not a program.
     #[error("'{}' is not executable\n  make it so with `chmod +x`, or name another", path.display())]
     NotExecutable {
         /// The file.
@@ -117,7 +117,7 @@ pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) 
 /// Refuses a program that could not run where there is nothing else.
 ///
 /// # Errors
-/// [`ImageError`] if it cannot be read, or is no static executable for this machine.
+/// [`ImageError`] if it cannot be read, or is not a static executable for this machine.
 pub fn check_static(program: &Path) -> Result<(), ImageError> {
     let judged = elf::check(program).map_err(|source| ImageError::Read { path: program.to_owned(), source })?;
     judged.map_err(|why| ImageError::Unsuitable { path: program.to_owned(), why })

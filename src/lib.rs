@@ -2,7 +2,7 @@
 //!
 //! Four nouns carry the crate. A [`manifest::Manifest`] is what the user asks for. A [`stack::Stack`] is what that
 //! means on this host: folder, ports, certificates and credentials, in memory. A [`resource::Resource`] is one
-//! thing that shall exist, which can be observed, created and removed. An [`engine::Engine`] makes pods and
+//! thing that must exist, which can be observed, created and removed. An [`engine::Engine`] makes pods and
 //! containers. `up` reads in that order: manifest → stack → stages of resources → [`apply::up`], which asks
 //! [`plan::decide`] for each of them.
 //!

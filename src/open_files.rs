@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::engine::{EngineInfo, LABEL_ROLE, PodState};
 use crate::error::Error;
 
-/// The least that a stack works with under light load; with 256 MinIO lets every upload wait for ever.
+/// The least that a stack works with under light load; with 256 MinIO lets every upload wait forever.
 pub const LEAST: u64 = 1024;
 
 /// What to do about a limit that is too low.

@@ -35,7 +35,7 @@ pub enum PkiError {
     /// The library refused.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    /// A text that is no certificate or key.
+    /// A text that is not a certificate or key.
     #[error("cannot read a certificate of this stack: {0}\n  remove the file; `kestack up` makes a new one")]
     Read(String),
 }

@@ -155,7 +155,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
 async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, Endpoint>, Error> {
     let mut endpoints = BTreeMap::new();
     for replica in stack.replicas() {
-        // one that has stalled answers nobody: the others shall be shown soon
+        // one that has stalled answers nobody: the others must be shown soon
         let ready = tokio::time::timeout(GLANCE, context.replicas.at(&replica.endpoint)?.ready()).await;
         let health = match ready {
             Ok(answer) => answer.map_err(|error| error.to_string()),

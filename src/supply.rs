@@ -36,7 +36,7 @@ pub use source::{ImageSource, Waiting};
 /// Name that an image from the network gets here, so that the next run finds the same one, whatever it came from.
 const SUPPLIED: &str = "localhost/kestack/minio:supplied";
 /// Images that may be here already, or be pulled: the maintained fork, then the last official image, which its
-/// owner no longer mends.
+/// owner no longer repairs.
 const REGISTRIES: [&str; 2] = [SILO, FROZEN];
 /// The maintained fork. Its image has no digest that would be known here.
 const SILO: &str = "docker.io/pgsty/silo:latest";
@@ -107,7 +107,7 @@ const MINIO_ADVICE: &str = "do one of:\n  \
 const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or name it: KESTACK_KES_BINARY=/path/kes, \
                           `kes.binary` or `kes.image` in kestack.yaml";
 
-/// Decides where the KES image comes from: the manifest, `KESTACK_KES_BINARY`, beside this program, `PATH`.
+/// Decides where the KES image comes from: the manifest, `KESTACK_KES_BINARY`, next to this program, `PATH`.
 ///
 /// # Errors
 /// [`SupplyError`] if what is named cannot be used, or nothing is found.

@@ -45,9 +45,9 @@ pub struct KesConfigContext {
     pub admin: String,
     /// Identities with MinIO's policy.
     pub identities: Vec<String>,
-    /// Keys that shall exist.
+    /// Keys that must exist.
     pub keys: Vec<String>,
-    /// The keystore section, as KES shall read it.
+    /// The keystore section, as KES must read it.
     pub keystore: Value,
 }
 
@@ -109,7 +109,7 @@ pub struct CacheTimes {
 }
 
 impl CacheTimes {
-    /// KES's own, for a configuration that the original shall read as well: it takes 30 s for `any` if `unused` is
+    /// KES's own, for a configuration that MinIO KES must read as well: it takes 30 s for `any` if `unused` is
     /// missing.
     pub const DOCUMENTED: Self = Self { any: "5m0s", unused: "20s" };
     /// For replicas over a folder, which costs nothing to read: what was done through one is soon seen by the others.
@@ -149,7 +149,7 @@ pub fn parse_env(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Removes one pair of quotes around the whole value.
+/// Removes one pair of quotes around the complete value.
 fn unquoted(value: &str) -> &str {
     ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }

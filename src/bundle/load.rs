@@ -27,10 +27,10 @@ pub struct Staged {
 
 impl Staged {
     /// Takes a bundle apart into a folder below `base`, which is on the file system that its programs will be on.
-    /// `sha256` is what the whole file shall have, if the user knows it.
+    /// `sha256` is the expected hash of the complete file, if the user knows it.
     ///
     /// # Errors
-    /// [`Error::Environment`] if the file is no bundle, is damaged or is for another processor.
+    /// [`Error::Environment`] if the file is not a bundle, is damaged or is for another processor.
     pub fn open(file: &Path, sha256: Option<&str>, base: &Path) -> Result<Self, Error> {
         let unreadable = |error| Error::file("read", file)(error);
         if let Some(wanted) = sha256 {
@@ -98,7 +98,7 @@ impl Staged {
             let place = folder.join(&member.name);
             std::fs::rename(self.path(member), &place).map_err(Error::file("write", &place))?;
         }
-        // of another bundle: what this one says shall be found
+        // of another bundle: the files that this one names must be found
         let silo_and_minio =
             ["silo", "minio"].map(|name| (name, self.members().iter().any(|member| member.name == name)));
         let others = silo_and_minio.iter().filter(|(_, mine)| !mine && silo_and_minio.iter().any(|(_, mine)| *mine));

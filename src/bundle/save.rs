@@ -16,13 +16,13 @@ use crate::error::Error;
 pub struct Saved {
     /// The file.
     pub file: String,
-    /// 64 hex digits of the whole file, to be carried beside it.
+    /// 64 hex digits of the complete file, to be carried next to it.
     pub sha256: String,
     /// What it holds.
     pub members: Vec<Member>,
 }
 
-/// Writes a bundle of these contents to `file`, which appears only when it is whole.
+/// Writes a bundle of these contents to `file`, which appears only when it is complete.
 ///
 /// # Errors
 /// [`Error::File`] if something cannot be read or written.

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::{Layout, Stack};
 
-/// Puts an expired certificate of the stack's authority in the place of KES's own, and starts KES anew: connections
+/// Puts an expired certificate of the stack's authority in the place of KES's own, and starts KES again: connections
 /// that are open would not notice.
 pub(super) async fn expire(stack: &Stack, context: &Context, record: &mut Record) -> Result<(), Error> {
     let path = stack.layout.kes_cert();

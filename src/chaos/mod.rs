@@ -2,7 +2,7 @@
 //! always undone.
 //!
 //! Before anything is broken, a [`Record`] of it is written into the stack's folder; it goes once all is well again.
-//! So whatever ends this process, `kestack chaos heal` and the next `up` know what to mend.
+//! So whatever ends this process, `kestack chaos heal` and the next `up` know what to repair.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum Fault {
     /// KES does not run.
     KesDown,
-    /// KES stands still most of the time: it is frozen and thawed in turns.
+    /// KES is paused most of the time: it is frozen and thawed in turns.
     KesSlow,
     /// KES refuses all that MinIO asks.
     KesDeny,
@@ -118,7 +118,7 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<
     begun
 }
 
-/// Breaks it for that long. Whatever comes of it, also if this is dropped before its end, [`heal`] mends it.
+/// Breaks it for that long. Whatever comes of it, also if this is dropped before its end, [`heal`] repairs it.
 ///
 /// # Errors
 /// As [`begin`], and those of the engine.

@@ -1,4 +1,4 @@
-//! What is broken at the moment, for whoever has to mend it.
+//! What is broken at the moment, for whoever has to repair it.
 
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ impl Record {
         record.map(Some).map_err(Error::file("read", &path))
     }
 
-    /// Keeps it, whole or not at all.
+    /// Keeps it completely or not at all.
     pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
         FileResource::json(layout.fault(), self)?.make()
     }

@@ -9,7 +9,7 @@ use super::Fault;
 pub enum Act {
     /// The fault lasts as it is.
     Nothing,
-    /// Its process stands still.
+    /// Its process is paused.
     Freeze,
     /// Its process runs on.
     Thaw,

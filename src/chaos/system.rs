@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// The most bytes a process may write into a file, and the most that this may be raised to; `None` is no limit.
+/// The most bytes a process may write into a file, and the most that this may be raised to; `None` means no limit.
 pub(super) type FileSize = (Option<u64>, Option<u64>);
 
 #[cfg(target_os = "linux")]

@@ -25,7 +25,7 @@ impl Replicas {
 
     /// Removes a key from the keystore and from the cache of every server: one that keeps it would go on to encrypt with
     /// a key that nobody has. All are asked, whichever of them fails. True if there was such a key; one that is gone
-    /// already is no error, so a call that failed can be repeated.
+    /// already is not an error, so a call that failed can be repeated.
     ///
     /// # Errors
     /// That of the first server that does not do it.

@@ -16,11 +16,11 @@ use form::{
     EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, VersionEntry, Versioning, Versions,
 };
 
-/// Longest time for one call. A call whose data key KES does not answer for would hang for ever
+/// Longest time for one call. A call whose data key KES does not answer for would hang forever
 /// (docs/minio-kms-client.md §2.2).
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// MinIO's region unless it is told another.
+/// MinIO's region unless its configuration names another.
 const REGION: &str = "us-east-1";
 
 /// MinIO shows key names with this in front, and takes them with or without it.

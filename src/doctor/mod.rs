@@ -1,4 +1,4 @@
-//! What is wrong, and how to mend it: the engine, the binaries, folder, ports, certificates, and above all the
+//! What is wrong, and how to repair it: the engine, the binaries, folder, ports, certificates, and above all the
 //! keystore, which everything else depends on.
 
 use serde::Serialize;

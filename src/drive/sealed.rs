@@ -80,7 +80,7 @@ pub(super) fn header(meta: &Path) -> io::Result<Option<Header>> {
     if let Some(found) = find_header(&start_of(meta)?) {
         return Ok(Some(found));
     }
-    // what is too long to stand inline lies beside it, in a folder of its own
+    // what is too long to stand inline lies next to it, in a folder of its own
     let Some(folder) = meta.parent() else { return Ok(None) };
     for entry in std::fs::read_dir(folder)? {
         let part = entry?.path().join("part.1");
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// A drive with what a MinIO wrote under the key beside it.
+    /// A drive with what a MinIO wrote under the key next to it.
     fn drive() -> (tempfile::TempDir, Key) {
         let drive = tempfile::tempdir().unwrap();
         let place = |path: &str, content: &[u8]| {

@@ -15,7 +15,7 @@ const AHEAD: usize = 1024;
 const FORMER: &str = "xl.json";
 
 /// Calls `read` for the metadata file of every object below `folder`, in several threads, each with a tally of its
-/// own, and returns the tallies. What vanishes meanwhile is no error: MinIO may be running.
+/// own, and returns the tallies. Files that vanish meanwhile are not an error: MinIO may be running.
 ///
 /// # Errors
 /// What keeps a folder or a file from being read.

@@ -20,7 +20,7 @@ const MARK: usize = 8;
 const BIN32: u8 = 0xc6;
 /// Where the metadata begins.
 const META: usize = MARK + 5;
-/// The file's start that holds the whole metadata of nearly every object.
+/// The file's start that holds the complete metadata of nearly every object.
 const FIRST_READ: usize = 4096;
 /// Largest metadata that is read: some ten thousand versions.
 const MAX_META: usize = 64 << 20;

@@ -302,7 +302,7 @@ async fn forward(
     }
     for (stderr, rest) in [(false, out), (true, err)] {
         if let Some(text) = rest.rest() {
-            // Nobody left to read it is no failure.
+            // If nobody is left to read it, that is not a failure.
             let _gone = lines.send(LogLine { stderr, text }).await;
         }
     }

@@ -1,6 +1,6 @@
 //! Container engines: what a stack needs of one, and nothing more.
 //!
-//! [`Engine`] is the whole face: images, one pod, its containers. Every call is one or a few requests to the
+//! [`Engine`] is the complete interface: images, one pod, its containers. Every call is one or a few requests to the
 //! engine's API socket (docs/architecture.md §3.6); nothing here waits for a program to become ready, that is
 //! [`crate::probe`]'s work.
 
@@ -281,7 +281,7 @@ const STUCK: [&str; 4] = [
     "timed out waiting for file",
 ];
 
-/// A container engine. Every method is idempotent: what is already so is success, what is absent is no error
+/// A container engine. Every method is idempotent: what is already so is success, what is absent is not an error
 /// to remove.
 #[async_trait]
 pub trait Engine: fmt::Debug + Send + Sync {

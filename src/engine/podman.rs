@@ -32,7 +32,7 @@ mod tests;
 const LOOK: Duration = Duration::from_secs(15);
 /// How long making and starting may take on a busy host.
 const MAKE: Duration = Duration::from_secs(60);
-/// How long stopping a whole pod may take: the longest stop timeout of its members, and then some.
+/// How long stopping a complete pod may take: the longest stop timeout of its members, and then some.
 const STOP: Duration = Duration::from_secs(60);
 /// The network that pods join by default.
 const NETWORK: &str = "podman";
@@ -138,9 +138,9 @@ impl Podman {
         }
     }
 
-    /// One attempt to stop and remove a pod. All members are told to end at once, then the removal waits for each within
-    /// its stop timeout: that took 370 ms where a stop and a removal took 450, and a forced removal alone more (fact 6);
-    /// where it fails, the removal that follows kills.
+    /// One attempt to stop and remove a pod. All members get the signal to end at once, then the removal waits for each
+    /// within its stop timeout: that took 370 ms where a stop and a removal took 450, and a forced removal alone more
+    /// (fact 6); where it fails, the removal that follows kills.
     async fn remove_once(&self, name: &str) -> Result<(), EngineError> {
         let stop = format!("podman pod kill --signal TERM {name}");
         match self.libpod(Method::POST, &format!("pods/{name}/kill?signal=SIGTERM"), None, &stop, STOP).await {

@@ -1,7 +1,7 @@
 //! No containers: the servers are processes of this host (docs/architecture.md §3.10).
 //!
 //! A pod is a folder, `<stack>/run`, with a record of its ports and labels. A member is a folder in it, with the
-//! record of what it shall be. Each server has a supervisor, which is kestack itself, detached: it outlives the
+//! record of its wanted state. Each server has a supervisor, which is kestack itself, detached: it outlives the
 //! command that started it, and whatever command comes next finds it by its records. An image is a program on this
 //! host, referred to by its path and the digest of its content ([`crate::image::program_reference`]).
 
@@ -119,7 +119,7 @@ pub fn is_there(stack: &Path) -> bool {
     stack.join("run").is_dir()
 }
 
-/// Looks after the member in this folder until it is told to end; `kestack` runs this detached.
+/// Looks after the member in this folder until it gets a signal to end; `kestack` runs this detached.
 ///
 /// # Errors
 /// Those of its first start, and of its files.
@@ -295,7 +295,7 @@ impl Engine for Processes {
     }
 }
 
-/// What is known of the pod in this folder. Without a whole record it was never ready: it is ours, and not usable.
+/// What is known of the pod in this folder. Without a complete record it was never ready: it is ours, and not usable.
 fn state(name: &str, run: &Path) -> io::Result<PodState> {
     let spec: Option<PodSpec> = read(&run.join("pod.json"))?;
     let members = members(run)?;

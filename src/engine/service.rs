@@ -50,7 +50,7 @@ pub(super) enum ServiceError {
     Ended {
         /// How it ended.
         status: std::process::ExitStatus,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
     /// It runs but does not open its socket.
@@ -148,8 +148,8 @@ impl Process {
         }
     }
 
-    /// The whole group gets the signal, which is only the service: rootless Podman runs it in a second process. `conmon`
-    /// and the programs behind rootless ports lead groups of their own and live on.
+    /// The complete group gets the signal, which is only the service: rootless Podman runs it in a second process.
+    /// `conmon` and the programs behind rootless ports lead groups of their own and live on.
     fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, signal)) {

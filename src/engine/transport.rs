@@ -109,7 +109,7 @@ impl Socket {
         let _: Result<_, watch::error::RecvError> = self.0.under_way.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Sends a small request and reads the whole answer, both within `deadline`. `path` is path and query.
+    /// Sends a small request and reads the complete answer, both within `deadline`. `path` is path and query.
     pub(super) async fn call(
         &self,
         method: Method,

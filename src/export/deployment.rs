@@ -30,7 +30,7 @@ pub struct DeploymentWish<'a> {
     pub at: &'a Path,
     /// Folder of the stacks that `up` makes; certificates and credentials are taken from there.
     pub base: &'a Path,
-    /// Whether images that are composed here shall be written beside.
+    /// Whether to write the images that are composed here, too.
     pub archives: bool,
     /// User and group number of who exports.
     pub caller: (u32, u32),
@@ -183,7 +183,7 @@ impl Deployment {
         Ok(template::context(template, &values)?)
     }
 
-    /// A file beside the stack's folder, rendered from a template.
+    /// A file next to the stack's folder, rendered from a template.
     pub(super) fn rendered(&self, name: &str, template: &'static str, text: &str) -> Result<FileResource, Error> {
         let content = template::render(template, text, &self.context(template)?)?;
         Ok(file(self.folder.join(name), &content, PUBLIC))

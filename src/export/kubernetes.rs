@@ -20,7 +20,7 @@ const STACK: &str = "export/kubernetes/stack.yaml.tera";
 /// The manifests: secrets, and the rest, which can be committed.
 ///
 /// # Errors
-/// [`Error::Usage`] if the cluster shall issue certificates: without the Operator nobody asks it.
+/// [`Error::Usage`] if the cluster is to issue certificates: without the Operator nobody asks it.
 pub fn kubernetes(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     if cluster.wish.certificates == Certificates::Cluster {
         return Err(refused(

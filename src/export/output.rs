@@ -49,7 +49,7 @@ fn is_empty(folder: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Whole under its name or not at all; a link that lies there is replaced, not followed.
+/// Complete under its name or not at all; a link that lies there is replaced, not followed.
 async fn write_archive(path: &Path, archive: Archive) -> std::io::Result<()> {
     let part = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(path.parent().unwrap_or(path))?;
     part.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;

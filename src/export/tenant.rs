@@ -1,4 +1,4 @@
-//! `export tenant`: a Tenant of MinIO's Operator, with KES beside it (docs/kubernetes.md §1, §2).
+//! `export tenant`: a Tenant of MinIO's Operator, with KES next to it (docs/kubernetes.md §1, §2).
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub fn tenant(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     Ok(vec![Document::secret("secrets.yaml", secrets), Document::public("tenant.yaml", tenant)])
 }
 
-/// Values of the Operator's tenant chart in place of the Tenant; what they need beside is in `secrets.yaml`.
+/// Values of the Operator's tenant chart in place of the Tenant; everything else that they need is in `secrets.yaml`.
 ///
 /// # Errors
 /// [`Error::Usage`] for what the chart cannot express.

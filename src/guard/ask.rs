@@ -20,7 +20,7 @@ pub enum Answer {
     Missing,
     /// The key of that name did not make it.
     NotAuthentic,
-    /// It cannot be told; why.
+    /// It cannot be found out; why.
     Unknown(String),
 }
 

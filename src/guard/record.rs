@@ -1,4 +1,4 @@
-//! What is remembered of each key beside the data: something that only its material can open, and nothing of it.
+//! What is remembered of each key next to the data: something that only its material can open, and nothing of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ const CONTEXT: &[u8] = b"kestack key guard";
 /// Version of the file's form.
 const VERSION: u32 = 1;
 
-/// The file beside the data.
+/// The file next to the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
@@ -54,7 +54,7 @@ impl Record {
         Self { keystore, ..Self::default() }
     }
 
-    /// Reads the file; `None` if it is not there or not whole.
+    /// Reads the file; `None` if it is not there or not complete.
     ///
     /// # Errors
     /// If it is there and cannot be read, or a later kestack wrote it.
@@ -73,7 +73,7 @@ impl Record {
         }
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file completely or not at all.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -43,7 +43,7 @@ impl GuardRecord {
         }
         for name in context.kes.list_keys("").await? {
             let is_new = !record.knows(&name) && !names.contains(&name) && name.parse::<KeyName>().is_ok();
-            // an entry of the folder that is no key concerns nobody
+            // an entry of the folder that is not a key concerns nobody
             if is_new && context.kes.describe_key(&name).await.is_ok() {
                 names.insert(name);
             }

@@ -38,7 +38,7 @@ const AARCH64: [u8; 28] = [
     0xfa, 0xff, 0xff, 0x17, // b -24
 ];
 
-/// An executable whose one segment is the whole file, readable and executable, and which starts at `code`.
+/// An executable whose one segment is the complete file, readable and executable, and which starts at `code`.
 fn executable(machine: u16, code: &[u8]) -> Vec<u8> {
     let start = u64::from(EHDR + PHDR);
     let size = start + code.len() as u64;

@@ -70,7 +70,7 @@ fn service<'a>(compose: &'a Value, word: &str) -> Result<&'a Value, Error> {
     }
 }
 
-/// Bind mounts; what lies in volumes of the engine is told.
+/// Bind mounts; volumes of the engine are reported.
 fn mounts(service: &Value, folder: &Path, notes: &mut Vec<String>) -> Vec<(PathBuf, PathBuf)> {
     let mut mounts = Vec::new();
     for volume in service["volumes"].as_array().into_iter().flatten() {

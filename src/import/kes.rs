@@ -15,9 +15,9 @@ pub(super) struct Kes {
     pub(super) keystore: Value,
     /// What the variables hold, where the configuration said it.
     pub(super) credentials: Vec<Credential>,
-    /// Keys that shall exist.
+    /// Keys that must exist.
     pub(super) keys: Vec<String>,
-    /// What it says besides.
+    /// The rest of it.
     pub(super) notes: Vec<String>,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A reader per kind gives what it [`Found`]; [`translate()`] makes the manifest of it. What belongs to a secret never
 //! stands in the manifest: credentials go into an environment file of mode 0600 that the manifest refers to, the root
-//! user's stay in MinIO's environment file, keys and certificates in files. What kestack cannot carry is told.
+//! user's stay in MinIO's environment file, keys and certificates in files. Everything that kestack cannot carry is
+//! reported.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

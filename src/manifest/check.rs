@@ -344,7 +344,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
     !is_file && SECRETS.iter().any(|part| name.contains(part))
 }
 
-/// Whoever may look at a container sees its environment: what is secret belongs into the keystore section.
+/// Whoever may look at a container sees its environment: secrets belong in the keystore section.
 fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "kes.env");
     for name in variables.keys().filter(|name| is_secret(name)) {

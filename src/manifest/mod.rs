@@ -43,7 +43,7 @@ pub struct Manifest {
     pub host: IpAddr,
     /// KES's keystore section, variables of the environment put in.
     pub keystore: Value,
-    /// Encryption keys that shall exist; at least one.
+    /// Encryption keys that must exist; at least one.
     pub keys: Vec<KeyName>,
     /// Key of MinIO's backend, of SSE-S3, and of buckets without a key of their own; one of `keys`.
     pub default_key: KeyName,
@@ -51,7 +51,7 @@ pub struct Manifest {
     pub kes: KesSection,
     /// MinIO.
     pub minio: MinioSection,
-    /// Buckets that shall exist.
+    /// Buckets that must exist.
     pub buckets: Vec<Bucket>,
     /// Which of the ports count as they are written.
     pub ports: PortRules,
@@ -143,7 +143,7 @@ pub struct MinioSection {
     pub env: BTreeMap<String, String>,
 }
 
-/// A bucket that shall exist.
+/// A bucket that must exist.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     /// Its name.

@@ -49,7 +49,7 @@ impl<'e> Reader<'e> {
         self.mistakes.push(Mistake { line: start.line(), column: start.col() + 1, text: text.into() });
     }
 
-    /// The entries of a mapping. Keys that are not known are mistakes; so are values that are no mapping.
+    /// The entries of a mapping. Keys that are not known are mistakes; so are values that are not a mapping.
     pub(super) fn entries<'n>(
         &mut self,
         node: &'n Node<'n>,

@@ -50,12 +50,12 @@ impl Validity {
         now > self.to || now < self.from
     }
 
-    /// Whole days until it expires; negative once it has.
+    /// Full days until it expires; negative once it has.
     pub fn days_left(&self, now: Timestamp) -> i64 {
         (self.to.as_second() - now.as_second()).div_euclid(SECONDS_PER_DAY)
     }
 
-    /// Whole days until it is renewed; negative once it is due.
+    /// Full days until it is renewed; negative once it is due.
     pub fn days_to_renewal(&self, now: Timestamp) -> i64 {
         (self.renewal().as_second() - now.as_second()).div_euclid(SECONDS_PER_DAY)
     }

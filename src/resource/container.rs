@@ -11,7 +11,7 @@ use crate::plan::Observed;
 /// [`super::ServiceResource`]'s business.
 #[derive(Debug)]
 pub struct ContainerResource {
-    /// What it shall be; carries its digest as a label.
+    /// Its wanted state; carries its digest as a label.
     pub spec: ContainerSpec,
 }
 

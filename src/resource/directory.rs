@@ -25,7 +25,7 @@ impl DirectoryResource {
     /// Makes the folder and those above it; one that exists gets mode and owner.
     ///
     /// # Errors
-    /// [`Error::Environment`] if it shall be the caller's, and another user owns it or may write to it.
+    /// [`Error::Environment`] if it must be the caller's, and another user owns it or may write to it.
     pub(crate) fn make(&self) -> Result<(), Error> {
         disk::create_private(&self.path)?;
         if self.owner == Owner::Caller {

@@ -18,12 +18,12 @@ use crate::disk::{self, UNFINISHED};
 use crate::error::Error;
 use crate::plan::Observed;
 
-/// A file that is written whole or not at all.
+/// A file that is written completely or not at all.
 #[derive(Clone)]
 pub struct FileResource {
     /// Absolute path.
     pub path: PathBuf,
-    /// The bytes it shall hold.
+    /// Its wanted bytes.
     pub content: Zeroizing<Vec<u8>>,
     /// Permission bits.
     pub mode: u32,
@@ -60,7 +60,7 @@ impl FileResource {
     /// A value as JSON, in a file that only whoever runs kestack may read.
     ///
     /// # Errors
-    /// [`Error::File`] if JSON has no form for it, as for a path that is no UTF-8.
+    /// [`Error::File`] if JSON has no form for it, as for a path that is not UTF-8.
     pub(crate) fn json(path: impl Into<PathBuf>, value: &impl Serialize) -> Result<Self, Error> {
         let path = path.into();
         match serde_json::to_vec_pretty(value).map(Zeroizing::new) {
@@ -86,7 +86,7 @@ impl FileResource {
         }
     }
 
-    /// Writes it whole, under another name: readers see the old content or the new, a crash leaves one of them.
+    /// Writes it completely, under another name: readers see the old content or the new, a crash leaves one of them.
     fn write(&self, folder: &Path) -> Result<NamedTempFile, Error> {
         let failed = |error| Error::file("write", &self.path)(error);
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map_err(failed)?;

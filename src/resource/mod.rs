@@ -1,4 +1,4 @@
-//! Things that shall exist. Each kind can be observed, created and removed, all of it again and again
+//! Things that must exist. Each kind can be observed, created and removed, all of it again and again
 //! (docs/architecture.md §3.1).
 
 use std::fmt;
@@ -53,7 +53,7 @@ pub trait Resource: fmt::Debug + Send + Sync {
     /// The name people know it by.
     fn name(&self) -> String;
 
-    /// Digest of the state it shall be in.
+    /// Digest of its wanted state.
     fn wanted(&self) -> String;
 
     /// Name of the resource it lives in, and dies with.

@@ -18,7 +18,7 @@ const RELEASE: Duration = Duration::from_secs(3);
 /// (docs/architecture.md §3.8).
 #[derive(Debug)]
 pub struct PodResource {
-    /// What it shall be; carries its digest as a label.
+    /// Its wanted state; carries its digest as a label.
     pub spec: PodSpec,
 }
 

@@ -100,9 +100,9 @@ impl Resource for ServiceResource {
         Ok(context.engine.stop_container(&self.container, Duration::from_secs(5)).await?)
     }
 
-    /// A server that runs but does not answer is first waited for (it may be starting), then started anew, at once if it
-    /// ends meanwhile: Docker lists a container as running for a moment after it has stopped.
-    /// KES first reads its configuration again. One that has just ended cannot be told to, and is started: an engine goes
+    /// A server that runs but does not answer is first waited for (it may be starting), then started again, at once if
+    /// it ends meanwhile: Docker lists a container as running for a moment after it has stopped.
+    /// KES first reads its configuration again. One that has just ended cannot do that, and is started: an engine goes
     /// on stopping a container although the `down` that told it to was killed. One that is stuck cannot be stopped either.
     async fn replace(&self, context: &Context) -> Result<(), Error> {
         let told = match self.probe {

@@ -47,7 +47,7 @@ pub struct Sandboxes {
     secrets: SecretKey,
 }
 
-/// What a sandbox shall be.
+/// The wanted state of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxWish {
     /// Its name.
@@ -68,7 +68,7 @@ pub struct Sandbox {
     pub bucket: String,
     /// Its key in KES.
     pub key: String,
-    /// When it was made; `None` if whoever made it was killed before it was whole.
+    /// When it was made; `None` if whoever made it was killed before it was complete.
     pub created: Option<Timestamp>,
     /// When it may be dropped.
     pub expires: Option<Timestamp>,

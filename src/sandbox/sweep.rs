@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Kept, PREFIX, SandboxName, Sandboxes};
 use crate::error::Error;
 
-/// How long a sandbox may take to be made or dropped. What is not whole after that never will be.
+/// How long a sandbox may take to be made or dropped. What is not complete after that never will be.
 const GRACE: Duration = Duration::from_secs(600);
 
 /// Why a sandbox was dropped.
@@ -58,7 +58,7 @@ impl Sandboxes {
         Ok(dropped)
     }
 
-    /// True if the key of a sandbox that is not whole is too old for one that is just being made.
+    /// True if the key of a sandbox that is not complete is too old for one that is just being made.
     async fn abandoned(&self, key: &str, now: Timestamp) -> Result<bool, Error> {
         let known = match self.kes.describe_key(key).await {
             Err(error) if error.is_key_not_found() => return Ok(false),

@@ -25,7 +25,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 }
 
 /// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container
-/// as in a process. What it shall know stands in the manifest, so that whoever starts it anew starts the same.
+/// as in a process. Everything that it must know is in the manifest, so that whoever starts it again starts the same.
 pub(crate) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore::Environment {
     let variables = manifest.kes.env.clone();
     kes_server::keystore::Environment::new(move |name| variables.get(name).map(|value| from_here(value)))

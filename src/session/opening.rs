@@ -57,7 +57,7 @@ impl Opened {
     /// Takes the lock that `intent` needs, waiting for it if another kestack has it.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if anything of a stack shall change that was brought up from another manifest.
+    /// [`Error::Foreign`] if the caller wants to change a stack that was brought up from another manifest.
     pub(crate) async fn new(wish: Wish, intent: Intent) -> Result<Self, Error> {
         let lock = match intent {
             Intent::Read | Intent::Share => None,

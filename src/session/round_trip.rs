@@ -9,7 +9,7 @@ use crate::probe;
 use crate::resource::Context;
 use crate::stack::Stack;
 
-/// Longest time for one small object. Health checks answer at once where uploads wait for ever.
+/// Longest time for one small object. Health checks answer at once where uploads wait forever.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What MinIO answers if its drive is full.

@@ -142,7 +142,7 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     Ok((stack, images))
 }
 
-/// What the stack shall remember: since when it is there, and what it is brought up from now.
+/// What the stack must remember: since when it is there, and what it is brought up from now.
 fn origin(wish: &Wish) -> Result<Origin, Error> {
     let mut origin = Origin::new(wish.path.clone(), wish.manifest.ports.any);
     if let Some(former) = Origin::load(&wish.layout())? {

@@ -1,10 +1,10 @@
 //! Snapshots: keystore, drive and configuration of a stack together, or not at all.
 //!
-//! A snapshot is a folder below `snapshots/` in the stack's folder, named by the user. It is written beside and renamed
-//! when all of it is on disk. [`save()`] stops MinIO for as long as it copies; a restore begins with [`prepare`], which
-//! takes what differs beside the running stack and asks whether the keys fit the data, then stops the servers and puts
-//! everything in its place. From the moment the `journal` is written a restore that was killed is finished by the next
-//! `up` or `restore`; before, it is undone. [`archive`] carries a snapshot elsewhere.
+//! A snapshot is a folder below `snapshots/` in the stack's folder, named by the user. It is written under another
+//! name and renamed when all of it is on disk. [`save()`] stops MinIO for as long as it copies; a restore begins with
+//! [`prepare`], which takes what differs next to the running stack and asks whether the keys fit the data, then stops
+//! the servers and puts everything in its place. From the moment the `journal` is written a restore that was killed is
+//! finished by the next `up` or `restore`; before, it is undone. [`archive`] carries a snapshot elsewhere.
 //!
 //! The content of an object (`part.1`, …) is written once by MinIO and never changed, so it is shared with the snapshot
 //! by a hard link; everything else is copied, unless it is as it was: a snapshot shares it with the one before, and a
@@ -85,7 +85,7 @@ pub enum Method {
 }
 
 impl Snapshot {
-    /// All whole snapshots of a stack, oldest first.
+    /// All complete snapshots of a stack, oldest first.
     ///
     /// # Errors
     /// If the folder cannot be read, or a description not understood.

@@ -1,5 +1,5 @@
-//! A snapshot put back: what differs is copied beside what is there, the keys are checked, then the servers stop and it
-//! takes its place.
+//! A snapshot put back: what differs is copied next to what is there, the keys are checked, then the servers stop and
+//! it takes its place.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Prepared {
         minio?;
         kes?;
         synced?;
-        // from here on no signal counts: what is stopped shall not stay so
+        // from here on no signal counts: stopped servers must not stay stopped
         blocking("write", &place, move || self.finish()).await
     }
 
@@ -113,7 +113,7 @@ pub struct Servers<'a> {
     pub minio: Option<&'a str>,
 }
 
-/// Takes beside what is there whatever of the snapshot is not.
+/// Stages, next to the present files, everything of the snapshot that is not there.
 async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: &Interrupt) -> Result<(), Error> {
     let (from, to) = (folder(layout, &snapshot.name), layout.restore());
     let layout = layout.clone();
@@ -139,7 +139,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: 
     blocking("write", &shown, work).await
 }
 
-/// Which engine runs the stack and which fault is in force is as it is now, not as it was. So is what `up` writes anew
+/// Which engine runs the stack and which fault is in force is as it is now, not as it was. So is what `up` writes again
 /// from the rest: with other ports since, it would differ, and nothing else, and KES would have to stop for it.
 fn present(layout: &Layout, staged: &Path, copier: &mut Copier) -> Result<(), Error> {
     let mut kept = vec![layout.engine(), layout.fault(), layout.kes_config()];
@@ -159,7 +159,7 @@ fn present(layout: &Layout, staged: &Path, copier: &mut Copier) -> Result<(), Er
     Ok(())
 }
 
-/// Who MinIO's root user is: all of its environment file that is not made anew.
+/// Who MinIO's root user is: all of its environment file that is not made again.
 fn root_user(path: &Path) -> Result<[Option<Zeroizing<String>>; 2], Error> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if is_absent(&error) => Zeroizing::default(),

@@ -30,8 +30,8 @@ pub(super) struct Rollback {
 }
 
 impl Rollback {
-    /// Copies the files of the snapshot that are not on the drive, and whole the folders that are not. Changes nothing of
-    /// the drive.
+    /// Copies the files of the snapshot that are not on the drive, and complete folders that are not. Changes nothing
+    /// of the drive.
     pub(super) fn stage(&self, copier: &Copier) -> Result<Taken, Error> {
         super::make_private(&self.staged)?;
         walk(&self.snapshot, &self.drive, |Move { from, to }| {
@@ -55,8 +55,8 @@ impl Rollback {
         })
     }
 
-    /// Makes the drive what the snapshot is. MinIO is stopped, and everything was staged. What the drive had besides goes
-    /// below the folder `trash`.
+    /// Makes the drive what the snapshot is. MinIO is stopped, and everything was staged. Everything else on the drive
+    /// goes below the folder `trash`.
     pub(super) fn make(&self, copier: &Copier, trash: &Path) -> Result<Taken, Error> {
         super::make_private(&self.staged)?;
         let aside = Aside::within(trash)?;
@@ -92,7 +92,7 @@ impl Rollback {
         self.staged.join(meta.ino().to_string())
     }
 
-    /// Moves a folder in that was staged whole; false if there is none.
+    /// Moves a folder in that was staged completely; false if there is none.
     fn move_in(&self, meta: &Metadata, target: &Path) -> Result<bool, Error> {
         match std::fs::rename(self.staged_as(meta), target) {
             Err(error) if is_absent(&error) => Ok(false),
@@ -100,7 +100,7 @@ impl Rollback {
         }
     }
 
-    /// The copy of a file of the snapshot, made unless it is there whole: it gets its time last.
+    /// The copy of a file of the snapshot, made unless it is there completely: it gets its time last.
     fn copy(&self, copier: &Copier, from: &Path, meta: &Metadata) -> Result<PathBuf, Error> {
         let copy = self.staged_as(meta);
         if std::fs::symlink_metadata(&copy).is_ok_and(|there| is_copy(&there, meta)) {
@@ -258,7 +258,7 @@ mod tests {
         case.write("other/a/xl.meta", "later");
         case.write(".minio.sys/tmp/half", "later");
         let folder = std::fs::metadata(case.rollback.snapshot.join("docs/b")).unwrap();
-        // the folders that are missing are moved in whole
+        // the folders that are missing are moved in completely
         assert_eq!(case.put_back(|| assert!(case.rollback.staged_as(&folder).join("uuid/part.1").is_file())), (4, 1));
         assert_eq!(case.put_back(|| ()), (0, 0));
         let part = "docs/b/uuid/part.1";

@@ -1,4 +1,4 @@
-//! A snapshot taken: MinIO stands still for as long as its drive is copied.
+//! A snapshot taken: MinIO is paused while its drive is copied.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::stack::Stack;
 /// How long MinIO may take to stop.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Takes a snapshot of a stack, running or not, and says how long MinIO stood still.
+/// Takes a snapshot of a stack, running or not, and says how long MinIO was paused.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is one of that name; else whatever keeps it from being whole, and then there is none.
+/// [`Error::Usage`] if there is one of that name; else whatever keeps it from being complete, and then there is none.
 pub async fn save(
     stack: &Stack,
     context: &Context,
@@ -106,7 +106,7 @@ impl Plan {
         Ok(self.snapshot)
     }
 
-    /// Leaves nothing of one that is not whole.
+    /// Leaves nothing of one that is not complete.
     fn whole(&self, done: Result<(), Error>, aside: &Path) -> Result<(), Error> {
         if done.is_err() {
             clear(aside)?;
@@ -122,7 +122,7 @@ impl Plan {
         super::make_private(aside)?;
         let layout = &self.layout;
         let mut copier = Copier::within(aside, &self.interrupt);
-        // one that is not understood is no reason to take none
+        // an unknown one does not prevent the snapshot
         let former = Snapshot::list(layout).ok().and_then(|mut all| all.pop()).map(|former| former.drive(layout));
         copier.drive(&layout.drive(), &aside.join("minio"), former.as_deref())?;
         // after the drive: a key that was made meanwhile is one too many, never one too few

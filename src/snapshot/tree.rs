@@ -170,8 +170,8 @@ pub(super) fn is_content(file: &Path) -> bool {
 }
 
 /// True if two files are the same, or one was copied from the other and neither was written to since: a copy gets the time
-/// of its original, and MinIO is stopped and started between two snapshots. A time in whole seconds says too little: it is
-/// that of an imported snapshot, or of a file system that knows no other.
+/// of its original file, and MinIO is stopped and started between two snapshots. A time in full seconds says too
+/// little: it is that of an imported snapshot, or of a file system that knows no other.
 pub(super) fn is_as(one: &Metadata, other: &Metadata) -> bool {
     is_copy(one, other) && (one.mtime_nsec() != 0 || one.ino() == other.ino())
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::pki::{self, Authority, Leaf, LeafSpec, Mismatch, PkiError, Validity};
 
-/// Authority and leafs of a stack, as they shall be.
+/// Authority and leafs of a stack, in their wanted state.
 pub(super) struct Certificates {
     pub(super) authority: Authority,
     pub(super) kes: Leaf,

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ownership;
 use crate::resource::FileResource;
 
-/// The engine that a stack is, or shall be, up on: what stands in its folder from before the pod is made until after it
+/// The engine that a stack is up on, or will be: what stands in its folder from before the pod is made until after it
 /// is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {

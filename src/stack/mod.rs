@@ -46,7 +46,7 @@ pub use replicas::Replica;
 pub(crate) use variables::{STALE, s3_variables, variable_names};
 pub(crate) use view::View;
 
-/// A stack as it shall be on this host. Nothing is written yet.
+/// The wanted state of a stack on this host. Nothing is written yet.
 #[derive(Debug)]
 pub struct Stack {
     /// What the user asked for.
@@ -156,7 +156,7 @@ impl Stack {
         let mut stages = vec![Stage(containers)];
         match keys {
             // MinIO needs a while before it asks KES for the first time, and asks again; should KES take longer than
-            // that, MinIO ends and is started anew once the keys are there
+            // that, MinIO ends and is started again once the keys are there
             Verdict::Good => {
                 first.push(self.minio_started());
                 stages.push(Stage(first));

@@ -1,7 +1,7 @@
 //! KES's replicas: servers of one machine that share a keystore and a configuration, so that one may be killed, may
-//! stall or may be started anew while MinIO goes on with the others.
+//! stall or may be started again while MinIO goes on with the others.
 //!
-//! Each runs under `kes supervise`: MinIO waits for ever for a replica that accepts requests and does not answer them
+//! Each runs under `kes supervise`: MinIO waits forever for a replica that accepts requests and does not answer them
 //! (kubernetes finding 3), so one that is stopped must be replaced, not only one that died.
 
 use super::{Stack, ports};

@@ -39,7 +39,7 @@ pub(crate) fn keystore(stack: &Stack) -> (Value, Vec<Credential>) {
 /// `kes-config.yaml`; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
 pub(crate) fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>, Error> {
     let values = KesConfigContext {
-        // that of the first replica; the others are told theirs
+        // that of the first replica; the others get theirs
         address: stack
             .ports
             .kes

@@ -2,7 +2,7 @@
 
 use super::Stack;
 
-/// Variables of other accounts that would keep a stack's from having an effect: a session's token beside new keys, a
+/// Variables of other accounts that would keep a stack's from having an effect: a session's token next to new keys, a
 /// profile that is taken instead, and what has endpoints ignored or changed.
 pub(crate) const STALE: [&str; 8] = [
     "AWS_DEFAULT_PROFILE",

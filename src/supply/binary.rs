@@ -36,7 +36,7 @@ impl Search {
         }
     }
 
-    /// Executables of those names: beside this program, in `PATH`, where `go install` puts them, from a bundle.
+    /// Executables of those names: next to this program, in `PATH`, where `go install` puts them, from a bundle.
     pub(super) fn places(&self, env: &Env<'_>) -> Vec<PathBuf> {
         let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
         let path = env("PATH").unwrap_or_default();

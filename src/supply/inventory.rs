@@ -42,7 +42,7 @@ pub struct Item {
     pub digest: Option<String>,
     /// Bytes of the program, or of the image unpacked.
     pub size: Option<u64>,
-    /// Whether there will be releases that mend what is found.
+    /// Whether there will be releases that repair what is found.
     pub standing: Option<Standing>,
     /// Published defects that it has; `None` if nobody knows, because its release is not known.
     pub defects: Option<Vec<Defect>>,

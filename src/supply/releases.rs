@@ -21,7 +21,7 @@ pub(super) struct Releases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flavour {
-    /// MinIO, which its owner no longer mends.
+    /// MinIO, which its owner no longer repairs.
     Minio,
     /// Silo, its maintained fork.
     Silo,
@@ -31,7 +31,7 @@ pub enum Flavour {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// New releases mend what is found.
+    /// New releases repair what is found.
     Maintained,
     /// There will be no release any more.
     Frozen,

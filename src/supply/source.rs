@@ -108,8 +108,8 @@ impl ImageSource {
         })
     }
 
-    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there. `waiting` is told
-    /// of what takes minutes.
+    /// Brings the image into the engine's store under [`ImageSource::reference`], unless it is there. `waiting` hears
+    /// of work that takes minutes.
     ///
     /// # Errors
     /// [`SupplyError`], with every source that was tried if there are several.

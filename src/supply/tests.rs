@@ -300,7 +300,7 @@ async fn nothing_to_be_had_lists_everything_tried() {
 
 #[tokio::test]
 async fn the_official_module_follows_pulls_that_fail() {
-    // A `go` that writes a MinIO where it is told to.
+    // A `go` that writes a MinIO to the given place.
     let go = folder_with("go", b"#!/bin/sh\ncp \"$(dirname \"$0\")/made\" \"$GOBIN/minio\"\n");
     std::fs::write(go.path().join("made"), executable()).unwrap();
     let cache = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a stack for tests shall be.
+//! The wanted state of a stack for tests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl StackBuilder {
         self
     }
 
-    /// The program `kestack`, instead of the one in `PATH`: it looks after processes, and `kes` is beside it.
+    /// The program `kestack`, instead of the one in `PATH`: it looks after processes, and `kes` is next to it.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());

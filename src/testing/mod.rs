@@ -110,8 +110,9 @@ impl Stack {
         Ok(Sandbox { all: sandboxes, this: sandbox, access })
     }
 
-    /// Breaks something for that long and mends it; returns when both servers are well again. Run it beside the code
-    /// under test. Dropped before its end, it leaves the mending to the next [`Stack::chaos`], or to `kestack chaos heal`.
+    /// Breaks something for that long and repairs it; returns when both servers are well again. Run it next to the code
+    /// under test. Dropped before its end, it leaves the repairing to the next [`Stack::chaos`], or to `kestack chaos
+    /// heal`.
     ///
     /// # Errors
     /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had with this stack.

@@ -1,4 +1,4 @@
-//! Processes of this host among the engines to choose from. They are always to be had, so they come last; but a stack
+//! Processes of this host among the engines to choose from. They are always available, so they come last; but a stack
 //! that runs as processes stays there, because the servers of two engines must never share a drive.
 
 use std::sync::Arc;

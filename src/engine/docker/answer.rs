@@ -141,7 +141,7 @@ impl Container {
 }
 
 /// Puts a pod together from what carries its name; `None` if nothing does. Without its infra container it has the labels
-/// of what is left of it, but no digest: it is no pod that anybody wants.
+/// of what is left of it, but no digest: nobody wants it as a pod.
 pub(super) fn pod_state(name: &str, containers: &[Container]) -> Option<PodState> {
     let first = containers.first()?;
     let infra = containers.iter().find(|container| container.is_infra());

@@ -26,7 +26,7 @@ impl Identity {
         Self::of(pid).ok_or_else(|| io::Error::other("the system does not say when this process was born"))
     }
 
-    /// True if it lives, and is no other that got its number later.
+    /// True if it lives, and is not another one that got its number later.
     pub(in crate::engine) fn alive(&self) -> bool {
         born(self.pid).as_ref() == Some(&self.born)
     }

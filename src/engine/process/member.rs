@@ -1,8 +1,8 @@
-//! One server of a stack on disk: what it shall be, who runs it, how it ended, what it said.
+//! One server of a stack on disk: its wanted state, who runs it, how it ended, its output.
 //!
 //! The lock tells whether a supervisor lives: it is taken by the kestack that starts one, handed over as an open
-//! file, and released by the kernel when the supervisor is gone. The records say who is to be told to end; each was
-//! written by the process that it names.
+//! file, and released by the kernel when the supervisor is gone. The records say which process gets the signal to end;
+//! each was written by the process that it names.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -67,7 +67,7 @@ impl Member {
         self.folder.join("log")
     }
 
-    /// What it shall be; `None` if it was never made whole.
+    /// Its wanted state; `None` if it was never made completely.
     pub(super) fn spec(&self) -> io::Result<Option<ContainerSpec>> {
         read(&self.folder.join("spec.json"))
     }
@@ -131,7 +131,7 @@ impl Member {
         Ok(alive(self.server()?).is_some() && alive(self.supervisor()?).is_some())
     }
 
-    /// As the engine reports it; `None` if it was never made whole.
+    /// As the engine reports it; `None` if it was never made completely.
     pub(super) fn state(&self) -> io::Result<Option<ContainerState>> {
         let Some(spec) = self.spec()? else { return Ok(None) };
         let (running, exit) = (self.running()?, self.exit()?);
@@ -267,7 +267,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Writes a record whole or not at all.
+/// Writes a record completely or not at all.
 pub(super) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;

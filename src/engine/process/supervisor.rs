@@ -61,7 +61,7 @@ struct Server {
 
 /// How one run of the server came to its end.
 enum Ended {
-    /// We were told to end it.
+    /// We got a signal to end it.
     Stopped(ExitStatus),
     /// We ended it, because nobody could tell us any more: the folder is gone, or another's.
     Forgotten,
@@ -69,8 +69,8 @@ enum Ended {
     Itself(ExitStatus),
 }
 
-/// Looks after the member in this folder until it is told to end, its server ends for good, or its record is gone: without
-/// it nobody finds the server that holds the ports.
+/// Looks after the member in this folder until it gets a signal to end, its server ends for good, or its record is
+/// gone: without it nobody finds the server that holds the ports.
 ///
 /// # Errors
 /// Those of the first start, which also stand on standard output, and of the member's files.
@@ -103,7 +103,7 @@ impl Supervisor {
         // The terminal's signals are not for us. It fails only for the leader of a group, which a child is not.
         let _ = rustix::process::setsid();
         let spec = member.spec()?.ok_or_else(|| io::Error::other("there is nothing to supervise here"))?;
-        // Before we say who we are: from then on we may be told to end.
+        // Before we say who we are: from then on we may get a signal to end.
         let signals = Signals::listen()?;
         let identity = Identity::own()?;
         member.introduce_supervisor(&identity)?;

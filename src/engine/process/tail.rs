@@ -78,7 +78,7 @@ impl Tail {
         Ok(self.lines(&text))
     }
 
-    /// The whole lines in new text; what has no end yet is kept.
+    /// The complete lines in new text; what has no end yet is kept.
     fn lines(&mut self, text: &[u8]) -> Vec<LogLine> {
         self.rest.extend(text);
         let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

@@ -23,7 +23,7 @@ const SUMS: &str = "SHA256SUMS";
 /// Folders of a snapshot that may be in the file.
 const FOLDERS: [&str; 4] = ["minio", "keys", "certs", "config"];
 
-/// The file beside them, apart from the description.
+/// The file next to them, apart from the description.
 const GUARD: &str = "guard.json";
 
 /// A snapshot that was written to a file.
@@ -35,7 +35,7 @@ pub struct Exported {
     pub file: String,
     /// Its bytes.
     pub size: u64,
-    /// 64 hex digits of the whole file.
+    /// 64 hex digits of the complete file.
     pub sha256: String,
     /// False if whoever has the file has the keys.
     pub encrypted: bool,

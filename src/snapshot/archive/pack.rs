@@ -14,7 +14,7 @@ use crate::digest::Hashed;
 use crate::error::Error;
 use crate::stack::Layout;
 
-/// Writes a snapshot to `file`, which must not be there yet. It has mode 0600 and appears when it is whole.
+/// Writes a snapshot to `file`, which must not be there yet. It has mode 0600 and appears when it is complete.
 ///
 /// # Errors
 /// [`Error::Usage`] if there is no such snapshot, or the file is there; else if something cannot be read or written.

@@ -31,7 +31,7 @@ const EMPTY: u64 = 10_000;
 ///
 /// # Errors
 /// [`Error::Usage`] if there is one of that name, or the file does not open; [`Error::Environment`] if the file is not
-/// whole, was changed, is none of ours, or does not fit onto the disk. Nothing is changed then.
+/// complete, was changed, is none of ours, or does not fit onto the disk. Nothing is changed then.
 pub fn import(
     layout: &Layout,
     file: &Path,
