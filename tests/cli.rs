@@ -1,5 +1,5 @@
 //! Goldens of the command line that need no engine: data files in `tests/cmd`.
-//! `TRYCMD=overwrite cargo test --test cli` writes them anew; read the difference.
+//! `TRYCMD=overwrite cargo test --test cli` writes them again; read the difference.
 
 #[test]
 fn goldens() {

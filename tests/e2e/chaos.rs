@@ -79,7 +79,7 @@ fn wait(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-/// True if the stack's KES stands still: seen by `status`, which asks it.
+/// True if the stack's KES is paused: seen by `status`, which asks it.
 fn is_frozen(stack: &Sandbox) -> bool {
     let start = Instant::now();
     let _ = stack.run(&["key", "list"]);

@@ -40,7 +40,7 @@ fn stack() -> Sandbox {
     stack
 }
 
-/// `up` mends whatever happened, and nothing is lost.
+/// `up` repairs whatever happened, and nothing is lost.
 fn assert_mended(stack: &Sandbox) {
     stack.ok(&["up"]);
     assert_eq!(stack.json(&["verify"])["proven"], true);

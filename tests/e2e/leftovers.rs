@@ -35,7 +35,7 @@ fn census() -> BTreeSet<String> {
     add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
     for folder in ["/tmp", "/run/lock", "/var/tmp", "/run/kestack"] {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        // tests of other engines and users may run beside
+        // tests of other engines and users may run at the same time
         let own = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw()));
         let names = own.map(|entry| entry.path().display().to_string());
         let names = names.filter(|path| path.contains("kestack"));

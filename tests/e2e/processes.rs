@@ -167,7 +167,7 @@ fn nothing_goes_on_without_the_stacks_folder() {
     stack.put("/encrypted/new", b"works");
 }
 
-/// With so few files MinIO lets every upload wait for ever.
+/// With so few files MinIO lets every upload wait forever.
 #[test]
 fn too_low_a_limit_of_open_files_is_refused_by_name() {
     if !applies() {

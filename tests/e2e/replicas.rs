@@ -239,7 +239,7 @@ async fn replicas_are_killed_stalled_and_replaced_under_load() {
     writers.end().await;
 
     let failed = writers.log.lock().unwrap().failed.clone();
-    // Of what a killed server was just answering, MinIO's client may have had a half: such a write fails, and is told so.
+    // Of what a killed server was just answering, MinIO's client may have had a half: such a write fails with an error.
     assert!(failed.len() <= WRITERS, "{failed:?}");
     assert_eq!(writers.unreadable(&stack).await.first(), None);
     stack.ok(&["down"]);
@@ -267,7 +267,7 @@ fn verify_reset_and_logs_know_every_replica() {
     assert_eq!(stack.json(&["verify"])["proven"], true);
     let logs = stack.ok(&["logs", "kes", "--tail", "3"]);
     assert!(logs.contains("kes-1 | ") && logs.contains("kes-2 | "), "{logs}");
-    // a key that both have in their caches is gone from both, and made anew it is one key
+    // a key that both have in their caches is gone from both, and made again it is one key
     for round in 0..2 {
         stack.ok(&["key", "create", "passing"]);
         stack.ok(&["bucket", "create", "passing", "--key", "passing"]);

@@ -45,7 +45,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// Writes the manifest anew.
+    /// Writes the manifest again.
     pub(crate) fn manifest(&self, more: &str) {
         let minio = if more.contains("minio:") { "" } else { "minio: { port: 0, console_port: 0 }\n" };
         let kes = if more.contains("kes:") { "" } else { "kes: { port: 0 }\n" };

@@ -1,5 +1,5 @@
 //! Every export for every keystore, as files in `tests/export/golden`. A keystore's golden holds only the files that
-//! differ from those of the first keystore. `KESTACK_BLESS=1` writes them anew; read the difference.
+//! differ from those of the first keystore. `KESTACK_BLESS=1` writes them again; read the difference.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

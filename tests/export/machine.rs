@@ -272,7 +272,7 @@ fn systemd_takes_the_units() {
             std::fs::write(&path, unit_file).unwrap();
             let verify = analyze(&["verify", "--recursive-errors=no"], &path);
             assert!(verify.0, "{unit}: {}", verify.1);
-            // 10 is no protection at all, 0 cannot be had by what uses the network
+            // 10 means no protection at all, 0 is impossible for programs that use the network
             let security = analyze(&["security", "--offline=true", "--threshold=20"], &path);
             assert!(security.0, "{unit}: {}", security.1);
         }
@@ -335,7 +335,7 @@ pub(crate) fn yaml(text: &str) -> Value {
     serde_yaml::from_str(text).unwrap()
 }
 
-/// A value that must be a text.
+/// A value that must be a string.
 pub(crate) fn string(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }

@@ -46,7 +46,7 @@ fn a_folder_that_holds_something_is_left_alone() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("give --force"), "{}", text(&output.stderr));
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
-    // with --force it is written beside what is there, and written again it is the same
+    // with --force it is written next to what is there, and written again it is the same
     for _ in 0..2 {
         let output = export(folder.path(), &["compose", "-d", "out", "--force"]);
         assert!(output.status.success(), "{}", text(&output.stderr));

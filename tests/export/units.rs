@@ -105,7 +105,7 @@ fn runs(replicas: u16) {
     // IPC_LOCK and nothing else; MinIO has none
     assert_eq!(machine.capabilities(&kes[0]).trim(), "CapEff:\t0000000000004000");
     assert_eq!(machine.capabilities("minio").trim(), "CapEff:\t0000000000000000");
-    // one that dies is started anew; of several one that stalls, too, before anybody waits for long
+    // one that dies is started again; of several one that stalls, too, before anybody waits for long
     let signal = if replicas > 1 { "SIGSTOP" } else { "SIGKILL" };
     machine.ok(&format!("systemctl kill --signal={signal} {}", kes[0]));
     machine.until(&format!("systemctl show --property NRestarts --value {}", kes[0]), "1");

@@ -48,7 +48,8 @@ impl Service {
         Some(Self { pid_file, command, answers })
     }
 
-    /// Ends it, and waits until no process is left of it: dockerd does not start beside the zombie that its pid file names.
+    /// Ends it, and waits until no process is left of it: dockerd does not start next to the zombie that its pid file
+    /// names.
     fn end(&self, signal: Signal) {
         let pid: i32 = read_to_string(&self.pid_file).unwrap().trim().parse().unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();

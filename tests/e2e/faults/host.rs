@@ -111,7 +111,7 @@ fn restart_kes_on_a_full_disk(stack: &Sandbox) {
     let kes = format!("{}-kes-server", stack.name);
     let served = || stack.s3("GET", "/encrypted/kept", None).0 == 200;
     kind().kill(&kes);
-    // A supervisor starts it again; an engine was told to kill it.
+    // A supervisor starts it again; an engine got the command to kill it.
     if kind() != Kind::Process {
         cli(&["restart", &kes]);
     }
@@ -152,7 +152,7 @@ fn a_read_only_folder_loses_nothing_and_is_said() {
     assert_gone(&stack);
 }
 
-/// Each file that kestack makes, cut, emptied, removed: it is made anew or the message names it; the data is there.
+/// Each file that kestack makes, cut, emptied, removed: it is made again or the message names it; the data is there.
 #[test]
 fn half_written_files_are_mended_or_named() {
     if !enabled() {

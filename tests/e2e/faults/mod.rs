@@ -1,4 +1,4 @@
-//! Whatever happens to a stack: the next `up` mends it, or says what to do; data and keys are never touched. What was
+//! Whatever happens to a stack: the next `up` repairs it, or says what to do; data and keys are never touched. What was
 //! done to which engine, and how often, stands in `tests/README.md`.
 
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ fn assert_kept(stack: &Sandbox) {
     }
 }
 
-/// `up` mends whatever happened, has then nothing more to do, and nothing is lost.
+/// `up` repairs whatever happened, has then nothing more to do, and nothing is lost.
 fn assert_mended(stack: &Sandbox) {
     stack.ok(&["up"]);
     assert_kept(stack);

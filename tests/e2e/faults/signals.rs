@@ -26,7 +26,7 @@ fn handles(child: &Child, signal: Signal) -> bool {
     caught & 1 << (signal.as_raw() - 1) != 0 || status.contains("State:\tZ")
 }
 
-/// Starts the verb, tells it the signal after a moment, and returns its exit code and what it said.
+/// Starts the verb, tells it the signal after a moment, and returns its exit code and its output.
 fn interrupted(stack: &Sandbox, verb: &[&str], moment: Duration, signal: Signal) -> (Option<i32>, String) {
     let mut child = stack.command(verb).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     until("its handlers are there", || handles(&child, signal));
