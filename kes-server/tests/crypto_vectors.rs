@@ -46,7 +46,7 @@ fn odd_key_files_are_read_or_refused_as_the_original_does() {
         let content = variant["content"].as_str().unwrap_or_default();
         let key = Key::decode(content.as_bytes());
         if variant["describe_status"] != 200 {
-            // where MinIO KES crashes (Q7), the value is refused
+            // where MinIO KES crashes (docs/kes-protocol.md §11, Q7), the value is refused
             assert!(key.is_err(), "{}", variant["label"]);
             continue;
         }

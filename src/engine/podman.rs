@@ -140,7 +140,7 @@ impl Podman {
 
     /// One attempt to stop and remove a pod. All members get the signal to end at once, then the removal waits for each
     /// within its stop timeout: that took 370 ms where a stop and a removal took 450, and a forced removal alone more
-    /// (fact 6); where it fails, the removal that follows kills.
+    /// (docs/containers.md §0, fact 6); where it fails, the removal that follows kills.
     async fn remove_once(&self, name: &str) -> Result<(), EngineError> {
         let stop = format!("podman pod kill --signal TERM {name}");
         match self.libpod(Method::POST, &format!("pods/{name}/kill?signal=SIGTERM"), None, &stop, STOP).await {

@@ -23,7 +23,8 @@ pub(super) fn describe(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     reply::json(&User { policy, created_at, created_by }, 256)
 }
 
-/// Only the admin gets an answer: MinIO KES does the same, and its clients can decode nothing else (Q3).
+/// Only the admin gets an answer: MinIO KES does the same, and its clients can decode nothing else
+/// (docs/kes-protocol.md §11, Q3).
 pub(super) fn describe_self(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     match call.identity() {
         Some(identity) if identity == call.access().admin() => admin(call, Some(identity)),

@@ -54,7 +54,7 @@ pub(super) async fn describe(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     )
 }
 
-/// All names are in one page: clients would take the continuation for a prefix (Q8).
+/// All names are in one page: clients would take the continuation for a prefix (docs/kes-protocol.md §11, Q8).
 pub(super) async fn list(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     let pattern = pattern(call)?;
     let names = call.keys().list(pattern.prefix()).await.map_err(keystore("failed to list keys"))?;

@@ -61,7 +61,8 @@ impl FromStr for KeyName {
     }
 }
 
-/// What a listing asks for: everything that starts with a prefix. One trailing `*` means the same without it (Q2).
+/// What a listing asks for: everything that starts with a prefix. One trailing `*` means the same without it
+/// (docs/kes-protocol.md §11, Q2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPattern(String);
 

@@ -24,7 +24,8 @@ pub(super) fn warnings(root: Section<'_>) -> Vec<String> {
     warnings
 }
 
-/// Identities of TLS proxies. No release since 2023 lets them stand in for their clients (Q5).
+/// Identities of TLS proxies. No release since 2023 lets them stand in for their clients (docs/kes-protocol.md §11,
+/// Q5).
 pub(super) fn proxies(root: Section<'_>) -> Vec<String> {
     let proxy = root.section("tls").section("proxy");
     // known, so that it is not called unknown

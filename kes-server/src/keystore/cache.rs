@@ -2,7 +2,8 @@
 //!
 //! Entries go by sweeps, as in MinIO KES: every `any` all of them, every half of `unused` those that nobody asked
 //! for since the last sweep. While the keystore is down and `offline` is set, both pause and only `offline` counts.
-//! Unlike MinIO KES, an unset `unused` does not change `any` (Q9): the documented defaults hold.
+//! Unlike MinIO KES, an unset `unused` does not change `any` (docs/kes-protocol.md §11, Q9): the documented defaults
+//! hold.
 //!
 //! A key that was deleted or replaced behind the server's back is noticed: five times within `any`, what is cached is
 //! read once more and compared. That costs one read of the keystore a minute for each key in use, with the defaults,
