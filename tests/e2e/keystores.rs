@@ -2,10 +2,9 @@
 //! checks signatures and policies. A real MinIO writes, everything is restarted cold, and the object is read.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind, rootless};
@@ -30,38 +29,18 @@ impl Emulator {
         let here = std::env::current_exe().unwrap();
         let program = here.parent().unwrap().parent().unwrap().join("examples/keystore-emulator");
         assert!(program.exists(), "run `cargo build -p kes-server --example keystore-emulator` first");
-        let port = free_port();
         // containers reach the host by another address than the loopback
-        let mut child = Command::new(program)
-            .args([kind, "--listen", &format!("0.0.0.0:{port}")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("http"), "{line}");
-        Self { child, port }
+        let (child, url) = serve(Command::new(program).args([kind, "--listen", "0.0.0.0:0"]));
+        let port = url.strip_prefix("http://").and_then(|url| url.rsplit_once(':')).map(|(_, port)| port);
+        Self { child, port: port.unwrap_or_else(|| panic!("{url}")).parse().unwrap() }
     }
 
     /// moto; `None`, told, without `KESTACK_PYTHON`.
     fn moto() -> Option<Self> {
-        let python = python()?;
-        let port = free_port();
-        let child = Command::new(python)
-            .args(["-B", "-m", "moto.server", "-H", "0.0.0.0", "-p", &port.to_string()])
-            .env("INITIAL_NO_AUTH_ACTION_COUNT", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let moto = Self { child, port };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "moto does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(moto)
+        let mut command = Command::new(python()?);
+        command.arg("-B").arg(judge()).args(["serve", "0.0.0.0"]).env("INITIAL_NO_AUTH_ACTION_COUNT", "0");
+        let (child, port) = serve(command.stdin(Stdio::null()).stderr(Stdio::null()));
+        Some(Self { child, port: port.parse().unwrap() })
     }
 
     /// Its URL from where KES runs.
@@ -72,13 +51,25 @@ impl Emulator {
 
     /// Access key and secret key of a user of moto that may do this and nothing else.
     fn user(&self, name: &str, actions: &str) -> (String, String) {
-        let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("kes-server/tests/keystores/judges/aws.py");
         let url = format!("http://127.0.0.1:{}", self.port);
-        let output =
-            Command::new(python().unwrap()).arg("-B").arg(judge).args(["user", &url, name, actions]).finished();
+        let mut command = Command::new(python().unwrap());
+        let output = command.arg("-B").arg(judge()).args(["user", &url, name, actions]).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
+}
+
+/// Starts a server that takes a free port and prints one line, where it listens, as soon as it does.
+fn serve(command: &mut Command) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "{command:?} does not start");
+    (child, line.trim().to_owned())
+}
+
+fn judge() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kes-server/tests/keystores/judges/aws.py")
 }
 
 fn python() -> Option<PathBuf> {

@@ -1,10 +1,14 @@
 //! The vendors' own clients, in Python, as judges: they read what we wrote and write what we read.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+
+/// Longest time that a server of Python may take to start, on a machine with much else to do.
+const START: Duration = Duration::from_secs(120);
 
 /// A script of `judges/` and the interpreter that has the vendor's packages.
 #[derive(Debug)]
@@ -38,17 +42,17 @@ impl Judge {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Starts a module of Python that serves at `address` until it is dropped.
-    pub fn serve(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+    /// Starts `serve` of the script, which serves at a port of its choice until it is dropped; which port, as soon as it
+    /// listens. A port that is chosen before may be taken when the server comes to it.
+    pub async fn serve(&self, environment: &[(&str, &str)]) -> (Child, u16) {
         let mut command = self.command();
-        command.args(arguments).envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
+        command.arg(&self.script).args(["serve", "127.0.0.1"]).envs(environment.iter().copied());
+        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(server.stdout.take().unwrap());
+        tokio::time::timeout(START, stdout.read_line(&mut line)).await.expect("the server does not start").unwrap();
+        (server, line.trim().parse().unwrap())
     }
-}
-
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[expect(clippy::print_stderr, reason = "a test that does not run says so")]

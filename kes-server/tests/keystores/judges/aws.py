@@ -1,11 +1,33 @@
-"""AWS's own client: sets up users, reads and writes secrets. Prints one JSON value."""
+"""AWS's own client: sets up users, reads and writes secrets. Prints one JSON value. `serve ADDRESS` is moto."""
 import json
 import sys
+import threading
 import urllib.request
 
 import boto3
 
 command, url, *arguments = sys.argv[1:]
+
+
+def serve():
+    """Serves AWS at a free port of an address, and prints the port as soon as moto listens. Does not return.
+
+    One call at a time: moto looks through its secrets while other threads add some, which ends in a 500 on a busy
+    machine, and does not take care that only one of several calls makes a name.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    moto, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def application(environ, start_response):
+        with turn:
+            return moto(environ, start_response)
+
+    server = make_server(url, 0, application, threaded=True, request_handler=MotoRequestHandler)
+    print(json.dumps(server.server_address[1]), flush=True)
+    sys.stdout = sys.stderr
+    server.serve_forever()
 
 
 def client(service, access_key="admin", secret_key="admin"):
@@ -69,5 +91,5 @@ def delete(access_key, secret_key, name):
     secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
-functions = {function.__name__: function for function in (role, user, read, write, names, delete)}
+functions = {function.__name__: function for function in (serve, role, user, read, write, names, delete)}
 json.dump(functions[command](*arguments), sys.stdout)
