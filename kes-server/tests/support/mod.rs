@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -53,8 +54,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// With a port of its own, a server certificate and a configuration with an fs keystore.
     pub(crate) fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = Self { dir: TempDir::new().unwrap(), address: format!("127.0.0.1:{port}") };
+        let folder = Self { dir: TempDir::new().unwrap(), address: format!("127.0.0.1:{}", free_port()) };
         let made = folder.kes(&["identity", "new", "--key", "server.key", "--cert", "server.crt", "--ip", "127.0.0.1"]);
         assert!(made.status.success(), "{made:?}");
         folder.write("config.yaml", &folder.config("keys"));
@@ -177,6 +177,18 @@ impl Folder {
         }
         server
     }
+}
+
+/// A port that stays free until a server listens there: below those that the system gives to connections, and others in
+/// each process that runs tests.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = 10_000..32_000;
+    let candidates = std::iter::repeat_with(|| {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        ports.start + u16::try_from(number % u32::from(ports.end - ports.start)).unwrap()
+    });
+    candidates.take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Ends with the test.
