@@ -243,13 +243,15 @@ impl Open {
     }
 
     /// Tells connections to go until what the others hold is well within bounds: first strangers, then clients that
-    /// are slow to take their answers, then those that have most.
+    /// are slow to take their answers, then those that have most. Those that hold nothing stay, above all handshakes:
+    /// their end would give nothing back. One that holds little is not slow because a round ends meanwhile.
     fn relieve(&mut self, round: usize) {
         let staying = self.all.values().filter(|activity| !activity.is_evicted());
-        let mut staying: Vec<_> = staying.map(|activity| (activity.holding().held(), Arc::clone(activity))).collect();
+        let holders = staying.map(|activity| (activity.holding().held(), Arc::clone(activity)));
+        let mut staying: Vec<_> = holders.filter(|(held, _)| *held > 0).collect();
         let mut held: usize = staying.iter().map(|(held, _)| held).sum();
         staying.sort_by_cached_key(|(held, activity)| {
-            let is_slow = activity.holding().is_slow(round);
+            let is_slow = *held > Holding::STEP && activity.holding().is_slow(round);
             (is_outsider(activity), is_slow, *held)
         });
         while held > MEMORY / 4 * 3 {
@@ -442,6 +444,30 @@ mod tests {
         assert!(!is_evicted(&all[1]).await && !is_evicted(&all[2]).await);
         drop((requests, slow, all));
         assert_eq!(connections.0.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_does_not_pay_for_what_others_hold() {
+        let connections = Connections::new(64);
+        let mut greedy = Vec::new();
+        for _ in 0..4 {
+            greedy.push(known(connections.admit().await));
+        }
+        let (silent, newcomer) = (connections.admit().await, connections.admit().await);
+        newcomer.activity.spoke();
+        let small = known(connections.admit().await);
+        let mut quick = small.activity.request(0);
+        quick.is_answered(100);
+        connections.next_round();
+        let requests: Vec<_> = greedy.iter().map(|one| one.activity.request(MEMORY / 3)).collect();
+        let mut evicted = 0;
+        for one in &greedy {
+            evicted += usize::from(is_evicted(one).await);
+        }
+        assert!((1..4).contains(&evicted), "{evicted} of those that hold too much are gone");
+        assert!(!is_evicted(&silent).await && !is_evicted(&newcomer).await, "they hold nothing");
+        assert!(!is_evicted(&small).await, "it holds little, and a round ended while its answer was on its way");
+        drop((requests, quick));
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Holding {
     pub(super) const REQUEST: usize = 4 << 10;
 
     /// Bytes from which on a connection takes part in the sum.
-    const STEP: usize = 64 << 10;
+    pub(super) const STEP: usize = 64 << 10;
 
     /// Bytes.
     pub(super) fn held(&self) -> usize {
