@@ -18,9 +18,19 @@ pub(crate) const TLS_ALERT: &str = "remote error: tls: ";
 pub(crate) struct Roots {
     /// SHA-256 of each root.
     trusted: Vec<[u8; 32]>,
-    /// `None` if there are no roots.
-    chains: Option<Arc<WebPkiServerVerifier>>,
+    chains: Chains,
     provider: Arc<CryptoProvider>,
+}
+
+/// Which chains are trusted.
+#[derive(Debug)]
+enum Chains {
+    /// Those that lead to a root.
+    Verified(Arc<WebPkiServerVerifier>),
+    /// None: there are no roots.
+    Refused,
+    /// All, also without a root.
+    Unchecked,
 }
 
 impl Roots {
@@ -32,18 +42,23 @@ impl Roots {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(certificates.iter().map(|root| root.clone().into_owned()));
         let chains = if store.is_empty() {
-            None
+            Chains::Refused
         } else {
             let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
-            Some(builder.build().map_err(|error| error.to_string())?)
+            Chains::Verified(builder.build().map_err(|error| error.to_string())?)
         };
         let trusted = certificates.iter().filter_map(|root| fingerprint(root)).collect();
         Ok(Self { trusted, chains, provider: provider.clone() })
     }
 
+    /// Trusts any certificate, of anybody; the server must only hold its key.
+    pub(crate) fn unchecked(provider: &Arc<CryptoProvider>) -> Self {
+        Self { trusted: Vec::new(), chains: Chains::Unchecked, provider: provider.clone() }
+    }
+
     /// True if no certificate is trusted.
     pub(crate) fn is_empty(&self) -> bool {
-        self.chains.is_none()
+        matches!(self.chains, Chains::Refused)
     }
 }
 
@@ -64,8 +79,9 @@ impl ServerCertVerifier for Roots {
             return verify_root(leaf, name, now);
         }
         match &self.chains {
-            Some(chains) => chains.verify_server_cert(leaf, intermediates, name, ocsp, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
+            Chains::Verified(chains) => chains.verify_server_cert(leaf, intermediates, name, ocsp, now),
+            Chains::Refused => Err(CertificateError::UnknownIssuer.into()),
+            Chains::Unchecked => Ok(ServerCertVerified::assertion()),
         }
     }
 
