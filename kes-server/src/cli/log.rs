@@ -2,7 +2,7 @@
 
 use super::{
     CliError,
-    output::{self, printable},
+    output::{self, lines, printable},
     session::{ServerFlags, Session},
     time,
 };
@@ -46,6 +46,7 @@ async fn audit(client: &Client, session: &Session<'_>, is_json: bool) -> Result<
     while let Some(line) = events.next_line().await? {
         match serde_json::from_str::<AuditEvent>(&line) {
             Ok(event) if !is_json => output::line(&audit_row(&event))?,
+            Err(_) if !is_json => output::line(&printable(&line))?,
             _ => output::line(&line)?,
         }
     }
@@ -60,7 +61,7 @@ async fn errors(client: &Client, is_json: bool) -> Result<(), CliError> {
         }
     }
     while let Some(event) = events.next().await? {
-        output::line(event.message.trim_end())?;
+        output::line(&lines(event.message.trim_end()))?;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ fn screen(output: Output, metrics: &Map<String, Value>) -> String {
             (_, Value::Object(buckets)) => fastest(buckets),
             (_, value) => value.to_string(),
         };
-        format!("{} {value}", output.bold(&format!("{name:<30}")))
+        format!("{} {value}", output.bold(&format!("{:<30}", output::printable(name))))
     };
     let rows: Vec<String> = metrics.iter().map(row).collect();
     format!("\u{1b}[H\u{1b}[2J{}\n", rows.join("\n"))

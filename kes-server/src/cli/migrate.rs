@@ -178,7 +178,7 @@ impl Migration {
     /// One line for each key, for `--dry-run`.
     fn show(&self, found: &[(String, Found)], arguments: &MigrateArguments) -> Result<(), CliError> {
         for (name, found) in found {
-            output::line(&match found {
+            let text = match found {
                 Found::LeftOut(_) => continue,
                 Found::Nothing => format!("{name}: from {} to {}", self.source, self.target),
                 Found::Same => format!("{name}: there already"),
@@ -186,7 +186,8 @@ impl Migration {
                 Found::Other if arguments.merge => format!("{name}: differs, left alone"),
                 Found::Other => format!("{name}: differs"),
                 Found::Unreadable(why) => format!("{name}: {why}"),
-            })?;
+            };
+            output::line(&printable(&text))?;
         }
         Ok(())
     }

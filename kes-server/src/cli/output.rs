@@ -71,9 +71,9 @@ impl Output {
         if painted { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// One `Label       value` line, labels 11 columns wide.
+    /// One `Label       value` line, labels 11 columns wide. The value may be a text of others.
     pub(super) fn field(self, label: &str, value: &str) -> String {
-        format!("{} {value}", self.bold(&format!("{label:<11}")))
+        format!("{} {}", self.bold(&format!("{label:<11}")), printable(value))
     }
 
     /// A header and one name per line; nothing at all without names. A keystore may list what others put there.
@@ -92,7 +92,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// The same for a text of several lines: an error may repeat what a server said.
-fn lines(text: &str) -> String {
+pub(super) fn lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
@@ -145,6 +145,7 @@ mod tests {
 
     #[test]
     fn a_name_gives_no_orders_to_a_terminal() {
+        assert_eq!(output(When::Never, false).field("Owner", "\u{1b}[2Jä\r"), "Owner       \u{fffd}[2Jä\u{fffd}");
         let names = ["/v1/key/create/\u{1b}[2Jä\n\u{9b}".to_owned()];
         assert_eq!(
             output(When::Never, false).table("Key", &names),

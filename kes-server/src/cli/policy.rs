@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     CliError,
     list::names_json,
-    output::{self, Color, Output},
+    output::{self, Color, Output, printable},
     session::{ServerFlags, Session},
     time,
 };
@@ -121,11 +121,31 @@ fn rules(output: Output, policy: &PolicyInfo) -> String {
     for (label, patterns) in [("Allow:", &policy.allow), ("Deny:", &policy.deny)] {
         if !patterns.is_empty() {
             lines.push(output.bold(label));
-            lines.extend(patterns.keys().map(|pattern| format!("  · {pattern}")));
+            lines.extend(patterns.keys().map(|pattern| format!("  · {}", printable(pattern))));
             lines.push(String::new());
         }
     }
     lines.push(output.field("Created at", &time::local(&policy.created_at)));
     lines.push(output.field("Created by", &policy.created_by));
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::session, *};
+
+    #[test]
+    fn patterns_give_no_orders_to_a_terminal() {
+        let pattern = "/v1/key/create/\u{1b}[2J\u{9b}31m*".to_owned();
+        let policy = PolicyInfo {
+            allow: [(pattern.clone(), Value::Null)].into(),
+            deny: [(pattern, Value::Null)].into(),
+            name: String::new(),
+            created_at: String::new(),
+            created_by: "\u{7}somebody".into(),
+        };
+        let shown = rules(Output::new(&session::Environment::of_process()), &policy);
+        assert!(!shown.chars().any(|char| char.is_control() && char != '\n'), "{shown:?}");
+        assert!(shown.contains("  · /v1/key/create/\u{fffd}[2J\u{fffd}31m*"), "{shown:?}");
+    }
 }

@@ -124,6 +124,6 @@ impl Explanation {
     }
 
     fn text(&self) -> String {
-        format!("{}: {}\n", if self.allowed { "allowed" } else { "denied" }, self.reason)
+        format!("{}: {}\n", if self.allowed { "allowed" } else { "denied" }, output::printable(&self.reason))
     }
 }
