@@ -12,6 +12,8 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;
+#[cfg(test)]
+mod direction;
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;

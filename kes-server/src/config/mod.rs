@@ -12,10 +12,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::auth::{Access, AssignError, DeadRule, Identity};
-use crate::keystore::Expiry;
 
 mod address;
 pub(crate) mod duration;
+mod expiry;
 mod file;
 pub(crate) mod fuzzing;
 mod keystore;
@@ -29,6 +29,7 @@ mod tls;
 mod upgrade;
 mod yaml;
 
+pub use expiry::Expiry;
 pub use file::read;
 pub use keystore::*;
 pub use level::{Level, LevelError};

@@ -9,11 +9,10 @@ use super::duration::Nanoseconds;
 use super::section::{Reader, Section};
 use super::yaml::{self, Node, Value};
 use super::{
-    ApiConfig, Config, ConfigError, Environment, Level, LevelError, Overrides, address, invalid, keystore, legacy,
-    policy, tls,
+    ApiConfig, Config, ConfigError, Environment, Expiry, Level, LevelError, Overrides, address, invalid, keystore,
+    legacy, policy, tls,
 };
 use crate::auth::{self, Access, Identity};
-use crate::keystore::Expiry;
 
 /// Reads and checks the text of a configuration.
 pub(super) fn config(text: &str, overrides: Overrides<'_>, env: Environment<'_>) -> Result<Config, ConfigError> {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use self::flight::Flights;
 use super::{HOLD, KeyStore, KeyStoreError};
+use crate::config::Expiry;
 use crate::crypto::Key;
 
 mod flight;
@@ -51,24 +52,6 @@ impl std::fmt::Display for Notice {
                 write!(f, "key '{name}' was replaced in the keystore: data under the former key cannot be read")
             }
         }
-    }
-}
-
-/// How long entries live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expiry {
-    /// All of them.
-    pub any: Duration,
-    /// Those that are not used.
-    pub unused: Duration,
-    /// All of them while the keystore is down; zero means that a keystore that is down changes nothing.
-    pub offline: Duration,
-}
-
-impl Default for Expiry {
-    /// The documented defaults.
-    fn default() -> Self {
-        Self { any: Duration::from_secs(300), unused: Duration::from_secs(30), offline: Duration::ZERO }
     }
 }
 

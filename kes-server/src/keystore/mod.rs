@@ -30,7 +30,7 @@ mod vault;
 
 pub use aws::Aws;
 pub use azure::Azure;
-pub use cache::{Cache, Expiry, Notice};
+pub use cache::{Cache, Notice};
 pub use connection::{Connection, Patience};
 pub use entrust::Entrust;
 pub use fortanix::Fortanix;

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     auth::{Access, ApiKey, Identity},
-    config::{Config, KeyStoreConfig, Level, TlsConfig},
-    keystore::{Backend, Expiry, Memory},
+    config::{Config, Expiry, KeyStoreConfig, Level, TlsConfig},
+    keystore::{Backend, Memory},
 };
 
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7373);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::super::KeyStore;
-use super::{Expiry, Notice, Shared};
+use super::{Notice, Shared};
+use crate::config::Expiry;
 
 /// How often the keystore is asked whether it works.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
