@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
+use super::renewals::Renewals;
 use super::session::{Authority, Session, Token};
 use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
 use crate::config::{EntrustConfig, Secret};
@@ -56,7 +57,8 @@ impl Entrust {
             username: config.username.clone(),
             password: config.password.clone(),
         };
-        let store = Self { session: Session::start(login, 0.5).await?, box_id: config.box_id.clone() };
+        let renewals = Renewals::of("the token for Entrust KeyControl", environment);
+        let store = Self { session: Session::start(login, 0.5, renewals).await?, box_id: config.box_id.clone() };
         store.look_for_box().await?;
         Ok(store)
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
+use super::renewals::Renewals;
 use super::session::{Authority, Session, Token};
 use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
 use crate::config::{KeySecureConfig, Secret};
@@ -45,7 +46,8 @@ impl KeySecure {
             refresh_token: config.token.clone(),
             domain: config.domain.clone(),
         };
-        Ok(Self { session: Session::start(login, 0.5).await? })
+        let renewals = Renewals::of("the token for Thales CipherTrust Manager", environment);
+        Ok(Self { session: Session::start(login, 0.5, renewals).await? })
     }
 
     fn login(&self) -> &Login {

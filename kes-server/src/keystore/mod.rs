@@ -25,6 +25,7 @@ mod gcp;
 mod http;
 mod keysecure;
 mod memory;
+mod renewals;
 mod session;
 mod vault;
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::KeyStoreError;
 use super::http::{Answer, Failure};
+use super::renewals::Renewals;
 use crate::config::Secret;
 
 /// Shortest time between two attempts: a token of a few seconds must not become a storm.
@@ -88,15 +89,16 @@ impl Current {
 }
 
 impl<A: Authority> Session<A> {
-    /// Logs in, and renews when `share` (0 to 1) of the token's life is over. Must be called within a runtime.
+    /// Logs in, and renews when `share` (0 to 1) of the token's life is over. `renewals` are told how that
+    /// goes. Must be called within a runtime.
     ///
     /// # Errors
     /// Those of the first login.
-    pub(super) async fn start(authority: A, share: f64) -> Result<Self, KeyStoreError> {
+    pub(super) async fn start(authority: A, share: f64, renewals: Renewals) -> Result<Self, KeyStoreError> {
         let token = authority.login().await?;
         let current = Mutex::new(Current::new(token));
         let shared = Arc::new(Shared { authority, current, logins: tokio::sync::Mutex::default() });
-        let renewal = tokio::spawn(keep(shared.clone(), share));
+        let renewal = tokio::spawn(keep(shared.clone(), share, renewals));
         Ok(Self { shared, renewal })
     }
 
@@ -193,7 +195,7 @@ impl<A: Authority> Shared<A> {
     }
 }
 
-async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
+async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64, renewals: Renewals) {
     let mut failures = 0;
     loop {
         let Current { token, since, .. } = shared.current();
@@ -211,11 +213,16 @@ async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64) {
             }
         }
         shared.authority.ready().await;
-        if shared.refresh().await.is_ok() {
-            failures = 0;
-        } else {
-            failures += 1;
-            tokio::time::sleep(FLOOR.saturating_mul(1 << failures.min(4)).min(CEILING)).await;
+        match shared.refresh().await {
+            Ok(()) => {
+                renewals.succeeded();
+                failures = 0;
+            }
+            Err(error) => {
+                renewals.failed(&error, Some(shared.current().rest()));
+                failures += 1;
+                tokio::time::sleep(FLOOR.saturating_mul(1 << failures.min(4)).min(CEILING)).await;
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroize as _;
 use super::chain::Chain;
 use crate::config::AwsCredentials;
 use crate::keystore::http::Http;
+use crate::keystore::renewals::Renewals;
 use crate::keystore::{Environment, KeyStoreError};
 
 /// Shortest time between two searches: many callers without credentials must not become a storm.
@@ -32,6 +33,7 @@ pub(super) struct Held(Credential);
 pub(super) struct Credentials {
     /// `None` if they are configured.
     chain: Option<Chain>,
+    renewals: Renewals,
     state: Mutex<State>,
 }
 
@@ -47,7 +49,7 @@ impl Credentials {
     ///
     /// # Errors
     /// If the access key or the secret key is missing.
-    pub(super) fn fixed(config: &AwsCredentials) -> Result<Self, KeyStoreError> {
+    pub(super) fn fixed(config: &AwsCredentials, environment: &Environment) -> Result<Self, KeyStoreError> {
         if config.access_key.is_empty() || config.secret_key.is_empty() {
             let text = "AWS credentials are incomplete: set both accesskey and secretkey, or none of accesskey, \
                         secretkey and token to use those of the environment";
@@ -59,7 +61,8 @@ impl Credentials {
             session_token: Some(config.token.expose().to_owned()).filter(|token| !token.is_empty()),
             expires_in: None,
         }));
-        Ok(Self { chain: None, state: Mutex::new(State { held: Some(held), searched: None }) })
+        let state = Mutex::new(State { held: Some(held), searched: None });
+        Ok(Self { chain: None, renewals: renewals(environment), state })
     }
 
     /// Those of the default chain, searched when they are needed.
@@ -71,7 +74,8 @@ impl Credentials {
         environment: &Environment,
         region: &str,
     ) -> Result<Self, KeyStoreError> {
-        Ok(Self { chain: Some(Chain::new(http, environment, region)?), state: Mutex::default() })
+        let chain = Some(Chain::new(http, environment, region)?);
+        Ok(Self { chain, renewals: renewals(environment), state: Mutex::default() })
     }
 
     /// The credentials to sign with now. New ones are fetched two minutes before the old ones end; if that fails, the
@@ -102,10 +106,14 @@ impl Credentials {
                 Ok(credential) => {
                     let held = Arc::new(Held(credential));
                     *state = State { held: Some(held.clone()), searched: Some((Instant::now(), None)) };
+                    self.renewals.succeeded();
                     return Ok(held);
                 }
                 Err(failure) => {
                     state.searched = Some((Instant::now(), Some(failure.clone())));
+                    if let Some(held) = &state.held {
+                        self.renewals.failed(&failure, held.rest());
+                    }
                     failure
                 }
             },
@@ -141,7 +149,17 @@ impl State {
     }
 }
 
+fn renewals(environment: &Environment) -> Renewals {
+    Renewals::of("the AWS credentials", environment)
+}
+
 impl Held {
+    /// How long they are still good, if they say so.
+    fn rest(&self) -> Option<Duration> {
+        let rest = self.expires_in?.as_second() - Timestamp::now().as_second();
+        Some(Duration::from_secs(u64::try_from(rest).unwrap_or_default()))
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.secret_access_key == other.secret_access_key

@@ -46,7 +46,7 @@ impl Aws {
         let (retry, proxies) = (refusal::retry(), environment.proxies());
         let http = Arc::new(Http::new(&Settings { proxies, retry, ..Settings::default() })?);
         let credentials = match &config.credentials {
-            Some(fixed) => Credentials::fixed(fixed)?,
+            Some(fixed) => Credentials::fixed(fixed, environment)?,
             None => Credentials::of_environment(http.clone(), environment, &config.region)?,
         };
         let aws = Self {

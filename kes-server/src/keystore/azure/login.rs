@@ -7,6 +7,7 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::super::http::{Http, endpoint};
+use super::super::renewals::Renewals;
 use super::super::session::LONGEST;
 use super::super::{Environment, KeyStoreError};
 use super::challenge::Challenge;
@@ -25,7 +26,7 @@ const FLOOR: Duration = Duration::from_secs(1);
 pub(super) struct Login {
     http: Http,
     credential: Credential,
-    environment: Environment,
+    renewals: Renewals,
     held: Mutex<Option<Held>>,
     /// One login at a time.
     logins: tokio::sync::Mutex<()>,
@@ -41,8 +42,9 @@ struct Held {
 }
 
 impl Login {
-    pub(super) fn new(credential: Credential, http: Http, environment: Environment) -> Self {
-        Self { http, credential, environment, held: Mutex::default(), logins: tokio::sync::Mutex::default() }
+    pub(super) fn new(credential: Credential, http: Http, environment: &Environment) -> Self {
+        let renewals = Renewals::of("the token for Azure Key Vault", environment);
+        Self { http, credential, renewals, held: Mutex::default(), logins: tokio::sync::Mutex::default() }
     }
 
     /// The token of now; `None` before the vault has said what it wants.
@@ -66,7 +68,7 @@ impl Login {
                     |_| "no answer".into(),
                     |why| why.err().map_or_else(String::new, |why| why.to_string()),
                 );
-                self.environment.warn(&format!("the token for Azure Key Vault is not renewed yet: {why}"));
+                self.renewals.failed(&why, Some(held.end.saturating_duration_since(now)));
                 self.postpone(&held.token, now + PATIENCE);
                 Ok(Some(held.token))
             }
@@ -93,6 +95,7 @@ impl Login {
             }
         }
         let Granted { token, life } = self.credential.token(&self.http, &challenge).await?;
+        self.renewals.succeeded();
         let (since, life) = (Instant::now(), life.min(LONGEST));
         let renewal = since + life.saturating_sub(AHEAD).max(life / 2);
         let held = Held { token: token.clone(), challenge, since, renewal, end: since + life };

@@ -37,7 +37,7 @@ impl Vault {
                 .warn(&format!("{SKIP_DOMAIN_CHECK} is on: '{endpoint}' may ask for any token; for emulators only"));
         }
         let http = Http::new(&Settings { proxies: environment.proxies(), ..settings() })?;
-        let login = Login::new(credential, http.clone(), environment.clone());
+        let login = Login::new(credential, http.clone(), environment);
         Ok(Self { http, endpoint, login, check_domain })
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::http::{Answer, Entries, Failure, Http, Listing, Retry, Settings, endpoint, join};
+use super::renewals::Renewals;
 use super::session::Session;
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{GcpConfig, Secret};
@@ -53,7 +54,8 @@ impl Gcp {
     pub async fn connect(config: &GcpConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         let http = Arc::new(Http::new(&Settings { proxies: environment.proxies(), ..Settings::default() })?);
         let endpoint = endpoint(if config.endpoint.is_empty() { HOST } else { &config.endpoint })?;
-        let session = Session::start(Login::new(config, environment, http.clone())?, 0.8).await?;
+        let renewals = Renewals::of("the token for GCP Secret Manager", environment);
+        let session = Session::start(Login::new(config, environment, http.clone())?, 0.8, renewals).await?;
         let project = config.project_id.clone();
         let gcp = Self { shared: Arc::new(Shared { http, endpoint, project, session }) };
         gcp.status().await?;

@@ -1,9 +1,10 @@
-#![allow(clippy::unwrap_used, reason = "test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
 use super::*;
+use crate::keystore::Environment;
 
 /// Hands out numbered tokens and remembers when it was asked for what.
 #[derive(Debug)]
@@ -83,9 +84,17 @@ impl Authority for Arc<Desk> {
     }
 }
 
+fn renewals(warn: impl Fn(&str) + Send + Sync + 'static) -> Renewals {
+    Renewals::of("the token", &Environment::empty().with_warnings_to(warn))
+}
+
+async fn start(desk: &Arc<Desk>) -> Result<Session<Arc<Desk>>, KeyStoreError> {
+    Session::start(desk.clone(), 0.8, renewals(|_| {})).await
+}
+
 async fn asked(life: u64, renewable: bool, seconds: u64) -> Vec<(&'static str, u64)> {
     let desk = Arc::new(Desk::new(life, renewable));
-    let _session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let _session = start(&desk).await.unwrap();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let asked = desk.asked.lock().unwrap();
     asked.clone()
@@ -108,7 +117,7 @@ async fn a_token_of_a_moment_is_no_storm() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_hours_ends_by_itself_and_without_a_storm() {
     let desk = Arc::new(Desk::new(60, true));
-    let session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let session = start(&desk).await.unwrap();
     desk.down.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
     let attempts = desk.asked.lock().unwrap().len();
@@ -122,7 +131,7 @@ async fn an_outage_of_hours_ends_by_itself_and_without_a_storm() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_replaced_once_for_all_who_ask() {
     let desk = Arc::new(Desk::new(600, true));
-    let session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let session = start(&desk).await.unwrap();
     let refused = session.token();
     assert_eq!(session.replace(&refused).await.unwrap(), None, "a token this young is not the reason");
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -135,7 +144,7 @@ async fn a_refused_token_is_replaced_once_for_all_who_ask() {
 #[tokio::test(start_paused = true)]
 async fn near_the_end_of_all_renewals_a_login_follows() {
     let desk = Arc::new(Desk { max: 60, ..Desk::new(40, true) });
-    let _session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let _session = start(&desk).await.unwrap();
     tokio::time::sleep(Duration::from_secs(100)).await;
     let expected = [("login", 0), ("renew", 32), ("renew", 54), ("login", 54), ("renew", 86)];
     assert_eq!(*desk.asked.lock().unwrap(), expected);
@@ -144,7 +153,7 @@ async fn near_the_end_of_all_renewals_a_login_follows() {
 #[tokio::test(start_paused = true)]
 async fn a_sealed_keystore_is_left_alone_and_asked_as_soon_as_it_is_not() {
     let desk = Arc::new(Desk::new(60, true));
-    let _session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let _session = start(&desk).await.unwrap();
     desk.sealed.send_replace(true);
     tokio::time::sleep(Duration::from_secs(7200)).await;
     assert_eq!(*desk.asked.lock().unwrap(), [("login", 0)], "nothing while sealed");
@@ -156,7 +165,7 @@ async fn a_sealed_keystore_is_left_alone_and_asked_as_soon_as_it_is_not() {
 #[tokio::test(start_paused = true)]
 async fn the_old_token_is_used_until_all_servers_know_the_new_one() {
     let desk = Arc::new(Desk { lag: 10, ..Desk::new(60, false) });
-    let session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let session = start(&desk).await.unwrap();
     let used = || session.token().secret.expose().to_owned();
     for (until, token) in [(47, "token-1"), (49, "token-1"), (53, "token-1"), (55, "token-2"), (95, "token-2")] {
         tokio::time::sleep_until(desk.start + Duration::from_secs(until)).await;
@@ -177,7 +186,7 @@ async fn there_is_no_gap_and_no_storm_at_any_life() {
         [(5, true, 0), (20, true, 0), (20, false, 0), (40, false, 0), (40, true, 60), (60, true, 0), (300, true, 900)]
     {
         let desk = Arc::new(Desk { max, lag: 10, ..Desk::new(life, renewable) });
-        let session = Session::start(desk.clone(), 0.8).await.unwrap();
+        let session = start(&desk).await.unwrap();
         for _ in 0..3600 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(end(&desk, &session.token()) > Instant::now(), "a gap with a life of {life} s");
@@ -190,11 +199,38 @@ async fn there_is_no_gap_and_no_storm_at_any_life() {
 #[tokio::test(start_paused = true)]
 async fn a_request_after_an_outage_does_not_wait_for_the_next_attempt() {
     let desk = Arc::new(Desk::new(60, true));
-    let session = Session::start(desk.clone(), 0.8).await.unwrap();
+    let session = start(&desk).await.unwrap();
     desk.down.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(3 * 3600 + 7)).await;
     let lost = session.token();
     assert!(session.replace(&lost).await.is_err());
     desk.down.store(false, Ordering::Relaxed);
     assert!(session.replace(&lost).await.unwrap().is_some(), "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_renewed_is_reported_now_and_then() {
+    let desk = Arc::new(Desk::new(60, true));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let renewals = renewals(move |text| sender.send(text.to_owned()).unwrap());
+    let _session = Session::start(desk.clone(), 0.8, renewals).await.unwrap();
+    let minutes = |count: u64| tokio::time::sleep(Duration::from_secs(60 * count));
+    minutes(10).await;
+    assert_eq!(receiver.try_iter().count(), 0, "nothing is wrong");
+    desk.down.store(true, Ordering::Relaxed);
+    minutes(1).await;
+    let first: Vec<_> = receiver.try_iter().collect();
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(
+        first[0].contains("not renewed") && first[0].contains("down") && first[0].contains("valid for another 12 s")
+    );
+    minutes(60).await;
+    let more: Vec<_> = receiver.try_iter().collect();
+    assert!((11..=13).contains(&more.len()), "{more:?}");
+    assert!(more.iter().all(|text| text.contains("not valid any more")), "{more:?}");
+    desk.down.store(false, Ordering::Relaxed);
+    minutes(1).await;
+    let last: Vec<_> = receiver.try_iter().collect();
+    assert!(last.len() == 1 && last[0].contains("renewed again"), "{last:?}");
+    assert!(last.iter().chain(&more).chain(&first).all(|text| !text.contains("token-")), "no secrets");
 }

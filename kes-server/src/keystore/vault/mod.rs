@@ -15,6 +15,7 @@ use self::engine::Engine;
 use self::login::{Health, Login};
 use self::wire::{body, identified, is_done, is_missing, refused};
 use super::http::{Answer, Entries, Failure, Listing};
+use super::renewals::Renewals;
 use super::session::Session;
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{EngineVersion, Secret, Transit, VaultConfig};
@@ -44,7 +45,8 @@ impl Vault {
     /// # Errors
     /// If a certificate, key or token file cannot be read, or the login fails.
     pub async fn connect(config: &VaultConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
-        let session = Arc::new(Session::start(Login::new(config, environment)?, RENEW_AT).await?);
+        let renewals = Renewals::of("the token for Vault", environment);
+        let session = Arc::new(Session::start(Login::new(config, environment)?, RENEW_AT, renewals).await?);
         Ok(Self {
             engine: Engine::new(config),
             transit: config.transit.clone(),
