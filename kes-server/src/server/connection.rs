@@ -21,7 +21,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    activity::{Activity, Standing},
+    activity::{Activity, InFlight, Standing},
     answer::Answer,
     connections::Admitted,
     peer,
@@ -111,7 +111,7 @@ fn refused(shared: &Shared, address: SocketAddr, reason: &str) {
 }
 
 async fn http1(io: Stream, client: Arc<Client>, limits: &Limits) {
-    let service = service_fn(|request| respond(Arc::clone(&client), request));
+    let service = service_fn(|request| respond(&client, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -121,7 +121,7 @@ async fn http1(io: Stream, client: Arc<Client>, limits: &Limits) {
 }
 
 async fn http2(io: Stream, client: Arc<Client>, limits: &Limits) {
-    let service = service_fn(|request| respond(Arc::clone(&client), request));
+    let service = service_fn(|request| respond(&client, request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -199,13 +199,27 @@ struct Client {
     activity: Arc<Activity>,
 }
 
-async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+/// Serves a request. It counts from now on, not only when its task first runs: a client may send hundreds of requests
+/// before that.
+fn respond(
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
     let in_flight = client.activity.request(head_size(&request));
+    answer(Arc::clone(client), request, in_flight)
+}
+
+async fn answer(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+    in_flight: InFlight,
+) -> Result<Response<Answer>, Infallible> {
     if client.activity.has_had_its_turn() {
         tokio::task::yield_now().await;
     }
     let request = request.map(|body| Upload::new(body, &client.activity));
-    let reply = api::handle(&client.service, &client.peer, request).await;
+    // in a place of its own, which is given back before the answer waits for its client
+    let reply = Box::pin(api::handle(&client.service, &client.peer, request)).await;
     Ok(reply.map(|body| Answer::new(body, in_flight)))
 }
 

@@ -21,7 +21,7 @@ use super::{
     activity::{Activity, Rank, Standing},
     holding::Holding,
 };
-use crate::auth::Identity;
+use crate::{auth::Identity, process};
 
 /// Enough for every client, few enough to stay within the memory of a small host.
 const MOST: u64 = 10_000;
@@ -63,6 +63,8 @@ struct Inner {
     freed: Notify,
     /// Bytes that the connections hold.
     held: AtomicUsize,
+    /// That number has become less in this round: there may be free memory that the system should have.
+    is_freed: AtomicBool,
     round: AtomicUsize,
 }
 
@@ -99,6 +101,7 @@ impl Connections {
             is_wanted: AtomicBool::new(false),
             freed: Notify::new(),
             held: AtomicUsize::new(0),
+            is_freed: AtomicBool::new(false),
             round: AtomicUsize::new(0),
         }))
     }
@@ -168,12 +171,16 @@ impl Connections {
 
     /// Counts bytes that are no longer held.
     pub(super) fn release(&self, holding: &Holding, bytes: usize) {
-        holding.subtract(bytes, &self.0.held);
+        if holding.subtract(bytes, &self.0.held) {
+            self.0.is_freed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes what a connection had out of the sum, for good.
     pub(super) fn forget(&self, holding: &Holding) {
-        holding.update(0, &self.0.held);
+        if holding.update(0, &self.0.held) > 0 {
+            self.0.is_freed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Which round this is.
@@ -181,11 +188,15 @@ impl Connections {
         self.0.round.load(Ordering::Relaxed)
     }
 
-    /// Ends the connections whose clients do not take their answers, as long as it is polled.
+    /// Ends the connections whose clients do not take their answers, and gives memory back that was freed, as long as
+    /// it is polled.
     pub(super) async fn end_stalled(&self) {
         loop {
             tokio::time::sleep(ROUND).await;
             self.next_round();
+            if self.0.is_freed.swap(false, Ordering::Relaxed) {
+                process::give_memory_back();
+            }
         }
     }
 

@@ -41,19 +41,22 @@ impl Holding {
         (held, is_step)
     }
 
-    /// Holds less.
-    pub(super) fn subtract(&self, bytes: usize, sum: &AtomicUsize) {
+    /// Holds less; whether the sum has changed.
+    pub(super) fn subtract(&self, bytes: usize, sum: &AtomicUsize) -> bool {
         let held = self.held.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        if held + Self::STEP < self.summed.load(Ordering::Relaxed) {
+        let is_step = held + Self::STEP < self.summed.load(Ordering::Relaxed);
+        if is_step {
             self.update(held, sum);
         }
+        is_step
     }
 
-    /// Makes this part of the sum what it should be. Whoever exchanges it adds the difference: nothing is lost when two
-    /// do it at a time.
-    pub(super) fn update(&self, held: usize, sum: &AtomicUsize) {
+    /// Makes this part of the sum what it should be; what it was. Whoever exchanges it adds the difference: nothing is
+    /// lost when two do it at a time.
+    pub(super) fn update(&self, held: usize, sum: &AtomicUsize) -> usize {
         let before = self.summed.swap(held, Ordering::Relaxed);
         sum.fetch_add(held.wrapping_sub(before), Ordering::Relaxed);
+        before
     }
 
     /// An answer is ready in this round.

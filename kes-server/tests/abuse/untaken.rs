@@ -26,10 +26,9 @@ use crate::{
 const ATTACK: Duration = Duration::from_secs(4);
 
 /// How long to wait for what was held to be given back.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// MiB that one connection may cost, that a hundred may cost, and that may stay of the former. Of the latter more stays:
-/// glibc gives free pages back only at the end of its heaps.
+/// MiB that one connection may cost, that a hundred may cost, and that may stay of either.
 const ONE: u64 = 12;
 const HUNDRED: u64 = 64;
 const STAYS: u64 = 12;
@@ -131,7 +130,7 @@ fn measure(hostile: fn(&Folder) -> Dialer, connections: usize, kind: &Flood, lim
     println!("{what}: {} MiB before, {most} MiB more at most, {stays} MiB more after {seconds} s", idle >> 20);
     witness.finish(&what);
     assert!(most <= limit, "{what}: {most} MiB, allowed are {limit}");
-    assert!(stays <= if connections == 1 { STAYS } else { HUNDRED }, "{what}: {stays} MiB stay");
+    assert!(stays <= STAYS, "{what}: {stays} MiB stay");
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -173,10 +172,8 @@ fn a_hundred_such_connections_cost_little_more() {
     measure(stranger, 100, &FLOODS[0], HUNDRED);
 }
 
-/// Tens of thousands of small answers at once, to clients with rights: what each costs in addition to its bytes is not
-/// bounded yet, and glibc keeps the pages.
+/// Tens of thousands of small answers at once, to clients with rights.
 #[test]
-#[ignore = "takes more than it may: 113 MiB were seen with metrics"]
 fn many_small_answers_cost_little_more() {
     for kind in &FLOODS[4..] {
         measure(admin, 100, kind, HUNDRED);
@@ -205,7 +202,7 @@ fn large_bodies_of_many_identities_cost_little_more() {
     let (seconds, stays) = given_back(&server, idle);
     println!("20 identities, 100 connections: {most} MiB more at most, {stays} MiB more after {seconds} s");
     witness.finish("large bodies of many identities");
-    assert!(most <= HUNDRED && stays <= HUNDRED, "{most} MiB, {stays} MiB stay");
+    assert!(most <= HUNDRED && stays <= STAYS, "{most} MiB, {stays} MiB stay");
     assert_eq!(server.terminate(), Some(0));
 }
 
