@@ -1,7 +1,7 @@
 //! A login that lasts: a token that is renewed in time, for keystores that hand out tokens.
 //!
-//! The renewal runs by itself, so that no request waits for it, and goes on for ever: an outage of hours ends with
-//! the next attempt, and an attempt follows the last after a pause that grows (kes-keystores §14: 5, 11, 12).
+//! The renewal runs by itself, so that no request waits for it, and goes on forever: an outage of hours ends with
+//! the next attempt, and an attempt follows the last after a pause that grows (docs/keystores-protocol.md §14: 5, 11, 12).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const CEILING: Duration = Duration::from_secs(15);
 pub(super) struct Token {
     /// The token.
     pub(super) secret: Secret,
-    /// How long it is valid from now on; `None` if for ever.
+    /// How long it is valid from now on; `None` if forever.
     pub(super) life: Option<Duration>,
     /// Whether it can be renewed instead of replaced.
     pub(super) renewable: bool,
@@ -200,7 +200,7 @@ async fn keep<A: Authority>(shared: Arc<Shared<A>>, share: f64, renewals: Renewa
     loop {
         let Current { token, since, .. } = shared.current();
         let Some(life) = token.life else {
-            // valid for ever; a login after a refusal may bring one that is not
+            // valid forever; a login after a refusal may bring one that is not
             tokio::time::sleep(CEILING).await;
             continue;
         };

@@ -10,7 +10,7 @@ pub const VALUE: &[u8] = b"CiQKIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fEAESJ
 /// enough that the last of them has its answer in time on a busy machine.
 const AT_ONCE: usize = 32;
 
-/// What a keystore says of the deletion of a name that it does not have (kes-keystores §1.5).
+/// What a keystore says of the deletion of a name that it does not have (docs/keystores-protocol.md §1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// That there is none.

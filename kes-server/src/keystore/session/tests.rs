@@ -105,7 +105,7 @@ async fn tokens_are_renewed_at_a_share_of_their_life() {
     assert_eq!(asked(60, true, 100).await, [("login", 0), ("renew", 48), ("renew", 96)]);
     assert_eq!(asked(40, false, 70).await, [("login", 0), ("login", 32), ("login", 64)]);
     assert_eq!(asked(20, true, 40).await, [("login", 0), ("renew", 16), ("renew", 32)]);
-    assert_eq!(asked(0, true, 86_400).await, [("login", 0)], "valid for ever");
+    assert_eq!(asked(0, true, 86_400).await, [("login", 0)], "valid forever");
     assert_eq!(asked(u64::MAX, true, 86_400).await, [("login", 0)], "beyond what a clock can say");
 }
 
@@ -140,7 +140,7 @@ async fn a_refused_token_is_replaced_once_for_all_who_ask() {
     assert_eq!(desk.asked.lock().unwrap().len(), 2);
 }
 
-/// As a Vault with `max_ttl`: what the original does at 32 s it does too, but without a login every 3 s after.
+/// As a Vault with `max_ttl`: what MinIO KES does at 32 s it does too, but without a login every 3 s after.
 #[tokio::test(start_paused = true)]
 async fn near_the_end_of_all_renewals_a_login_follows() {
     let desk = Arc::new(Desk { max: 60, ..Desk::new(40, true) });
