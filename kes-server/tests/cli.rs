@@ -209,7 +209,7 @@ fn keys_move_to_another_keystore_as_they_are() {
     let (keys, target) = (folder.path("keys"), folder.path("target"));
     let copied = format!("b-1: from Filesystem: {keys} to Filesystem: {target}");
     let shown = format!("a-1: there already\na-2: there already\n{copied}\n1 keys would be migrated.\n");
-    assert_eq!((stdout(&dry), stderr(&dry)), (shown, "2 keys are there already\n".into()));
+    assert_eq!((stdout(&dry), stderr(&dry)), (shown, "2 keys exist already\n".into()));
 
     fs::write(folder.path("target/a-1"), "damaged").unwrap();
     fs::write(folder.path("target/a-2"), "damaged").unwrap();

@@ -315,7 +315,7 @@ fn rules_that_match_nothing_are_named() {
         let config = Config::load_for(Overrides { allows_dead_rules, ..Overrides::default() }, &file, &|_| None)?;
         Ok::<_, ConfigError>(config.warnings)
     };
-    let api = "'api./v1/redy' is not a route of the API and changes none; is it '/v1/ready'?";
+    let api = "'api./v1/redy' is not a route of the API and has no effect; is it '/v1/ready'?";
     let misspelt = "policy 'p': allow rule '/v1/key/genrate/*' matches nothing: it is not a path of the API; \
                     is it '/v1/key/generate/*'?";
     assert_eq!(load("allow: [/v1/key/genrate/*]", false).unwrap(), [misspelt, api]);

@@ -101,7 +101,7 @@ impl fmt::Display for Flaw {
             Self::Star { instead: Some(one) } => {
                 write!(f, "'*' is special only at the end of a pattern; use a rule for each route, such as '{one}'")
             }
-            Self::Name { route } => write!(f, "what follows '{route}' is not a valid name"),
+            Self::Name { route } => write!(f, "the part after '{route}' is not a valid name"),
             Self::NoRoute { instead: None } => f.write_str("it is not a path of the API"),
             Self::NoRoute { instead: Some(one) } => write!(f, "it is not a path of the API; is it '{one}'?"),
         }
@@ -247,9 +247,9 @@ mod tests {
             ("/v2/other/*", "it is not a path of the API"),
             ("/v1/key/bulk/decrypt/*", "it is about a path of older releases"),
             ("/v1/log/audit/trace", "it is about a path of older releases"),
-            ("/v1/key/create/my.key", "what follows '/v1/key/create/' is not a valid name"),
-            ("/v1/key/create/", "what follows '/v1/key/create/' is not a valid name"),
-            ("/v1/key/create/a/*", "what follows '/v1/key/create/' is not a valid name"),
+            ("/v1/key/create/my.key", "the part after '/v1/key/create/' is not a valid name"),
+            ("/v1/key/create/", "the part after '/v1/key/create/' is not a valid name"),
+            ("/v1/key/create/a/*", "the part after '/v1/key/create/' is not a valid name"),
         ] {
             let dead = DeadRule::find("p", pattern, true).map(|rule| rule.to_string());
             assert_eq!(dead, Some(format!("policy 'p': deny rule '{pattern}' matches nothing: {why}")));

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Read a configuration file as the server does, and say what is wrong with it
+    /// Read a configuration file as the server does, and report its mistakes
     Check {
         #[arg(value_name = "file")]
         file: PathBuf,

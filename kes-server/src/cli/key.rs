@@ -31,7 +31,7 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         server: ServerFlags,
     },
-    /// Show what is known about a key
+    /// Show the properties of a key
     Info {
         #[arg(value_name = "key name")]
         name: String,
@@ -55,7 +55,7 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         server: ServerFlags,
     },
-    /// Delete keys: what they encrypted is lost
+    /// Delete keys; nobody can decrypt their ciphertexts afterwards
     Rm {
         #[arg(required = true, value_name = "key name")]
         names: Vec<String>,
@@ -77,7 +77,7 @@ pub(super) enum KeyCommand {
         name: String,
         #[arg(value_name = "ciphertext")]
         ciphertext: String,
-        /// What the ciphertext is bound to, in base64
+        /// Context that the ciphertext is bound to, in base64
         #[arg(value_name = "context")]
         context: Option<String>,
         #[command(flatten)]

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct MigrateArguments {
-    /// Which keys: a name with *, ? and [a-z] for what differs; all of them if it is empty
+    /// Keys to copy: a name with the wildcards *, ? and [a-z]; all keys if it is empty
     #[arg(value_name = "pattern", default_value = "*")]
     pattern: String,
     /// Server configuration file with the keystore to read
@@ -42,10 +42,10 @@ pub(super) struct MigrateArguments {
     /// Leave alone the keys of the target that differ
     #[arg(long)]
     merge: bool,
-    /// Show what would be copied, and copy nothing
+    /// Show the keys that would be copied, and copy nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print neither progress nor how many keys were copied
+    /// Print no progress and no count
     #[arg(short, long)]
     quiet: bool,
 }
@@ -170,7 +170,7 @@ impl Migration {
             }
         }
         if same > 0 {
-            output::note(&format!("{same} keys are there already"));
+            output::note(&format!("{same} keys exist already"));
         }
         left_out
     }
@@ -204,7 +204,7 @@ impl Migration {
         if let Some((first, why)) = unreadable.next() {
             let names: Vec<_> = [first].into_iter().chain(unreadable.map(|(name, _)| name)).collect();
             let (names, target) = (names.join(", "), &self.target);
-            let text = format!("{target} cannot say what it has as {names}; nothing was copied. The first: {why}");
+            let text = format!("{target} cannot read {names}; nothing was copied. The first reason: {why}");
             return Err(CliError::message(text));
         }
         let other: Vec<_> = found.iter().filter(|(_, found)| *found == Found::Other).map(|(name, _)| &**name).collect();
@@ -266,5 +266,5 @@ impl Migration {
 }
 
 fn failure(verb: &str, name: &str, error: &KeyStoreError) -> CliError {
-    CliError::message(format!("failed to {verb} key '{name}': {error}; the same command goes on where this one ended"))
+    CliError::message(format!("failed to {verb} key '{name}': {error}; run the same command again to continue"))
 }

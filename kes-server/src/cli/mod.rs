@@ -79,7 +79,7 @@ enum Verb {
     Ls(list::ListArguments),
     /// Follow the logs of a server
     Log(log::LogArguments),
-    /// Show how a server is
+    /// Show the state of a server
     Status(status::StatusArguments),
     /// Follow the metrics of a server
     Metric(metric::MetricArguments),

@@ -18,7 +18,7 @@ pub(super) struct ServerArguments {
     /// Configuration file
     #[arg(long, value_name = "file")]
     config: Option<PathBuf>,
-    /// Run a volatile server in memory for a try, with an API key of its own
+    /// Run a volatile server in memory with its own API key, to try it
     #[arg(long)]
     dev: bool,
     /// End if the keystore cannot be reached at start, instead of serving and trying again
@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
         (true, Some(_)) => Err(CliError::message("'--config' flag is not supported in development mode")),
         (true, None) => {
             if arguments.root.is_some() {
-                session.output.warning("'--root' is ignored: a server in development mode makes an admin of its own");
+                session.output.warning("'--root' is ignored: a server in development mode makes its own admin");
             }
             server::run_dev(address, options(None, patience, session), commands).await.map_err(CliError::plain)
         }
@@ -143,7 +143,7 @@ fn options(reload: Option<Reload>, patience: Patience, session: &Session<'_>) ->
 impl IgnoredFlags {
     /// The flags that were given, and what makes each of them needless.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        const IN_FILE: &str = "the configuration file says it now";
+        const IN_FILE: &str = "the configuration file decides that now";
         let flags = [
             ("--key", IN_FILE, self.key.is_some()),
             ("--cert", IN_FILE, self.cert.is_some()),

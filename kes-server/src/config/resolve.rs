@@ -74,7 +74,7 @@ fn unknown_api(path: &str) -> Option<String> {
         return None;
     }
     let nearest = auth::nearest_route(path).map(|route| format!("; is it '{route}'?")).unwrap_or_default();
-    Some(format!("'api.{path}' is not a route of the API and changes none{nearest}"))
+    Some(format!("'api.{path}' is not a route of the API and has no effect{nearest}"))
 }
 
 fn is_null(node: &Node) -> bool {

@@ -20,7 +20,8 @@ use crate::{
     client::IdentityInfo,
 };
 
-/// Without anything: a new API key. With an API key or file: what belongs to it.
+/// Without an argument: makes a new API key. With an API key or a file: shows the identity or the API key that belongs
+/// to it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct IdentityArguments {
