@@ -47,7 +47,7 @@ pub(crate) fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<(u64,
     Ok((size, hashed.finish().1))
 }
 
-/// What is written through it is digested.
+/// It digests everything that is written through it.
 pub(crate) struct Hashed<W> {
     inner: W,
     context: Context,

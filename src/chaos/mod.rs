@@ -81,7 +81,8 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Breaks it, and keeps a record, which says for how long if that is known. What is played over time is not begun yet: see [`Player`].
+/// Breaks it, and keeps a record, which says for how long if that is known. Faults that change over time have not begun
+/// yet: see [`Player`].
 ///
 /// # Errors
 /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had here; nothing is broken then.

@@ -1,5 +1,5 @@
 //! The stack in a Kubernetes cluster, as templates need it: names, credentials apart from configuration, certificates
-//! for the names that pods have there. What cannot work in a cluster is refused here.
+//! for the names that pods have there. Stacks that cannot work in a cluster are refused here.
 
 use std::collections::BTreeMap;
 use std::path::Path;

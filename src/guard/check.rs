@@ -125,7 +125,7 @@ impl Guarded {
     }
 }
 
-/// What is not understood on the drive may need any key.
+/// A file on the drive that kestack does not understand may need any key.
 fn is_needed(inventory: &Inventory, key: &str) -> bool {
     inventory.not_understood > 0 || inventory.keys.get(key).is_some_and(KeyUse::protects)
 }

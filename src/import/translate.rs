@@ -50,7 +50,7 @@ struct File<'a> {
     keys: Vec<&'a str>,
     kes: Section,
     minio: MinioSection<'a>,
-    /// What is there stays as it is; a bucket that is declared would get its encryption from here.
+    /// Present buckets stay as they are; a bucket that is declared would get its encryption from here.
     buckets: [(); 0],
     /// As it was, too.
     auto_encryption: bool,

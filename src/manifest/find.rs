@@ -1,5 +1,5 @@
-//! Looking for kestack.yaml in the folders above. What it says is run and read with the caller's rights, so the file must
-//! be the caller's or root's, and lie where nobody else can put one.
+//! Looking for kestack.yaml in the folders above. kestack runs and reads its contents with the caller's rights, so the
+//! file must be the caller's or root's, and lie where nobody else can put one.
 
 use std::path::{Path, PathBuf};
 

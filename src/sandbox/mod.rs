@@ -112,7 +112,7 @@ impl Sandboxes {
     }
 
     /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by
-    /// side. What was made before a failure is removed again.
+    /// side. After a failure, everything that was made is removed again.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is one of that name.

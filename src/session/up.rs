@@ -64,7 +64,7 @@ async fn bring_up_once(
     if !was_running {
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
     }
-    // What the network must give comes before anything is made: without it there will be no stack.
+    // Downloads come before anything is made: without them there will be no stack.
     for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
         image.obtain(engine.as_ref(), progress).await?;
     }
@@ -94,7 +94,7 @@ async fn bring_up_once(
 }
 
 /// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made
-/// again then. What cannot be removed is not worth a failure.
+/// again then. A file that cannot be removed is not worth a failure.
 async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Step]) {
     for (role, image) in [("kes", &images.kes), ("minio", &images.minio)] {
         let is_new = |step: &Step| {

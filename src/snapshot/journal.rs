@@ -59,7 +59,7 @@ pub(super) fn write(layout: &Layout, journal: &Journal) -> Result<(), Error> {
     sync_folder(&path)
 }
 
-/// Does what is not done yet, and forgets about it. What was there before goes to the trash.
+/// Does the remaining steps, and forgets about them. The old files go to the trash.
 pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
     let path = layout.journal();
     let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;

@@ -122,7 +122,7 @@ fn adjust_folder(from: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
-/// True if a file of the snapshot is not what is on the drive. What both share must not have been written to.
+/// True if a file of the snapshot is not what is on the drive. Nobody may have written to a file that both share.
 fn is_to_be_put_back(copier: &Copier, path: &Path, meta: &Metadata, there: Option<&Metadata>) -> Result<bool, Error> {
     if is_content(path) {
         copier.check_unchanged(path, meta)?;

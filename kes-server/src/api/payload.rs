@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
         Self { body, share, permits: Vec::new() }
     }
 
-    /// Takes what is left of the body. What remains is the memory that it has had.
+    /// Takes the rest of the body, and keeps its share of memory.
     pub(super) async fn discard(self) -> Vec<Permit> {
         if self.body.is_end_stream() {
             return self.permits;

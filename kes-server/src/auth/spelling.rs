@@ -1,4 +1,4 @@
-//! What somebody may have meant who misspelt something.
+//! Guesses what a misspelt word means.
 
 /// The candidate that differs in the fewest letters, if those are few.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,8 +1,8 @@
 //! `kes migrate`: copies keys from one keystore to another, as they are stored.
 //!
 //! First it looks what the target has, and touches nothing if that is something else. So it can be repeated until it
-//! succeeds, whatever ended it: what is there already counts as done. What is not a key is named and left out; then the
-//! others are copied, and the exit code says that not everything was.
+//! succeeds, whatever ended it: keys that exist already count as done. Entries that are not keys are named and left
+//! out; then the others are copied, and the exit code says that not everything was.
 
 use std::path::{Path, PathBuf};
 

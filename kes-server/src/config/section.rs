@@ -1,8 +1,8 @@
 //! Typed access to the tree: strings, lists, durations, with the environment's values in place (docs/kes-protocol.md
 //! §4.2).
 //!
-//! What has the wrong type is noted and read as absent, so that all mistakes of a file are reported at once. The values
-//! of a file must not be used before [`Reader::finish`] has said that there were none.
+//! A value of the wrong type is noted and read as absent, so that all mistakes of a file are reported at once. The
+//! values of a file must not be used before [`Reader::finish`] has said that there were none.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
 //! The two logs of the server (docs/kes-protocol.md §8): errors on standard error, audit on standard output, both also
-//! as streams that clients follow over HTTP. What a caller can make the server write is bounded: in length by `text`,
+//! as streams that clients follow over HTTP. The lines that a caller can cause are bounded: in length by `text`,
 //! in number by `limit`.
 
 mod limit;
@@ -97,7 +97,7 @@ impl Log {
 
     /// Records what was done, on standard output: changes of the keystore at INFO, as MinIO KES does, every other
     /// request about keys, policies and identities, also a refused one, at DEBUG. Those who follow the audit log get
-    /// every request. What one caller is refused again and again is left out of both, and counted.
+    /// every request. Repeated refusals of one caller are left out of both, and counted.
     pub(crate) fn audit(&self, level: Level, message: impl Fn() -> String, subject: Subject<'_>, outcome: Outcome) {
         let is_written = self.audit.takes(level);
         let is_followed = self.audit.stream.is_followed() && self.audit.takes(Level::INFO);

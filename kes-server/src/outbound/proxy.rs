@@ -1,6 +1,6 @@
 //! Which proxy leads to a URL, by the variables that every program in Go reads, and MinIO KES with them:
 //! `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper case or else in lower case. `ALL_PROXY` is not among them.
-//! What is on this machine is never asked by way of a proxy.
+//! A proxy is never used for this machine.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -27,7 +27,7 @@ pub(super) struct Material {
     pub(super) keystore: Connection,
 }
 
-/// What a configuration refers to is not there or cannot be used.
+/// A file that a configuration names is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialError {
     /// Certificate, private key or CA.

@@ -18,7 +18,7 @@ pub(super) fn sum(sha256: &str, path: &Path) -> Vec<u8> {
     [sha256.as_bytes(), b"  ", path.as_os_str().as_bytes(), b"\n"].concat()
 }
 
-/// The next member and its path; `None` at the end. What a snapshot cannot hold is an error.
+/// The next member and its path; `None` at the end. A member that a snapshot cannot hold is an error.
 pub(super) fn next<'a, R: Read>(entries: &mut Entries<'a, R>) -> io::Result<Option<(PathBuf, Entry<'a, R>)>> {
     let mut long = None;
     for entry in entries {

@@ -78,7 +78,7 @@ impl Challenge {
     }
 }
 
-/// What a token is for is a service, and a service is an HTTPS URL without anything else: whatever follows the host
+/// A token is for a service, and a service is an HTTPS URL without anything else: whatever follows the host
 /// would become part of what is asked for.
 fn resource(text: &str) -> Option<String> {
     let text = text.strip_suffix("/.default").unwrap_or(text);

@@ -120,8 +120,8 @@ fn unsynced(file: &Path, done: &str, error: &io::Error) -> KeyStoreError {
     KeyStoreError::Unsynced(format!("{cause}: the key is {done}, but a crash of the machine may undo that"))
 }
 
-/// Removes what processes that have ended did not finish: MinIO KES takes it for keys. What cannot be removed is in
-/// nobody's way here.
+/// Removes the unfinished files of processes that have ended: MinIO KES takes them for keys. A file that cannot be
+/// removed is in nobody's way here.
 pub(super) fn clear_unfinished(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {

@@ -1,4 +1,4 @@
-//! The creation of a key takes two calls: the secret, and its first version. What may be left of one that failed is a
+//! The creation of a key takes two calls: the secret, and its first version. A creation that failed may leave a
 //! secret without a version, which cannot be read but blocks its name (docs/keystores-protocol.md §6.4; §14, 15).
 
 use base64::Engine as _;

@@ -111,7 +111,7 @@ impl Vault {
         self.engine.value(name, &answer)
     }
 
-    /// What a write that was not answered with success has come to. It may have been refused because someone else
+    /// The result of a write whose answer was not a success. It may have been refused because someone else
     /// was faster, or because its own first attempt succeeded whose answer got lost (docs/keystores-protocol.md §4.5).
     async fn outcome(&self, name: &str, written: &Secret, got: Result<Answer, Failure>) -> Result<(), KeyStoreError> {
         let (error, repeated) = match got {
