@@ -1,4 +1,4 @@
-//! Work that blocks, off the runtime's threads: these watch for signals and drive connections meanwhile.
+//! Blocking work, away from the runtime's threads, which watch for signals and drive connections.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The objects that proofs, drills and `up` write to try the stack: known by their names, so that those which a killed one left are removed.
+//! The objects that proofs, drills and `up` write to test the stack. Their names are known, so that a later run removes
+//! those that a killed one left.
 
 use crate::chaos::Fault;
 use crate::client::s3::{S3Client, S3Error};

@@ -1,4 +1,4 @@
-//! How each bucket encrypts what is put into it, and which buckets do not although nobody said that they may.
+//! The encryption of each bucket, and the buckets that store objects in clear although the manifest does not say so.
 
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::manifest::Manifest;

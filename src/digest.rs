@@ -1,5 +1,4 @@
-//! Digests: of wanted states, for labels and comparisons (docs/architecture.md §3.3, §3.4), and of what is written to
-//! files.
+//! Digests: of wanted states, for labels and comparisons (docs/architecture.md §3.3, §3.4), and of written files.
 
 use std::io::{self, Read, Write};
 

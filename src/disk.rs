@@ -1,4 +1,4 @@
-//! What many ask of the file system.
+//! File system calls that many modules need.
 
 use std::ffi::{CStr, OsStr};
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! The drill: every fault that can be had here, under reads and writes, and what held.
+//! The drill: every fault that is possible here, under reads and writes, with a report of the results.
 
 use std::pin::pin;
 use std::time::Duration;

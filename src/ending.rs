@@ -1,5 +1,5 @@
-//! What still ends when a verb is over: programs of our own that must not be left in the middle of their work. Dropping
-//! one begins its end here; `main` waits for all of them before the program leaves.
+//! Work that must end before the program leaves: programs of our own that must not stop in the middle. Dropping one
+//! starts its end here; `main` waits for all of them.
 
 use std::sync::{Mutex, PoisonError};
 

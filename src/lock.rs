@@ -1,4 +1,4 @@
-//! Who works on a stack keeps out whom it would disturb: two `up`s queue, they never mix.
+//! The lock of a stack. It keeps out commands that would disturb each other: two `up`s queue and never mix.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};

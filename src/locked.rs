@@ -1,5 +1,6 @@
-//! What of KES's memory cannot be swapped out. The kernel is asked, not KES: what a server was allowed to do, it may
-//! not have done, and rootless containers show a capability that is worth nothing (docs/containers.md §7).
+//! Measures how much of KES's memory cannot be swapped out. It asks the kernel, not KES: a server may be allowed to
+//! lock memory and not have done so, and rootless containers show a capability that has no effect (docs/containers.md
+//! §7).
 
 use crate::engine::{LABEL_ROLE, PodState};
 

@@ -1,4 +1,5 @@
-//! How many files and connections the servers may have open. With too few MinIO does not fail: its requests hang.
+//! The number of files and connections that the servers may have open. With too few, MinIO does not fail: its requests
+//! hang.
 
 use rustix::process::{Resource, getrlimit};
 

@@ -1,5 +1,5 @@
-//! Whose files and folders these are. What another user owns or may write to can change under our hands: it is not taken
-//! for the caller's own.
+//! Checks who owns files and folders. Another user may change a file that they own or may write to, so such a file does
+//! not count as the caller's own.
 
 use std::fmt;
 use std::fs::Metadata;

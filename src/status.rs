@@ -1,4 +1,4 @@
-//! What runs, and how it is: asked of the engine and the servers, never remembered.
+//! The running servers and their state: asked of the engine and the servers, never remembered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

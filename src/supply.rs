@@ -53,7 +53,7 @@ const KES: Search =
 const MINIO: Search =
     Search { name: "minio", programs: &["silo", "minio"], setting: "minio.binary", variable: "MINIO_BINARY", go: true };
 
-/// Why an image cannot be had.
+/// Why an image is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum SupplyError {
     /// A file that the user named cannot be used.

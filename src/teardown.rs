@@ -1,4 +1,4 @@
-//! The way back: a pod and its containers removed, on request the files too.
+//! Removing a stack: the pod and its containers, on request the files too.
 
 use std::path::{Path, PathBuf};
 

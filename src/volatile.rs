@@ -1,5 +1,5 @@
-//! The caller's own folder for what the next boot may clear: locks and sockets. Never a shared folder itself, where
-//! another user could wait for a known name.
+//! The caller's own folder for files that the next boot may clear: locks and sockets. It is never a shared folder,
+//! where another user could wait for a known name.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Taking a bundle apart: everything is compared with its hash before anything is changed.
+//! Unpacking a bundle: everything is compared with its hash before anything is changed.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _};

@@ -1,4 +1,4 @@
-//! A KES that shows an expired certificate.
+//! A KES that presents an expired certificate.
 
 use super::{GRACE, Record, kes_of};
 use crate::error::Error;

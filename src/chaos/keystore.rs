@@ -1,4 +1,4 @@
-//! An fs keystore that can be read and not written.
+//! An fs keystore that KES can read but not write.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

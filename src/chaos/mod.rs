@@ -85,7 +85,7 @@ impl std::fmt::Display for Fault {
 /// yet: see [`Player`].
 ///
 /// # Errors
-/// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had here; nothing is broken then.
+/// [`Error::Usage`] or [`Error::Environment`] if this fault is impossible here; nothing is broken then.
 pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<Duration>) -> Result<(), Error> {
     if fault.breaks_keystore() && !stack.manifest.keystore_is_fs() {
         return Err(Error::Usage {

@@ -1,4 +1,4 @@
-//! What is broken at the moment, for whoever has to repair it.
+//! The fault that is in force, recorded for the command that has to repair it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What a fault does over time: the same for the same seed.
+//! The steps of a fault over time: the same for the same seed.
 
 use std::time::Duration;
 

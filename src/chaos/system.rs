@@ -1,4 +1,4 @@
-//! What the kernel is asked for: limits of another process, and folders that not even root may change.
+//! Calls to the kernel: limits of another process, and folders that not even root may change.
 
 use std::io;
 use std::path::Path;

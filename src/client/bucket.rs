@@ -1,5 +1,4 @@
-//! What only buckets that kestack made for a while need: tags that say what they are, and their removal with all
-//! they hold.
+//! Calls for temporary buckets of kestack: tags that identify them, and their removal with everything in them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Every server of KES by itself, where whichever answers is not enough.
+//! Calls to every KES server separately, for checks that one answer cannot satisfy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Whether a keystore can do what KES will ask of it: asked by KES's own backend, before anything is started.
+//! Checks whether a keystore can do everything that KES needs. KES's own backend asks it, before anything is started.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What is wrong, and how to repair it: the engine, the binaries, folder, ports, certificates, and above all the
-//! keystore, which everything else depends on.
+//! Finds problems and says how to repair them: the engine, the programs, folder, ports, certificates, and above all the
+//! keystore, on which everything else depends.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! Which right each call of a keystore needs, by the name that its administrator knows (docs/keystores-protocol.md
-//! §13).
+//! The permission that each call to a keystore needs, by the name that its administrator knows
+//! (docs/keystores-protocol.md §13).
 
 use serde_json::Value;
 

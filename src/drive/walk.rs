@@ -1,5 +1,5 @@
-//! Every object of a drive, in whatever order, with bounded memory: one thread goes through the folders and holds no
-//! more than the way to where it is, a few others read what it finds.
+//! Visits every object of a drive, in any order, with bounded memory: one thread goes through the folders and holds
+//! only its path, a few others read the objects.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What to do when an engine refuses or cannot be reached: its own words, turned into the next step.
+//! Turns the message of an engine that refuses or cannot be reached into the next step for the user.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Who listens on a TCP port of this host, from `/proc`: only for a message that names the culprit.
+//! Finds the process that listens on a TCP port of this host, from `/proc`, to name it in a message.
 
 use std::fs;
 use std::path::Path;

@@ -340,7 +340,7 @@ fn grace(member: &Member) -> Duration {
     Duration::from_secs(spec.map_or(10, |spec| spec.stop_timeout).into())
 }
 
-/// The port and why it cannot be had.
+/// The port and why it is not available.
 fn taken(port: &PortMapping) -> Option<(&PortMapping, io::Error)> {
     TcpListener::bind((port.host_ip, port.host_port)).err().map(|error| (port, error))
 }

@@ -1,6 +1,5 @@
-//! An exported stack whose servers are units of systemd. Systemd alone decides how they run: nothing is made or removed
-//! here. What a stack that runs needs, starting, stopping and signals, goes through `systemctl`, which knows what each
-//! unit's main process is.
+//! An exported stack whose servers are units of systemd. Only systemd decides how they run: nothing is created or
+//! removed here. Starting, stopping and signals go through `systemctl`, which knows the main process of each unit.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the keystore's side must allow KES, and no more: policies and the commands that put them in force
+//! The smallest set of permissions that KES needs in a keystore: policies, and the commands that put them in force
 //! (docs/keystores-protocol.md §3 to §9). Nothing here is secret.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Who the pods of KES are to their keystore, where the manifest carries no credentials.
+//! The identity of KES's pods at their keystore, if the manifest carries no credentials.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! How long a certificate lives, and when it is renewed: once two thirds of its life are over.
+//! The life of a certificate, and the time of its renewal: after two thirds of that life.
 
 use jiff::Timestamp;
 use x509_parser::prelude::X509Certificate;

@@ -1,4 +1,4 @@
-//! What nobody needs any more: sandboxes whose lease is over, and what killed commands left of sandboxes.
+//! Removes sandboxes whose lease is over, and the remains of killed commands.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

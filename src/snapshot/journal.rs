@@ -1,5 +1,5 @@
-//! What a restore ends with, written down before it begins, so that it can be ended by whoever comes next: the drive is put
-//! back in place, the other folders are exchanged.
+//! The last steps of a restore, recorded before they begin, so that any later command can finish them: the drive is put
+//! back in place, the other folders are swapped.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A snapshot put back: what differs is copied next to what is there, the keys are checked, then the servers stop and
-//! it takes its place.
+//! Restoring a snapshot: differences are copied next to the present files, the keys are checked, then the servers stop
+//! and the files are swapped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A snapshot taken: MinIO is paused while its drive is copied.
+//! Taking a snapshot: MinIO is paused while its drive is copied.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The certificates of a stack: taken from its folder, renewed in memory where they cannot go on being used, and how
-//! those in the folder are.
+//! The certificates of a stack: read from its folder, renewed in memory if they cannot be used any longer, and the
+//! state of those in the folder.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

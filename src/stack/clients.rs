@@ -1,4 +1,4 @@
-//! Who speaks to the servers of a stack.
+//! The clients that speak to the servers of a stack.
 
 use std::sync::Arc;
 

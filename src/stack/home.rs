@@ -1,5 +1,5 @@
-//! Which engine runs a stack: two of them must never share a drive, and none sees what runs on another. With it stand the
-//! ports that the stack has there, so that nobody has to ask the engine for them.
+//! Records which engine runs a stack: two engines must never share a drive, and none sees the containers of another.
+//! The record also holds the stack's ports there, so that nobody has to ask the engine.
 
 use std::net::SocketAddr;
 

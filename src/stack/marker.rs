@@ -1,4 +1,4 @@
-//! What shows that a folder is a stack's: a file of its own in it. Labels name folders, too, but whoever makes an image
+//! The file in a folder that shows that the folder is a stack's. Labels name folders too, but the author of an image
 //! chooses the labels of its containers.
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Whose stack it is: the manifest that a stack was brought up from stands in its folder. Where no manifest is at hand it
-//! says which one counts, and it keeps one project from taking over the stack of another.
+//! Records the manifest that a stack was brought up from, in the stack's folder. If there is no manifest at hand, the
+//! record says which one counts; and it keeps one project from taking over the stack of another.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Which host ports a stack has.
+//! The host ports of a stack.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

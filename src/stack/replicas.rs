@@ -2,7 +2,7 @@
 //! stall or may be started again while MinIO goes on with the others.
 //!
 //! Each runs under `kes supervise`: MinIO waits forever for a replica that accepts requests and does not answer them
-//! (kubernetes finding 3), so one that is stopped must be replaced, not only one that died.
+//! (docs/kubernetes.md §0, finding 3), so one that is stopped must be replaced, not only one that died.
 
 use super::{Stack, ports};
 

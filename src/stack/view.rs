@@ -1,4 +1,4 @@
-//! What the two servers see of files and ports: those of their containers, or of the host.
+//! The files and ports as the two servers see them: those of their containers, or of the host.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What KES and MinIO a stack uses or would use, in the order of choice, and how good they are.
+//! Lists the KES and MinIO that a stack uses or would use, in the order of choice, with their quality.
 
 use std::path::Path;
 

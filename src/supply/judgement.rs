@@ -1,4 +1,4 @@
-//! What is to be thought of a MinIO, by what it says of itself.
+//! Assesses a MinIO by its own statements about itself.
 
 use super::releases::{Defect, Flavour, Lineage, Releases, Standing};
 use super::version::{self, Answer};

@@ -1,5 +1,4 @@
-//! What is known of MinIO's flavours and their releases: a small file of data with its date (docs/minio-kms-client.md
-//! §8).
+//! Facts about MinIO's flavours and their releases: a small file of data with its date (docs/minio-kms-client.md §8).
 
 use std::collections::BTreeMap;
 

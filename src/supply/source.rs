@@ -1,4 +1,4 @@
-//! An image that can be had: its name, and the ways to bring it in.
+//! An available image: its name, and the ways to bring it into the engine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ impl ImageSource {
         }
     }
 
-    /// True if the image can be had without the network.
+    /// True if the image is available without the network.
     pub fn is_local(&self) -> bool {
         self.ways.iter().all(|way| match way {
             Way::Present | Way::Compose { .. } | Way::Program(_) => true,

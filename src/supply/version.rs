@@ -1,4 +1,4 @@
-//! What a server is: told by its program, or by the image that holds it.
+//! The version of a server: reported by its program, or by the image that holds it.
 
 use std::path::Path;
 use std::process::Stdio;

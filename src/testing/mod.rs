@@ -115,7 +115,7 @@ impl Stack {
     /// heal`.
     ///
     /// # Errors
-    /// [`Error::Usage`] or [`Error::Environment`] if this fault cannot be had with this stack.
+    /// [`Error::Usage`] or [`Error::Environment`] if this fault is impossible with this stack.
     pub async fn chaos(&self, fault: Fault, time: Duration) -> Result<(), Error> {
         let _opened = self.open(Hold::Fault).await?;
         let (stack, context) = (self.stack(), &self.session.context);

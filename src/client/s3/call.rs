@@ -1,4 +1,4 @@
-//! One call: signed, sent, its answer or its refusal understood.
+//! One call: signed, sent, and its answer or refusal read.
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};

@@ -1,4 +1,4 @@
-//! Every engine that this user may have stacks on, for who looks for all of them.
+//! Every engine that may run stacks of this user, for commands that look at all of them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

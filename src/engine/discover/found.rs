@@ -1,4 +1,4 @@
-//! Who answers at a socket, and how to speak to it.
+//! Finds out which engine answers at a socket, and how to speak to it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What libpod answers, and what it means to a stack.
+//! libpod's answers, and their meaning for a stack.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

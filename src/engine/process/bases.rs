@@ -1,4 +1,4 @@
-//! Where stacks run as processes: no daemon knows, but each supervisor names its folder.
+//! Finds the folders of stacks that run as processes: no daemon knows them, but each supervisor names its folder.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,4 @@
-//! A process that cannot be mistaken for another: its number, and when it was born.
+//! Identifies a process for certain: its number, and the moment when it started.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! When a server that ended is started again.
+//! Decides when a server that ended is started again.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The process that becomes a server. It writes down who it is before it does: from its first moment on, a server
-//! can be found by whoever has to end it.
+//! The process that becomes a server. Before that it records its identity: so every server can be found and ended from
+//! its first moment.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;

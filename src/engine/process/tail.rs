@@ -1,4 +1,4 @@
-//! Reading a server's log: what is there, then what is still to come.
+//! Reads a server's log: the present lines, then new ones.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
