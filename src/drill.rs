@@ -21,9 +21,9 @@ const TURNS: Duration = Duration::from_secs(5);
 pub struct Trial {
     /// Which fault.
     pub fault: Fault,
-    /// Findings; none if the fault cannot be had here.
+    /// Findings; none if the fault is impossible here.
     pub evidence: Vec<Evidence>,
-    /// Why the fault cannot be had here.
+    /// Why the fault is impossible here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_here: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What the server counts (docs/kes-protocol.md §7), in the text format of Prometheus.
+//! The server's counters (docs/kes-protocol.md §7), in the text format of Prometheus.
 
 use std::{
     sync::OnceLock,

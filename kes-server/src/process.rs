@@ -1,4 +1,4 @@
-//! What the operating system says about this process.
+//! Facts of the operating system about this process.
 
 use std::{
     fs::File,

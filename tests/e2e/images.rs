@@ -38,7 +38,7 @@ fn images_tells_what_runs_and_what_is_known_against_it() {
     }
 }
 
-/// The real Silo cannot be had where these tests run: MinIO under its name shows that kestack finds it and tells them
+/// The real Silo is not available where these tests run: MinIO under its name shows that kestack finds it and tells them
 /// apart.
 #[test]
 fn a_silo_program_is_found_and_run() {

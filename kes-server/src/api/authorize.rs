@@ -1,4 +1,4 @@
-//! Who may call a route (docs/kes-protocol.md §3).
+//! The right to call a route (docs/kes-protocol.md §3).
 
 use std::sync::Arc;
 

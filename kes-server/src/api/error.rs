@@ -1,4 +1,4 @@
-//! What the API answers when it does not do what it was asked (docs/kes-protocol.md §1.7). The only file with status
+//! The errors of the API (docs/kes-protocol.md §1.7). The only file with status
 //! codes.
 
 use std::{borrow::Cow, fmt, fmt::Write as _};

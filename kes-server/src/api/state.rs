@@ -1,4 +1,4 @@
-//! What requests are served with: what lives as long as the process, and what a reload replaces completely.
+//! The state behind all requests: one part lives as long as the process, a reload replaces the other one completely.
 
 use std::{sync::Arc, time::Instant};
 

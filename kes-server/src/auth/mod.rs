@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: identities, API keys, names, policies (docs/kes-protocol.md §1.6, §3).
+//! Callers and their rights: identities, API keys, names, policies (docs/kes-protocol.md §1.6, §3).
 
 mod api_key;
 mod identity;

@@ -1,4 +1,4 @@
-//! From the environment and the common flags to a client: docs/kes-protocol.md §9.
+//! Makes a client from the environment and the common flags (docs/kes-protocol.md §9).
 
 use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What a call to a KES server can end in.
+//! The errors of a call to a KES server.
 
 use std::{error::Error as _, fmt, io, time::Duration};
 

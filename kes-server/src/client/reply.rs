@@ -1,4 +1,4 @@
-//! What a KES server answers (docs/kes-protocol.md §1.5). Byte strings are standard base64 with padding on the wire.
+//! The answers of a KES server (docs/kes-protocol.md §1.5). Byte strings are standard base64 with padding on the wire.
 
 use std::{collections::BTreeMap, time::Duration};
 

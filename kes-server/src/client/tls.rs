@@ -1,4 +1,4 @@
-//! Who the client is and whom it trusts.
+//! The client's identity, and the servers that it trusts.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! From what was written to what it means, in the order of checks of MinIO KES (docs/kes-protocol.md §4.3).
+//! Turns the written configuration into its meaning, with the checks in the order of MinIO KES (docs/kes-protocol.md
+//! §4.3).
 //!
 //! Every section is read before the first check counts, since values of the wrong type are reported before everything
 //! else.

@@ -1,4 +1,5 @@
-//! From older spellings to today's, as edits of the text: comments, order and layout stay (docs/kes-protocol.md §4.7).
+//! Rewrites older spellings as today's, by edits of the text: comments, order and layout stay (docs/kes-protocol.md
+//! §4.7).
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 

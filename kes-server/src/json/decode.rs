@@ -1,4 +1,4 @@
-//! What Go's decoder takes.
+//! Decodes JSON as Go's decoder does.
 
 use std::fmt;
 

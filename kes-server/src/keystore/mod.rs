@@ -1,4 +1,4 @@
-//! Where keys are kept. [`KeyStore`] is what a backend must decide; [`Cache`] is what the server asks.
+//! Keystores. A backend implements [`KeyStore`]; the server asks the [`Cache`].
 //!
 //! Adding a backend is one file with an implementation of [`KeyStore`], one variant of [`Backend`], and its section
 //! in [`crate::config`].

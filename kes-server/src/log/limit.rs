@@ -1,5 +1,5 @@
-//! How many lines one caller may make: a few in a while; then a count stands for the others. Whoever is refused a
-//! million times must neither fill a disk nor hide what others do.
+//! Limits the log lines that one caller can cause: a few in a while; then a count replaces the others. Whoever is
+//! refused a million times must neither fill a disk nor hide what others do.
 
 use std::{
     collections::{BTreeMap, HashMap},

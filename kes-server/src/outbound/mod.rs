@@ -1,4 +1,4 @@
-//! How this program reaches others, the same for every client in it: which addresses a name has ([`Names`]), which
+//! Connections to others, the same for every client in this program: which addresses a name has ([`Names`]), which
 //! proxy leads to a URL ([`Proxies`]), whose certificate is trusted ([`Roots`]), and why one is not.
 
 mod hosts;

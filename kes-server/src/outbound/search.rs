@@ -1,4 +1,4 @@
-//! What the name servers say: both families at the same time, and neither waits long for the other.
+//! Asks the name servers for both families at the same time; neither waits long for the other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;

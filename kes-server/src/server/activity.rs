@@ -1,5 +1,5 @@
-//! What a connection does: when it was last at work, how long it has been sending the head of a request, who is at its
-//! other end, and what it makes the server hold.
+//! The activity of a connection: when it was last at work, how long it has been sending the head of a request, who is
+//! at its other end, and what it makes the server hold.
 
 use std::{
     cmp::Reverse,

@@ -1,4 +1,4 @@
-//! What the server says of itself when it starts (docs/kes-protocol.md §8.3).
+//! The lines that the server prints when it starts (docs/kes-protocol.md §8.3).
 
 use std::{fmt::Write as _, net::SocketAddr};
 

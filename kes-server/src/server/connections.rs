@@ -1,4 +1,4 @@
-//! How many connections there may be and how much memory they may take, and which one goes when that is too much:
+//! Limits the number of connections and their memory, and decides which one goes when that is too much:
 //! strangers first, whatever they do, then those that have not finished their handshake, then the one that has been idle
 //! for longest. Whoever opens thousands of connections keeps nobody out.
 

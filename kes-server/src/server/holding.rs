@@ -1,4 +1,4 @@
-//! How much memory clients make the server hold: heads of requests that run, and answers that wait until their client
+//! The memory that clients make the server hold: heads of requests that run, and answers that wait until their client
 //! takes them. A client decides how many of them there are; the server decides how many there may be.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What a configuration refers to: certificate, keystore, keys.
+//! The things that a configuration names: certificate, keystore, keys.
 
 use std::{
     sync::{Arc, Weak},

@@ -1,4 +1,4 @@
-//! Who is at the other end, by the certificates it showed (docs/kes-protocol.md §3.1).
+//! The client of a connection, by the certificates that it presented (docs/kes-protocol.md §3.1).
 
 use rustls_pki_types::CertificateDer;
 

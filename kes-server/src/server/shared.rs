@@ -1,4 +1,4 @@
-//! What all connections share.
+//! State that all connections share.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{api::Service, auth::ApiKey, config::Level, log::Log, metrics::Metrics, process};
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) service: Arc<Service>,

@@ -1,6 +1,6 @@
-//! Who may stay connected. With `tls.auth: on` somebody must vouch for a client, and not only during the handshake: a
-//! connection ends when its certificate ends, and when the configuration no longer names its issuer. Sessions are not
-//! resumed then, since that would pass over the certificate.
+//! Decides who may stay connected. With `tls.auth: on` somebody must vouch for a client, and not only during the
+//! handshake: a connection ends when its certificate ends, and when the configuration no longer names its issuer.
+//! Sessions are not resumed then, since that would pass over the certificate.
 
 use std::{
     net::SocketAddr,

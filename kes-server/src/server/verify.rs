@@ -1,5 +1,5 @@
-//! What is asked of client certificates (docs/kes-protocol.md §2): normally that there is one and that the client holds
-//! its key. Who issued it, until when it is valid and what it is for does not matter: the key is the identity.
+//! The requirements for client certificates (docs/kes-protocol.md §2): normally that there is one and that the client
+//! holds its key. Who issued it, until when it is valid and what it is for does not matter: the key is the identity.
 
 use std::sync::Arc;
 

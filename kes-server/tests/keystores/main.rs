@@ -1,4 +1,4 @@
-//! Every keystore against the same suite: real ones where they can be had, else fakes written from the
+//! Every keystore against the same suite: real ones where they are available, else fakes written from the
 //! specification. The golden traces say which requests are sent, in which order.
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What belongs to an API key, a certificate file or a private key file.
+//! Reads the identity or key of an API key, a certificate file or a private key file.
 
 use std::path::Path;
 

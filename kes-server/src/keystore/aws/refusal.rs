@@ -1,4 +1,4 @@
-//! What AWS means when it does not do what it is asked (docs/keystores-protocol.md §5.3).
+//! The meaning of AWS's refusals (docs/keystores-protocol.md §5.3).
 
 use std::time::Duration;
 

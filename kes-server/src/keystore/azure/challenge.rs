@@ -1,4 +1,4 @@
-//! Where a vault sends those who come without a token, and whether that is to be believed.
+//! The login host that a vault names to a client without a token, and whether to trust it.
 
 use reqwest::Url;
 use reqwest::header::WWW_AUTHENTICATE;

@@ -1,4 +1,4 @@
-//! Who we are: what the configuration says, else the first of Azure's default chain that is there
+//! The identity of `kes`: from the configuration, else the first available one of Azure's default chain
 //! (docs/keystores-protocol.md §7).
 
 use std::path::PathBuf;

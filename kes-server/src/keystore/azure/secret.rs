@@ -1,4 +1,4 @@
-//! What the vault says of secrets.
+//! The vault's answers about secrets.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

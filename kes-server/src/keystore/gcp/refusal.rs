@@ -1,4 +1,4 @@
-//! What Google means when it does not do what it is asked (docs/keystores-protocol.md §6.4).
+//! The meaning of Google's refusals (docs/keystores-protocol.md §6.4).
 
 use std::time::Duration;
 

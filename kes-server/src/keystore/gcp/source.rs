@@ -17,7 +17,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// Where `gcloud auth application-default login` puts its file, below the home folder.
 const WELL_KNOWN: &str = ".config/gcloud/application_default_credentials.json";
 
-/// Something that a token can be had for.
+/// A service that accepts a token.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Source {

@@ -1,4 +1,4 @@
-//! What all remote keystores share: calls over HTTPS that are bounded in time and size, retried where that is right,
+//! Common to all remote keystores: calls over HTTPS that are bounded in time and size, retried where that is right,
 //! and whose errors say what was called (docs/keystores-protocol.md §1.9, §12).
 
 use std::path::PathBuf;
