@@ -61,13 +61,13 @@ impl FromStr for KeyName {
     }
 }
 
-/// What a listing asks for: everything that starts with a prefix. One trailing `*` means the same without it
+/// The pattern of a listing: every name that starts with a prefix. One trailing `*` means the same without it
 /// (docs/kes-protocol.md §11, Q2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPattern(String);
 
 impl ListPattern {
-    /// What names must start with.
+    /// The prefix of matching names.
     pub fn prefix(&self) -> &str {
         &self.0
     }

@@ -7,7 +7,7 @@ use super::name::is_valid_name;
 use super::rule::DeadRule;
 use super::{Identity, NameError};
 
-/// What the holders of a policy may call: patterns of URL paths.
+/// The calls that the holders of a policy may make: patterns of URL paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// A path must match one of these.

@@ -51,13 +51,13 @@ pub struct Config {
     pub error_level: Level,
     /// Level of the audit log on standard output.
     pub audit_level: Level,
-    /// What the configuration changes of single API routes, by path.
+    /// Changes to single API routes, by path.
     pub api: BTreeMap<String, ApiConfig>,
     /// Keys that must exist before the server serves.
     pub keys: Vec<String>,
-    /// Where keys are kept.
+    /// The keystore.
     pub keystore: KeyStoreConfig,
-    /// What is written in an old way, each with what to write instead.
+    /// Old spellings, each with the present one.
     pub warnings: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub struct TlsConfig {
     pub verify_clients: bool,
 }
 
-/// What a configuration changes of one API route.
+/// Changes of a configuration to one API route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ApiConfig {
     /// Anyone may call it, also without a certificate.
@@ -119,7 +119,7 @@ pub enum ConfigError {
     Policy(#[from] AssignError),
 }
 
-/// What the command line of a server says instead of its file.
+/// Settings of the command line that override the file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overrides<'a> {
     /// The admin, as releases before 2022 had it. It counts only if the file names none.
@@ -178,7 +178,7 @@ impl Config {
         upgrade::upgrade(text, env)
     }
 
-    /// Who is recorded as the maker of the keys that the configuration lists.
+    /// The recorded creator of the keys that the configuration lists.
     pub fn admin(&self) -> &Identity {
         self.access.admin()
     }

@@ -10,7 +10,7 @@ use super::{Config, ConfigError, Environment, invalid};
 pub struct Upgraded {
     /// The text of the file.
     pub text: String,
-    /// What was changed, a line each; nothing if the file was up to date.
+    /// The changes, a line each; empty if the file was up to date.
     pub changes: Vec<String>,
 }
 

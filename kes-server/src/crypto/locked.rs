@@ -25,7 +25,7 @@ static FREE: Mutex<Vec<Slot>> = Mutex::new(Vec::new());
 static LOCKED: AtomicUsize = AtomicUsize::new(0);
 static UNLOCKED: AtomicUsize = AtomicUsize::new(0);
 
-/// What is true of the memory that holds secrets.
+/// The state of the memory that holds secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockReport {
     /// Bytes that cannot be swapped out.
@@ -34,7 +34,7 @@ pub struct LockReport {
     pub unlocked: usize,
 }
 
-/// What is true now. Takes one page if none was taken yet, so that the answer says whether locking works.
+/// The present state. Takes one page if none was taken yet, to find out whether locking works.
 pub fn report() -> LockReport {
     drop(LockedSecret::new(&[0; SECRET_LEN], &[0; SECRET_LEN]));
     LockReport { locked: LOCKED.load(Ordering::Relaxed), unlocked: UNLOCKED.load(Ordering::Relaxed) }

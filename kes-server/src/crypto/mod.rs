@@ -25,7 +25,7 @@ use locked::LockedSecret;
 /// Length of every secret in bytes.
 pub const SECRET_LEN: usize = 32;
 
-/// What a key encrypts with (docs/kes-protocol.md §5.1).
+/// The algorithm of a key (docs/kes-protocol.md §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// AES-256-GCM under a key derived with HMAC-SHA-256.
@@ -96,7 +96,7 @@ impl Key {
         Self { algorithm, secrets, has_hmac: hmac_key.is_some(), created_at, created_by }
     }
 
-    /// What it encrypts with.
+    /// Its algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -145,7 +145,7 @@ impl fmt::Debug for Dek {
 }
 
 impl Algorithm {
-    /// What new keys use on this machine: AES where the CPU accelerates AES-GCM (docs/kes-protocol.md §5.1).
+    /// The algorithm of new keys on this machine: AES where the CPU accelerates AES-GCM (docs/kes-protocol.md §5.1).
     pub fn preferred() -> Self {
         #[cfg(target_arch = "x86_64")]
         let accelerated = std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq");

@@ -179,7 +179,7 @@ impl<S: KeyStore + 'static> Cache<S> {
         answer
     }
 
-    /// How many keys are cached.
+    /// The number of cached keys.
     pub fn cached_keys(&self) -> usize {
         self.shared.kept.entries.read().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -17,7 +17,7 @@ use crate::config::KeyStoreConfig;
 /// Pauses between attempts to connect grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// What to do if the keystore cannot be reached at start.
+/// The reaction if the keystore cannot be reached at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Patience {
     /// Serve, and try again until it can.

@@ -24,7 +24,7 @@ use self::limit::{Caller, LeftOut, Limit};
 pub(crate) use self::{stream::Stream, text::timestamp};
 use crate::{config::Level, metrics::Metrics};
 
-/// Where a log's lines go.
+/// The target of a log's lines.
 pub type Sink = Box<dyn Write + Send>;
 
 /// Both logs.

@@ -58,7 +58,7 @@ use crate::{
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What a server needs in addition to its configuration.
+/// The needs of a server in addition to its configuration.
 pub struct ServeOptions {
     /// Standard output: banner and audit log.
     pub stdout: Sink,
@@ -68,9 +68,9 @@ pub struct ServeOptions {
     pub version: &'static str,
     /// Commit, as `/version` tells it.
     pub commit: &'static str,
-    /// Where keystores of clouds look for credentials.
+    /// The environment in which keystores of clouds look for credentials.
     pub environment: Environment,
-    /// What to do if the keystore cannot be reached at start.
+    /// The reaction if the keystore cannot be reached at start.
     pub patience: Patience,
     /// Reads the configuration again; without it the server does not reload.
     pub reload: Option<Reload>,

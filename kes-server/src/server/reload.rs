@@ -20,7 +20,7 @@ pub(super) const TLS_REFRESH: Duration = Duration::from_secs(15 * 60);
 /// Reads the configuration that a server was started with.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
 
-/// How to read the configuration again.
+/// Reads the configuration again.
 pub struct Reload {
     read: Box<Read>,
     /// The file it is read from.

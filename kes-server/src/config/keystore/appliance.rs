@@ -41,7 +41,7 @@ pub struct EntrustConfig {
     pub vault_id: String,
     /// The box that has the keys.
     pub box_id: String,
-    /// Who logs in.
+    /// User name for the login.
     pub username: String,
     /// And with what.
     pub password: Secret,

@@ -59,11 +59,11 @@ pub struct GcpCredentials {
 pub struct AzureConfig {
     /// URL of the vault.
     pub endpoint: String,
-    /// How to log in.
+    /// The login.
     pub auth: AzureAuth,
 }
 
-/// How to log in to Azure.
+/// The login to Azure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AzureAuth {
     /// Whatever the default chain of Azure finds.

@@ -39,7 +39,7 @@ pub enum KeyStoreConfig {
 }
 
 impl KeyStoreConfig {
-    /// What the banner calls it.
+    /// Its name in the banner.
     pub fn display(&self) -> String {
         match self {
             Self::Fs { path } => format!("Filesystem: {}", path.display()),

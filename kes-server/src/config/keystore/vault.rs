@@ -18,7 +18,7 @@ pub struct VaultConfig {
     pub endpoint: String,
     /// Other servers of the cluster, as URL or host with or without port: a redirect to them is followed. Ours alone.
     pub nodes: Vec<String>,
-    /// Where the K/V engine is mounted.
+    /// Mount path of the K/V engine.
     pub engine: String,
     /// Version of the K/V engine.
     pub version: EngineVersion,
@@ -28,11 +28,11 @@ pub struct VaultConfig {
     pub prefix: String,
     /// Encrypts entries before they are stored.
     pub transit: Option<Transit>,
-    /// How to log in.
+    /// The login.
     pub auth: VaultAuth,
     /// Client certificate and CA.
     pub tls: VaultTls,
-    /// How often to ask whether it is well.
+    /// Time between two health checks.
     pub ping: Duration,
 }
 
@@ -48,13 +48,13 @@ pub enum EngineVersion {
 /// `keystore.vault.transit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transit {
-    /// Where the engine is mounted.
+    /// Mount path of the engine.
     pub engine: String,
     /// Name of its key.
     pub key: String,
 }
 
-/// How to log in to a vault.
+/// The login to a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VaultAuth {
     /// With an application role.
@@ -66,7 +66,7 @@ pub enum VaultAuth {
 /// `keystore.vault.approle`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRole {
-    /// Where the method is mounted.
+    /// Mount path of the method.
     pub engine: String,
     /// Namespace of the login; empty for that of the vault, `/` for the root.
     pub namespace: String,
@@ -79,7 +79,7 @@ pub struct AppRole {
 /// `keystore.vault.kubernetes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubernetes {
-    /// Where the method is mounted.
+    /// Mount path of the method.
     pub engine: String,
     /// Namespace of the login; empty for that of the vault, `/` for the root.
     pub namespace: String,
