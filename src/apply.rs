@@ -21,7 +21,7 @@ pub struct Step {
     pub kind: &'static str,
     /// Name of the resource.
     pub name: String,
-    /// What is to be done, or was.
+    /// The step to do, or done.
     pub decision: Decision,
 }
 

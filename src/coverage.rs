@@ -9,7 +9,7 @@ use crate::stack::Stack;
 pub struct Coverage {
     /// Its name.
     pub bucket: String,
-    /// What it encrypts with by default, `None` if it does not.
+    /// Its default encryption; `None` if it has none.
     pub encryption: Option<Encryption>,
     /// True if it has no encryption of its own, and MinIO encrypts what is put into it all the same.
     pub automatic: bool,
@@ -55,7 +55,7 @@ impl Coverage {
         self.encryption.is_none() && !self.declared_plain
     }
 
-    /// What to do about such a bucket.
+    /// Advice for such a bucket.
     pub fn advice(&self) -> String {
         format!(
             "`kestack bucket encrypt {}`, or `auto_encryption: true` in kestack.yaml for all buckets; one that may lie in \

@@ -15,7 +15,7 @@ use crate::volatile;
 /// How long to queue behind another kestack: a first `up` may have to build MinIO.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-/// What is done to a stack under its lock, and so who is kept out.
+/// The kind of work under a stack's lock, which decides who must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// Any part of it changes: everybody else waits.

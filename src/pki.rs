@@ -57,7 +57,7 @@ pub struct Leaf {
     pub key_pem: Zeroizing<String>,
 }
 
-/// What a leaf is for.
+/// The wanted properties of a leaf.
 #[derive(Debug, Clone)]
 pub struct LeafSpec {
     /// Common name: for people only.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What was found of a resource.
+/// The observed state of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
     /// It does not exist.
@@ -25,7 +25,7 @@ impl Observed {
     }
 }
 
-/// What is to be done.
+/// The step to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {

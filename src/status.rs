@@ -50,7 +50,7 @@ pub struct Status {
     pub auto_encryption: bool,
     /// Days until each certificate expires.
     pub certificate_days_left: BTreeMap<&'static str, i64>,
-    /// How each certificate is, and when it is renewed.
+    /// The state of each certificate, and the time of its renewal.
     pub certificates: Vec<CertificateState>,
 }
 
@@ -92,7 +92,7 @@ pub enum State {
     Stopped,
 }
 
-/// Where a server is, and whether it answers.
+/// The address of a server, and whether it answers.
 #[derive(Debug, Serialize)]
 pub struct Endpoint {
     /// URL on this host.

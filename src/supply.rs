@@ -253,7 +253,7 @@ fn from_network(env: &Env<'_>) -> ImageSource {
     ImageSource { reference: SUPPLIED.to_owned(), ways }
 }
 
-/// Where the programs of a bundle are. No stack can have that name.
+/// The folder of a bundle's programs. No stack can have that name.
 pub fn programs_folder(env: &Env<'_>) -> Option<PathBuf> {
     Some(home::data(env)?.join("kestack/.programs")).filter(|folder| is_own(folder))
 }

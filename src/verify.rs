@@ -32,15 +32,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// What was to be shown.
+    /// The claim to prove.
     pub claim: &'static str,
     /// Whether it was.
     pub proven: bool,
-    /// What was seen.
+    /// The evidence.
     pub seen: String,
 }
 
-/// What `verify` found out about one bucket.
+/// The findings of `verify` about one bucket.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// Bucket the canary was written to.

@@ -79,12 +79,12 @@ impl Staged {
         })
     }
 
-    /// What it holds.
+    /// Its members.
     pub fn members(&self) -> &[Member] {
         &self.index.members
     }
 
-    /// Where a member is for now.
+    /// The present place of a member.
     pub fn path(&self, member: &Member) -> PathBuf {
         self.folder.path().join(&member.name)
     }

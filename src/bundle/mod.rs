@@ -44,7 +44,7 @@ pub struct Index {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The name of an image.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ pub struct Member {
     pub sha256: String,
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -74,10 +74,10 @@ pub enum Kind {
 pub struct Content {
     /// Its name there.
     pub name: &'static str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The name of an image.
     pub reference: Option<String>,
-    /// Where it is now.
+    /// Its present place.
     pub file: PathBuf,
 }

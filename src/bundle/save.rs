@@ -11,14 +11,14 @@ use super::{Content, FORMAT, INDEX, Index, Kind, Member};
 use crate::digest::{Hashed, copy};
 use crate::error::Error;
 
-/// What was made.
+/// A written bundle.
 #[derive(Debug, Serialize)]
 pub struct Saved {
     /// The file.
     pub file: String,
     /// 64 hex digits of the complete file, to be carried next to it.
     pub sha256: String,
-    /// What it holds.
+    /// Its members.
     pub members: Vec<Member>,
 }
 

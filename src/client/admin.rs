@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::s3::{S3Client, S3Error};
 
-/// What MinIO says of an import. It answers 200 to one that failed in part.
+/// MinIO's report of an import. MinIO answers 200 also if a part of it failed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Imported {

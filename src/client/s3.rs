@@ -43,7 +43,7 @@ pub enum Encryption {
     SseS3,
 }
 
-/// What is known of an object without reading it.
+/// The properties of an object that are known without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectHead {
     /// `x-amz-server-side-encryption`: `aws:kms`, `AES256` or nothing.

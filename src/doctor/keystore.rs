@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Names under which containers know the host they run on. From here, that is the loopback.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
-/// How much is tried.
+/// The depth of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Depth {
     /// What the stack needs to start: its key is read, and made if it is not there, in the name of this identity. A

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::xl::{Protection, Version};
 use super::{SYSTEM, sealed, walk, xl};
 
-/// How much there is of something.
+/// A number of objects, versions and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// Objects with at least one such version.
@@ -20,7 +20,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// What one key protects.
+/// The data that one key protects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KeyUse {
     /// Objects, by bucket.
@@ -33,7 +33,7 @@ pub struct KeyUse {
     pub minio_files: u64,
 }
 
-/// What protects a drive's content.
+/// The keys of a drive, and the data that each protects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
     /// By name of the key.

@@ -19,9 +19,9 @@ const START: u64 = 64 << 10;
 pub struct Sealed {
     /// Name of the key that sealed it.
     pub key: String,
-    /// What KES made of it.
+    /// The data key, sealed by KES.
     pub ciphertext: Vec<u8>,
-    /// What it is bound to (docs/minio-kms-client.md §2.5).
+    /// Its context (docs/minio-kms-client.md §2.5).
     pub context: Vec<u8>,
     /// The object or file it belongs to, as people know it.
     pub of: String,

@@ -56,9 +56,9 @@ pub struct Connection {
 /// Which engine is wanted.
 #[derive(Clone)]
 pub struct EngineWish<'a> {
-    /// What `engine:` in kestack.yaml says.
+    /// The value of `engine:` in kestack.yaml.
     pub kind: EngineKind,
-    /// What `--host` or `KESTACK_HOST` says: `unix:///path` or a path.
+    /// The value of `--host` or `KESTACK_HOST`: `unix:///path` or a path.
     pub host: Option<String>,
     /// The environment.
     pub env: &'a Env<'a>,

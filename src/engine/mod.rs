@@ -57,7 +57,7 @@ pub struct EngineInfo {
     /// Uid and gid that a stack's files must be given to, so that its containers can read them; `None` if they stay
     /// the caller's, whom the containers' processes then are, as seen from the host.
     pub owner: Option<u32>,
-    /// Where it was found, for example `unix:///run/podman/podman.sock`.
+    /// Its address, for example `unix:///run/podman/podman.sock`.
     pub address: String,
 }
 
@@ -134,7 +134,7 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// What the engine says of a pod.
+/// The state of a pod, as the engine reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodState {
     /// Name of the pod.
@@ -149,7 +149,7 @@ pub struct PodState {
     pub containers: Vec<ContainerState>,
 }
 
-/// What the engine says of a container.
+/// The state of a container, as the engine reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerState {
     /// Name of the container.
@@ -168,7 +168,7 @@ pub struct ContainerState {
     pub pid: Option<i32>,
 }
 
-/// What the engine says of an image in its store.
+/// An image in the engine's store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDescription {
     /// 64 hex digits.

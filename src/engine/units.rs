@@ -27,7 +27,7 @@ pub(crate) const RECORD: &str = "config/exported.json";
 /// How long `systemctl` may take beyond what the unit's own times are.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What an export says of who runs it.
+/// The note in an exported folder that names the tool which runs it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Exported {
     /// The orchestrator: `compose`, `kube`, `quadlet`, `systemd`.

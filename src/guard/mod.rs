@@ -29,7 +29,7 @@ pub use resource::{GuardCheck, GuardRecord};
 /// Longest time for a keystore to answer for all keys.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is known of the keys after they were asked for.
+/// The result of asking for the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// All are there, or there is no data that needs them.

@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
-    /// Where the keys were kept when the data was written, as people know it.
+    /// The keystore of the time when the data was written, in words for people.
     pub keystore: String,
     keys: BTreeMap<String, Fingerprint>,
 }

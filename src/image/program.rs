@@ -15,7 +15,7 @@ const MARK: &str = "@sha256:";
 /// What the digest of a program is remembered as.
 const CACHED: &str = "program";
 
-/// How a program is referred to: `<absolute path>@sha256:<digest of its content>`. Another program at the same
+/// The reference to a program: `<absolute path>@sha256:<digest of its content>`. Another program at the same
 /// place is another image. The digest is remembered in `cache` as those of images are.
 ///
 /// # Errors

@@ -11,9 +11,9 @@ use crate::supply::ImageSource;
 /// An image, known by ID before it exists (docs/architecture.md §3.13).
 #[derive(Debug)]
 pub struct ImageResource {
-    /// What it is for: `kes` or `minio`.
+    /// Its role: `kes` or `minio`.
     pub role: &'static str,
-    /// Where it comes from if it is absent.
+    /// Its source if it is absent.
     pub source: ImageSource,
 }
 

@@ -31,7 +31,7 @@ pub use key::KeyResource;
 pub use pod::PodResource;
 pub use service::{Probe, ServiceResource};
 
-/// What resources act through: the engine and the stack's two servers.
+/// The means of resources: the engine and the stack's two servers.
 #[derive(Clone)]
 pub struct Context {
     /// The container engine.
@@ -77,7 +77,7 @@ pub trait Resource: fmt::Debug + Send + Sync {
     }
 }
 
-/// Who owns a file or folder on the host.
+/// The owner of a file or folder on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum Owner {
     /// Whoever runs kestack.

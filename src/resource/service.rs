@@ -21,7 +21,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 /// Longest time that a server which runs without answering is taken for one that is starting.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How a server is asked.
+/// The probe of a server.
 #[derive(Debug, Clone)]
 pub enum Probe {
     /// This replica answers `/v1/ready` to the stack's admin and knows this identity, MinIO's: a `verify` that was killed
@@ -48,7 +48,7 @@ pub struct ServiceResource {
     pub container: String,
     /// Name of the pod it is in.
     pub pod: String,
-    /// How it is asked.
+    /// Its probe.
     pub probe: Probe,
 }
 

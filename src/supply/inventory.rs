@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 pub struct Inventory {
     /// Day of what is known of releases and their defects.
     pub as_of: String,
-    /// What there is, in the order of choice.
+    /// The available ones, in the order of choice.
     pub items: Vec<Item>,
 }
 
@@ -31,7 +31,7 @@ pub struct Item {
     pub chosen: bool,
     /// True if the network is not needed for it.
     pub here: bool,
-    /// Where it comes from, in words.
+    /// Its source, in words.
     pub source: String,
     /// Which flavour of MinIO it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct Item {
     pub standing: Option<Standing>,
     /// Published defects that it has; `None` if nobody knows, because its release is not known.
     pub defects: Option<Vec<Defect>>,
-    /// What to do about it.
+    /// The next step for the user.
     pub advice: Option<String>,
 }
 

@@ -43,7 +43,7 @@ fn advice(lineage: &Lineage, defects: Option<&[Defect]>) -> Option<String> {
     }
 }
 
-/// What somebody who deploys this MinIO elsewhere must know of it; `None` if no defect of it is known.
+/// The warning for somebody who deploys this MinIO elsewhere; `None` if no defect is known.
 ///
 /// # Errors
 /// [`SupplyError::Releases`] if the data of releases cannot be read, which a test excludes.

@@ -26,7 +26,7 @@ pub enum Flavour {
     Silo,
 }
 
-/// How a flavour is looked after.
+/// The maintenance of a flavour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
@@ -64,9 +64,9 @@ struct Advisory {
 pub struct Defect {
     /// Its CVE.
     pub id: String,
-    /// Where it is described.
+    /// The address of its description.
     pub reference: String,
-    /// What it allows.
+    /// Its effect.
     pub what: String,
 }
 

@@ -19,7 +19,7 @@ const PULL: Duration = Duration::from_secs(300);
 /// How often people hear of work that takes minutes.
 const TOLD: Duration = Duration::from_secs(30);
 
-/// Where an image comes from, and the name it will have.
+/// The source of an image, and its future name.
 #[derive(Debug, Clone)]
 pub struct ImageSource {
     pub(super) reference: String,

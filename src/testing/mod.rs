@@ -51,7 +51,7 @@ pub struct Sandbox {
     access: Access,
 }
 
-/// Who may work on a stack or in a sandbox.
+/// The credentials of a user of a stack or a sandbox.
 #[derive(Clone)]
 pub struct Credentials {
     /// Access key.

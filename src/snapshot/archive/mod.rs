@@ -29,7 +29,7 @@ const GUARD: &str = "guard.json";
 /// A snapshot that was written to a file.
 #[derive(Debug, Serialize)]
 pub struct Exported {
-    /// What it holds.
+    /// Its snapshot.
     pub snapshot: Snapshot,
     /// The file.
     pub file: String,

@@ -20,7 +20,7 @@ const WORK: u8 = 18;
 /// Most work that is done to open a file. One that asks for more was made to stall us.
 const MOST_WORK: u8 = 20;
 
-/// Who can open a file that is being written.
+/// The recipients of a file that is being written.
 pub enum Seal {
     /// Whoever knows the passphrase.
     Passphrase(Zeroizing<String>),
@@ -30,7 +30,7 @@ pub enum Seal {
     Plain,
 }
 
-/// What a file is closed with.
+/// The protection of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// A passphrase.
@@ -41,7 +41,7 @@ pub enum Closed {
     Plain,
 }
 
-/// What opens a file.
+/// The means to open a file.
 pub enum Opener {
     /// A passphrase.
     Passphrase(Zeroizing<String>),
