@@ -16,7 +16,7 @@ use crate::verify::Evidence;
 /// How long the faults that come in turns are played.
 const TURNS: Duration = Duration::from_secs(5);
 
-/// The result of one fault.
+/// What one fault showed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trial {
     /// Which fault.

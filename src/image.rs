@@ -35,7 +35,7 @@ const TAG_DIGITS: usize = 16;
 /// Name of the image whose program only waits, and of that program.
 const PAUSE: &str = "pause";
 
-/// The parts of an image.
+/// What an image is made of.
 #[derive(Debug, Clone)]
 pub struct ImageRecipe {
     /// Name of the image and of the program in it: `kes` or `minio`.

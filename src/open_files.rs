@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The least that a stack works with under light load; with 256 MinIO lets every upload wait forever.
 pub const LEAST: u64 = 1024;
 
-/// The advice about a limit that is too low.
+/// What to do about a limit that is too low.
 pub const RAISE: &str = "raise the limit of open files for whoever starts the servers (`ulimit -n`, `nofile` in \
                          /etc/security/limits.conf, LimitNOFILE= of a unit), then `kestack down` and `kestack up`";
 
@@ -18,7 +18,7 @@ pub const RAISE: &str = "raise the limit of open files for whoever starts the se
 pub struct TooFew {
     /// Name of its container.
     pub container: String,
-    /// The most files that it may have open.
+    /// How many it may have open.
     pub limit: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The observed state of a resource.
+/// What was found of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
     /// It does not exist.
@@ -25,7 +25,7 @@ impl Observed {
     }
 }
 
-/// The step to do.
+/// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {

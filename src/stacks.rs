@@ -20,7 +20,7 @@ pub struct Listed {
     pub name: String,
     /// The engine that it is on; `None` if it is down.
     pub engine: Option<String>,
-    /// Its state.
+    /// How it is.
     pub state: State,
     /// Its ports on this host by server: `s3`, `console`, `kes`; replicas of KES are `kes-1` and so on.
     pub ports: BTreeMap<String, u16>,
@@ -34,7 +34,7 @@ pub struct Listed {
     pub expires: Option<Timestamp>,
 }
 
-/// The state of a stack, as its engine reports it.
+/// How a stack is, by the word of its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

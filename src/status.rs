@@ -50,7 +50,7 @@ pub struct Status {
     pub auto_encryption: bool,
     /// Days until each certificate expires.
     pub certificate_days_left: BTreeMap<&'static str, i64>,
-    /// The state of each certificate, and the time of its renewal.
+    /// How each certificate is, and when it is renewed.
     pub certificates: Vec<CertificateState>,
 }
 
@@ -92,7 +92,7 @@ pub enum State {
     Stopped,
 }
 
-/// The address of a server, and whether it answers.
+/// Where a server is, and whether it answers.
 #[derive(Debug, Serialize)]
 pub struct Endpoint {
     /// URL on this host.

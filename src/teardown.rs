@@ -13,7 +13,7 @@ use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::marker::{self, check_removable};
 use crate::stack::{Home, Layout, check_ours};
 
-/// The things that `down` removed, and those that it left because they are not kestack's.
+/// What `down` removed, and what it left because it is not kestack's.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Removed {
     /// True if there was a pod.

@@ -32,15 +32,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// The claim to prove.
+    /// What was to be shown.
     pub claim: &'static str,
     /// Whether it was.
     pub proven: bool,
-    /// The evidence.
+    /// What was seen.
     pub seen: String,
 }
 
-/// The findings of `verify` about one bucket.
+/// What `verify` found out about one bucket.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// Bucket the canary was written to.

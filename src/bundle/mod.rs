@@ -44,7 +44,7 @@ pub struct Index {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// Its kind.
+    /// What it is.
     pub kind: Kind,
     /// The name of an image.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ pub struct Member {
     pub sha256: String,
 }
 
-/// The kind of a member.
+/// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -74,10 +74,10 @@ pub enum Kind {
 pub struct Content {
     /// Its name there.
     pub name: &'static str,
-    /// Its kind.
+    /// What it is.
     pub kind: Kind,
     /// The name of an image.
     pub reference: Option<String>,
-    /// Its present place.
+    /// Where it is now.
     pub file: PathBuf,
 }

@@ -11,14 +11,14 @@ use super::{Content, FORMAT, INDEX, Index, Kind, Member};
 use crate::digest::{Hashed, copy};
 use crate::error::Error;
 
-/// A written bundle.
+/// What was made.
 #[derive(Debug, Serialize)]
 pub struct Saved {
     /// The file.
     pub file: String,
     /// 64 hex digits of the complete file, to be carried next to it.
     pub sha256: String,
-    /// Its members.
+    /// What it holds.
     pub members: Vec<Member>,
 }
 

@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How long KES may take to end in good order.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The faults.
+/// What can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {

@@ -12,18 +12,18 @@ pub use host::examine;
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The subject of the check.
+    /// What was looked at.
     pub what: String,
-    /// Its state.
+    /// How it is.
     pub state: State,
-    /// The observation.
+    /// What was seen.
     pub seen: String,
-    /// The next step for the user.
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// The state of a subject.
+/// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::xl::{Protection, Version};
 use super::{SYSTEM, sealed, walk, xl};
 
-/// A number of objects, versions and bytes.
+/// How much there is of something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// Objects with at least one such version.
@@ -20,7 +20,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// The data that one key protects.
+/// What one key protects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KeyUse {
     /// Objects, by bucket.
@@ -33,7 +33,7 @@ pub struct KeyUse {
     pub minio_files: u64,
 }
 
-/// The keys of a drive, and the data that each protects.
+/// What protects a drive's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
     /// By name of the key.

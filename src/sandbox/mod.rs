@@ -52,7 +52,7 @@ pub struct Sandboxes {
 pub struct SandboxWish {
     /// Its name.
     pub name: SandboxName,
-    /// Its lease; [`Sandboxes::sweep`] drops it afterwards. Without one it stays until it is dropped.
+    /// How long it is needed; [`Sandboxes::sweep`] drops it afterwards. Without one it stays until it is dropped.
     pub lease: Option<Duration>,
     /// Whether its bucket keeps versions.
     pub versioning: bool,
@@ -74,7 +74,7 @@ pub struct Sandbox {
     pub expires: Option<Timestamp>,
 }
 
-/// The credentials of its user.
+/// What its user needs to come in.
 #[derive(Clone)]
 pub struct Access {
     /// URL of S3.
@@ -167,7 +167,7 @@ impl Sandboxes {
         Ok(all)
     }
 
-    /// The credentials of a sandbox's user.
+    /// What the user of a sandbox needs.
     ///
     /// # Errors
     /// [`Error::Usage`] if the sandbox was never finished.
@@ -263,7 +263,7 @@ impl Sandboxes {
 }
 
 impl Sandbox {
-    /// The variables that AWS SDKs and `mc` read, and the names of the sandbox's bucket and key.
+    /// What AWS SDKs and `mc` read, and where in the sandbox they are.
     pub fn variables(&self, access: &Access) -> Vec<(String, String)> {
         let Access { endpoint, access_key, secret_key } = access;
         let mut variables = s3_variables(self.name.as_str(), endpoint.clone(), access_key, secret_key);

@@ -50,7 +50,7 @@ const UNFINISHED: &str = ".unfinished-";
 #[serde(try_from = "String", into = "String")]
 pub struct SnapshotName(String);
 
-/// The description of a snapshot.
+/// What a snapshot holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     version: u32,
@@ -60,19 +60,19 @@ pub struct Snapshot {
     pub stack: String,
     /// When.
     pub created: Timestamp,
-    /// The keystore of that time, in words for people.
+    /// Where the keys were, for people.
     pub keystore: String,
-    /// The number of keys inside; `None` if they are in a keystore elsewhere and only the data is.
+    /// How many keys are inside; `None` if they are in a keystore elsewhere and only the data is.
     pub keys: Option<u64>,
     /// Files.
     pub files: u64,
     /// Bytes of all files; those that are shared do not take space again.
     pub bytes: u64,
-    /// The method by which the files were taken.
+    /// How the files got here.
     pub method: Method,
 }
 
-/// The method by which files are taken into a snapshot.
+/// How files are taken into a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {

@@ -26,7 +26,7 @@ pub enum Flavour {
     Silo,
 }
 
-/// The maintenance of a flavour.
+/// How a flavour is looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
@@ -64,9 +64,9 @@ struct Advisory {
 pub struct Defect {
     /// Its CVE.
     pub id: String,
-    /// The address of its description.
+    /// Where it is described.
     pub reference: String,
-    /// Its effect.
+    /// What it allows.
     pub what: String,
 }
 

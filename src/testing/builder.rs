@@ -46,7 +46,7 @@ impl StackBuilder {
         self
     }
 
-    /// The engine, instead of the one that `KESTACK_ENGINE` names or the first available one.
+    /// What runs it, instead of what `KESTACK_ENGINE` says or whatever is there.
     #[must_use]
     pub fn engine(mut self, engine: EngineKind) -> Self {
         self.engine = Some(engine);
@@ -67,7 +67,7 @@ impl StackBuilder {
         self
     }
 
-    /// The lease, instead of an hour.
+    /// How long it may be needed, instead of an hour.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
