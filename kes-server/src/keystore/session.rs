@@ -89,7 +89,7 @@ impl Current {
 }
 
 impl<A: Authority> Session<A> {
-    /// Logs in, and renews when `share` (0 to 1) of the token's life is over. `renewals` are told how that
+    /// Logs in, and renews when `share` (0 to 1) of the token's life is over. `renewals` learn how that
     /// goes. Must be called within a runtime.
     ///
     /// # Errors
