@@ -1,8 +1,11 @@
 //! The lock of a stack. It keeps out commands that would disturb each other: two `up`s queue and never mix.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -33,6 +36,48 @@ pub struct StackLock {
     _files: Vec<LockFile>,
 }
 
+/// What this process does, for those who wait for it.
+static WORK: OnceLock<String> = OnceLock::new();
+
+/// Longest description of a holder that is read.
+const LONGEST: u64 = 200;
+
+/// Says once what this process does, such as `up` or `key create`: others that wait for its lock show it.
+pub fn introduce(work: &str) {
+    let _ = WORK.set(work.to_owned());
+}
+
+/// Who holds a lock, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(Option<(String, u32)>);
+
+impl Holder {
+    fn of(file: &mut File) -> Self {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.take(LONGEST).read_to_string(&mut text));
+        let known = text.trim_end().rsplit_once(' ').and_then(|(work, pid)| Some((work.to_owned(), pid.parse().ok()?)));
+        let is_alive = |(_, pid): &(String, u32)| Path::new("/proc").join(pid.to_string()).exists();
+        let is_plain = |(work, _): &(String, u32)| work.chars().all(|sign| sign.is_ascii_alphanumeric() || " -_".contains(sign));
+        Self(known.filter(|known| read.is_ok() && is_alive(known) && is_plain(known)))
+    }
+
+    /// Writes into a file that is locked who has it. Nothing depends on it.
+    fn write(file: &mut File) {
+        let work = WORK.get().map_or("a program", String::as_str);
+        let text = format!("{work} {}\n", std::process::id());
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((work, pid)) => write!(f, "`{work}` (pid {pid})"),
+            None => f.write_str("another kestack"),
+        }
+    }
+}
+
 /// A locked file.
 #[derive(Debug)]
 struct LockFile {
@@ -41,11 +86,12 @@ struct LockFile {
 }
 
 impl StackLock {
-    /// Waits for the lock of the stack that lives in `root`; `waiting` is called once if it has to queue.
+    /// Waits for the lock of the stack that lives in `root`; `waiting` is told once for whom, if it has to
+    /// queue.
     ///
     /// # Errors
     /// [`Error::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
-    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce()) -> Result<Self, Error> {
+    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, Error> {
         ownership::check_stack(root)?;
         let exclusive = FlockOperation::NonBlockingLockExclusive;
         let wanted = match hold {
@@ -67,20 +113,25 @@ impl LockFile {
         path: PathBuf,
         operation: FlockOperation,
         start: Instant,
-        waiting: &mut Option<impl FnOnce()>,
+        waiting: &mut Option<impl FnOnce(&Holder)>,
     ) -> Result<Self, Error> {
+        let mut holder = Holder(None);
         while start.elapsed() < PATIENCE {
-            if let Some(file) = try_lock(&path, operation)? {
-                return Ok(Self { path, file });
-            }
-            if let Some(waiting) = waiting.take() {
-                waiting();
+            match try_lock(&path, operation)? {
+                Try::Locked(file) => return Ok(Self { path, file }),
+                Try::Gone => {}
+                Try::Held(by) => {
+                    holder = by;
+                    if let Some(waiting) = waiting.take() {
+                        waiting(&holder);
+                    }
+                }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Err(Error::Environment {
-            what: format!("another kestack has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
-            hint: format!("find it with `fuser {}` and end it", path.display()),
+            what: format!("{holder} has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
+            hint: format!("find its process with `fuser {}` and end it", path.display()),
         })
     }
 }
@@ -94,22 +145,35 @@ impl Drop for LockFile {
     }
 }
 
+/// What came of an attempt to lock a file.
+enum Try {
+    Locked(File),
+    Held(Holder),
+    /// Whoever had it has removed it meanwhile.
+    Gone,
+}
+
 /// Locks the file if it is free and still the one that the path names.
-fn try_lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, Error> {
-    let file = OpenOptions::new()
+fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, Error> {
+    let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(0o600)
         .open(path)
         .map_err(Error::file("open the lock", path))?;
     match flock(&file, operation) {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Try::Held(Holder::of(&mut file))),
         Err(error) => return Err(Error::file("lock", path)(error.into())),
     }
     let mine = file.metadata().map_err(Error::file("look at", path))?.ino();
-    Ok(std::fs::metadata(path).is_ok_and(|found| found.ino() == mine).then_some(file))
+    if !std::fs::metadata(path).is_ok_and(|found| found.ino() == mine) {
+        return Ok(Try::Gone);
+    }
+    Holder::write(&mut file);
+    Ok(Try::Locked(file))
 }
 
 /// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
@@ -123,6 +187,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
+    #[tokio::test]
+    async fn whoever_waits_is_told_for_whom() {
+        let root = tempfile::tempdir().unwrap();
+        introduce("key create");
+        let _first = StackLock::acquire(root.path(), Hold::Add, |_| {}).await.unwrap();
+        let (queued, seen) = tokio::sync::oneshot::channel();
+        let place = root.path().to_owned();
+        let waiting = move |holder: &Holder| queued.send(holder.to_string()).unwrap();
+        let second = tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, waiting).await.map(drop) });
+        assert_eq!(seen.await.unwrap(), format!("`key create` (pid {})", std::process::id()));
+        second.abort();
+    }
+
     fn holds(root: &Path, kind: &str) -> bool {
         lock_path(root, kind).unwrap().exists()
     }
@@ -131,11 +208,11 @@ mod tests {
     async fn the_second_waits_for_the_first_and_nothing_is_left() {
         for hold in [Hold::Change, Hold::Add, Hold::Fault] {
             let root = tempfile::tempdir().unwrap();
-            let first = StackLock::acquire(root.path(), hold, || {}).await.unwrap();
+            let first = StackLock::acquire(root.path(), hold, |_| {}).await.unwrap();
             let place = root.path().to_owned();
             let (queued, seen) = tokio::sync::oneshot::channel();
             let second =
-                tokio::spawn(async move { StackLock::acquire(&place, hold, || queued.send(()).unwrap()).await });
+                tokio::spawn(async move { StackLock::acquire(&place, hold, |_| queued.send(()).unwrap()).await });
             seen.await.unwrap();
             assert!(!second.is_finished());
             drop(first);
@@ -149,12 +226,12 @@ mod tests {
     #[tokio::test]
     async fn a_fault_keeps_out_who_changes_but_not_who_adds() {
         let root = tempfile::tempdir().unwrap();
-        let fault = StackLock::acquire(root.path(), Hold::Fault, || {}).await.unwrap();
-        let add = StackLock::acquire(root.path(), Hold::Add, || panic!("nobody is in the way")).await.unwrap();
+        let fault = StackLock::acquire(root.path(), Hold::Fault, |_| {}).await.unwrap();
+        let add = StackLock::acquire(root.path(), Hold::Add, |_| panic!("nobody is in the way")).await.unwrap();
         let place = root.path().to_owned();
         let (queued, seen) = tokio::sync::oneshot::channel();
         let change =
-            tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, || queued.send(()).unwrap()).await });
+            tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, |_| queued.send(()).unwrap()).await });
         seen.await.unwrap();
         drop(fault);
         assert!(holds(root.path(), ""), "the other one goes on holding it");

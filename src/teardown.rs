@@ -8,13 +8,13 @@ use crate::chaos;
 use crate::disk::{self, UNFINISHED};
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState, units};
 use crate::error::Error;
-use crate::lock::{Hold, StackLock};
+use crate::lock::{Hold, Holder, StackLock};
 use crate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::marker::{self, check_removable};
 use crate::stack::{Home, Layout, check_ours};
 
 /// What `down` removed, and what it left because it is not kestack's.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Removed {
     /// True if there was a pod.
     pub pod: bool,
@@ -61,14 +61,14 @@ fn check_not_by_units(engine: &dyn Engine, layout: &Layout) -> Result<(), Error>
     Err(Error::Usage {
         what: format!("systemd runs the stack in '{}'", layout.root().display()),
         hint:
-            "end it with `systemctl disable --now` and the names of its units; its keys and data stay where the units \
-               have them"
+            "end it with `systemctl disable --now` and the names of its units; its keys and data stay in the folders of \
+               the units"
                 .into(),
     })
 }
 
 /// A stack whose lease is over.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Expired {
     /// Its name.
     pub name: String,
@@ -96,7 +96,7 @@ pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<V
         match remove_expired(engine, &stack, now).await {
             Ok(true) => removed.push(stack),
             Ok(false) => {}
-            Err(error) => tracing::warn!("the lease of stack '{}' is over, but it stays: {error}", stack.name),
+            Err(error) => tracing::warn!("the lease of stack '{}' is over, but it cannot be removed: {error}", stack.name),
         }
     }
     Ok(removed)
@@ -107,7 +107,7 @@ pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<V
 /// # Errors
 /// [`Error::Environment`] if the folder that the pod names does not show that it belongs to it; then nothing is removed.
 pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp) -> Result<bool, Error> {
-    let waiting = || tracing::warn!("another kestack works on '{}'", stack.name);
+    let waiting = |holder: &Holder| tracing::info!("stack '{}': waiting for {holder}", stack.name);
     let _lock = StackLock::acquire(&stack.folder, Hold::Change, waiting).await?;
     // the one of that name: others can carry its labels, too
     let found = engine.pod(&stack.name).await?;

@@ -8,7 +8,7 @@ use super::Wish;
 use crate::engine::discover::Connection;
 use crate::engine::{self, Engine, PodState};
 use crate::error::Error;
-use crate::lock::{Hold, StackLock};
+use crate::lock::{Hold, Holder, StackLock};
 use crate::probe;
 use crate::resource::Context;
 use crate::snapshot;
@@ -62,7 +62,8 @@ impl Opened {
         let lock = match intent {
             Intent::Read | Intent::Share => None,
             Intent::Write(hold) => {
-                let waiting = || tracing::warn!("another kestack works on this stack; waiting for it");
+                let name = &wish.manifest.name;
+                let waiting = |holder: &Holder| tracing::info!("stack '{name}': waiting for {holder}");
                 Some(StackLock::acquire(wish.layout().root(), hold, waiting).await?)
             }
         };
@@ -160,7 +161,7 @@ fn check_containers(engine: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Usage {
-        what: "this stack is an exported one, which runs in containers".into(),
+        what: "this is an exported stack, which runs in containers".into(),
         hint: "name the engine that runs it: --engine podman or --engine docker".into(),
     })
 }

@@ -46,12 +46,12 @@ const DESCRIPTION: &str = "snapshot.json";
 const UNFINISHED: &str = ".unfinished-";
 
 /// Name of a snapshot: letters, digits, `-`, `_` and `.`, not at the start.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct SnapshotName(String);
 
 /// What a snapshot holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Snapshot {
     version: u32,
     /// Its name.
@@ -59,6 +59,7 @@ pub struct Snapshot {
     /// The stack it was taken of.
     pub stack: String,
     /// When.
+    #[schemars(with = "String")]
     pub created: Timestamp,
     /// Where the keys were, for people.
     pub keystore: String,
@@ -73,7 +74,7 @@ pub struct Snapshot {
 }
 
 /// How files are taken into a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The file system clones them: they share their blocks until one is changed.
@@ -118,13 +119,13 @@ impl Snapshot {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::Usage {
                     what: format!("there is no snapshot '{name}'"),
-                    hint: "`kestack snapshot list` shows those there are".into(),
+                    hint: "`kestack snapshot list` shows all snapshots".into(),
                 });
             }
             bytes => bytes.map_err(Error::file("read", &path))?,
         };
         Self::read(&bytes).map_err(|why| Error::Environment {
-            what: format!("'{}' is not understood: {why}", path.display()),
+            what: format!("'{}' cannot be read: {why}", path.display()),
             hint: "use the kestack that made it, or remove its folder".into(),
         })
     }
@@ -136,7 +137,7 @@ impl Snapshot {
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let found: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if found.version > VERSION { Err("a later kestack made it".into()) } else { Ok(found) }
+        if found.version > VERSION { Err("a newer kestack made it".into()) } else { Ok(found) }
     }
 
     /// Removes the snapshot of that name.
@@ -188,7 +189,7 @@ impl FromStr for SnapshotName {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
-                "'{text}' is no name for a snapshot: up to 80 letters, digits, `-`, `_` and `.`, no sign first"
+                "'{text}' is not a valid name of a snapshot: up to 80 letters, digits, `-`, `_` and `.`, with a letter or digit first"
             ))
         }
     }
