@@ -17,7 +17,7 @@ use crate::verify::Evidence;
 const TURNS: Duration = Duration::from_secs(5);
 
 /// What one fault showed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Trial {
     /// Which fault.
     pub fault: Fault,
@@ -94,13 +94,13 @@ async fn under(stack: &Stack, context: &Context, written: &mut Written<'_>, tria
             Ok(bytes) => (false, format!("{} bytes were read", bytes.len())),
             Err(error) => (true, error.to_string()),
         };
-        trial.add("nothing encrypted can be read meanwhile", proven, seen);
+        trial.add("encrypted objects cannot be read during the fault", proven, seen);
         // whether or not it is taken: if it is, it must be there afterwards
         let taken = written.put(context).await.is_ok();
-        trial.add("a write meanwhile is refused", !taken, format!("acknowledged: {taken}"));
+        trial.add("writes are refused during the fault", !taken, format!("acknowledged: {taken}"));
     } else if trial.fault.breaks_keystore() {
         let read = written.read_all(context).await;
-        trial.add("objects stay readable", read.is_ok(), read.err().unwrap_or_else(|| "read".into()));
+        trial.add("objects can be read", read.is_ok(), read.err().unwrap_or_else(|| "read".into()));
         let wrote = written.put(context).await;
         trial.add("objects can be written", wrote.is_ok(), wrote.err().map_or("written".into(), |e| e.to_string()));
     } else {
@@ -142,7 +142,7 @@ impl Written<'_> {
         for name in (0..self.acknowledged).map(|number| self.name(number)) {
             let read = context.s3.get_object(self.bucket, &name).await.map_err(|error| error.to_string())?;
             if read != name.as_bytes() {
-                return Err(format!("'{name}' reads otherwise than it was written"));
+                return Err(format!("'{name}' differs from what was written"));
             }
         }
         Ok(())

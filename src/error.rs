@@ -18,7 +18,7 @@ use crate::template::TemplateError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A server ended instead of becoming ready.
-    #[error("{what} ended with exit code {code}; the last it said:\n  {said}")]
+    #[error("{what} ended with exit code {code}; its last lines:\n  {said}")]
     Ended {
         /// Which server.
         what: String,
@@ -83,7 +83,7 @@ pub enum Error {
     #[error("interrupted by {0}")]
     Interrupted(Cause),
     /// A signal ended a verb that leaves a stack behind which is not complete.
-    #[error("interrupted by {0}\n  `kestack up` finishes what was begun, `kestack down` removes it")]
+    #[error("interrupted by {0}\n  `kestack up` completes the stack, `kestack down` removes it")]
     Unfinished(Cause),
     /// KES refused a call or did not answer.
     #[error("{}{}", .0, kes_hint(.0))]
@@ -95,7 +95,7 @@ pub enum Error {
     #[error("stack '{0}' is not running\n  start it with `kestack up`")]
     NotRunning(String),
     /// A server did not become ready in time.
-    #[error("{what} was not ready after {:.1} s: {last}\n  see what it says with `kestack logs`", after.as_secs_f64())]
+    #[error("{what} was not ready after {:.1} s: {last}\n  `kestack logs` shows its log", after.as_secs_f64())]
     NotReady {
         /// Which server.
         what: String,
@@ -120,7 +120,7 @@ pub enum Error {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// A part of the stack does not answer.
-    #[error("stack '{0}' is not healthy\n  `kestack up` mends what it can; `kestack logs` shows what the servers say")]
+    #[error("stack '{0}' is not healthy\n  `kestack up` repairs what it can; `kestack logs` shows the logs of the servers")]
     Unhealthy(String),
     /// A request that makes no sense for this stack.
     #[error("{what}\n  {hint}")]
@@ -138,7 +138,7 @@ pub enum Error {
 /// KES tells clients no more than the protocol allows; why something failed on its side stands in its log.
 fn kes_hint(error: &ClientError) -> &'static str {
     match error {
-        ClientError::Refused { status: 500.., .. } => "\n  see why with `kestack logs kes`",
+        ClientError::Refused { status: 500.., .. } => "\n  `kestack logs kes` shows why",
         _ => "",
     }
 }
@@ -149,9 +149,22 @@ impl Error {
         matches!(self, Self::NotReady { last, .. } if last.contains("connection refused"))
     }
 
-    /// The documented exit code (docs/architecture.md §5): 1 failure, 2 usage, 3 not running, 4 unhealthy or timed out,
-    /// 5 verification failed, 6 environment, 7 keys of the data are not there, 129, 130 and 143 interrupted by SIGHUP,
-    /// SIGINT and SIGTERM.
+    /// Every exit code of the program, and when it is used.
+    pub const EXIT_CODES: [(u8, &str); 11] = [
+        (0, "success"),
+        (1, "a call failed: a server, the engine or a file refused"),
+        (2, "usage: the command line or kestack.yaml has a mistake"),
+        (3, "the stack is not running"),
+        (4, "the stack is unhealthy, or was not ready in time"),
+        (5, "the proof of the encryption failed"),
+        (6, "environment: something on this machine is missing or in the way"),
+        (7, "keys that data needs are missing, or would be removed"),
+        (129, "interrupted by SIGHUP"),
+        (130, "interrupted by SIGINT (Ctrl-C)"),
+        (143, "interrupted by SIGTERM"),
+    ];
+
+    /// The exit code of the process, one of [`Error::EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Manifest(_) | Self::Usage { .. } => 2,

@@ -80,13 +80,13 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The file is not a program.
-    #[error("'{}' is not executable\n  make it so with `chmod +x`, or name another", path.display())]
+    #[error("'{}' is not executable\n  make it executable with `chmod +x`, or name another file", path.display())]
     NotExecutable {
         /// The file.
         path: PathBuf,
     },
     /// The binary cannot run in an image that holds nothing else.
-    #[error("'{}' {why}\n  an image is made of it alone, so it must be a static Linux executable for this machine", path.display())]
+    #[error("'{}' {why}\n  the image contains nothing else, so it must be a static Linux executable for this machine", path.display())]
     Unsuitable {
         /// The binary.
         path: PathBuf,
@@ -405,7 +405,7 @@ mod tests {
         let binary = folder.path().join("script");
         std::fs::write(&binary, "#!/bin/sh\n").unwrap();
         let error = identify(&ImageRecipe { name: "kes", binary }, None).unwrap_err().to_string();
-        assert!(error.contains("no Linux executable"), "{error}");
+        assert!(error.contains("not a Linux executable"), "{error}");
     }
 
     #[tokio::test]

@@ -23,8 +23,8 @@ pub fn of_kes(pod: &PodState) -> Option<u64> {
 /// The same for people.
 pub fn text(kib: u64) -> String {
     match kib {
-        0 => "nothing of KES is locked: its secrets can be swapped out".to_owned(),
-        _ => format!("{kib} KiB of KES are locked, for its secrets"),
+        0 => "KES has locked no memory: its secrets can be swapped out".to_owned(),
+        _ => format!("KES has locked {kib} KiB for its secrets"),
     }
 }
 

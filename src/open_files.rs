@@ -10,7 +10,7 @@ use crate::error::Error;
 pub const LEAST: u64 = 1024;
 
 /// What to do about a limit that is too low.
-pub const RAISE: &str = "raise the limit of open files for whoever starts the servers (`ulimit -n`, `nofile` in \
+pub const RAISE: &str = "raise the limit of open files of the user or service that starts the servers (`ulimit -n`, `nofile` in \
                          /etc/security/limits.conf, LimitNOFILE= of a unit), then `kestack down` and `kestack up`";
 
 /// A server that may not have enough files open.
@@ -25,7 +25,7 @@ pub struct TooFew {
 impl std::fmt::Display for TooFew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { container, limit } = self;
-        write!(f, "{container} may have {limit} files and connections open, and needs at least {LEAST}")
+        write!(f, "{container} may open {limit} files and connections, and needs at least {LEAST}")
     }
 }
 
@@ -52,7 +52,7 @@ pub fn require(engine: &EngineInfo) -> Result<(), Error> {
     }
     Err(Error::Environment {
         what: format!(
-            "processes of yours may have {limit} files and connections open, and MinIO needs at least {LEAST}"
+            "your processes may open {limit} files and connections, and MinIO needs at least {LEAST}"
         ),
         hint: "raise the limit (`ulimit -n`, `nofile` in /etc/security/limits.conf), then run the command again".into(),
     })

@@ -119,7 +119,7 @@ pub(crate) fn check_file(file: &Path, named: &str) -> Result<(), Error> {
     let Some((path, why)) = not_trusted(&found).map(|why| (file, why)).or(place) else { return Ok(()) };
     Err(Error::Usage {
         what: format!("{named} names '{}', but '{}' {why}", file.display(), path.display()),
-        hint: "if you trust it, name the manifest yourself with --file; else take a file that only you and root can change"
+        hint: "if you trust it, name the manifest yourself with --file; otherwise use a file that only you and root can change"
             .into(),
     })
 }
@@ -140,7 +140,7 @@ fn hidden(path: &Path) -> Error {
     let owner = visible.map(|(above, meta)| (above, Foreign::Owner(meta.uid())));
     let (above, why) = owner.map_or((path, String::new()), |(above, why)| (above, why.to_string()));
     Error::Environment {
-        what: format!("'{}' cannot be looked at: '{}' {why}, who lets nobody else in", path.display(), above.display()),
+        what: format!("'{}' cannot be read: '{}' {why} and is closed to others", path.display(), above.display()),
         hint: "work on it as that user, or choose another folder with --dir or KESTACK_DIR".into(),
     }
 }
@@ -152,7 +152,7 @@ fn refuse(folder: &Path, why: Option<Foreign>) -> Result<(), Error> {
         Foreign::Owner(0) => format!("if the stack is root's, work on it as root: `sudo kestack …`; or {other}"),
         Foreign::Owner(uid) => format!("work on it as that user: `sudo -u '#{uid}' kestack …`; or {other}"),
         Foreign::Writable(_) => {
-            format!("look at what others left in it, then take their rights away: `chmod go-w '{shown}'`; or {other}")
+            format!("check its content, then remove the rights of others: `chmod go-w '{shown}'`; or {other}")
         }
     };
     Err(Error::Environment { what: format!("'{shown}' {why}, so kestack keeps no keys there"), hint })

@@ -102,7 +102,7 @@ impl Authority {
         if with_certificate(cert_pem, theirs)? {
             return Ok(authority);
         }
-        Err(PkiError::Read("the authority's key is not the one of its certificate".into()))
+        Err(PkiError::Read("the key does not match the certificate of the authority".into()))
     }
 
     /// The authority with a new certificate for the same key and name: what it issued before stays valid under the new
@@ -170,7 +170,7 @@ impl Authority {
 }
 
 /// Why a certificate cannot go on being used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mismatch {
     /// It cannot be read, or its key is another's.
@@ -186,9 +186,9 @@ pub enum Mismatch {
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Broken => "could not be read, or its key was another's",
+            Self::Broken => "it could not be read, or its key did not match",
             Self::Issuer => "another authority had issued it",
-            Self::Names => "the names it is for are others now",
+            Self::Names => "its names have changed",
             Self::Due => "it was due",
         })
     }
@@ -344,6 +344,6 @@ mod tests {
     #[test]
     fn an_authority_with_anothers_key_is_refused() {
         let error = Authority::load(&authority().cert_pem, &authority().key_pem).unwrap_err().to_string();
-        assert!(error.contains("not the one of its certificate") && error.contains("kestack up"), "{error}");
+        assert!(error.contains("does not match the certificate") && error.contains("kestack up"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ impl Observed {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Make it: it is not there.
@@ -37,6 +37,12 @@ pub enum Decision {
     Keep,
     /// It is there, but not as wanted: bring it to the wanted state.
     Replace,
+}
+
+impl std::fmt::Display for Decision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Decides what to do with a resource whose wanted state has the digest `wanted`.

@@ -26,8 +26,8 @@ pub async fn in_place(
 ) -> Result<Vec<Step>, Error> {
     if context.engine.info().kind == units::KIND {
         return Err(Error::Usage {
-            what: "systemd runs this stack, on a drive that is not kestack's to empty".into(),
-            hint: "remove its buckets, or bring a stack for tests up with `kestack up`".into(),
+            what: "systemd runs this stack, and kestack does not empty its drive".into(),
+            hint: "remove its buckets, or bring up a stack for tests with `kestack up`".into(),
         });
     }
     context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;

@@ -14,7 +14,7 @@ use crate::stack::ports::{CONSOLE_PORT, KES_PORT, S3_PORT};
 use crate::stack::{Home, Layout, Origin};
 
 /// One stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Listed {
     /// Its name.
     pub name: String,
@@ -29,13 +29,15 @@ pub struct Listed {
     /// The manifest that it was brought up from, if there was one.
     pub manifest: Option<PathBuf>,
     /// When it was brought up for the first time, as far as that is known.
+    #[schemars(with = "Option<String>")]
     pub created: Option<Timestamp>,
     /// When its lease is over.
+    #[schemars(with = "Option<String>")]
     pub expires: Option<Timestamp>,
 }
 
 /// How a stack is, by the word of its engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Both servers run.
@@ -48,6 +50,12 @@ pub enum State {
     Down,
     /// The engine that it was brought up on does not answer.
     Unreachable,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// All stacks of this user on those engines and in that folder, by name; with `within` only those whose folder is below

@@ -20,7 +20,7 @@ use crate::stack::{Layout, Stack};
 const GLANCE: Duration = Duration::from_secs(20);
 
 /// The state of one stack.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Status {
     /// Name of the stack.
     pub name: String,
@@ -55,11 +55,12 @@ pub struct Status {
 }
 
 /// A fault in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct InForce {
     /// Which one.
     pub fault: Fault,
     /// When it is to be over, if that is known.
+    #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
     /// Both, and how to end it, for people.
     pub advice: String,
@@ -81,7 +82,7 @@ impl InForce {
 }
 
 /// Overall state of a stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Everything answers.
@@ -92,8 +93,14 @@ pub enum State {
     Stopped,
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Where a server is, and whether it answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Endpoint {
     /// URL on this host.
     pub url: String,
@@ -125,10 +132,11 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let s3 = Endpoint::new(stack.s3_endpoint(), enough.and(health));
     let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
     let buckets = if s3.ready { Coverage::of(stack, &context.s3).await? } else { vec![] };
-    let overall = match (pod, all_serve && s3.ready) {
-        (None, _) => State::Stopped,
-        (Some(_), true) => State::Running,
-        (Some(_), false) => State::Degraded,
+    let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
+    let overall = match (runs, all_serve && s3.ready) {
+        (false, _) => State::Stopped,
+        (true, true) => State::Running,
+        (true, false) => State::Degraded,
     };
     let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };

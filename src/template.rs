@@ -16,7 +16,7 @@ use crate::manifest::check_variable;
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// KES would not take the configuration: something of the manifest is wrong that only its parser sees.
-    #[error("KES does not take its configuration: {0}\n  correct the keystore section of kestack.yaml")]
+    #[error("KES refuses its configuration: {0}\n  correct the keystore section of kestack.yaml")]
     Kes(#[from] ConfigError),
     /// The template or a value is broken.
     #[error("cannot render {template}: {reason}")]

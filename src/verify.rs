@@ -30,7 +30,7 @@ const RUN: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Evidence {
     /// What was to be shown.
     pub claim: &'static str,
@@ -41,7 +41,7 @@ pub struct Evidence {
 }
 
 /// What `verify` found out about one bucket.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Verdict {
     /// Bucket the canary was written to.
     pub bucket: String,
@@ -126,18 +126,18 @@ async fn examine(
     let key = key.unwrap_or_else(|| stack.manifest.default_key.to_string());
 
     let scan = canary.scan(&stack.layout.drive())?;
-    verdict.add("the drive holds no byte run of the object", scan.clean(), scan.to_string());
+    verdict.add("the drive holds no part of the object in clear", scan.clean(), scan.to_string());
 
     let path = format!("/v1/key/generate/{key}");
     let seen = calls.wait_for(&path).await;
-    verdict.add("KES made the object's data key", seen.is_some(), described(&path, seen));
+    verdict.add("KES created the object's data key", seen.is_some(), described(&path, seen));
 
     let read = s3.get_object(bucket, &canary.name).await?;
     let same = read == canary.bytes;
-    verdict.add("the object reads back byte for byte", same, format!("{} bytes", read.len()));
+    verdict.add("the object reads back unchanged", same, format!("{} bytes", read.len()));
     let path = format!("/v1/key/decrypt/{key}");
     let seen = calls.wait_for(&path).await;
-    verdict.add("KES opened the data key for the read", seen.is_some(), described(&path, seen));
+    verdict.add("KES decrypted the data key for the read", seen.is_some(), described(&path, seen));
 
     revoked(stack, context, canary, permission, &mut verdict).await?;
     Ok(verdict)
@@ -159,13 +159,13 @@ async fn revoked(
         Err(error) => (true, error.to_string()),
         Ok(bytes) => (false, format!("{} bytes were read", bytes.len())),
     };
-    verdict.add("without KES's permission the object cannot be read", proven, seen);
+    verdict.add("without permission at KES the object cannot be read", proven, seen);
     let after = context.s3.get_object(&bucket, &canary.name).await;
     let (proven, seen) = match after {
         Ok(bytes) => (bytes == canary.bytes, format!("{} bytes", bytes.len())),
         Err(error) => (false, error.to_string()),
     };
-    verdict.add("with the permission back it reads again", proven, seen);
+    verdict.add("with the permission again, the object can be read", proven, seen);
     Ok(())
 }
 
@@ -217,13 +217,18 @@ impl KeyCalls {
         let found = async {
             while let Some(event) = self.events.next().await {
                 if event.request.path == path && event.request.identity == self.minio && event.response.code == 200 {
-                    return Some(format!("{path} by {:.12}… at {}", self.minio, event.time));
+                    return Some(format!("{path} by {:.12}… at {}", self.minio, to_the_second(&event.time)));
                 }
             }
             None
         };
         tokio::time::timeout(DEADLINE, found).await.ok().flatten()
     }
+}
+
+/// A time of KES's log, which has nanoseconds, for people.
+fn to_the_second(time: &str) -> String {
+    time.parse().map_or_else(|_| time.to_owned(), |time: jiff::Timestamp| format!("{time:.0}"))
 }
 
 /// What a log tells until it ends or fails.

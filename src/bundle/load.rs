@@ -43,7 +43,7 @@ impl Staged {
         let mut entries = archive.entries().map_err(unreadable)?;
         let index = match entries.next() {
             Some(Ok(first)) => index(first).map_err(|why| damaged(file, &why))?,
-            _ => return Err(damaged(file, "is no bundle of kestack")),
+            _ => return Err(damaged(file, "is not a bundle of kestack")),
         };
         disk::create_private(base)?;
         ownership::check_folder(base)?;
@@ -57,7 +57,7 @@ impl Staged {
         }
         match entries.next() {
             None => Ok(staged),
-            Some(_) => Err(damaged(file, "holds more than its list says")),
+            Some(_) => Err(damaged(file, "holds more than its list names")),
         }
     }
 
@@ -119,8 +119,8 @@ impl Staged {
             None => Ok(()),
             Some(theirs) if theirs == mine => Ok(()),
             Some(_) => Err(Error::Usage {
-                what: format!("'{}' is there already and says something else", place.display()),
-                hint: "choose another folder with --to, or give --force to write over it".into(),
+                what: format!("'{}' already exists and says something else", place.display()),
+                hint: "choose another folder with --to, or give --force to overwrite it".into(),
             }),
         }
     }
@@ -146,7 +146,7 @@ fn index(entry: Entry<'_, File>) -> Result<Index, String> {
     let is_index = entry.path().is_ok_and(|path| path.as_os_str() == INDEX);
     let mut text = String::new();
     if !is_index || entry.take(LONGEST_INDEX).read_to_string(&mut text).is_err() {
-        return Err("is no bundle of kestack".into());
+        return Err("is not a bundle of kestack".into());
     }
     let index: Index =
         serde_json::from_str(&text).map_err(|error| format!("has a list that cannot be read: {error}"))?;
@@ -158,7 +158,7 @@ fn index(entry: Entry<'_, File>) -> Result<Index, String> {
     }
     let mut seen = std::collections::BTreeSet::new();
     match index.members.iter().find(|member| !NAMES.contains(&member.name.as_str()) || !seen.insert(&member.name)) {
-        Some(member) => Err(format!("lists '{}', which belongs into no bundle, or twice", member.name)),
+        Some(member) => Err(format!("lists '{}', which does not belong in a bundle, or lists it twice", member.name)),
         None => Ok(index),
     }
 }
@@ -166,7 +166,7 @@ fn index(entry: Entry<'_, File>) -> Result<Index, String> {
 fn damaged(file: &Path, why: &str) -> Error {
     Error::Environment {
         what: format!("'{}' {why}", file.display()),
-        hint: "nothing was changed; carry the file over again, or make it anew with `kestack bundle save`".into(),
+        hint: "nothing was changed; copy the file again, or make it again with `kestack bundle save`".into(),
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
         let arch = format!("\"{}\"", std::env::consts::ARCH);
         let other = format!("\"{}\"", "z".repeat(arch.len() - 2));
         assert!(replaced(&arch, &other).contains("this machine is"));
-        assert!(replaced("\"name\": \"minio\"", "\"name\": \"../io\"").contains("belongs into no bundle"));
+        assert!(replaced("\"name\": \"minio\"", "\"name\": \"../io\"").contains("does not belong in a bundle"));
         std::fs::write(&damaged, &whole).unwrap();
         let error = Staged::open(&damaged, Some("00"), &programs).map(drop).unwrap_err().to_string();
         assert!(error.contains("not 00") && error.contains("nothing was changed"), "{error}");

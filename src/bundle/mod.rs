@@ -25,7 +25,7 @@ pub const MANIFEST: &str = "kestack.yaml";
 const NAMES: [&str; 7] = [SOURCES, MANIFEST, "kes", "minio", "silo", "kes.tar", "minio.tar"];
 
 /// The list of a bundle's members.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
     /// Version of the format.
@@ -39,7 +39,7 @@ pub struct Index {
 }
 
 /// One member of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its name.
@@ -56,7 +56,7 @@ pub struct Member {
 }
 
 /// What a member is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Text for people.

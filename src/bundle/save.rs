@@ -12,7 +12,7 @@ use crate::digest::{Hashed, copy};
 use crate::error::Error;
 
 /// What was made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Saved {
     /// The file.
     pub file: String,

@@ -30,7 +30,7 @@ pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut Recor
         return Ok(());
     }
     Err(Error::Environment {
-        what: format!("KES still makes keys in '{}', whose mode does not bind it", folder.display()),
+        what: format!("KES still creates keys in '{}', because the mode of the folder does not bind it", folder.display()),
         hint: "KES runs as root here, and the file system has no immutable flag: run kestack as another user, or take \
                keystore-full"
             .into(),
@@ -57,7 +57,7 @@ pub(super) async fn fill(stack: &Stack, context: &Context, record: &mut Record) 
         return Ok(());
     }
     Err(Error::Environment {
-        what: "KES still makes keys, whatever its process may write".into(),
+        what: "KES still creates keys, although its process may not write".into(),
         hint: "its process is not on this host; keystore-readonly may work".into(),
     })
 }
@@ -70,8 +70,8 @@ pub(super) fn empty(pid: i32, record: &Record) -> Result<(), Error> {
         return Ok(());
     }
     set_file_size(pid, before).map_err(|error| Error::Environment {
-        what: format!("the limits of KES's process cannot be put back: {error}"),
-        hint: "`kestack down` and `kestack up` start it anew".into(),
+        what: format!("the limits of KES's process cannot be restored: {error}"),
+        hint: "`kestack down` and `kestack up` start it again".into(),
     })
 }
 

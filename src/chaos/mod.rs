@@ -33,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What can be broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// KES does not run.
@@ -89,13 +89,13 @@ impl std::fmt::Display for Fault {
 pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<Duration>) -> Result<(), Error> {
     if fault.breaks_keystore() && !stack.manifest.keystore_is_fs() {
         return Err(Error::Usage {
-            what: format!("{fault} is about the fs keystore; this stack's keys are elsewhere"),
+            what: format!("{fault} needs the fs keystore, and this stack has another one"),
             hint: "kes-deny and kes-down work with every keystore".into(),
         });
     }
     if stack.replicas().len() > 1 {
         return Err(Error::Usage {
-            what: "faults are about a stack with one KES; this one has several, so that it stands them".into(),
+            what: "faults need a stack with one KES; this stack has several, so a fault of one would have no effect".into(),
             hint: "set `kes.replicas: 1`, or end one replica yourself".into(),
         });
     }

@@ -154,6 +154,11 @@ impl S3Client {
         self.call(Method::PUT, bucket, "", Bytes::new()).await.map(drop)
     }
 
+    /// Removes a bucket, which must be empty.
+    pub async fn delete_bucket(&self, bucket: &str) -> Result<(), S3Error> {
+        self.call(Method::DELETE, bucket, "", Bytes::new()).await.map(drop)
+    }
+
     /// Names of all buckets.
     pub async fn list_buckets(&self) -> Result<Vec<String>, S3Error> {
         let answer = self.call(Method::GET, "", "", Bytes::new()).await?;

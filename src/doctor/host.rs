@@ -22,7 +22,7 @@ use crate::supply::{self, ImageSource};
 const GLANCE: Duration = Duration::from_secs(10);
 
 /// What to do if KES may not lock its secrets.
-const LOCK_MORE: &str = "raise the limit of locked memory of whoever starts the engine (`ulimit -l`, `memlock` in \
+const LOCK_MORE: &str = "raise the limit of locked memory of the user or service that starts the engine (`ulimit -l`, `memlock` in \
                          /etc/security/limits.conf), then `kestack down` and `kestack up`";
 
 /// Looks at everything that a stack needs, without changing anything but for a probe in a remote keystore.
@@ -69,7 +69,7 @@ fn supplied(what: &str, source: Result<ImageSource, Error>) -> Finding {
         Ok(source) if source.is_local() => Finding::good(what, source.reference()),
         Ok(source) => Finding::warning(
             what,
-            format!("{} is not here yet", source.reference()),
+            format!("{} is not on this machine yet", source.reference()),
             "`kestack up` fetches or builds it, which takes a while",
         ),
         Err(error) => failure(what, &error),
@@ -85,7 +85,7 @@ fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) 
     for container in pod.iter().flat_map(|pod| &pod.containers).filter(|container| !container.running) {
         let code = container.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         let seen = format!("{} is {}{code}", container.name, container.status);
-        findings.push(Finding::warning("container", seen, "`kestack logs` says why; `kestack up` starts it"));
+        findings.push(Finding::warning("container", seen, "`kestack logs` shows why; `kestack up` starts it"));
     }
     findings.extend(pod.and_then(locked::of_kes).map(|kib| match kib {
         0 => Finding::warning("memory", locked::text(kib), LOCK_MORE),
@@ -123,7 +123,7 @@ async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Optio
     let Ok(Ok(buckets)) = asked else { return vec![] };
     let exposed = buckets.iter().filter(|found| found.is_exposed());
     let warned = |found: &Coverage| {
-        let seen = format!("'{}' lies in clear, and kestack.yaml does not say that it may", found.bucket);
+        let seen = format!("'{}' is not encrypted, and kestack.yaml does not allow that", found.bucket);
         Finding::warning("bucket", seen, found.advice())
     };
     exposed.map(warned).collect()
@@ -145,8 +145,8 @@ fn unreachable(manifest: &Manifest) -> Option<Finding> {
     anywhere.then(|| {
         Finding::warning(
             "certificate",
-            format!("KES listens on {}, but its certificate is for this machine alone", manifest.host),
-            "say in `kes.names` of kestack.yaml by which names and addresses others reach it",
+            format!("KES listens on {}, but its certificate is only for this machine", manifest.host),
+            "list the names and addresses by which others reach it in `kes.names` of kestack.yaml",
         )
     })
 }

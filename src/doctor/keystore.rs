@@ -42,8 +42,8 @@ pub async fn examine(manifest: &Manifest, depth: Depth, environment: Environment
     let questions = ask(&config, manifest, depth, &environment);
     let answered = tokio::time::timeout(DEADLINE, questions).await;
     Ok(answered.unwrap_or_else(|_| {
-        let seen = format!("{name} did not answer everything within {} s", DEADLINE.as_secs());
-        vec![Finding::bad("keystore", seen, "see whether it is overloaded, or something between drops packets")]
+        let seen = format!("{name} did not answer all requests within {} s", DEADLINE.as_secs());
+        vec![Finding::bad("keystore", seen, "check whether it is overloaded, and whether the network drops packets")]
     }))
 }
 
@@ -78,7 +78,7 @@ fn section(keystore: &Value) -> Result<KeyStoreConfig, Error> {
     let text = from_here(&keystore.to_string());
     let whole = format!("version: v1\nadmin: {{ identity: disabled }}\ntls: {{ key: k, cert: c }}\nkeystore: {text}\n");
     let config = Config::parse(&whole, &|_| None).map_err(|error| Error::Usage {
-        what: format!("KES does not take the keystore section: {error}"),
+        what: format!("KES refuses the keystore section: {error}"),
         hint: "correct it in kestack.yaml".into(),
     })?;
     Ok(config.keystore)
@@ -105,7 +105,7 @@ async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environ
         (Ok(value), _) => probe.stored_key(key, value),
         (Err(KeyStoreError::NotFound), Depth::Start(maker)) => probe.make(key, maker).await,
         (Err(KeyStoreError::NotFound), Depth::Everything) => {
-            probe.findings.push(Finding::good("key", format!("'{key}' is not there yet; `kestack up` makes it")));
+            probe.findings.push(Finding::good("key", format!("'{key}' does not exist yet; `kestack up` creates it")));
         }
         (Err(error), _) => {
             probe.refused(Call::Get, error);
@@ -128,7 +128,7 @@ fn no_connection(name: &str, error: &KeyStoreError) -> Finding {
         ),
         other => Finding::bad(
             "keystore",
-            format!("{name} does not let KES in: {other}"),
+            format!("{name} refuses KES: {other}"),
             "check the credentials and the TLS files of the keystore section",
         ),
     }
@@ -143,7 +143,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     fn refused(&mut self, call: Call, error: &KeyStoreError) {
-        let seen = format!("the keystore does not let KES {}: {error}", call.verb());
+        let seen = format!("the keystore does not allow KES to {}: {error}", call.verb());
         let advice = match error {
             KeyStoreError::Name(_) => "choose another name under `keys:`".to_owned(),
             _ => format!("grant {}", needed(&self.manifest.keystore, call)),
@@ -157,10 +157,10 @@ impl Probe<'_> {
 
     fn stored_key(&mut self, name: &str, value: &[u8]) {
         self.findings.push(match Key::decode(value) {
-            Ok(key) => Finding::good("key", format!("'{name}' is there, {}", key.algorithm())),
+            Ok(key) => Finding::good("key", format!("'{name}' exists, {}", key.algorithm())),
             Err(error) => Finding::bad(
                 "key",
-                format!("'{name}' is in the keystore but is no key of KES: {error}"),
+                format!("'{name}' is in the keystore, but it is not a key of KES: {error}"),
                 "choose another name under `keys:`, or restore the entry",
             ),
         });
@@ -171,7 +171,7 @@ impl Probe<'_> {
         let Ok(key) = Key::generate(Algorithm::preferred(), maker.as_str()) else { return };
         match self.backend.create(name, &key.encode()).await {
             Ok(()) | Err(KeyStoreError::Exists) => {
-                self.findings.push(Finding::good("key", format!("'{name}' is made")));
+                self.findings.push(Finding::good("key", format!("'{name}' is created")));
             }
             Err(error) => self.refused(Call::Create, &error),
         }
@@ -185,7 +185,7 @@ impl Probe<'_> {
         let name = format!("kestack-probe-{}", hex::encode(id));
         let value = key.encode();
         if let Err(error) = self.backend.create(&name, &value).await {
-            let seen = format!("the keystore does not let KES make the probe '{name}': {error}");
+            let seen = format!("the keystore does not allow KES to create the probe '{name}': {error}");
             let advice = format!(
                 "none needed if its policy allows the stack's own keys; else grant {}",
                 needed(&self.manifest.keystore, Call::Create)
@@ -196,7 +196,7 @@ impl Probe<'_> {
             Ok(read) if *read == *value => self.findings.push(Finding::good("keystore", "a key was stored and read")),
             Ok(_) => self.findings.push(Finding::bad(
                 "keystore",
-                "a key reads back differently from how it was stored",
+                "a key reads back changed",
                 "do not use this keystore",
             )),
             Err(error) => self.refused(Call::Get, &error),

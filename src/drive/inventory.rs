@@ -10,7 +10,7 @@ use super::xl::{Protection, Version};
 use super::{SYSTEM, sealed, walk, xl};
 
 /// How much there is of something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Count {
     /// Objects with at least one such version.
     pub objects: u64,
@@ -21,7 +21,7 @@ pub struct Count {
 }
 
 /// What one key protects.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct KeyUse {
     /// Objects, by bucket.
     pub buckets: BTreeMap<String, Count>,
@@ -34,7 +34,7 @@ pub struct KeyUse {
 }
 
 /// What protects a drive's content.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Inventory {
     /// By name of the key.
     pub keys: BTreeMap<String, KeyUse>,

@@ -43,7 +43,7 @@ pub(super) fn adapted(sources: &[PathBuf], host: &Host) -> Option<String> {
     for text in sources.iter().filter_map(|path| fs::read_to_string(path).ok()) {
         match text.parse::<DocumentMut>() {
             Ok(layer) => merge(merged.as_table_mut(), layer.as_table()),
-            Err(error) => tracing::warn!(%error, "a containers.conf is no TOML"),
+            Err(error) => tracing::warn!(%error, "a containers.conf is not valid TOML"),
         }
     }
     adapt(&mut merged, host).then(|| merged.to_string())

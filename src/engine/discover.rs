@@ -42,7 +42,7 @@ const OTHERS: &str = "\
     sudo systemctl enable --now podman.socket         # as root\n  \
     sudo systemctl enable --now docker                # or Docker\n  \
     name a socket: --host unix:///path/podman.sock\n  \
-    do without: --engine process";
+    run the servers without containers: --engine process";
 
 /// An engine that answers.
 #[derive(Debug)]
@@ -111,10 +111,10 @@ async fn at(name: &str, value: &str, kind: EngineKind) -> Result<Connection, Eng
     match ask(&path).await {
         Ok(found) if found.suits(kind) => found.connect(&path, None),
         Ok(found) => Err(not(format!(
-            "there {} answers\n  name another socket with --host, or another engine with --engine",
+            "{} answers there\n  name another socket with --host, or another engine with --engine",
             found.title()
         ))),
-        Err(error) => Err(not(format!("{}\n  unset it to have kestack look elsewhere", why(&error)))),
+        Err(error) => Err(not(format!("{}\n  unset it, and kestack looks for another engine", why(&error)))),
     }
 }
 
@@ -136,7 +136,7 @@ async fn first_of(wish: &EngineWish<'_>, podman: Places, docker: Places) -> Resu
         && let Some(connection) = answering(docker, wish.kind, &mut tried).await?
     {
         if let Some(why) = tried.iter().take(without_podman).next_back().filter(|_| installed) {
-            tracing::warn!("Podman cannot be used, so Docker is taken; {why}");
+            tracing::warn!("Podman cannot be used, so kestack uses Docker; {why}");
         }
         return Ok(connection);
     }

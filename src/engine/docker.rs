@@ -171,7 +171,7 @@ impl Docker {
                 name = holder.name(),
             )),
             (Some(port), None) if message.contains("port is already allocated") => Some(format!(
-                "Docker keeps port {port} for a container that is gone, as after its daemon was killed: restart it \
+                "Docker keeps port {port} for a container that no longer exists: restart it \
                  (`sudo systemctl restart docker`), or choose another port in kestack.yaml (0 takes a free one)"
             )),
             _ => hint,

@@ -38,16 +38,16 @@ const ADVICE: &[(&str, &str)] = &[
     ("already exists", NAME_TAKEN),
     ("already in use by", NAME_TAKEN),
     ("name is already in use", NAME_TAKEN),
-    ("image not known", "the image is gone from the engine's store: run the command again, it is brought back"),
-    ("No such image", "the image is gone from the engine's store: run the command again, it is brought back"),
+    ("image not known", "the image is no longer in the engine's store: run the command again, and kestack brings it back"),
+    ("No such image", "the image is no longer in the engine's store: run the command again, and kestack brings it back"),
     (
         "requested access to the resource is denied",
-        "the repository was deleted or is private; logging in seldom helps. Name another image (`minio.image`), or \
+        "the repository was deleted or is private; logging in rarely helps. Name another image (`minio.image`), or \
          give a `minio` binary (MINIO_BINARY)",
     ),
     (
         "could not find",
-        "Podman misses a program that it needs: install the one named, for example `apt install catatonit conmon \
+        "Podman needs a program that is missing: install it, for example `apt install catatonit conmon \
          netavark`",
     ),
     ("no such host", OFFLINE),
@@ -56,18 +56,18 @@ const ADVICE: &[(&str, &str)] = &[
     ("network is unreachable", OFFLINE),
 ];
 
-const NAME_TAKEN: &str = "a pod or container of that name exists that is not this stack's: choose another name \
+const NAME_TAKEN: &str = "a pod or container of that name exists that does not belong to this stack: choose another name \
                           (`name:` in kestack.yaml or --name), or remove it with `REMOVE`";
 const NO_NETWORK: &str = "the container that holds the stack's network is gone: run `kestack up` again";
-const NO_CONTAINERD: &str = "Docker does not reach containerd, which holds its containers: start it with `sudo systemctl \
+const NO_CONTAINERD: &str = "Docker does not reach containerd, which runs its containers: start it with `sudo systemctl \
                              restart containerd`, then run the command again";
 const OFFLINE: &str = "the registry cannot be reached from here: give a `minio` binary (MINIO_BINARY), or bring the \
                        image with `ENGINE load`";
-const RLIMIT: &str = "this engine service may not raise resource limits. Let kestack start a service of its own \
+const RLIMIT: &str = "this engine service may not raise resource limits. Let kestack start its own service \
                       (no CONTAINER_HOST, DOCKER_HOST, KESTACK_HOST), or put this into \
                       /etc/containers/containers.conf and restart the service:\n    [containers]\n    \
                       default_ulimits = [\"nofile=NOFILE:NOFILE\", \"nproc=NPROC:NPROC\"]";
-const HYBRID: &str = "crun does not work with this host's hybrid cgroups. Let kestack start a service of its own \
+const HYBRID: &str = "crun does not work with the hybrid cgroups of this host. Let kestack start its own service \
                       (no CONTAINER_HOST, DOCKER_HOST, KESTACK_HOST), or put this into \
                       /etc/containers/containers.conf and restart the service:\n    [engine]\n    runtime = \"runc\"";
 
@@ -84,7 +84,7 @@ pub(super) fn unreachable(socket: &Path, error: ErrorKind) -> Option<&'static st
     }
     match error {
         ErrorKind::PermissionDenied => Some(
-            "only root and the group that owns the socket may use Docker: `sudo usermod --append --groups docker $USER`, \
+            "only root and the group of the socket may use Docker: `sudo usermod --append --groups docker $USER`, \
              then log in again",
         ),
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {

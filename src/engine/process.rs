@@ -95,7 +95,7 @@ impl Processes {
 
     fn known(&self, name: &str, call: &str) -> Result<Member, EngineError> {
         self.member(name)?
-            .ok_or_else(|| refusal(call, 404, format!("there is no '{name}'"), "bring the stack up with `kestack up`"))
+            .ok_or_else(|| refusal(call, 404, format!("'{name}' does not exist"), "bring the stack up with `kestack up`"))
     }
 
     async fn spawn_supervisor(&self, member: &Member, lock: Lock) -> io::Result<String> {
@@ -192,7 +192,7 @@ impl Engine for Processes {
     async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
         let (run, call) = (self.run(&spec.name), format!("make pod {}", spec.name));
         if run.exists() {
-            return Err(refusal(&call, 409, format!("a pod '{}' already exists", spec.name), REMOVE));
+            return Err(refusal(&call, 409, format!("stack '{}' already exists", spec.name), REMOVE));
         }
         if let Some((port, error)) = spec.ports.iter().find_map(taken) {
             let message = format!("cannot listen on {}:{}: {error}", port.host_ip, port.host_port);
@@ -215,13 +215,13 @@ impl Engine for Processes {
             return Err(refusal(
                 &call,
                 404,
-                format!("there is no pod '{}'", spec.pod),
+                format!("stack '{}' is not up", spec.pod),
                 "bring the stack up with `kestack up`",
             ));
         }
         if self.image(&spec.image).await?.is_none() {
             let message = format!("there is no program '{}'", crate::image::program_of(&spec.image).display());
-            let hint = "it was moved or removed: run the command again, it is looked for anew";
+            let hint = "it was moved or removed; run the command again, and kestack looks for it";
             return Err(refusal(&call, 404, message, hint));
         }
         let member = Member::at(run.join(&spec.name));

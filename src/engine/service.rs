@@ -46,7 +46,7 @@ pub(super) enum ServiceError {
     #[error("`podman system service` cannot be started: {0}")]
     Folder(Box<crate::Error>),
     /// It ended at once.
-    #[error("`podman system service` ended at once ({status}): {output}")]
+    #[error("`podman system service` ended immediately ({status}): {output}")]
     Ended {
         /// How it ended.
         status: std::process::ExitStatus,
@@ -188,5 +188,5 @@ async fn keep_alive(socket: PathBuf) {
 
 fn last_line(output: &Path) -> String {
     let text = fs::read(output).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed nothing").to_owned()
 }

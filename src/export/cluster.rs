@@ -209,14 +209,14 @@ impl Cluster {
         let mut notes = Vec::new();
         if self.manifest.minio.root_user.is_none() || self.manifest.minio.root_password.is_none() {
             notes.push(
-                "the root user and MinIO's certificate are made anew by each export, unless --output-dir keeps them or \
+                "each export makes a new root user and a new certificate of MinIO, unless --output-dir keeps them or \
                  `kestack up` has made them here"
                     .into(),
             );
         }
         if self.wish.certificates == Certificates::Own {
             notes.push(
-                "the servers' certificates hold for a year: export to the same folder again before it is over".into(),
+                "the servers' certificates are valid for a year: export to the same folder again before they expire".into(),
             );
         }
         notes
@@ -262,7 +262,7 @@ fn check_label(what: &str, name: &str) -> Result<(), Error> {
     }
     Err(refused(
         format!("{what} '{name}' cannot name things in a cluster"),
-        "take 1 to 40 lower-case letters, digits and `-`, beginning with a letter",
+        "use 1 to 40 lower-case letters, digits and `-`, a letter first",
     ))
 }
 
@@ -282,7 +282,7 @@ fn check_keystore(section: &Value) -> Result<(), Error> {
     });
     match endpoint.filter(|endpoint| endpoint.starts_with("http://")) {
         Some(endpoint) => Err(refused(
-            format!("the keystore's endpoint '{endpoint}' has no TLS: keys would cross the network in clear"),
+            format!("the keystore's endpoint '{endpoint}' has no TLS: keys would cross the network unencrypted"),
             "give the keystore a certificate and write https://; a CA of its own goes to tls.ca of the keystore section",
         )),
         None => Ok(()),
@@ -293,12 +293,12 @@ fn check_keystore(section: &Value) -> Result<(), Error> {
 /// fewer than six.
 fn check_drives(wish: &ClusterWish) -> Result<(), Error> {
     let why = match (wish.servers, wish.volumes) {
-        _ if wish.replicas == 0 => "0 pods of KES encrypt nothing: give --kes-replicas at least 1",
+        _ if wish.replicas == 0 => "KES needs at least one pod: give --kes-replicas 1 or more",
         (0, _) | (_, 0) => "a cluster without servers or volumes stores nothing",
-        (1, 2 | 3) => "MinIO wants at least 4 drives, or a single one: give --volumes 1, or 4 and more",
-        (2, 1) => "MinIO wants at least 4 drives, and these are 2: give --volumes 2 or more",
+        (1, 2 | 3) => "MinIO needs at least 4 drives, or a single one: give --volumes 1, or 4 and more",
+        (2, 1) => "MinIO needs at least 4 drives, and these are 2: give --volumes 2 or more",
         (3, 1) => {
-            "MinIO wants at least 4 drives, and these are 3; its Operator wants at least 6 for 3 servers: give --volumes 2 or \
+            "MinIO needs at least 4 drives, and these are 3; its Operator needs at least 6 for 3 servers: give --volumes 2 or \
              more, or --servers 4"
         }
         _ => return Ok(()),
@@ -315,7 +315,7 @@ fn kes_image(manifest: &Manifest, wish: &ClusterWish) -> Result<String, Error> {
     match image.filter(|image| !image.starts_with("localhost/")) {
         Some(image) => Ok(image),
         None => Err(refused(
-            "the cluster needs an image of KES that it can pull, and there is none for this version",
+            "the cluster needs an image of KES that it can pull, and this version has none",
             "push the one that `kestack up` composed to a registry of yours (`podman image ls localhost/kestack/kes`, \
              `podman push localhost/kestack/kes:… registry/kes:v1.0.0`) and name it with --kes-image",
         )),

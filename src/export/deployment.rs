@@ -154,7 +154,7 @@ impl Deployment {
         match token.filter(|token| token.contains('/')) {
             Some(token) => Err(refused(
                 format!("Vault's login by Kubernetes reads '{token}', which only a pod of a cluster has"),
-                "take approle for this target, or `kestack export tenant` or `kubernetes`",
+                "use approle for this target, or `kestack export tenant` or `kubernetes`",
             )),
             None => Ok(()),
         }
@@ -343,7 +343,7 @@ fn check_ports(manifest: &Manifest) -> Result<(), Error> {
     match ports.into_iter().find(|(_, port)| *port == 0) {
         Some((name, _)) => Err(refused(
             format!("{name} is 0, any free port: an export needs a fixed one"),
-            format!("write a number to {name} in kestack.yaml"),
+            format!("write a port number for {name} in kestack.yaml"),
         )),
         None => Ok(()),
     }

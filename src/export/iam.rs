@@ -40,7 +40,7 @@ pub fn iam(cluster: &Cluster) -> Result<Vec<Document>, Error> {
         "Fortanix DSM: an application with an API key, whose default group is `group_id`, with the permissions of that \
          group: create, get, export, delete secrets and list them.\n"
     } else {
-        return Err(refused("the fs keystore has no accounts", "leave --with-iam away"));
+        return Err(refused("the fs keystore has no accounts", "leave out --with-iam"));
     };
     Ok(document("iam.md", rights.into()))
 }

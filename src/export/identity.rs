@@ -74,7 +74,7 @@ pub(super) fn resolve(section: &Value, wish: &ClusterWish) -> Result<WorkloadIde
         )),
         (Way::Credentials | Way::Node, None) => Ok(WorkloadIdentity::default()),
         (Way::Node, Some(_)) => Err(refused(
-            "the keystore section names a managed identity of the nodes: pods need none of their own",
+            "the keystore section names a managed identity of the nodes: pods do not need another one",
             "remove managed_identity from kestack.yaml, or the option --workload-identity",
         )),
         (Way::Vault(path), _) => vault(path),

@@ -24,8 +24,8 @@ const STACK: &str = "export/kubernetes/stack.yaml.tera";
 pub fn kubernetes(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     if cluster.wish.certificates == Certificates::Cluster {
         return Err(refused(
-            "without MinIO's Operator nobody asks the cluster for certificates",
-            "take --certificates own, or cert-manager with --issuer",
+            "only MinIO's Operator asks the cluster for certificates",
+            "use --certificates own, or cert-manager with --issuer",
         ));
     }
     let values = values(cluster)?;

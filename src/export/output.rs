@@ -21,7 +21,7 @@ pub async fn write(export: Export, folder: &Path, force: bool) -> Result<(), Err
     if !force && !is_empty(folder)? {
         return Err(refused(
             format!("'{}' is not empty", folder.display()),
-            "choose another --output-dir, or give --force to write the export's files over those there",
+            "choose another --output-dir, or give --force to overwrite the files there",
         ));
     }
     create_private(folder)?;

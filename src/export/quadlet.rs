@@ -29,10 +29,10 @@ impl FromStr for PodmanVersion {
         let version = match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) => Self(major, minor),
             (Some(Ok(major)), None) => Self(major, 0),
-            _ => return Err(format!("'{text}' is no version such as 4.9 or 5.0")),
+            _ => return Err(format!("'{text}' is not a valid version: write 4.9 or 5.0")),
         };
         if version < FIRST {
-            return Err(format!("Podman {version} has no quadlet: take `kestack export kube`, or Podman 4.4 or later"));
+            return Err(format!("Podman {version} has no quadlet: use `kestack export kube`, or Podman 4.4 or later"));
         }
         Ok(version)
     }

@@ -27,7 +27,7 @@ pub fn check_tenant(text: &str, schema: &Value) -> Result<(), Error> {
     let mut wrong = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = <Value as serde::Deserialize>::deserialize(document)
-            .map_err(|error| refused(format!("the Tenant is no YAML: {error}"), "report this"))?;
+            .map_err(|error| refused(format!("the Tenant is not valid YAML: {error}"), "report this"))?;
         if value.get("kind").is_some_and(|kind| kind == "Tenant") {
             check(&value, schema, "", &mut wrong);
         }
@@ -36,7 +36,7 @@ pub fn check_tenant(text: &str, schema: &Value) -> Result<(), Error> {
         return Ok(());
     }
     Err(refused(
-        format!("the cluster's Operator does not take this Tenant:\n  {}", wrong.join("\n  ")),
+        format!("the cluster's Operator refuses this Tenant:\n  {}", wrong.join("\n  ")),
         "update the Operator to 7.1, or leave the fields out with a kustomize patch",
     ))
 }
@@ -45,7 +45,7 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
     let is = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or(false);
     if is("x-kubernetes-int-or-string") {
         if !value.is_string() && !value.is_i64() {
-            wrong.push(format!("{at}: neither a number nor a text"));
+            wrong.push(format!("{at}: neither a number nor a string"));
         }
         return;
     }

@@ -36,13 +36,13 @@ pub fn helm_values(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     if cluster.identity.fleet.is_some() {
         return Err(refused(
             "the Operator's tenant chart cannot express gcpCredentialSecretName and gcpWorkloadIdentityPool",
-            "take `kestack export tenant` without --helm-values, or an identity of GKE without --fleet",
+            "use `kestack export tenant` without --helm-values, or an identity of GKE without --fleet",
         ));
     }
     if cluster.wish.certificates != Certificates::Cluster {
         return Err(refused(
             "the Operator's tenant chart cannot express externalClientCertSecret, MinIO's certificate towards KES",
-            "take --certificates cluster, or `kestack export tenant` without --helm-values",
+            "use --certificates cluster, or `kestack export tenant` without --helm-values",
         ));
     }
     let mut values = values(cluster)?;
@@ -81,12 +81,12 @@ pub fn tenant_notes(cluster: &Cluster) -> Vec<String> {
             cluster.namespace,
             cluster.name()
         ),
-        "the Operator gives KES no probes; `kes` ends itself when it stalls, and is started anew".into(),
+        "the Operator gives KES no probes; `kes` ends itself when it stalls, and is started again".into(),
     ];
     if cluster.wish.certificates == Certificates::Cluster {
         notes.push(format!(
-            "the Operator never renews the certificates of KES: before a year is over delete the Secrets {0}-kes-tls and \
-             {0}-client-tls and restart KES and MinIO, or take --certificates cert-manager",
+            "the Operator never renews the certificates of KES: within a year delete the Secrets {0}-kes-tls and \
+             {0}-client-tls and restart KES and MinIO, or use --certificates cert-manager",
             cluster.name()
         ));
     }

@@ -98,11 +98,11 @@ impl Guarded {
 
     fn described(&self, inventory: &Inventory, wrong: &[(String, Wrong)]) -> Result<String, Error> {
         let mut text =
-            format!("stack '{}' stays as it is: its keystore does not hold the keys of its data", self.stack);
+            format!("stack '{}' was not changed: its keystore does not hold the keys of its data", self.stack);
         for (key, wrong) in wrong {
             let state = match wrong {
                 Wrong::Missing => "is gone",
-                Wrong::Replaced => "is not the key that encrypted the data: its material differs",
+                Wrong::Replaced => "is not the key that encrypted the data",
             };
             let used = inventory.keys.get(key).map_or_else(|| "what is on the drive".into(), ToString::to_string);
             let _ = write!(text, "\n  key '{key}' {state}; it protects {used} in '{}'", self.drive.display());
@@ -118,10 +118,10 @@ impl Guarded {
 
     fn way_back(&self, keys: &str) -> String {
         let back = match &self.folder {
-            Some(folder) => format!("put the files {keys} of a backup into '{}'", folder.display()),
-            None => format!("bring {keys} back in {}: a former version, a backup", self.keystore),
+            Some(folder) => format!("restore the files {keys} from a backup into '{}'", folder.display()),
+            None => format!("restore {keys} in {} from an earlier version or a backup", self.keystore),
         };
-        format!("{back}, then `kestack up`; without them nobody can read the data, `kestack down --data` gives it up")
+        format!("{back}, then run `kestack up`; without these keys nobody can read the data; `kestack down --data` deletes it")
     }
 }
 

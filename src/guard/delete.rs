@@ -18,8 +18,8 @@ use crate::stack::Stack;
 pub fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
     if let Some(name) = names.iter().find(|name| stack.manifest.keys.contains(name)) {
         return Err(Error::Usage {
-            what: format!("key '{name}' is declared in kestack.yaml, or the default: `kestack up` would make it anew"),
-            hint: "take it out of `keys:` first".into(),
+            what: format!("key '{name}' is declared in kestack.yaml, or the default key: `kestack up` would create it again"),
+            hint: "remove it from `keys:` first".into(),
         });
     }
     for (place, drive) in drives(stack)? {
@@ -54,16 +54,16 @@ fn drives(stack: &Stack) -> Result<Vec<(String, PathBuf)>, Error> {
 
 fn check(inventory: &Inventory, name: &str, place: &str) -> Result<(), Error> {
     if inventory.not_understood > 0 {
-        let what = format!("{} versions{place} are of a form that kestack does not know", inventory.not_understood);
+        let what = format!("kestack does not understand the form of {} versions{place}", inventory.not_understood);
         return Err(Error::Guard(format!("key '{name}' is not deleted: {what}, and it may protect them")));
     }
     let Some(used) = inventory.keys.get(name) else { return Ok(()) };
     if used.protects() {
-        let advice = "copy or remove what it protects first; `kestack inventory` shows all of it";
+        let advice = "copy or remove what it protects first; `kestack inventory` lists it";
         return Err(Error::Guard(format!("key '{name}' is not deleted: it protects {used}{place}\n  {advice}")));
     }
     let Some(bucket) = used.default_of.first().filter(|_| place.is_empty()) else { return Ok(()) };
-    let advice = format!("`kestack bucket encrypt {bucket} --key NAME` gives it another");
+    let advice = format!("`kestack bucket encrypt {bucket} --key NAME` gives the bucket another key");
     Err(Error::Guard(format!("key '{name}' is not deleted: bucket '{bucket}' encrypts with it\n  {advice}")))
 }
 

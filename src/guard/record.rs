@@ -62,12 +62,12 @@ impl Record {
         let Some(bytes) = disk::read(path)? else { return Ok(None) };
         match serde_json::from_slice::<Self>(&bytes) {
             Ok(record) if record.version > VERSION => Err(Error::Environment {
-                what: format!("'{}' was written by a later kestack", path.display()),
+                what: format!("'{}' was written by a newer kestack", path.display()),
                 hint: "use that one".into(),
             }),
             Ok(record) => Ok(Some(record)),
             Err(error) => {
-                tracing::warn!("'{}' is damaged ({error}); the data itself is asked instead", path.display());
+                tracing::warn!("'{}' is damaged ({error}); kestack reads the drive instead", path.display());
                 Ok(None)
             }
         }

@@ -15,7 +15,7 @@ const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
 pub(super) fn check(path: &Path) -> io::Result<Result<(), &'static str>> {
     let mut head = Vec::new();
     File::open(path)?.take(HEAD).read_to_end(&mut head)?;
-    Ok(judge(&head).unwrap_or(Err("is no Linux executable")))
+    Ok(judge(&head).unwrap_or(Err("is not a Linux executable")))
 }
 
 /// `None` if the head ends too early to be an executable's.

@@ -64,7 +64,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// Whichever is there.
+    /// The first one that works.
     Auto,
     /// Podman.
     Podman,
@@ -191,7 +191,7 @@ pub enum ManifestError {
     },
     /// Other users can change a file that was found, not named.
     #[error(
-        "'{path}' is not taken: it, or its folder, {why}\n  take that right away with `chmod go-w`, or, if you trust it, \
+        "'{path}' is not used: it, or its folder, {why}\n  remove that right with `chmod go-w`, or, if you trust it, \
          name it with `--file '{path}'` or KESTACK_FILE", path = path.display()
     )]
     Untrusted {
@@ -201,7 +201,7 @@ pub enum ManifestError {
         why: String,
     },
     /// Mistakes, one per line: `file:line:column: what is wrong`.
-    #[error("{}\n  `kestack config schema` prints what is allowed", .0.join("\n"))]
+    #[error("{}\n  `kestack config schema` prints the allowed settings", .0.join("\n"))]
     Mistakes(Vec<String>),
 }
 

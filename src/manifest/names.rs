@@ -133,7 +133,7 @@ impl FromStr for BucketName {
         let address = name.parse::<std::net::Ipv4Addr>().is_ok();
         if !(3..=63).contains(&name.len()) || edges || address || !name.bytes().all(plain) {
             return Err(format!(
-                "'{name}' is no name of a bucket: 3 to 63 lower-case letters, digits, `-` and `.`, a letter or digit at \
+                "'{name}' is not a valid name of a bucket: 3 to 63 lower-case letters, digits, `-` and `.`, a letter or digit at \
                  its ends"
             ));
         }

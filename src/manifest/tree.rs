@@ -93,7 +93,7 @@ impl<'e> Reader<'e> {
             YamlData::Value(Scalar::Integer(number)) => number.to_string(),
             YamlData::Value(Scalar::Boolean(word)) => word.to_string(),
             _ => {
-                self.wrong(node, format!("{what} must be a text"));
+                self.wrong(node, format!("{what} must be a string"));
                 return None;
             }
         };
@@ -205,7 +205,7 @@ fn unknown(word: &str, what: &str, known: &[&str]) -> String {
         Some((distance, known)) if distance <= 1 + word.len() / 4 => {
             format!("'{word}' is not known in {what}, did you mean '{known}'?")
         }
-        _ => format!("'{word}' is not known in {what}; there is: {}", known.join(", ")),
+        _ => format!("'{word}' is not known in {what}; known are: {}", known.join(", ")),
     }
 }
 

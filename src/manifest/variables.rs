@@ -39,7 +39,7 @@ const REFUSED: [(&str, &[&str]); 6] = [
         ],
     ),
     (
-        "the stack sets this itself: say it as `minio.root_user` and `minio.root_password`",
+        "the stack sets this itself: write it as `minio.root_user` and `minio.root_password`",
         &[
             "MINIO_ROOT_USER",
             "MINIO_ROOT_PASSWORD",
@@ -51,7 +51,7 @@ const REFUSED: [(&str, &[&str]); 6] = [
             "MINIO_SECRET_KEY_FILE",
         ],
     ),
-    ("the stack sets this itself: say it as `minio.default_key`", &["MINIO_KMS_KES_KEY_NAME"]),
+    ("the stack sets this itself: write it as `minio.default_key`", &["MINIO_KMS_KES_KEY_NAME"]),
     (
         "MinIO takes either this or KES, which the stack sets itself",
         &[
@@ -137,7 +137,7 @@ pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("has no effect: MinIO reads no variable of this name{near}"));
     }
     if SWITCHES.contains(&name) && !ON.contains(&value) && !OFF.contains(&value) {
-        return Err(format!("MinIO does not understand '{value}', and takes it for off: write on or off"));
+        return Err(format!("MinIO does not understand '{value}', and reads it as off: write on or off"));
     }
     if !carried(value) {
         return Err(
@@ -191,7 +191,7 @@ mod tests {
             ("MINIO_KMS_KES_KEY_NAME", "x", "`minio.default_key`"),
             ("MINIO_ROOT_PASSWORD", "x", "`minio.root_password`"),
             ("MINIO_VOLUMES", "/data", "the stack sets this itself"),
-            ("MINIO_KMS_AUTO_ENCRYPTION", "yes", "takes it for off"),
+            ("MINIO_KMS_AUTO_ENCRYPTION", "yes", "reads it as off"),
             ("MINIO_KMS_REPLICATE_KEYIDS", "off", "did you mean MINIO_KMS_REPLICATE_KEYID?"),
             ("MINIO_BROWSR", "off", "did you mean MINIO_BROWSER?"),
             ("minio_browser", "off", "no variable of this name"),

@@ -111,7 +111,7 @@ impl Resource for ServiceResource {
         };
         match told {
             Err(error) if error.is_stuck_container() => return Err(error.into()),
-            Err(error) => tracing::debug!(%error, "{} cannot be told to read its configuration again", self.name()),
+            Err(error) => tracing::debug!(%error, "{} does not read its configuration again", self.name()),
             Ok(()) if self.comes_round(context).await? => return Ok(()),
             Ok(()) => {}
         }

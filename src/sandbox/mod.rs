@@ -59,18 +59,21 @@ pub struct SandboxWish {
 }
 
 /// A sandbox that is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Sandbox {
     /// Its name.
     #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
     pub name: SandboxName,
     /// Its bucket, whose default encryption is SSE-KMS with its key.
     pub bucket: String,
     /// Its key in KES.
     pub key: String,
     /// When it was made; `None` if whoever made it was killed before it was complete.
+    #[schemars(with = "Option<String>")]
     pub created: Option<Timestamp>,
     /// When it may be dropped.
+    #[schemars(with = "Option<String>")]
     pub expires: Option<Timestamp>,
 }
 
@@ -173,8 +176,8 @@ impl Sandboxes {
     /// [`Error::Usage`] if the sandbox was never finished.
     pub fn access_of(&self, sandbox: &Sandbox) -> Result<Access, Error> {
         let created = sandbox.created.ok_or_else(|| Error::Usage {
-            what: format!("sandbox '{}' is not whole: whoever made it was interrupted", sandbox.name),
-            hint: format!("remove it with `kestack sandbox drop {}` and make it again", sandbox.name),
+            what: format!("sandbox '{}' is incomplete: its creation was interrupted", sandbox.name),
+            hint: format!("remove it with `kestack sandbox drop {}` and create it again", sandbox.name),
         })?;
         let secret = format!("password of sandbox user\n{}\n{}", sandbox.name, created.as_nanosecond());
         let mut password = self.secrets.tag(secret.as_bytes());
@@ -229,8 +232,8 @@ impl Sandboxes {
             tracing::debug!("MinIO did not import {} of {id}", imported.missing());
         }
         Err(Error::Environment {
-            what: format!("MinIO did not make the user '{id}'"),
-            hint: "`kestack logs` shows what it says".into(),
+            what: format!("MinIO did not create the user '{id}'"),
+            hint: "`kestack logs` shows its log".into(),
         })
     }
 
@@ -239,7 +242,7 @@ impl Sandboxes {
         let kept = self.kept(&name.resource())?.into_iter().find(|kept| !kept.key_inside);
         Ok(match kept {
             None => Error::Usage {
-                what: format!("there is a sandbox '{name}' in stack '{}' already", self.stack),
+                what: format!("stack '{}' already has a sandbox '{name}'", self.stack),
                 hint: format!("choose another name, or remove it: `kestack sandbox drop {name}`"),
             },
             Some(kept) => Error::Usage {
@@ -252,7 +255,7 @@ impl Sandboxes {
     fn absent(&self, name: &SandboxName) -> Error {
         Error::Usage {
             what: format!("there is no sandbox '{name}' in stack '{}'", self.stack),
-            hint: "`kestack sandbox list` shows what there is".into(),
+            hint: "`kestack sandbox list` shows all sandboxes".into(),
         }
     }
 
@@ -307,7 +310,7 @@ pub fn end_of(lease: Duration, now: Timestamp) -> Result<Timestamp, Error> {
     let end = SignedDuration::try_from(lease).ok().and_then(|lease| now.checked_add(lease).ok());
     end.ok_or_else(|| Error::Usage {
         what: "the lease ends after the year 9999".into(),
-        hint: "leave it out to have no end".into(),
+        hint: "leave it out for a sandbox or stack without an end".into(),
     })
 }
 

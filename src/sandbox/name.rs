@@ -24,7 +24,7 @@ impl SandboxName {
         let mut bytes = [0; 6];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Environment {
             what: "the system gives no random bytes".into(),
-            hint: "look at the kernel log".into(),
+            hint: "the kernel log may say why".into(),
         })?;
         Ok(Self(hex::encode(bytes)))
     }
@@ -40,7 +40,7 @@ impl SandboxName {
     }
 
     /// The sandbox that a bucket or key of this name belongs to, if it is one's.
-    pub(super) fn of_resource(name: &str) -> Option<Self> {
+    pub(crate) fn of_resource(name: &str) -> Option<Self> {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 }
@@ -59,7 +59,7 @@ impl FromStr for SandboxName {
         let edges = name.starts_with('-') || name.ends_with('-');
         if name.is_empty() || name.len() > LONGEST || edges || !name.bytes().all(plain) {
             return Err(format!(
-                "'{name}' is no name of a sandbox: 1 to {LONGEST} lower-case letters, digits and `-`, no `-` at its ends"
+                "'{name}' is not a valid name of a sandbox: 1 to {LONGEST} lower-case letters, digits and `-`, no `-` at its ends"
             ));
         }
         Ok(Self(name.to_owned()))

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::snapshot::{Snapshot, SnapshotName};
 
 /// A snapshot in which the data of a dropped sandbox is still there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Kept {
     /// Name of the snapshot.
     pub snapshot: SnapshotName,
@@ -25,8 +25,8 @@ impl std::fmt::Display for Kept {
         }
         write!(
             f,
-            "the key '{key}' stays in the keystore, because snapshot '{snapshot}' needs it; `kestack gc` removes it once \
-             that snapshot is removed"
+            "the key '{key}' stays in the keystore, because snapshot '{snapshot}' needs it; `kestack gc` removes it after \
+             that snapshot was removed"
         )
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 const GRACE: Duration = Duration::from_secs(600);
 
 /// Why a sandbox was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stale {
     /// Its lease is over.
@@ -23,7 +23,7 @@ pub enum Stale {
 }
 
 /// A sandbox that was dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Dropped {
     /// Its name.
     pub name: String,

@@ -26,7 +26,7 @@ pub(super) async fn round_trip(stack: &Stack, context: &Context) -> Result<(), E
     probe::until_ready(&format!("an object in bucket '{bucket}'"), DEADLINE, || async {
         match object(&context.s3, bucket).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err("it reads back differently from how it was written".to_owned()),
+            Ok(false) => Err("it reads back changed".to_owned()),
             // what is stored can be read, and MinIO looks again only now and then whether there is room
             Err(error) if error.code() == FULL => {
                 tracing::warn!("the drive is full: MinIO stores nothing until there is room");

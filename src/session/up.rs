@@ -31,7 +31,7 @@ pub(crate) async fn bring_up(
         _ => None,
     };
     let Some(port) = taken else { return brought };
-    tracing::warn!("port {port} cannot be had any more; the pod gets others");
+    tracing::warn!("port {port} was taken meanwhile; kestack chooses other ports");
     engine.remove_pod(wish.manifest.name.as_str()).await?;
     bring_up_once(wish, engine, expires, progress).await
 }
@@ -78,7 +78,7 @@ async fn bring_up_once(
     // §3.8). The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
     let is_cut_off = was_running && matches!(&walk, Err(error) if error.is_refused_connection());
     if is_cut_off || was_there && matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
-        tracing::warn!("a container can neither be used nor started; the pod is made anew");
+        tracing::warn!("a container can neither be used nor started; kestack creates the pod again");
         engine.remove_pod(stack.manifest.name.as_str()).await?;
         walk = apply::up(&stages, &context, progress).await;
     }
@@ -104,7 +104,7 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
             continue;
         }
         if let Err(error) = engine.remove_former_images(role, image.reference()).await {
-            tracing::warn!(%error, "former images stay");
+            tracing::warn!(%error, "old images could not be removed");
         }
     }
 }

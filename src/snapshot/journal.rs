@@ -41,7 +41,7 @@ pub fn refuse_pending(layout: &Layout) -> Result<(), Error> {
     }
     Err(Error::Usage {
         what: "a restore of a snapshot was interrupted".into(),
-        hint: "finish it first: `kestack up`, or the same restore again".into(),
+        hint: "complete it first: run `kestack up`, or the same restore again".into(),
     })
 }
 
@@ -64,7 +64,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
     let path = layout.journal();
     let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
     let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| Error::Environment {
-        what: format!("'{}' is not understood: {error}", path.display()),
+        what: format!("'{}' cannot be read: {error}", path.display()),
         hint: "use the kestack that wrote it".into(),
     })?;
     let trash = layout.trash();
@@ -87,7 +87,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
 /// Those of the engine and of the file system.
 pub async fn recover(layout: &Layout, engine: &dyn Engine, stack: &str) -> Result<(), Error> {
     if is_pending(layout) {
-        tracing::warn!("finishing the restore of a snapshot that was interrupted");
+        tracing::warn!("completing the interrupted restore of a snapshot");
         stop(engine, stack).await?;
         finish(layout, &Copier::within(&layout.restore(), &Interrupt::default()))?;
     }

@@ -192,7 +192,7 @@ async fn check_keys(
         Verdict::Good => Ok(()),
         Verdict::Unknown => Err(Error::Environment {
             what: "the keystore cannot be asked whether it holds the keys of the snapshot".into(),
-            hint: "`kestack doctor` says what is wrong with it; nothing was changed".into(),
+            hint: "`kestack doctor` shows why; nothing was changed".into(),
         }),
     }
 }
@@ -235,7 +235,7 @@ fn absent_keys(staged: &Path, folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, 
             Ok(there) if there == std::fs::read(&from).map_err(Error::file("read", &from))? => {}
             Ok(_) => {
                 return Err(Error::Environment {
-                    what: format!("'{}' is another key than that of the snapshot", to.display()),
+                    what: format!("'{}' is a different key from that of the snapshot", to.display()),
                     hint: "restore into another keystore folder, or move that key away; nothing was changed".into(),
                 });
             }

@@ -30,7 +30,7 @@ pub async fn save(
 ) -> Result<(Snapshot, Duration), Error> {
     if folder(&stack.layout, name).exists() {
         return Err(Error::Usage {
-            what: format!("there is a snapshot '{name}' already"),
+            what: format!("snapshot '{name}' already exists"),
             hint: format!("choose another name, or remove it first: `kestack snapshot remove {name}`"),
         });
     }

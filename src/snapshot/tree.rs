@@ -102,7 +102,7 @@ impl Copier {
         if !meta.is_file() {
             return Err(Error::Environment {
                 what: format!("'{}' is neither a file nor a folder", from.display()),
-                hint: "take it away: kestack and MinIO make no such thing".into(),
+                hint: "remove it: neither kestack nor MinIO made it".into(),
             });
         }
         let done = match self.method {

@@ -69,7 +69,7 @@ fn check_text(path: &Path) -> Result<(), Error> {
     };
     Err(Error::Environment {
         what: format!(
-            "the folder '{}' cannot hold a stack: its path {why}, which no engine takes",
+            "the folder '{}' cannot hold a stack: its path {why}, which no engine accepts",
             path.to_string_lossy().escape_debug()
         ),
         hint: "choose another folder with --dir, KESTACK_DIR or `dir:` in kestack.yaml".into(),

@@ -24,7 +24,7 @@ pub(super) struct Certificates {
 
 /// A certificate that is another than the one in the folder. Its key, and with it the identity at KES, stays wherever
 /// the old key can be read.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Renewal {
     /// Which: `ca`, `kes-server`, `minio`, `admin`.
     pub name: &'static str,
@@ -36,7 +36,7 @@ pub struct Renewal {
 }
 
 /// How a certificate in the stack's folder is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CertificateState {
     /// Which: `ca`, `kes-server`, `minio`, `admin`.
     pub name: &'static str,
@@ -49,7 +49,7 @@ pub struct CertificateState {
 }
 
 /// Where a certificate is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifetime {
     /// Accepted, and for long enough.
@@ -91,7 +91,7 @@ fn authority(
     let (cert, key) = (read(&layout.ca_cert())?, read(&layout.ca_key())?);
     let (Some(cert), Some(key)) = (&cert, &key) else {
         if cert.is_some() || key.is_some() {
-            let advice = format!("give '{}' to whoever keeps a copy: the old one is worth nothing", shown(layout));
+            let advice = format!("give '{}' to everybody who has a copy: the old one is no longer valid", shown(layout));
             renewed.push(Renewal { name: "ca", why: Mismatch::Broken, advice: Some(advice) });
         }
         return Ok(Authority::generate(manifest.name.as_str(), now)?);
@@ -103,7 +103,7 @@ fn authority(
         return Ok(found);
     }
     let until = validity.to.strftime("%Y-%m-%d");
-    let advice = format!("give '{}' to whoever keeps a copy: theirs is good until {until}", shown(layout));
+    let advice = format!("give '{}' to everybody who has a copy: the old one is valid until {until}", shown(layout));
     renewed.push(Renewal { name: "ca", why: Mismatch::Due, advice: Some(advice) });
     Ok(found.renew(now)?)
 }
@@ -188,8 +188,8 @@ impl std::fmt::Display for CertificateState {
             Lifetime::Expired if left < 0 => {
                 write!(f, "{}  expired {} days ago: `kestack up` renews it", self.name, -left)
             }
-            Lifetime::Expired => write!(f, "{}  not valid yet: is the clock right? `kestack up` renews it", self.name),
-            Lifetime::Broken => write!(f, "{}  is no certificate: `kestack up` makes it anew", self.name),
+            Lifetime::Expired => write!(f, "{}  not valid yet: check the clock; `kestack up` renews it", self.name),
+            Lifetime::Broken => write!(f, "{}  is not a valid certificate: `kestack up` makes a new one", self.name),
         }
     }
 }

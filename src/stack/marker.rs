@@ -123,7 +123,7 @@ pub(crate) fn check_pair(layout: &Layout, pod: &PodState, engine: &EngineInfo) -
     }
     let base = root.parent().unwrap_or(root).display();
     Err(Error::Environment {
-        what: format!("'{}' does not show that it is the folder of pod '{}'; both stay", root.display(), pod.name),
+        what: format!("nothing shows that '{}' is the folder of pod '{}'; nothing was removed", root.display(), pod.name),
         hint: format!(
             "an earlier kestack left no such sign: if it is a stack of yours, remove it with `kestack down --data --name {} \
              --dir '{base}' --engine {}`; else remove the pod: `{}`",
@@ -183,7 +183,7 @@ fn is_unfinished(name: &str) -> bool {
 fn no_stack(root: &Path) -> Error {
     Error::Environment {
         what: format!("nothing in '{}' shows that kestack made it, so nothing in it is removed", root.display()),
-        hint: "look whether --name and --dir are right; if they are, remove the folder yourself".into(),
+        hint: "check --name and --dir; if they are right, remove the folder yourself".into(),
     }
 }
 
@@ -191,7 +191,7 @@ fn random() -> Result<String, Error> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| Error::Environment {
         what: "the system gives no random bytes".into(),
-        hint: "look at the kernel log".into(),
+        hint: "the kernel log may say why".into(),
     })?;
     Ok(hex::encode(bytes))
 }

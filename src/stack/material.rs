@@ -140,7 +140,7 @@ fn random(bytes: usize) -> Result<Zeroizing<String>, Error> {
     let mut buffer = Zeroizing::new(vec![0; bytes]);
     rand::fill(&mut buffer).map_err(|_| Error::Environment {
         what: "the system gives no random bytes".into(),
-        hint: "look at the kernel log".into(),
+        hint: "the kernel log may say why".into(),
     })?;
     // A leading `-` would read as an option wherever a person pastes the value.
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*buffer).replace(['-', '_'], "k")))

@@ -188,7 +188,7 @@ fn held_by(pod: Option<&PodState>) -> &[PortMapping] {
 pub fn check_ours(name: &str, pod: Option<&PodState>, engine: &EngineInfo) -> Result<(), Error> {
     match pod {
         Some(pod) if !pod.labels.contains_key(LABEL_STACK) => Err(Error::Environment {
-            what: format!("a pod named '{name}' exists that kestack did not make"),
+            what: format!("a pod '{name}' exists that kestack did not make"),
             hint: format!("choose another name in kestack.yaml, or remove it: `{}`", engine.removal_of(name)),
         }),
         _ => Ok(()),

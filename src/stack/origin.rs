@@ -42,7 +42,7 @@ impl Origin {
         let Some(text) = disk::read(&path)? else { return Ok(None) };
         match serde_json::from_slice::<Self>(&text) {
             Ok(origin) if origin.version <= VERSION => Ok(Some(origin)),
-            Ok(_) => Err(unusable(&path, "was written by a later kestack", "use that one")),
+            Ok(_) => Err(unusable(&path, "was written by a newer kestack", "use that one")),
             Err(_) => Err(unusable(&path, "is damaged", "remove it; the next `kestack up` writes it again")),
         }
     }

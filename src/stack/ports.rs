@@ -94,11 +94,11 @@ impl Ports {
         let Some((_, _, first)) = refused.first() else { return Ok(()) };
         let first_step = match first.kind() {
             ErrorKind::AddrNotAvailable => "name an address of this machine with `host:` in kestack.yaml, or ",
-            ErrorKind::PermissionDenied => "without root only ports from 1024 on can be had: ",
-            _ => "stop what holds it (`ss -ltnp`), or ",
+            ErrorKind::PermissionDenied => "without root only ports from 1024 on are available: ",
+            _ => "stop the program that uses it (`ss -ltnp` shows it), or ",
         };
         let says = |(what, port, error): &(&str, u16, io::Error)| {
-            format!("port {}:{port} for {what} cannot be had: {error}", self.host)
+            format!("port {}:{port} for {what} is not available: {error}", self.host)
         };
         Err(Error::Environment {
             what: refused.iter().map(says).collect::<Vec<_>>().join("\n"),
@@ -128,7 +128,7 @@ fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
     {
         return Err(Error::Environment {
             what: format!("nothing can listen on {host}: {error}"),
-            hint: "name an address of this machine with `host:` in kestack.yaml: 127.0.0.1 is always one".into(),
+            hint: "name an address of this machine with `host:` in kestack.yaml: 127.0.0.1 always works".into(),
         });
     }
     // A start that differs between processes keeps parallel stacks from racing for the same port.

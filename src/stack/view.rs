@@ -63,7 +63,7 @@ impl View {
         let drive = layout.drive().display().to_string();
         if drive.contains('{') {
             return Err(Error::Environment {
-                what: format!("MinIO would read '{drive}' as a pattern of several drives"),
+                what: format!("MinIO reads '{drive}' as a pattern of several drives"),
                 hint: "choose a folder without `{` in its path with --dir, KESTACK_DIR or `dir:` in kestack.yaml"
                     .into(),
             });

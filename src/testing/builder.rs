@@ -133,7 +133,7 @@ fn engine() -> Result<EngineKind, Error> {
     let Some(word) = environment("KESTACK_ENGINE").filter(|word| !word.is_empty()) else { return Ok(EngineKind::Auto) };
     EngineKind::named(&word).ok_or_else(|| Error::Usage {
         what: format!("KESTACK_ENGINE is '{word}'"),
-        hint: "there is: auto, podman, docker, process".into(),
+        hint: "use auto, podman, docker or process".into(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! A deployment that was made by hand becomes a stack, and all its objects stay readable.
+//! A deployment that was made by hand becomes a stack, and all its objects can be read.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

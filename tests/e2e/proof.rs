@@ -46,8 +46,8 @@ fn fails_on_a_bucket_without_encryption() {
         .filter(|evidence| evidence["proven"] == false)
         .map(|evidence| evidence["claim"].as_str().unwrap())
         .collect();
-    assert!(failed.contains(&"the drive holds no byte run of the object"), "{failed:?}");
-    assert!(failed.contains(&"without KES's permission the object cannot be read"), "{failed:?}");
+    assert!(failed.contains(&"the drive holds no part of the object in clear"), "{failed:?}");
+    assert!(failed.contains(&"without permission at KES the object cannot be read"), "{failed:?}");
 }
 
 /// What somebody makes by the console or `mc mb` has no encryption of its own.

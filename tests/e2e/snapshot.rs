@@ -107,7 +107,7 @@ fn an_exported_snapshot_comes_back_in_another_stack() {
     let export = ["snapshot", "export", "kept", &file, "--passphrase-file", &passphrase];
     let exported = stack.json(&export);
     assert_eq!((&exported["encrypted"], &exported["snapshot"]["keys"]), (&true.into(), &1.into()), "{exported}");
-    assert!(stack.fails(&export, 2).contains("is there already"));
+    assert!(stack.fails(&export, 2).contains("already exists"));
     stack.ok(&["snapshot", "remove", "kept"]);
     stack.ok(&["down", "--data"]);
 

@@ -73,7 +73,7 @@ impl Found {
                 let user = docker_user(*uid).ok_or_else(|| refused(ANOTHERS))?;
                 Arc::new(Docker::new(socket.clone(), version.clone(), api, user)?)
             }
-            Self::Other(_) => return Err(refused("is no container engine that kestack knows")),
+            Self::Other(_) => return Err(refused("is not a container engine that kestack knows")),
         };
         Ok(Connection { engine, _service: service.map(|service| service.answers(socket)) })
     }

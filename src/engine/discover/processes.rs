@@ -48,7 +48,7 @@ fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
     }
     let this = || {
         std::env::current_exe()
-            .map_err(|error| EngineError::NotFound(format!("this program cannot find itself: {error}")))
+            .map_err(|error| EngineError::NotFound(format!("kestack cannot find its own program file: {error}")))
     };
     let kestack = wish.program.map_or_else(this, |program| Ok(program.to_owned()))?;
     let base = wish.stack.parent().unwrap_or(wish.stack);

@@ -22,11 +22,11 @@ pub(super) async fn end(id: &str, name: &str) -> Result<(), EngineError> {
     let shims = shims(id);
     for shim in &shims {
         for process in children(shim.pid) {
-            tracing::warn!("container '{name}' runs (pid {}), and Docker does not know: it is ended", process.pid);
+            tracing::warn!("container '{name}' runs (pid {}) without Docker's knowledge: kestack ends it", process.pid);
             process.signal(Signal::KILL).map_err(|error| EngineError::Refused {
                 call: format!("kill -KILL {}", process.pid),
                 status: 403,
-                message: format!("container '{name}' runs, and Docker does not know; it cannot be ended: {error}"),
+                message: format!("container '{name}' runs without Docker's knowledge and cannot be ended: {error}"),
                 hint: Some(format!("end it with `sudo kill -KILL {}`, then run the command again", process.pid)),
             })?;
         }

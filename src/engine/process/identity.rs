@@ -23,7 +23,7 @@ impl Identity {
     /// This process.
     pub(super) fn own() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        Self::of(pid).ok_or_else(|| io::Error::other("the system does not say when this process was born"))
+        Self::of(pid).ok_or_else(|| io::Error::other("the system does not tell when this process was started"))
     }
 
     /// True if it lives, and is not another one that got its number later.

@@ -102,7 +102,7 @@ impl Supervisor {
     fn new(member: Member) -> io::Result<Self> {
         // The terminal's signals are not for us. It fails only for the leader of a group, which a child is not.
         let _ = rustix::process::setsid();
-        let spec = member.spec()?.ok_or_else(|| io::Error::other("there is nothing to supervise here"))?;
+        let spec = member.spec()?.ok_or_else(|| io::Error::other("this folder holds no server to supervise"))?;
         // Before we say who we are: from then on we may get a signal to end.
         let signals = Signals::listen()?;
         let identity = Identity::own()?;

@@ -56,7 +56,7 @@ fn check(path: &Path) -> io::Result<()> {
 }
 
 fn foreign(path: &str) -> io::Error {
-    invalid(&format!("it holds '{path}', which no snapshot does"))
+    invalid(&format!("it holds '{path}', which does not belong in a snapshot"))
 }
 
 /// What is wrong with the file itself.

@@ -27,7 +27,7 @@ const FOLDERS: [&str; 4] = ["minio", "keys", "certs", "config"];
 const GUARD: &str = "guard.json";
 
 /// A snapshot that was written to a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Exported {
     /// Its snapshot.
     pub snapshot: Snapshot,

@@ -28,8 +28,8 @@ pub fn export(
     let snapshot = Snapshot::find(layout, name)?;
     if file.symlink_metadata().is_ok() {
         return Err(Error::Usage {
-            what: format!("'{}' is there already", file.display()),
-            hint: "name another file, or remove that one".into(),
+            what: format!("'{}' already exists", file.display()),
+            hint: "name another file, or remove this one".into(),
         });
     }
     let failed = |error| Error::file("write", file)(error);
@@ -114,7 +114,7 @@ impl<W: Write> Pack<'_, W> {
         done.map_err(Error::file("export", &path))?;
         let (bytes, sha256) = source.finish();
         if bytes != meta.len() {
-            return Err(changed(&format!("'{}' has become shorter meanwhile", path.display())));
+            return Err(changed(&format!("'{}' became shorter while it was read", path.display())));
         }
         self.sums.write_all(&sum(&sha256, below)).map_err(Error::file("export", &path))?;
         if below != Path::new(DESCRIPTION) {
@@ -129,7 +129,7 @@ impl<W: Write> Pack<'_, W> {
             return Ok(());
         }
         Err(changed(&format!(
-            "snapshot '{}' has {} files of {} bytes together, and had {} of {} when it was taken",
+            "snapshot '{}' has {} files with {} bytes, but had {} with {} when it was taken",
             snapshot.name, self.files, self.bytes, snapshot.files, snapshot.bytes
         )))
     }
@@ -164,6 +164,6 @@ fn header(kind: EntryType, meta: &Metadata) -> Header {
 fn changed(what: &str) -> Error {
     Error::Environment {
         what: what.to_owned(),
-        hint: "a snapshot is not to be changed; take a new one with `kestack snapshot save`".into(),
+        hint: "somebody has changed the snapshot; take a new one with `kestack snapshot save`".into(),
     }
 }

@@ -167,7 +167,7 @@ fn is_age(file: &Path, input: &mut BufReader<File>) -> Result<bool, Error> {
 
 fn identities(path: &Path) -> Result<Vec<Box<dyn Identity + Send + Sync>>, Error> {
     let unusable = |why: String| Error::Usage {
-        what: format!("'{}' holds no identities of age: {why}", path.display()),
+        what: format!("'{}' does not hold identities of age: {why}", path.display()),
         hint: "name a file that `age-keygen` wrote, with lines AGE-SECRET-KEY-1…".into(),
     };
     let open = File::open(path).map_err(Error::file("read", path))?;
@@ -181,10 +181,10 @@ fn refused(file: &Path, error: &DecryptError) -> Error {
     let what = |why: &str| format!("'{}' {why}", file.display());
     let (what, hint) = match error {
         DecryptError::KeyDecryptionFailed | DecryptError::DecryptionFailed => {
-            (what("does not open with this passphrase"), "check it, and the file's SHA-256 that `export` said")
+            (what("does not open with this passphrase"), "check it, and compare the file's SHA-256 with the one that `export` printed")
         }
         DecryptError::NoMatchingKeys => {
-            (what("was not encrypted for this"), "name the identity of one of its recipients with --identity")
+            (what("was not encrypted for this identity"), "name the identity of one of its recipients with --identity")
         }
         error => return super::unpack::damaged(file, &format!("cannot be opened: {error}")),
     };

@@ -141,7 +141,7 @@ fn whoever_has_the_key_gets_all_of_it_back_and_nobody_else() {
     let folder = |text| folder(&stack.layout, &name(text));
     assert_eq!(content(&folder("one")), content(&folder("two")));
     assert_eq!(Snapshot::find(&stack.layout, &name("two")).unwrap(), found);
-    assert!(stack.refused(&bytes, Opener::Identities(vec![others])).contains("was not encrypted for this"));
+    assert!(stack.refused(&bytes, Opener::Identities(vec![others])).contains("was not encrypted for this identity"));
     assert!(stack.refused(&bytes, Opener::Plain).contains("leave out --plain"));
     let error = stack.import(&file, "three", Opener::Identities(vec![file.clone()])).unwrap_err();
     assert!(error.to_string().contains("holds no identities"), "{error}");
@@ -291,7 +291,7 @@ fn what_is_larger_than_it_says_is_refused_before_it_is_written() {
     let endless = tar(&description(1, u64::MAX), &[]);
     assert!(stack.refused(&endless, Opener::Plain).contains("has room for"));
     let later = description(1, 1).replace("\"version\": 1", "\"version\": 2");
-    assert!(stack.refused(&tar(&later, &[]), Opener::Plain).contains("a later kestack made it"));
+    assert!(stack.refused(&tar(&later, &[]), Opener::Plain).contains("a newer kestack made it"));
     let escaping = description(1, 1).replace("\"one\"", "\"../one\"");
     assert!(stack.refused(&tar(&escaping, &[]), Opener::Plain).contains("no name for a snapshot"));
 }

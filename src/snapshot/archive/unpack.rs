@@ -69,14 +69,14 @@ pub fn import(
 
 /// The description and its line of the sums.
 fn describe<R: Read>(entries: &mut Entries<'_, R>, interrupt: &Interrupt) -> io::Result<(Snapshot, Vec<u8>)> {
-    let none = || invalid("it is no exported snapshot of kestack");
+    let none = || invalid("it is not an exported snapshot of kestack");
     let first = member::next(entries).map_err(|error| if error.kind() == ErrorKind::Other { none() } else { error });
     let (path, entry) = first?.filter(|(path, _)| path == Path::new(DESCRIPTION)).ok_or_else(none)?;
     let mut source = Source::new(entry.take(LARGEST_DESCRIPTION), interrupt);
     let mut bytes = Vec::new();
     source.read_to_end(&mut bytes)?;
     let snapshot =
-        Snapshot::read(&bytes).map_err(|why| invalid(&format!("its description is not understood: {why}")))?;
+        Snapshot::read(&bytes).map_err(|why| invalid(&format!("its description cannot be read: {why}")))?;
     Ok((snapshot, sum(&source.finish().1, &path)))
 }
 
@@ -85,8 +85,8 @@ fn check_place(snapshot: &Snapshot, place: &Path, replace: bool) -> Result<(), E
         return Ok(());
     }
     Err(Error::Usage {
-        what: format!("there is a snapshot '{}' already", snapshot.name),
-        hint: "give this one another name, behind the file's, or let it take that one's place: --replace".into(),
+        what: format!("snapshot '{}' already exists", snapshot.name),
+        hint: "name this one differently, after the file, or replace the existing one with --replace".into(),
     })
 }
 
@@ -106,9 +106,9 @@ fn check_space(layout: &Layout, snapshot: &Snapshot) -> Result<u64, Error> {
     let place = nearest.display();
     Err(Error::Environment {
         what: format!(
-            "the snapshot has {files} files of {bytes} bytes, and '{place}' has room for {entries} of {free}"
+            "the snapshot has {files} files of {bytes} bytes, but '{place}' has room for {entries} files with {free} bytes"
         ),
-        hint: "make room there, or choose another place for stacks with --dir; nothing was changed".into(),
+        hint: "free some space there, or choose another folder for stacks with --dir; nothing was changed".into(),
     })
 }
 
@@ -156,7 +156,7 @@ impl<'a> Unpack<'a> {
     fn all<R: Read>(&mut self, entries: &mut Entries<'_, R>) -> io::Result<()> {
         loop {
             match member::next(entries)? {
-                None => return Err(invalid("it ends before its list of sums")),
+                None => return Err(invalid("it ends before its list of checksums")),
                 Some((path, entry)) if path == Path::new(SUMS) => {
                     self.compare(entry)?;
                     break;
@@ -167,7 +167,7 @@ impl<'a> Unpack<'a> {
         }
         if (self.files, self.bytes) != (self.snapshot.files, self.snapshot.bytes) || !self.aside.join("minio").is_dir()
         {
-            return Err(invalid("it does not hold what its description says"));
+            return Err(invalid("its content differs from its description"));
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl<'a> Unpack<'a> {
         let most = self.snapshot.files.saturating_mul(DEEPEST).saturating_add(EMPTY);
         if self.folders == most.min(self.room.saturating_sub(self.files)) {
             return Err(invalid(
-                "it holds more folders than a snapshot of that many files, or than the disk has room for",
+                "it holds more folders than a snapshot of its size needs, or than fit on the disk",
             ));
         }
         self.folders += 1;
@@ -225,7 +225,7 @@ impl<'a> Unpack<'a> {
             }
             line.clear();
         }
-        if entry.size() == size { Ok(()) } else { Err(invalid("its list of sums names more than it holds")) }
+        if entry.size() == size { Ok(()) } else { Err(invalid("its list of checksums names more files than it holds")) }
     }
 }
 
@@ -236,7 +236,7 @@ fn drain(mut rest: impl Read) -> io::Result<()> {
         match rest.read(&mut bytes)? {
             0 => return Ok(()),
             read if bytes.get(..read).is_some_and(|read| read.iter().all(|byte| *byte == 0)) => {}
-            _ => return Err(invalid("it goes on after its list of sums")),
+            _ => return Err(invalid("it has content after its list of checksums")),
         }
     }
 }
@@ -254,6 +254,6 @@ fn failed(file: &Path, error: io::Error) -> Error {
 pub(super) fn damaged(file: &Path, why: &str) -> Error {
     Error::Environment {
         what: format!("'{}' cannot be imported: {why}", file.display()),
-        hint: "nothing was changed; carry the file over again, or make it anew with `kestack snapshot export`".into(),
+        hint: "nothing was changed; copy the file again, or make it again with `kestack snapshot export`".into(),
     }
 }

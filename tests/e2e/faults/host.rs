@@ -77,7 +77,7 @@ fn a_full_disk_loses_nothing_and_is_said() {
     let ballast = disk.fill();
     assert_eq!(stack.json(&["up"])["changed"], 0, "what runs needs no space");
     assert_kept(&stack);
-    assert_said(&stack.run(&["key", "create", "late"]), &["see why with `kestack logs kes`"]);
+    assert_said(&stack.run(&["key", "create", "late"]), &["`kestack logs kes` shows why"]);
     let said = stack.ok(&["logs", "kes", "--tail", "5"]);
     assert!(said.contains("No space left on device"), "{said}");
     restart_kes_on_a_full_disk(&stack);
