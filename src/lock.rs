@@ -86,7 +86,7 @@ struct LockFile {
 }
 
 impl StackLock {
-    /// Waits for the lock of the stack that lives in `root`; `waiting` is told once for whom, if it has to
+    /// Waits for the lock of the stack that lives in `root`; `waiting` learns once for whom, if it has to
     /// queue.
     ///
     /// # Errors
