@@ -132,6 +132,17 @@ impl ClientError {
         }
     }
 
+    /// The same, naming the proxy that the call went through, if any: it may be the one that is not there.
+    pub(super) fn by_way_of(self, proxy: Option<&Url>) -> Self {
+        match (self, proxy) {
+            (Self::Connection { call, cause }, Some(proxy)) => {
+                let proxy = proxy.origin().ascii_serialization();
+                Self::Connection { call, cause: format!("{cause}, by way of the proxy {proxy}") }
+            }
+            (other, _) => other,
+        }
+    }
+
     /// Whether another endpoint of the same service may still answer.
     pub(super) fn tries_next_endpoint(&self) -> bool {
         match self {

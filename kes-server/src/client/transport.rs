@@ -104,9 +104,10 @@ impl Transport {
         deadline: Option<Duration>,
     ) -> Result<(Call, Response), ClientError> {
         let call = Call { method: request.method.clone(), url: Box::new(url(base, request)) };
-        if let Err(cause) = self.proxies.to(&call.url) {
-            return Err(ClientError::Connection { call, cause });
-        }
+        let proxy = match self.proxies.to(&call.url) {
+            Ok(proxy) => proxy,
+            Err(cause) => return Err(ClientError::Connection { call, cause }),
+        };
         let mut builder = self.http.request(call.method.clone(), call.url.as_ref().clone());
         if let Some(deadline) = deadline {
             builder = builder.timeout(deadline);
@@ -117,8 +118,13 @@ impl Transport {
         match builder.send().await {
             Ok(response) if response.status() == StatusCode::OK => Ok((call, response)),
             Ok(response) => Err(refusal(call, response, deadline).await),
-            Err(error) if error.is_connect() => Err(ClientError::transport(call, &error, Some(self.timeouts.connect))),
-            Err(error) => Err(self.explained(base, ClientError::transport(call, &error, deadline)).await),
+            Err(error) if error.is_connect() => {
+                Err(ClientError::transport(call, &error, Some(self.timeouts.connect)).by_way_of(proxy))
+            }
+            Err(error) => {
+                let failure = self.explained(base, ClientError::transport(call, &error, deadline)).await;
+                Err(failure.by_way_of(proxy))
+            }
         }
     }
 

@@ -100,8 +100,11 @@ fn the_command_line_uses_the_proxy_to_a_server_that_is_far() {
         let status = |variable: &str, exception: &str| {
             let mut command = folder.command(&["status", "-k"]);
             command.env("MINIO_KES_SERVER", "10.1.2.3:7373").env(variable, PROXY).env("NO_PROXY", exception);
-            assert!(!command.output().unwrap().status.success(), "nobody listens there");
-            proxy.asked()
+            let ended = command.output().unwrap();
+            assert!(!ended.status.success(), "nobody listens there");
+            let (asked, told) = (proxy.asked(), crate::support::stderr(&ended));
+            assert_eq!(told.contains("by way of the proxy http://10.9.9.9:3128"), !asked.is_empty(), "{told}");
+            asked
         };
         assert_eq!(status("HTTPS_PROXY", "").first().unwrap(), "CONNECT 10.1.2.3:7373 HTTP/1.1");
         assert_eq!(status("https_proxy", "corp.test").first().unwrap(), "CONNECT 10.1.2.3:7373 HTTP/1.1");
