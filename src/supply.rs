@@ -71,7 +71,7 @@ pub enum SupplyError {
     )]
     NoImages(&'static str, &'static str),
     /// No source has it.
-    #[error("no {what} to be had; tried\n  {}\n{advice}", tried.join("\n  "))]
+    #[error("no {what} is available; tried\n  {}\n{advice}", tried.join("\n  "))]
     Exhausted {
         /// `MinIO` or `KES`.
         what: &'static str,
@@ -81,7 +81,7 @@ pub enum SupplyError {
         advice: &'static str,
     },
     /// A program went away while it was about to be used.
-    #[error("'{}' is gone\n  run the command again: it is looked for anew", .0.display())]
+    #[error("'{}' no longer exists\n  run the command again, and kestack looks for another one", .0.display())]
     Gone(PathBuf),
     /// What kestack knows of releases cannot be read.
     #[error("{0}")]
@@ -104,7 +104,7 @@ const MINIO_ADVICE: &str = "do one of:\n  \
     install Go (https://go.dev/dl): kestack then builds the official module\n  \
     on a host with network: `podman pull docker.io/pgsty/silo` and `podman save`; here: `podman load`";
 /// What to do if there is no `kes`.
-const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or name it: KESTACK_KES_BINARY=/path/kes, \
+const KES_ADVICE: &str = "put the `kes` that came with kestack next to it, or name it: KESTACK_KES_BINARY=/path/kes, \
                           `kes.binary` or `kes.image` in kestack.yaml";
 
 /// Decides where the KES image comes from: the manifest, `KESTACK_KES_BINARY`, next to this program, `PATH`.
@@ -168,7 +168,9 @@ pub async fn minio_candidates(
         return Ok(vec![minio(section, engine, env).await?]);
     }
     if !containers {
-        return Ok(program::candidates(&MINIO, env));
+        let mut all = program::candidates(&MINIO, env);
+        keep_first(&mut all);
+        return Ok(all);
     }
     let mut all = in_store(engine).await?;
     let found = MINIO.places(env).into_iter().map(|place| ImageSource::composed(MINIO.name, place, env));
@@ -178,9 +180,19 @@ pub async fn minio_candidates(
         Way::Pull(from) => ImageSource::named(&from),
         way => ImageSource { reference: network.reference.clone(), ways: vec![way] },
     }));
-    let mut seen = std::collections::BTreeSet::new();
-    all.retain(|source| seen.insert(source.to_string()));
+    keep_first(&mut all);
     Ok(all)
+}
+
+/// Keeps the first of several sources of one image or program: two folders of `PATH` may lead to one file, and an image
+/// that was built is in the store as well.
+fn keep_first(all: &mut Vec<ImageSource>) {
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|source| {
+        let program = source.program().and_then(|program| program.canonicalize().ok());
+        let is_new_program = program.is_none_or(|program| seen.insert(program.into_os_string()));
+        seen.insert(source.reference().into()) && is_new_program
+    });
 }
 
 /// Decides where the MinIO image comes from without an engine to ask: what is named, a binary that is found, else the
@@ -276,7 +288,7 @@ fn is_own(folder: &Path) -> bool {
     let foreign = std::fs::metadata(folder).ok().and_then(|found| not_own(&found));
     if let Some(why) = foreign {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::warn!("'{}' {why}: nothing in it is used", folder.display()));
+        ONCE.call_once(|| tracing::warn!("'{}' {why}: kestack uses nothing in it", folder.display()));
     }
     foreign.is_none()
 }

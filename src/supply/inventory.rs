@@ -1,18 +1,18 @@
 //! Lists the KES and MinIO that a stack uses or would use, in the order of choice, with their quality.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::judgement::Judgement;
 use super::releases::{Defect, Flavour, Releases, Standing};
 use super::{ImageSource, SupplyError, Way, cache_folder, kes, minio_candidates, version};
-use crate::engine::{Engine, Env, ImageDescription, LABEL_ROLE, PodState};
+use crate::engine::{ContainerState, Engine, Env, ImageDescription, LABEL_ROLE, PodState};
 use crate::image::program_reference;
 use crate::manifest::Manifest;
 
 /// All that a stack can be made of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Inventory {
     /// Day of what is known of releases and their defects.
     pub as_of: String,
@@ -21,7 +21,7 @@ pub struct Inventory {
 }
 
 /// One KES or MinIO.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Item {
     /// `kes` or `minio`.
     pub role: &'static str,
@@ -62,15 +62,46 @@ pub async fn inventory(
 ) -> Result<Inventory, SupplyError> {
     let releases = Releases::known().map_err(SupplyError::Releases)?;
     let look = Look { engine, env, releases: &releases };
+    let has_containers = engine.info().has_containers();
     let running = |role: &str| {
         let mut members = pod.iter().flat_map(|pod| &pod.containers);
-        members.find(|member| member.labels.get(LABEL_ROLE).is_some_and(|is| is == role)).map(|found| &*found.image)
+        let found = members.find(|member| member.labels.get(LABEL_ROLE).is_some_and(|is| is == role))?;
+        Some(Running { image: &found.image, program: if has_containers { None } else { program_of(found) } })
     };
     let kes = [kes(&manifest.kes, engine.info(), env)?];
     let mut items = look.all("kes", &kes, running("kes")).await?;
     let minio = minio_candidates(&manifest.minio, engine, env).await?;
     items.extend(look.all("minio", &minio, running("minio")).await?);
     Ok(Inventory { as_of: releases.as_of, items })
+}
+
+/// What a server is running now.
+struct Running<'a> {
+    /// ID of its image.
+    image: &'a str,
+    /// Its program, if it is a process of this host.
+    program: Option<PathBuf>,
+}
+
+impl Running<'_> {
+    fn is(&self, source: &ImageSource, id: Option<&str>) -> bool {
+        let program = || source.program().and_then(|program| program.canonicalize().ok());
+        id == Some(self.image) || self.program.is_some() && self.program == program()
+    }
+
+    fn source(&self) -> ImageSource {
+        match &self.program {
+            Some(path) => {
+                ImageSource { reference: path.display().to_string(), ways: vec![Way::Program(path.clone())] }
+            }
+            None => ImageSource { reference: self.image.to_owned(), ways: vec![Way::Present] },
+        }
+    }
+}
+
+/// The program of a process, as the kernel knows it.
+fn program_of(server: &ContainerState) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{}/exe", server.pid?)).ok()
 }
 
 struct Look<'a> {
@@ -84,19 +115,19 @@ impl Look<'_> {
         &self,
         role: &'static str,
         sources: &[ImageSource],
-        running: Option<&str>,
+        running: Option<Running<'_>>,
     ) -> Result<Vec<Item>, SupplyError> {
         let mut items = Vec::new();
         for source in sources {
             let mut item = self.source(role, source).await?;
             let id = self.engine.image(source.reference()).await?;
-            item.used = source.is_local() && running.is_some() && id.as_deref() == running;
+            let is_running = running.as_ref().is_some_and(|running| running.is(source, id.as_deref()));
+            item.used = source.is_local() && is_running;
             item.chosen = items.is_empty();
             items.push(item);
         }
         if let Some(running) = running.filter(|_| !items.iter().any(|item| item.used)) {
-            let source = ImageSource { reference: running.to_owned(), ways: vec![Way::Present] };
-            items.insert(0, Item { used: true, chosen: false, ..self.source(role, &source).await? });
+            items.insert(0, Item { used: true, chosen: false, ..self.source(role, &running.source()).await? });
         }
         Ok(items)
     }
@@ -131,7 +162,8 @@ impl Look<'_> {
                 version::of_image(image)
             }
             (None, None) => {
-                item.digest = item.source.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+                let digest = item.source.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+                item.digest = digest.filter(|digest| digest.starts_with("sha256:"));
                 source.promise()
             }
         };

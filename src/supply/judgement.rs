@@ -22,7 +22,7 @@ impl Releases {
     pub(super) fn judge(&self, answer: &Answer) -> Judgement {
         let flavour = self.flavour(answer);
         let Some((flavour, lineage)) = flavour.and_then(|flavour| Some((flavour, self.lineage(flavour)?))) else {
-            let advice = "defects unknown: it does not say which flavour of MinIO it is; ask whoever made it";
+            let advice = "defects unknown: it does not tell which flavour of MinIO it is; ask its maker";
             return Judgement { flavour, standing: None, defects: None, advice: Some(advice.into()) };
         };
         let defects = self.defects(flavour, answer.release.as_deref());
@@ -38,7 +38,7 @@ fn advice(lineage: &Lineage, defects: Option<&[Defect]>) -> Option<String> {
         (Standing::Maintained, Some([])) => None,
         (Standing::Maintained, Some(_)) => Some(format!("{advice}, {last_release} or later: {source}")),
         (Standing::Maintained, None) => Some(format!(
-            "defects unknown: it names no release up to {last_release}, the newest one that this kestack knows; see {source}"
+            "defects unknown: its release is not among those up to {last_release}, the newest that this kestack knows; see {source}"
         )),
     }
 }

@@ -11,10 +11,10 @@ use crate::image::program_reference;
 /// What to do if there is no MinIO.
 const MINIO_ADVICE: &str = "do one of:\n  \
     name a `silo` or `minio` program: MINIO_BINARY=/path/silo, or `minio.binary` in kestack.yaml\n  \
-    put one beside kestack or into PATH\n  \
+    put one next to kestack or into PATH\n  \
     install Go (https://go.dev/dl): kestack then builds the official module";
 /// What to do if there is no `kes`.
-const KES_ADVICE: &str = "put the `kes` that came with kestack beside it, or name it: KESTACK_KES_BINARY=/path/kes, \
+const KES_ADVICE: &str = "put the `kes` that came with kestack next to it, or name it: KESTACK_KES_BINARY=/path/kes, \
                           or `kes.binary` in kestack.yaml";
 
 /// The `kes` to run.
@@ -74,6 +74,6 @@ fn on_this_host(
             Err(error) => tried.push(error.to_string()),
         }
     }
-    tried.push(format!("{} beside kestack and in PATH: none that can be run", search.quoted()));
+    tried.push(format!("{} next to kestack and in PATH: none is executable", search.quoted()));
     Ok(Err(tried))
 }

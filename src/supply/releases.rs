@@ -17,7 +17,7 @@ pub(super) struct Releases {
 }
 
 /// Which server it is; all speak the same to KES and read the same data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Flavour {
     /// MinIO, which its owner no longer repairs.
@@ -27,7 +27,7 @@ pub enum Flavour {
 }
 
 /// How a flavour is looked after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// New releases repair what is found.
@@ -60,7 +60,7 @@ struct Advisory {
 }
 
 /// A published defect that a server has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Defect {
     /// Its CVE.
     pub id: String,

@@ -372,3 +372,22 @@ async fn without_containers_the_module_is_the_last_resort() {
     assert_eq!(again.reference(), source.reference(), "the build does not change what is referred to");
     assert!(again.is_local());
 }
+
+#[test]
+fn one_program_or_image_is_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, link) = (folder.path().join("minio"), folder.path().join("link"));
+    std::fs::write(&program, "").unwrap();
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    let of = |reference: &str, way: Way| ImageSource { reference: reference.to_owned(), ways: vec![way] };
+    let mut all = vec![
+        of(SUPPLIED, Way::Present),
+        of("/bin/minio@sha256:1", Way::Program(program)),
+        of("/usr/bin/minio@sha256:1", Way::Program(link)),
+        of(SUPPLIED, Way::Pull(SILO.to_owned())),
+        of(SILO, Way::Pull(SILO.to_owned())),
+    ];
+    keep_first(&mut all);
+    let kept: Vec<_> = all.iter().map(ImageSource::reference).collect();
+    assert_eq!(kept, [SUPPLIED, "/bin/minio@sha256:1", SILO]);
+}
