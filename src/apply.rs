@@ -15,7 +15,7 @@ use crate::supply::Waiting;
 pub struct Stage(pub Vec<Box<dyn Resource>>);
 
 /// One line of a plan, or of what was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Step {
     /// Kind of the resource: `pod`, `file`, …
     pub kind: &'static str,
@@ -31,6 +31,8 @@ pub trait Progress: Waiting + Send + Sync {
     fn began(&self, step: &Step);
     /// It is as wanted now.
     fn settled(&self, step: &Step, took: Duration);
+    /// Everything is as wanted.
+    fn finished(&self) {}
 }
 
 /// Tells nobody.
@@ -39,7 +41,7 @@ pub struct Silent;
 
 impl Waiting for Silent {
     fn waits(&self, _: &str, _: Duration) {}
-    fn waited(&self) {}
+    fn waited(&self, _: &str) {}
 }
 
 impl Progress for Silent {

@@ -7,6 +7,8 @@ use kestack::ending;
 use kestack::interrupt::Interrupt;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
 /// finishes. An engine's service of our own ends before this program does.
@@ -25,11 +27,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return ExitCode::from(code),
     };
-    let level = if cli.verbose() { "kestack=debug" } else { "kestack=warn" };
+    let level = format!("kestack={}", cli.level());
     let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
     let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
     let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Messages).without_time().init();
+    tracing_subscriber::registry().with(filter).with(Messages).init();
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(2);
     finish(threads, run(&cli))
@@ -39,7 +41,7 @@ fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), kestack::E
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!("no runtime: {error}");
+            tracing::error!("cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };

@@ -19,7 +19,7 @@ fn kestack(folder: &Path, arguments: &[&str]) -> Command {
 fn what_cannot_be_written_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [
-        &["config", "check"][..],
+        &["version"][..],
         &["config", "schema"],
         &["completion", "bash"],
         &["snapshot", "list"],
@@ -95,4 +95,85 @@ fn commands_in_messages_repeat_what_the_user_gave() {
     assert!(said(&["-n", "a", "env"]).contains("start it with `kestack -n a up`"));
     let all = said(&["env", "--dir", "my stacks", "--engine", "process", "--name", "a"]);
     assert!(all.contains("start it with `kestack -n a --dir 'my stacks' --engine process up`"), "{all}");
+}
+
+/// What a call printed on standard error, as JSON: one document per line.
+fn documents(output: &std::process::Output) -> Vec<serde_json::Value> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+#[test]
+fn errors_are_documents_where_answers_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = kestack(folder.path(), &["schema", "error"]).output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    for (arguments, kind, code) in [
+        (&["env", "--json"][..], "not_running", 3),
+        (&["--output", "json", "status"], "not_running", 3),
+        (&["config", "check", "-o", "json"], "usage", 2),
+        (&["-o", "json", "destroy"], "usage", 2),
+        (&["--json", "key", "create"], "usage", 2),
+        (&["--output=json", "up", "--host", "unix:///nonexistent.sock"], "engine", 6),
+    ] {
+        let output = kestack(folder.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let said = documents(&output);
+        let error = said.last().unwrap();
+        assert!(schema.is_valid(error), "{arguments:?}: {error}");
+        assert_eq!((&error["error"]["kind"], &error["error"]["exit_code"]), (&kind.into(), &code.into()), "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(!message.contains('{') && !message.starts_with("error"), "{message}");
+    }
+    let output = kestack(folder.path(), &["env"]).env("KESTACK_OUTPUT", "json").output().unwrap();
+    assert_eq!(documents(&output)[0]["error"]["hint"], "start it with `kestack up`");
+}
+
+#[test]
+fn messages_are_coloured_only_where_they_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = kestack(folder.path(), &["env"]);
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let plain = "error: stack 'minio-kes' is not running\n  start it with `kestack up`\n";
+    assert_eq!(said(&[]), plain, "no terminal, no colours");
+    assert_eq!(said(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), plain);
+    assert_eq!(said(&[("CLICOLOR_FORCE", "0")]), plain);
+    assert!(said(&[("CLICOLOR_FORCE", "1")]).starts_with("\u{1b}[31;1merror:\u{1b}[0m stack"));
+}
+
+#[test]
+fn a_manifest_is_written_once_and_can_be_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| kestack(folder.path(), arguments).output().unwrap();
+    assert_eq!(run(&["config", "check"]).status.code(), Some(2), "there is none yet");
+    assert!(run(&["init"]).status.success());
+    let checked = run(&["config", "check", "--json"]);
+    let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let file = folder.path().canonicalize().unwrap().join("kestack.yaml");
+    assert_eq!((&checked["file"], &checked["valid"]), (&file.to_str().unwrap().into(), &true.into()));
+    std::fs::write(&file, "name: mine\n").unwrap();
+    let again = run(&["init"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "name: mine\n", "what is there stays");
+    let other = run(&["init", "--file", "other.yaml"]);
+    assert!(other.status.success() && folder.path().join("other.yaml").is_file());
+}
+
+#[test]
+fn manual_pages_are_written_for_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = kestack(folder.path(), &["man"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&page.stdout).contains(".TH kestack 1"));
+    assert!(kestack(folder.path(), &["man", "pages"]).status().unwrap().success());
+    for page in ["kestack.1", "kestack-up.1", "kestack-key-create.1"] {
+        assert!(folder.path().join("pages").join(page).is_file(), "{page}");
+    }
 }

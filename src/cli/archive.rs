@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use age::x25519::Recipient;
 use clap::{ArgGroup, Args};
+use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -28,15 +29,15 @@ const LONGEST: u64 = 4096;
 pub(super) struct Export {
     /// Name of the snapshot
     name: SnapshotName,
-    /// File to write; it must not be there yet
+    /// File to write; it must not exist yet
     archive: PathBuf,
-    /// File with the passphrase; else `KESTACK_SNAPSHOT_PASSPHRASE` is taken, or asked for
+    /// File with the passphrase [default: that in `KESTACK_SNAPSHOT_PASSPHRASE`, or kestack asks]
     #[arg(long, value_name = "PATH")]
     passphrase_file: Option<PathBuf>,
-    /// Public key of age that can open it, instead of a passphrase; may be given again
+    /// Public key of age that can open it, instead of a passphrase; can be repeated
     #[arg(long = "recipient", value_name = "AGE1…")]
     recipients: Vec<String>,
-    /// Do not encrypt: who has the file has keys and credentials
+    /// Do not encrypt: everybody who has the file has keys and credentials
     #[arg(long)]
     plain: bool,
 }
@@ -46,26 +47,27 @@ pub(super) struct Export {
 pub(super) struct Import {
     /// File that `kestack snapshot export` wrote
     archive: PathBuf,
-    /// Name for the snapshot, instead of the one that it had
+    /// New name of the snapshot [default: the one that it had]
     name: Option<SnapshotName>,
-    /// File with the passphrase; else `KESTACK_SNAPSHOT_PASSPHRASE` is taken, or asked for
+    /// File with the passphrase [default: that in `KESTACK_SNAPSHOT_PASSPHRASE`, or kestack asks]
     #[arg(long, value_name = "PATH")]
     passphrase_file: Option<PathBuf>,
-    /// File with an identity of age that can open it; may be given again
+    /// File with an identity of age that can open it; can be repeated
     #[arg(long = "identity", value_name = "PATH")]
     identities: Vec<PathBuf>,
-    /// Take a file that is not encrypted
+    /// Accept a file that is not encrypted
     #[arg(long)]
     plain: bool,
-    /// Let it take the place of a snapshot of that name
+    /// Replace a snapshot of that name
     #[arg(long)]
     replace: bool,
 }
 
-#[derive(Serialize)]
-struct Imported {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Imported {
     #[serde(flatten)]
     snapshot: Snapshot,
+    /// The file.
     file: PathBuf,
 }
 
@@ -83,7 +85,7 @@ impl Export {
 
     fn seal(&self) -> Result<Seal, Error> {
         if self.plain {
-            tracing::warn!("the file is not encrypted: it holds keys and credentials in clear");
+            tracing::warn!("the file is not encrypted; it holds keys and credentials in clear");
             return Ok(Seal::Plain);
         }
         if !self.recipients.is_empty() {
@@ -115,9 +117,9 @@ impl Import {
         };
         match closed {
             Closed::Plain if self.plain => Ok(Opener::Plain),
-            Closed::Plain => refuse("is not encrypted", "if you trust where it comes from, take it with --plain"),
+            Closed::Plain => refuse("is not encrypted", "if you trust its origin, import it with --plain"),
             Closed::Passphrase if self.plain || !self.identities.is_empty() => {
-                refuse("is encrypted with a passphrase", "give that instead")
+                refuse("is encrypted with a passphrase", "give the passphrase, without --plain and --identity")
             }
             Closed::Passphrase => passphrase(self.passphrase_file.as_deref(), false).map(Opener::Passphrase),
             Closed::Recipients if self.identities.is_empty() => {
@@ -131,7 +133,7 @@ impl Import {
 /// A public key; what is wrong with it is said without repeating it, since it could be the other half.
 fn recipient(text: &str) -> Result<Recipient, Error> {
     text.parse().map_err(|_| Error::Usage {
-        what: "a recipient is no public key of age".into(),
+        what: "a recipient is not a public key of age".into(),
         hint: "give what `age-keygen` calls the public key: --recipient age1…".into(),
     })
 }
@@ -145,8 +147,8 @@ fn passphrase(file: Option<&Path>, new: bool) -> Result<Zeroizing<String>, Error
     };
     let usable = !given.is_empty() && given.len() as u64 <= LONGEST;
     usable.then_some(given).ok_or_else(|| Error::Usage {
-        what: "the passphrase is empty, or longer than any".into(),
-        hint: format!("give another one: at a terminal, with --passphrase-file or in {VARIABLE}"),
+        what: format!("the passphrase is empty, or longer than {LONGEST} bytes"),
+        hint: format!("give another one: at the terminal, with --passphrase-file or in {VARIABLE}"),
     })
 }
 
@@ -160,7 +162,7 @@ fn read_passphrase(file: &Path) -> std::io::Result<Zeroizing<String>> {
 
 fn ask(new: bool) -> Result<Zeroizing<String>, Error> {
     let missing = || Error::Usage {
-        what: "there is no passphrase, and nobody to ask for it".into(),
+        what: "a passphrase is needed, and there is no terminal to ask for it".into(),
         hint: format!(
             "give it with --passphrase-file or in {VARIABLE}, or use keys of age: --recipient to export, --identity to import"
         ),
@@ -175,7 +177,7 @@ fn ask(new: bool) -> Result<Zeroizing<String>, Error> {
     };
     let first = prompt("Passphrase of the snapshot: ")?;
     if new && *first != *prompt("Once more: ")? {
-        return Err(Error::Usage { what: "these were two different passphrases".into(), hint: "try again".into() });
+        return Err(Error::Usage { what: "the two passphrases differ".into(), hint: "try again".into() });
     }
     Ok(first)
 }
@@ -194,7 +196,7 @@ fn human_exported(exported: &Exported) -> String {
 fn human_imported(imported: &Imported) -> String {
     let Snapshot { name, stack, created, files, .. } = &imported.snapshot;
     format!(
-        "snapshot '{name}' of stack '{stack}', taken {}, is whole\n  {files} files, {}\nnext:\n  kestack snapshot restore {name}",
+        "snapshot '{name}' of stack '{stack}', taken {}, is complete\n  {files} files, {}\nnext:\n  kestack snapshot restore {name}",
         super::output::time(*created),
         keys(&imported.snapshot)
     )

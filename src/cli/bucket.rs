@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand};
 use kes_server::auth::KeyName;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{ADD, Intent, Session};
+use super::session::{ADD, CHANGE, Intent, Session};
 use crate::client::s3::Encryption;
 use crate::coverage::Coverage;
 use crate::error::Error;
@@ -15,14 +16,20 @@ use crate::manifest::BucketName;
 use crate::plan::{Decision, decide};
 use crate::resource::{BucketResource, KeyResource, Resource as _};
 
+pub(super) mod delete;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Bucket {
-    /// Create a bucket with a default encryption; one that exists is brought to it
+    /// Create a bucket with a default encryption; an existing bucket gets this encryption
     Create(Create),
     /// List the buckets
+    #[command(visible_alias = "ls")]
     List,
     /// Set the default encryption of an existing bucket; objects already in it stay as they are
     Encrypt(Create),
+    /// Delete buckets; one that holds objects only with --force
+    #[command(visible_aliases = ["rm", "remove"])]
+    Delete(delete::Delete),
     /// Show one bucket
     Info {
         /// Name of the bucket
@@ -34,7 +41,7 @@ pub(super) enum Bucket {
 pub(super) struct Create {
     /// Name of the bucket
     name: BucketName,
-    /// SSE-KMS with this key, which is created if it does not exist [default: the stack's default key]
+    /// Key for SSE-KMS, created if it does not exist [default: the stack's default key]
     #[arg(short, long, conflicts_with = "sse_s3")]
     key: Option<KeyName>,
     /// SSE-S3 instead of SSE-KMS
@@ -42,28 +49,38 @@ pub(super) struct Create {
     sse_s3: bool,
 }
 
-#[derive(Serialize)]
-struct Entry {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Entry {
+    /// Name of the bucket.
     name: String,
+    /// Its default encryption: `sse-kms`, `sse-s3` or `none`.
     encryption: String,
+    /// The key that encrypts new objects.
     key: Option<String>,
-    /// True if it has no encryption of its own, and `auto_encryption` encrypts what is put into it.
+    /// True if the bucket has no encryption of its own, and `auto_encryption` encrypts new objects.
     automatic: bool,
+    /// True if it keeps versions.
     versioning: bool,
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// All buckets.
     buckets: Vec<Entry>,
 }
 
 impl Bucket {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let intent = if matches!(self, Self::Create(_) | Self::Encrypt(_)) { ADD } else { Intent::Read };
+        let intent = match self {
+            Self::Create(_) | Self::Encrypt(_) => ADD,
+            Self::Delete(_) => CHANGE,
+            Self::List | Self::Info { .. } => Intent::Read,
+        };
         let session = Session::running(globals, intent).await?;
         match self {
             Self::Create(wish) => wish.settle(&session, output).await,
             Self::List => list(&session, output).await,
+            Self::Delete(delete) => delete.run(&session, output).await,
             Self::Encrypt(wish) => {
                 // says NoSuchBucket before anything is changed
                 session.context.s3.bucket_encryption(wish.name.as_str()).await?;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -38,21 +39,24 @@ pub(super) struct Load {
     /// File that `kestack bundle save` wrote
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
-    /// What the whole file's SHA-256 must be, as `save` said it
+    /// SHA-256 that the file must have, as `save` printed it
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
     /// Folder for kestack.yaml
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
-    /// Write over another kestack.yaml there
+    /// Overwrite another kestack.yaml there
     #[arg(long)]
     force: bool,
 }
 
-#[derive(Serialize)]
-struct Loaded {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Loaded {
+    /// The manifest that was written.
     manifest: PathBuf,
+    /// Programs that were installed.
     programs: Vec<PathBuf>,
+    /// Names of images that were loaded into the engine.
     images: Vec<String>,
 }
 
@@ -72,7 +76,7 @@ impl Save {
         let reached = opened.connect().await?;
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let staging = private_tempdir(UNFINISHED, folder).map_err(Error::file("write", &self.bundle))?;
-        let progress = output.progress();
+        let progress = output.progress(reached.engine().info());
         let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
@@ -86,8 +90,8 @@ fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
     for (setting, binary) in [("kes.binary", &manifest.kes.binary), ("minio.binary", &manifest.minio.binary)] {
         if let Some(binary) = binary {
             return Err(Error::Usage {
-                what: format!("{setting} in kestack.yaml names '{}', which is on this machine alone", binary.display()),
-                hint: "leave it out; for this once, name it with KESTACK_KES_BINARY or MINIO_BINARY".into(),
+                what: format!("{setting} in kestack.yaml names '{}', which is only on this machine", binary.display()),
+                hint: "remove the setting; for this call, name the program with KESTACK_KES_BINARY or MINIO_BINARY".into(),
             });
         }
     }
@@ -142,7 +146,7 @@ async fn content(
     let reference = source.reference();
     if reference.contains('@') {
         return Err(Error::Usage {
-            what: format!("'{reference}' is named by its digest, and loses that name in a file"),
+            what: format!("the image '{reference}' is named by its digest, and a file does not keep that name"),
             hint: format!("give it a tag, and name that in `{role}.image` of kestack.yaml"),
         });
     }
@@ -191,7 +195,7 @@ async fn load_images(globals: &Globals, staged: &Staged, images: &[&Member]) -> 
         if engine.image(reference).await?.is_none() {
             return Err(Error::Environment {
                 what: format!("the bundle's '{}' does not hold the image '{reference}'", image.name),
-                hint: "make the bundle anew with `kestack bundle save`".into(),
+                hint: "make the bundle again with `kestack bundle save`".into(),
             });
         }
     }
@@ -206,7 +210,7 @@ fn saved_text(saved: &Saved) -> String {
     let mut text = table(&["member", "size", "sha256"], &saved.members.iter().map(row).collect::<Vec<_>>());
     let _ = write!(
         text,
-        "\n{} is whole; it holds your kestack.yaml: guard it like that\nthere: kestack bundle load --sha256 {} BUNDLE",
+        "\n{} is complete; protect it as you protect your kestack.yaml, which is in it\nnext, on the other machine:\n  kestack bundle load --sha256 {} BUNDLE",
         saved.file, saved.sha256
     );
     text

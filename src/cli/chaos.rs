@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
-use super::output::{self, Output};
+use super::output::{self, Output, span as shown};
 use super::session::{self, FAULT, Intent, Opened, Session};
 use crate::chaos::{self, Fault, Record};
 use crate::error::Error;
@@ -14,42 +15,44 @@ use crate::interrupt::Interrupt;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Chaos {
-    /// KES does not run
+    /// Stop KES
     KesDown(Span),
-    /// KES stands still most of the time, in turns that the seed decides
+    /// Pause KES most of the time, at moments that the seed decides
     KesSlow(Span),
-    /// KES refuses all that MinIO asks
+    /// Let KES refuse all requests of MinIO
     KesDeny(Span),
-    /// KES goes down and comes up in turns that the seed decides
+    /// Stop and start KES, at moments that the seed decides
     KesFlap(Span),
-    /// KES can read keys, but neither make nor remove any (fs keystore)
+    /// Let KES read keys, but not create or remove them (fs keystore)
     KeystoreReadonly(Span),
-    /// KES can write no byte of a key, as on a full disk (fs keystore)
+    /// Let KES write nothing of a key, as on a full disk (fs keystore)
     KeystoreFull(Span),
-    /// KES shows a certificate that expired yesterday
+    /// Let KES present a certificate that expired yesterday
     CertExpired(Span),
-    /// Undo what a chaos that was killed left
+    /// End the fault in force now, also one that an interrupted chaos left
     Heal,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Span {
-    /// How long, such as 10s or 2m; Ctrl-C ends it earlier
+    /// How long it lasts, such as 10s or 2m; Ctrl-C ends it earlier
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = session::duration)]
     time: Duration,
-    /// Seed of what happens when, for the same again [default: a random one]
+    /// Seed for the moments, to repeat an earlier run [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The fault that was in force; null if there was none.
     fault: Option<Fault>,
+    /// The seed that repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// How long it lasted.
     milliseconds: u128,
-    /// How long it took until both servers were well again.
+    /// How long it took until both servers answered again.
     healed_after_milliseconds: u128,
 }
 
@@ -60,7 +63,7 @@ impl Chaos {
         let (stack, context) = (&session.stack, &session.context);
         let seed = span.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         if !output.json() {
-            output::message(&format!("{fault} for {:?}, seed {seed}; Ctrl-C ends it", span.time));
+            output::note(&format!("{fault} for {}, seed {seed}; Ctrl-C ends it", shown(span.time.as_millis())));
         }
         let start = Instant::now();
         let played = interrupt.ends(chaos::play(stack, context, fault, seed, span.time)).await;
@@ -108,6 +111,6 @@ async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
 
 fn human(report: &Report) -> String {
     let Some(fault) = report.fault else { return "nothing to heal".to_owned() };
-    let lasted = if report.seed.is_some() { format!(" lasted {} ms,", report.milliseconds) } else { String::new() };
-    format!("{fault}{lasted} healed after {} ms", report.healed_after_milliseconds)
+    let lasted = if report.seed.is_some() { format!(" lasted {},", shown(report.milliseconds)) } else { String::new() };
+    format!("{fault}{lasted} healed after {}", shown(report.healed_after_milliseconds))
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 #[derive(Debug, Args)]
 pub(super) struct Completion {
-    /// Which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }

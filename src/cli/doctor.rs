@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -14,10 +15,13 @@ use crate::error::Error;
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// False if the stack cannot run as it is.
     healthy: bool,
+    /// Findings in the order in which they were made.
     findings: Vec<Finding>,
 }
 
@@ -34,7 +38,7 @@ impl Doctor {
         }
         Err(Error::Environment {
             what: format!("stack '{}' cannot run as it is", manifest.name),
-            hint: "do what is said above, then ask again".into(),
+            hint: "follow the advice above, then run `kestack doctor` again".into(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -15,25 +16,27 @@ use crate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
 pub(super) struct Down {
-    /// Also remove keys, certificates, configuration and all objects: they cannot be brought back
+    /// Also remove keys, certificates, configuration and all objects, for ever
     #[arg(long)]
     data: bool,
-    /// All stacks of this user on every engine, whatever manifest they were brought up from; with --dir those below that
-    /// folder, with --engine those on that engine
+    /// All stacks of this user on every engine, whichever manifest brought them up; with --dir those below that folder,
+    /// with --engine those on that engine
     #[arg(long, conflicts_with_all = ["stack", "file"])]
     all: bool,
 }
 
 /// What was removed of one stack among all.
-#[derive(Serialize)]
-struct One {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct One {
+    /// Name of the stack.
     name: String,
     #[serde(flatten)]
     removed: Removed,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The stacks that were removed.
     stacks: Vec<One>,
 }
 
@@ -73,15 +76,15 @@ impl Down {
 
     async fn one_of(&self, all: &All, stack: &Listed) -> Result<Removed, Error> {
         let folder = stack.folder.as_ref().ok_or_else(|| Error::Environment {
-            what: "its folder is gone, or does not know of it".into(),
-            hint: format!("remove its pod by name: `kestack down --name {}`", stack.name),
+            what: "its folder is gone, or belongs to another stack".into(),
+            hint: format!("remove its servers by name: `kestack down --name {}`", stack.name),
         })?;
         let engine = all.engine_of(stack, folder).ok_or_else(|| Error::Environment {
             what: format!("{} does not answer", stack.engine.as_deref().unwrap_or("its engine")),
             hint: "start it, or name its socket with `--host`".into(),
         })?;
         let name: StackName =
-            stack.name.parse().map_err(|what| Error::Usage { what, hint: "it is not a stack of kestack".into() })?;
+            stack.name.parse().map_err(|what| Error::Usage { what, hint: "kestack did not make it".into() })?;
         let base = folder.parent().unwrap_or(folder).to_owned();
         let manifest = Manifest { name, ..Manifest::default() };
         let wish = Wish { manifest, path: None, adopt: true, base, host: None, program: None };
@@ -92,16 +95,16 @@ impl Down {
 
 fn human(name: &str, removed: &Removed) -> String {
     let mut text = match (removed.pod, removed.folders.is_empty()) {
-        (false, true) => format!("stack '{name}' was not there"),
+        (false, true) => format!("stack '{name}' was not up"),
         (true, true) => format!("stack '{name}' is down; its data stays"),
-        (_, false) => format!("stack '{name}' is down and its data removed"),
+        (_, false) => format!("stack '{name}' is down, and its data is removed"),
     };
     if !removed.snapshots.is_empty() {
         let names: Vec<_> = removed.snapshots.iter().map(ToString::to_string).collect();
-        let _ = write!(text, "\nits snapshots stay, until `kestack snapshot remove {}`", names.join(" "));
+        let _ = write!(text, "\nits snapshots stay until `kestack snapshot remove {}`", names.join(" "));
     }
     for path in &removed.left {
-        let _ = write!(text, "\nleft alone, not kestack's: {}", path.display());
+        let _ = write!(text, "\nnot removed, because kestack did not make it: {}", path.display());
     }
     text
 }

@@ -57,9 +57,9 @@ pub(super) fn print(
     output: &Output,
 ) -> Result<(), Error> {
     variables.extend(without_proxy(host, environment));
-    if shell.is_none() && output.json() {
+    if shell == Some(Shell::Json) || shell.is_none() && output.json() {
         let map: serde_json::Map<_, _> = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
-        return output.result(&map, |_| String::new());
+        return output.as_json().result(&map, |_| String::new());
     }
     output::line(&shell.unwrap_or_else(Shell::of_caller).write(&variables, &STALE))
 }

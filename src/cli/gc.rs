@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -18,11 +19,13 @@ use crate::teardown::{self, Expired};
 #[derive(Debug, Args)]
 pub(super) struct Gc {}
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Sandboxes that were dropped.
     sandboxes: Vec<Dropped>,
+    /// Stacks that were removed.
     stacks: Vec<Expired>,
-    /// How many objects of killed proofs were removed.
+    /// How many objects of interrupted proofs were removed.
     canaries: usize,
 }
 
@@ -81,7 +84,7 @@ fn human(report: &Report) -> String {
         .flat_map(|dropped| {
             let why = match dropped.why {
                 Stale::Expired => "its lease is over",
-                Stale::Unfinished => "it was never finished",
+                Stale::Unfinished => "its creation was interrupted",
             };
             let kept = dropped.kept.iter().map(|kept| format!("  {kept}"));
             [format!("dropped sandbox '{}': {why}", dropped.name)].into_iter().chain(kept)
@@ -89,7 +92,7 @@ fn human(report: &Report) -> String {
         .chain(report.stacks.iter().map(|stack| {
             format!("removed stack '{}' with its data in {}: its lease is over", stack.name, stack.folder.display())
         }))
-        .chain((report.canaries > 0).then(|| format!("removed {} objects of killed proofs", report.canaries)))
+        .chain((report.canaries > 0).then(|| format!("removed {} objects that interrupted proofs had left", report.canaries)))
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }
 }

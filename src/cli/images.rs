@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -14,9 +15,11 @@ use crate::supply::{self, Inventory, Item, Standing};
 #[derive(Debug, Args)]
 pub(super) struct Images {}
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// Engine and its version.
     engine: String,
     #[serde(flatten)]
     inventory: Inventory,
@@ -50,14 +53,14 @@ fn human(report: &Report) -> String {
             told.push(notes);
         }
     }
-    let _ = write!(text, "\nReleases and their defects as they were known on {}.", report.inventory.as_of);
+    let _ = write!(text, "\nReleases and defects as known on {}.", report.inventory.as_of);
     text
 }
 
 fn row(item: &Item) -> Vec<String> {
     let state = match (item.used, item.chosen, item.here) {
         (true, true, _) => "in use",
-        (true, false, _) => "in use, not after `up`",
+        (true, false, _) => "in use until `up`",
         (false, true, _) => "next",
         (false, false, true) => "here",
         (false, false, false) => "available",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -17,20 +18,25 @@ pub(super) struct Import {
     /// A folder of the documented procedure, a Compose file with MinIO and KES, or the YAML of a Tenant
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
-    /// Where kestack.yaml goes; a folder of the procedure keeps it
+    /// Folder for kestack.yaml; a folder of the procedure keeps its own
     #[arg(long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
-    /// Write over an earlier import
+    /// Overwrite an earlier import
     #[arg(long)]
     force: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// The manifest that was written.
     manifest: String,
+    /// All files that were written.
     files: Vec<String>,
+    /// Things to know.
     notes: Vec<String>,
+    /// Commands to run next.
     next: Vec<String>,
 }
 
@@ -42,7 +48,7 @@ impl Import {
             if found.in_place.is_some() {
                 return Err(Error::Usage {
                     what: "a folder of the procedure gives the stack its own name".into(),
-                    hint: "leave --name away, or rename the folder".into(),
+                    hint: "leave out --name, or rename the folder".into(),
                 });
             }
             found.name.clone_from(name);
@@ -57,8 +63,8 @@ impl Import {
         let there = imported.files.iter().find(|file| file.path.exists());
         if let Some(file) = there.filter(|_| !self.force) {
             return Err(Error::Usage {
-                what: format!("'{}' is there already", file.path.display()),
-                hint: "choose another --output-dir, or give --force to write over it".into(),
+                what: format!("'{}' already exists", file.path.display()),
+                hint: "choose another --output-dir, or give --force to overwrite it".into(),
             });
         }
         for file in &imported.files {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -16,8 +17,9 @@ use crate::guard::Record;
 #[derive(Debug, Args)]
 pub(super) struct Inventory {}
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
     #[serde(flatten)]
     inventory: drive::Inventory,
@@ -63,11 +65,11 @@ fn human(report: &Report) -> String {
     for key in &report.unused_keys {
         let default = inventory.keys.get(key).map(|used| used.default_of.iter().cloned().collect::<Vec<_>>());
         let default = default.filter(|buckets| !buckets.is_empty()).map(|buckets| buckets.join(", "));
-        let default = default.map(|buckets| format!(" yet; default of {buckets}")).unwrap_or_default();
+        let default = default.map(|buckets| format!(" yet; it is the default key of {buckets}")).unwrap_or_default();
         let _ = write!(text, "\nkey '{key}' protects nothing{default}");
     }
     if inventory.not_understood > 0 {
-        let _ = write!(text, "\n{} versions are of a form that kestack does not know", inventory.not_understood);
+        let _ = write!(text, "\nkestack does not understand the form of {} versions", inventory.not_understood);
     }
     text
 }

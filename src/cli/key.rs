@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use kes_server::auth::KeyName;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
-use super::output::{Output, table};
+use super::output::{Output, table, time};
 use super::session::{ADD, CHANGE, Intent, Session};
 use crate::error::Error;
 use crate::guard;
@@ -14,19 +15,21 @@ use crate::resource::{KeyResource, Resource as _};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Create an encryption key; one that exists is left as it is
+    /// Create encryption keys; existing ones stay as they are
     Create {
         /// Names of the keys
         #[arg(required = true)]
         names: Vec<KeyName>,
     },
-    /// Delete keys that protect nothing; one that protects anything is refused
+    /// Delete keys that protect nothing; a key that protects anything is refused
+    #[command(visible_alias = "rm")]
     Delete {
         /// Names of the keys
         #[arg(required = true)]
         names: Vec<KeyName>,
     },
     /// List the keys
+    #[command(visible_alias = "ls")]
     List,
     /// Show one key
     Info {
@@ -35,17 +38,51 @@ pub(super) enum Key {
     },
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// All keys, by name.
     keys: Vec<Entry>,
 }
 
-#[derive(Serialize)]
-struct Entry {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Entry {
+    /// Name of the key.
     name: String,
+    /// Its algorithm.
     algorithm: String,
+    /// When it was created.
     created_at: String,
+    /// The identity that created it.
     created_by: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Created {
+    /// True if at least one of the keys is new.
+    created: bool,
+    /// The keys, in the order of the command line.
+    keys: Vec<New>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct New {
+    /// Name of the key.
+    name: String,
+    /// False if it existed.
+    created: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    /// Names of the keys that were deleted.
+    deleted: Vec<String>,
+}
+
+impl Entry {
+    /// When it was created, for people.
+    fn created(&self) -> String {
+        self.created_at.parse().map_or_else(|_| self.created_at.clone(), time)
+    }
 }
 
 impl Key {
@@ -66,6 +103,7 @@ impl Key {
 }
 
 async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
+    let mut keys = Vec::new();
     for name in names {
         let key = KeyResource { key: name.clone() };
         let decision = decide(&key.wanted(), &key.observe(&session.context).await?);
@@ -73,26 +111,29 @@ async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result
             key.create(&session.context).await?;
         }
         guard::remember(&session.stack, &session.context, name.as_str()).await?;
-        let created = decision != Decision::Keep;
-        let result = serde_json::json!({ "name": name.to_string(), "created": created });
-        output.result(&result, |_| {
-            if created { format!("key '{name}' created") } else { format!("key '{name}' exists") }
-        })?;
+        keys.push(New { name: name.to_string(), created: decision != Decision::Keep });
     }
-    Ok(())
+    let report = Created { created: keys.iter().any(|key| key.created), keys };
+    output.result(&report, |report| {
+        let did = |key: &New| format!("key '{}' {}", key.name, if key.created { "created" } else { "exists" });
+        report.keys.iter().map(did).collect::<Vec<_>>().join("\n")
+    })
 }
 
 async fn delete(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
     guard::require_unused(&session.stack, names)?;
+    let mut deleted = Vec::new();
     for name in names {
         let existed = session.context.replicas.delete_key(name.as_str()).await?;
         // the record knows a key that an earlier call removed from the keystore, but not from every server
         if !guard::forget(&session.stack, name)? && !existed {
             session.context.kes.describe_key(name.as_str()).await?;
         }
-        output.result(&serde_json::json!({ "deleted": name.to_string() }), |_| format!("key '{name}' deleted"))?;
+        deleted.push(name.to_string());
     }
-    Ok(())
+    output.result(&Deleted { deleted }, |report| {
+        report.deleted.iter().map(|name| format!("key '{name}' deleted")).collect::<Vec<_>>().join("\n")
+    })
 }
 
 async fn entry(session: &Session, name: &KeyName) -> Result<Entry, Error> {
@@ -129,7 +170,7 @@ async fn list(session: &Session, output: &Output) -> Result<(), Error> {
         let rows: Vec<_> = listed
             .keys
             .iter()
-            .map(|key| [&key.name, &key.algorithm, &key.created_at, &key.created_by].map(Clone::clone).to_vec())
+            .map(|key| vec![key.name.clone(), key.algorithm.clone(), key.created(), key.created_by.clone()])
             .collect();
         table(&["key", "algorithm", "created", "by"], &rows)
     })?;
@@ -140,7 +181,10 @@ async fn info(session: &Session, name: &KeyName, output: &Output) -> Result<(), 
     output.result(&entry(session, name).await?, |key| {
         format!(
             "name       {}\nalgorithm  {}\ncreated    {}\nby         {}",
-            key.name, key.algorithm, key.created_at, key.created_by
+            key.name,
+            key.algorithm,
+            key.created(),
+            key.created_by
         )
     })?;
     Ok(())

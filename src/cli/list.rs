@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -15,8 +16,9 @@ use crate::stacks::{Listed, State};
 #[derive(Debug, Args)]
 pub(super) struct List {}
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// All stacks, by name.
     stacks: Vec<Listed>,
     /// Places where an engine was looked for and none answers.
     silent: Vec<String>,
@@ -55,7 +57,7 @@ fn row(stack: &Listed, now: Timestamp) -> Vec<String> {
     vec![
         stack.name.clone(),
         stack.engine.clone().unwrap_or_else(dash),
-        format!("{:?}", stack.state).to_lowercase(),
+        stack.state.to_string(),
         if ports.is_empty() { dash() } else { ports.join(", ") },
         stack.created.map_or_else(dash, |created| span(created, now)),
         lease.unwrap_or_else(dash),

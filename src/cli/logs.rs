@@ -1,25 +1,38 @@
 //! `kestack logs`
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Globals;
-use super::output::{self, Output};
+use super::output::Output;
 use super::session::{Intent, Session};
 use crate::engine::LogLine;
 use crate::error::Error;
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Only of this server
+    /// Only the log of this server
     #[arg(value_enum)]
     server: Option<Server>,
-    /// Go on with what is still to come
+    /// Wait for new lines and show them too
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines of each server
     #[arg(short, long, value_name = "LINES")]
     tail: Option<u32>,
+}
+
+/// One line of a log. Each is a document of its own, on one line.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Entry<'a> {
+    /// The server: `minio`, `kes`; replicas of KES are `kes-1` and so on.
+    server: &'a str,
+    /// `stdout` or `stderr`.
+    stream: &'static str,
+    /// The line.
+    line: &'a str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,10 +81,6 @@ async fn forward(name: String, mut log: mpsc::Receiver<LogLine>, sender: mpsc::S
 
 /// Returns false if nobody reads any more.
 fn show(output: &Output, server: &str, line: &LogLine) -> Result<bool, Error> {
-    if output.json() {
-        let stream = if line.stderr { "stderr" } else { "stdout" };
-        output::line_is_read(&serde_json::json!({ "server": server, "stream": stream, "line": line.text }).to_string())
-    } else {
-        output::line_is_read(&format!("{server:<5} | {}", line.text))
-    }
+    let stream = if line.stderr { "stderr" } else { "stdout" };
+    output.entry(&Entry { server, stream, line: &line.text }, |entry| format!("{server:<5} | {}", entry.line))
 }

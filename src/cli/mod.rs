@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStr, Resettable};
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::lock;
 use crate::manifest::{EngineKind, KeystoreKind};
 
 mod archive;
@@ -23,29 +24,39 @@ mod gc;
 mod hint;
 mod images;
 mod import;
+mod init;
 mod inventory;
 mod key;
 mod list;
 mod logs;
+mod man;
 mod output;
 mod plan;
 mod process;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+mod reference;
 mod reset;
 mod sandbox;
+mod schema;
 mod session;
 mod shell;
 mod snapshot;
+mod start;
 mod status;
+mod stop;
 mod up;
+mod verb;
 mod verify;
+mod version;
 
-pub use output::Messages;
 use output::Output;
+pub use output::{Messages, report};
 pub use process::Part;
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]
-#[command(name = "kestack", version, about, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "kestack", version, about, after_help = after_help(), propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -55,49 +66,62 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  kestack up                      MinIO, KES, certificates, key and encrypted bucket, ready when it returns
-  eval \"$(kestack env)\"           AWS_*, MC_HOST_*, KES_* for this shell
-  kestack verify                  proves the encryption
-  kestack reset                   back to the fresh stack
-  kestack down --data             removes everything, keys and data too
+  kestack up                MinIO, KES, certificates, key and encrypted bucket, ready when it returns
+  eval \"$(kestack env)\"     AWS_*, MC_HOST_*, KES_* for this shell
+  kestack verify            proves the encryption
+  kestack reset             returns to the fresh stack
+  kestack down --data       removes everything, keys and data too";
 
-Exit codes:
-  0 ok  1 failure  2 usage  3 not running  4 unhealthy or timed out  5 verification failed  6 environment
-  7 keys that data needs are not there, or would go  129, 130, 143 interrupted by SIGHUP, SIGINT, SIGTERM";
+/// Examples and exit codes, after the help of the program.
+fn after_help() -> String {
+    let codes = Error::EXIT_CODES.iter().map(|(code, meaning)| format!("  {code:<4} {meaning}"));
+    format!("{EXAMPLES}\n\nExit codes:\n{}", codes.collect::<Vec<_>>().join("\n"))
+}
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Globals {
-    /// The manifest; without it kestack.yaml is looked for upwards from here
-    #[arg(long, global = true, value_name = "FILE", env = "KESTACK_FILE")]
+    /// The manifest [default: the nearest kestack.yaml in this folder and those above it]
+    #[arg(long, global = true, value_name = "FILE", env = "KESTACK_FILE", hide_env_values = true)]
     file: Option<PathBuf>,
     /// Name of the stack, instead of the manifest's
-    #[arg(short = 'n', long = "name", global = true, value_name = "NAME", env = "KESTACK_NAME")]
+    #[arg(short = 'n', long = "name", global = true, value_name = "NAME", env = "KESTACK_NAME", hide_env_values = true)]
     stack: Option<String>,
-    /// Folder in which stacks keep their files; by default `kestack` in the user's data folder
-    #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR")]
+    /// Folder in which stacks keep their files [default: `kestack` in the user's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR", hide_env_values = true)]
     dir: Option<PathBuf>,
-    /// Work on a stack that was brought up from another manifest, or from none; `up` makes it this manifest's
+    /// Work on a stack that another manifest, or none, brought up; `up` makes it this manifest's
     #[arg(long, global = true)]
     adopt: bool,
-    /// What runs the servers, instead of the manifest's
-    #[arg(long, global = true, value_enum, value_name = "ENGINE", env = "KESTACK_ENGINE")]
+    /// Engine that runs the servers, instead of the manifest's
+    #[arg(long, global = true, value_enum, value_name = "ENGINE", env = "KESTACK_ENGINE", hide_env_values = true)]
     engine: Option<EngineKind>,
-    /// Socket of the container engine, e.g. `unix:///run/podman/podman.sock`
-    #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST")]
+    /// Socket of the container engine, such as `unix:///run/podman/podman.sock`
+    #[arg(long, global = true, value_name = "ADDRESS", env = "KESTACK_HOST", hide_env_values = true)]
     host: Option<String>,
-    /// Where KES keeps its keys, instead of the manifest's; endpoint and credentials come from the variables that the
-    /// vendor's own tools read
-    #[arg(long, global = true, value_enum, value_name = "KEYSTORE", env = "KESTACK_KEYSTORE")]
+    /// Keystore of KES, instead of the manifest's; endpoint and credentials come from the variables that the vendor's
+    /// own tools read
+    #[arg(long, global = true, value_enum, value_name = "KEYSTORE", env = "KESTACK_KEYSTORE", hide_env_values = true)]
     keystore: Option<KeystoreKind>,
-    /// Form of what is printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, env = "KESTACK_OUTPUT")]
+    /// Form of results and messages
+    #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value_t = Format::Human,
+          env = "KESTACK_OUTPUT", hide_env_values = true)]
     output: Format,
-    /// No progress, only results and errors
+    /// The same as `--output json`
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results, warnings and errors only, no progress
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// What is asked of the engine and the servers, on standard error
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    /// Show every step; twice: also the requests to the engine and the servers
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Globals {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
 }
 
 /// Form of a verb's result on standard output.
@@ -113,28 +137,32 @@ enum Format {
 enum Verb {
     /// Bring the stack up; returns when S3 and KMS answer
     Up(up::Up),
-    /// Remove pod and containers; with --data also keys, certificates and objects
+    /// Remove the servers and keep the data; with --data also keys, certificates and objects
     Down(down::Down),
-    /// Bring a running stack back to its fresh state
+    /// Start a stack that was stopped
+    Start(start::Start),
+    /// Stop the servers without removing them
+    Stop(stop::Stop),
+    /// Return a running stack to its fresh state
     Reset(reset::Reset),
-    /// Show what runs, endpoints, keys, buckets, certificates
+    /// Show servers, endpoints, keys, buckets and certificates
     Status(status::Status),
     /// List all stacks of this user on every engine; with --dir those below that folder
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::List),
-    /// Show what the servers say
+    /// Show the logs of the servers
     Logs(logs::Logs),
     /// Print the variables that clients need
     Env(env::Env),
-    /// Show what `up` would change
+    /// Show the changes that `up` would make
     Plan(plan::Plan),
     /// Prove that the stack encrypts
     Verify(verify::Verify),
-    /// Say what is wrong and how to mend it: engine, binaries, ports, certificates, keystore
+    /// Find problems and say how to repair them: engine, binaries, ports, certificates, keystore
     Doctor(doctor::Doctor),
-    /// Show which KES and MinIO are used or would be, and what is known against them
+    /// Show KES and MinIO as the stack uses or would use them, and their known defects
     Images(images::Images),
-    /// Show which keys protect what on the drive: objects, versions, bytes, MinIO's own files
+    /// Show which key protects which objects, versions and bytes on the drive
     Inventory(inventory::Inventory),
     /// Encryption keys
     #[command(subcommand)]
@@ -145,10 +173,10 @@ enum Verb {
     /// A bucket, a key and a user for one test or branch, inside the running stack
     #[command(subcommand)]
     Sandbox(sandbox::Sandboxed),
-    /// Break something for a while, and mend it
+    /// Break something for a while, then repair it
     #[command(subcommand)]
     Chaos(chaos::Chaos),
-    /// Drop sandboxes and stacks whose lease is over
+    /// Remove sandboxes and stacks whose lease is over
     Gc(gc::Gc),
     /// KES, MinIO and kestack.yaml in one file, for a machine without network
     #[command(subcommand)]
@@ -156,43 +184,65 @@ enum Verb {
     /// Snapshots of keystore, drive and configuration
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
-    /// Write what another orchestrator needs to run the same stack
+    /// Write the files with which another orchestrator runs the same stack
     #[command(subcommand)]
     Export(export::Export),
-    /// Make a stack of an existing MinIO with KES
+    /// Make a stack from an existing MinIO with KES
     Import(import::Import),
+    /// Write a kestack.yaml to start from, with every setting explained
+    Init(init::Init),
     /// The manifest, kestack.yaml
     #[command(subcommand)]
     Config(config::Config),
+    /// Print the JSON schema of a verb's answer
+    Schema(schema::Schema),
     /// Print a completion script for a shell
     Completion(completion::Completion),
+    /// Print the manual page, or write the pages of all verbs into a folder
+    Man(man::Man),
+    /// Print the version
+    Version(version::Version),
 }
 
 impl Cli {
-    /// What the command line and the variables of the environment say; a variable that is empty counts as one that is
-    /// not set.
+    /// Reads the command line and the variables of the environment; an empty variable counts as one that is not set.
     ///
     /// # Errors
     /// The exit code, if they are mistaken or ask only for help; that was printed then.
     pub fn read() -> Result<Self, u8> {
-        let matches = without_empty_variables(Self::command()).try_get_matches();
-        let cli =
-            matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| output::usage(&error))?;
-        hint::remember(&cli.globals);
-        Ok(cli)
+        let command = without_empty_variables(Self::command());
+        let lenient = command.clone().ignore_errors(true).try_get_matches().ok();
+        let matches = command.try_get_matches();
+        let cli = matches.and_then(|matches| Ok((Self::from_arg_matches(&matches)?, verb::named(&matches))));
+        match cli {
+            Ok((cli, verb)) => {
+                output::remember(cli.globals.format());
+                hint::remember(&cli.globals);
+                lock::introduce(&verb);
+                Ok(cli)
+            }
+            Err(error) => {
+                output::remember(lenient.as_ref().map_or(Format::Human, format));
+                Err(verb::advice(&error).map_or_else(|| output::usage(&error), |advice| output::refusal(&advice)))
+            }
+        }
     }
 
-    /// True if `--verbose` was given.
-    pub fn verbose(&self) -> bool {
-        self.globals.verbose
+    /// The least important messages that are shown, as `tracing` calls them.
+    pub fn level(&self) -> &'static str {
+        match self.globals.verbose {
+            0 if self.globals.quiet => "warn",
+            0 | 1 => "info",
+            2.. => "debug",
+        }
     }
 
-    /// Does what was asked.
+    /// Runs the verb.
     ///
     /// # Errors
-    /// The verb's; [`Error::exit_code`] says what the process shall exit with.
+    /// The verb's; [`Error::exit_code`] gives the exit code of the process.
     pub async fn run(&self, interrupt: &Interrupt) -> Result<(), Error> {
-        let output = Output::new(self.globals.output, self.globals.quiet);
+        let output = Output::new(self.globals.format(), self.globals.quiet, self.globals.verbose > 0);
         let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
@@ -201,7 +251,7 @@ impl Cli {
         };
         match (done, &self.verb) {
             (Err(Error::Interrupted(_)), Verb::Logs(logs)) if logs.follows() => Ok(()),
-            (Err(Error::Interrupted(cause)), Verb::Up(_) | Verb::Down(_) | Verb::Reset(_)) => {
+            (Err(Error::Interrupted(cause)), Verb::Up(_) | Verb::Start(_) | Verb::Down(_) | Verb::Reset(_)) => {
                 Err(Error::Unfinished(cause))
             }
             (done, _) => done,
@@ -214,6 +264,8 @@ impl Verb {
         match self {
             Self::Up(verb) => verb.run(globals, output).await,
             Self::Down(verb) => verb.run(globals, output).await,
+            Self::Start(verb) => verb.run(globals, output).await,
+            Self::Stop(verb) => verb.run(globals, output).await,
             Self::Reset(verb) => verb.run(globals, output).await,
             Self::Status(verb) => verb.run(globals, output).await,
             Self::List(verb) => verb.run(globals, output).await,
@@ -233,8 +285,12 @@ impl Verb {
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => verb.run(globals, output),
+            Self::Init(verb) => verb.run(globals, output),
             Self::Config(verb) => verb.run(globals, output),
+            Self::Schema(verb) => verb.run(),
             Self::Completion(verb) => verb.run(output),
+            Self::Man(verb) => verb.run(),
+            Self::Version(verb) => verb.run(output),
         }
     }
 }
@@ -247,9 +303,11 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     })
 }
 
-/// Prints an error the way all verbs do: what happened, then what to do.
-pub fn report(error: &Error) {
-    output::error(&error.to_string());
+/// The form of messages that arguments ask for, although others of them are mistaken.
+fn format(matches: &ArgMatches) -> Format {
+    let is_json = || matches.try_get_one("json").ok().flatten().copied().unwrap_or(false);
+    let given = matches.try_get_one("output").ok().flatten().copied();
+    if is_json() { Format::Json } else { given.unwrap_or(Format::Human) }
 }
 
 #[cfg(test)]

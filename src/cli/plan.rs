@@ -1,10 +1,11 @@
 //! `kestack plan`
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
-use super::output::{Output, table};
+use super::output::{Output, kind, table};
 use super::session::{Intent, Reached, keystore_environment};
 use crate::apply::{self, Step};
 use crate::error::Error;
@@ -19,9 +20,11 @@ pub(super) struct Plan {
     all: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// How many things `up` would change.
     changes: usize,
+    /// Everything that makes up the stack, in the order in which `up` looks at it.
     steps: Vec<Step>,
 }
 
@@ -38,19 +41,20 @@ impl Plan {
         let mut steps = apply::plan(&stages, &context).await?;
         let changes = steps.iter().filter(|step| step.decision != Decision::Keep).count();
         steps.retain(|step| self.all || output.json() || step.decision != Decision::Keep);
-        output.result(&Report { changes, steps }, human)?;
+        let has_containers = engine.info().has_containers();
+        output.result(&Report { changes, steps }, |report| human(report, has_containers))?;
         Ok(())
     }
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &Report, has_containers: bool) -> String {
     if report.changes == 0 && report.steps.is_empty() {
         return "nothing to change".into();
     }
     let rows: Vec<_> = report
         .steps
         .iter()
-        .map(|step| vec![format!("{:?}", step.decision).to_lowercase(), step.kind.to_owned(), step.name.clone()])
+        .map(|step| vec![step.decision.to_string(), kind(step.kind, has_containers).to_owned(), step.name.clone()])
         .collect();
     table(&["action", "kind", "name"], &rows)
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
-use super::output::Output;
+use super::output::{Output, span};
 use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
@@ -15,17 +16,19 @@ use crate::{reset, snapshot, teardown};
 
 #[derive(Debug, Args)]
 pub(super) struct Reset {
-    /// Remove everything, keys too, and bring the stack up anew
+    /// Remove everything, keys too, and bring the stack up again
     #[arg(long)]
     hard: bool,
-    /// In a remote keystore, also remove the keys that this stack made and the manifest does not declare
+    /// Also remove from a remote keystore the keys that this stack created and the manifest does not declare
     #[arg(long, conflicts_with = "hard")]
     keys: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// How long it took.
     milliseconds: u128,
 }
 
@@ -40,11 +43,12 @@ impl Reset {
             return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
         }
         let session = opened.connect().await?.session().await?.require_running().await?;
-        let progress = output.progress();
+        let progress = output.progress(session.context.engine.info());
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();
+        progress.finished();
         output.result(&Report { name, milliseconds: start.elapsed().as_millis() }, |report| {
-            format!("stack '{}' is fresh again after {} ms", report.name, report.milliseconds)
+            format!("stack '{}' is fresh again after {}", report.name, span(report.milliseconds))
         })?;
         Ok(())
     }

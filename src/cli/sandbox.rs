@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -15,9 +16,10 @@ use crate::sandbox::{Kept, Sandbox, SandboxName, SandboxWish, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {
-    /// Make a sandbox: a bucket, the key that encrypts it, and a user that may use these two and nothing else
+    /// Create a sandbox: a bucket, the key that encrypts it, and a user that may use only these two
     Create(Create),
     /// List the sandboxes
+    #[command(visible_alias = "ls")]
     List,
     /// Print the variables that clients of a sandbox need
     Env {
@@ -35,7 +37,8 @@ pub(super) enum Sandboxed {
         #[arg(long, value_parser = session::duration)]
         lease: Option<Duration>,
     },
-    /// Drop sandboxes with all they hold: objects, versions, bucket, user and key
+    /// Drop sandboxes with all their content: objects, versions, bucket, user and key
+    #[command(visible_aliases = ["rm", "delete"])]
     Drop {
         /// Names of the sandboxes
         #[arg(required = true)]
@@ -55,23 +58,27 @@ pub(super) struct Create {
     versioning: bool,
 }
 
-#[derive(Serialize)]
-struct Created {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Created {
     #[serde(flatten)]
     sandbox: Sandbox,
+    /// How long it took.
     milliseconds: u128,
     /// The variables that `kestack sandbox env` prints.
     env: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// All sandboxes, by name.
     sandboxes: Vec<Sandbox>,
 }
 
-#[derive(Serialize)]
-struct DropReport {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct DropReport {
+    /// Names of the sandboxes that were dropped.
     dropped: Vec<String>,
+    /// How long it took.
     milliseconds: u128,
     /// Snapshots that still hold data of the dropped sandboxes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -121,10 +128,10 @@ impl Create {
         output.result(&created, |created| {
             let sandbox = &created.sandbox;
             format!(
-                "sandbox '{}' was made in {} ms and is kept {}\n  bucket  {}\n  key     {}\nnext:\n  \
+                "sandbox '{}' was created in {} and is kept {}\n  bucket  {}\n  key     {}\nnext:\n  \
                  eval \"$(kestack sandbox env {})\"   variables of its own user",
                 sandbox.name,
-                created.milliseconds,
+                output::span(created.milliseconds),
                 until(sandbox),
                 sandbox.bucket,
                 sandbox.key,
@@ -139,7 +146,7 @@ async fn list(sandboxes: &Sandboxes, output: &Output) -> Result<(), Error> {
     let listed = Listed { sandboxes: sandboxes.list().await? };
     output.result(&listed, |listed| {
         let rows: Vec<_> = listed.sandboxes.iter().map(row).collect();
-        table(&["name", "bucket", "made", "kept until"], &rows)
+        table(&["name", "bucket", "created", "kept until"], &rows)
     })?;
     Ok(())
 }
@@ -151,7 +158,7 @@ async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, 
     }
     let dropped = names.iter().map(ToString::to_string).collect();
     output.result(&DropReport { dropped, milliseconds: start.elapsed().as_millis(), kept }, |report| {
-        let dropped = format!("dropped {} in {} ms", report.dropped.join(", "), report.milliseconds);
+        let dropped = format!("dropped {} in {}", report.dropped.join(", "), output::span(report.milliseconds));
         let kept = report.kept.iter().map(|kept| format!("  {kept}"));
         [dropped].into_iter().chain(kept).collect::<Vec<_>>().join("\n")
     })?;
@@ -159,7 +166,7 @@ async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, 
 }
 
 fn row(sandbox: &Sandbox) -> Vec<String> {
-    let made = sandbox.created.map_or_else(|| "not whole".to_owned(), output::time);
+    let made = sandbox.created.map_or_else(|| "incomplete".to_owned(), output::time);
     let end = sandbox.expires.map_or_else(|| "-".to_owned(), output::time);
     vec![sandbox.name.to_string(), sandbox.bucket.clone(), made, end]
 }

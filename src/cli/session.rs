@@ -66,7 +66,7 @@ fn name(globals: &Globals, loaded: &Loaded, base: &Path) -> Result<StackName, Er
         Some(_) => Ok(own),
         None => {
             tracing::warn!(
-                "this is stack '{former}', which an older kestack brought up; without it this would be '{own}'"
+                "this is stack '{former}', which an older kestack brought up; a new stack of this manifest would be '{own}'"
             );
             Ok(former)
         }
@@ -90,7 +90,7 @@ fn counting(globals: &Globals, found: Loaded, origin: &Origin, intent: Intent) -
     }
     let Some(path) = &origin.manifest else { return Ok(Loaded { manifest: Manifest::default(), path: None }) };
     if !path.exists() {
-        tracing::warn!("{origin}, from which this stack was brought up, is gone");
+        tracing::warn!("this stack was brought up from {origin}, which is gone; the defaults hold");
         return Ok(Loaded { manifest: Manifest::default(), path: None });
     }
     Ok(manifest::load(Some(path), Path::new("/"), &environment)?)
@@ -207,5 +207,5 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
     duration
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| format!("'{text}' is no duration: write 90s, 30m, 2h"))
+        .ok_or_else(|| format!("'{text}' is not a valid duration: write 90s, 30m or 2h"))
 }

@@ -1,13 +1,14 @@
 //! `kestack snapshot`
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Subcommand;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
 use super::archive::{Export, Import};
-use super::output::{Output, table};
+use super::output::{Output, span, table, time};
 use super::session::{CHANGE, Intent, Opened, keystore_environment};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -18,19 +19,21 @@ use crate::stack::{Layout, Stack};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Snapshot {
-    /// Take a snapshot: keystore, drive and configuration together; MinIO stands still meanwhile
+    /// Take a snapshot of keystore, drive and configuration together; MinIO is stopped meanwhile
     Save {
         /// Name of the snapshot
         name: SnapshotName,
     },
     /// List the snapshots, oldest first
+    #[command(visible_alias = "ls")]
     List,
-    /// Put keystore, drive and configuration back; what was written since is gone
+    /// Restore keystore, drive and configuration; everything that was written since is lost
     Restore {
         /// Name of the snapshot
         name: SnapshotName,
     },
     /// Remove snapshots
+    #[command(visible_aliases = ["rm", "delete"])]
     Remove {
         /// Names of the snapshots
         #[arg(required = true)]
@@ -38,29 +41,40 @@ pub(super) enum Snapshot {
     },
     /// Write a snapshot to one file, encrypted with age
     Export(Export),
-    /// Make a snapshot of such a file
+    /// Make a snapshot from such a file
     Import(Import),
 }
 
-#[derive(Serialize)]
-struct SavedReport {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SavedReport {
     #[serde(flatten)]
     snapshot: Saved,
+    /// How long it took.
     milliseconds: u128,
-    /// How long MinIO did not answer.
+    /// How long MinIO was stopped.
     stopped_milliseconds: u128,
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// All snapshots, oldest first.
     snapshots: Vec<Saved>,
 }
 
-#[derive(Serialize)]
-struct Restored {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Restored {
+    /// Name of the snapshot.
     name: SnapshotName,
+    /// How long it took.
     milliseconds: u128,
+    /// True if the stack ran before, and runs again.
     started: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Removed {
+    /// Names of the snapshots that were removed.
+    removed: Vec<SnapshotName>,
 }
 
 impl Snapshot {
@@ -87,7 +101,7 @@ async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt
     let reached = interrupt.ends(opened.connect()).await?;
     reached.recover().await?;
     let session = interrupt.ends(reached.session()).await?;
-    let progress = output.progress();
+    let progress = output.progress(session.context.engine.info());
     let (snapshot, stopped) =
         snapshot::save(&session.stack, &session.context, name, interrupt, progress.as_ref()).await?;
     let report =
@@ -128,7 +142,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     // also after a failure: either everything was exchanged or nothing
     let up = Box::pin(async {
         if started && !snapshot::is_pending(&layout) {
-            bring_up(wish, reached.engine().clone(), None, output.progress().as_ref()).await?;
+            bring_up(wish, reached.engine().clone(), None, output.progress(reached.engine().info()).as_ref()).await?;
         }
         Ok(())
     });
@@ -139,7 +153,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     let report = Restored { name: name.clone(), milliseconds: start.elapsed().as_millis(), started };
     output.result(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };
-        format!("stack '{stack}' is as it was at '{}', after {} ms{next}", report.name, report.milliseconds)
+        format!("stack '{stack}' was restored from snapshot '{}' in {}{next}", report.name, span(report.milliseconds))
     })?;
     Ok(())
 }
@@ -153,9 +167,10 @@ async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> R
     }
     for name in names {
         Saved::remove(&layout, name)?;
-        output.result(&serde_json::json!({ "removed": name }), |_| format!("snapshot '{name}' removed"))?;
     }
-    Ok(())
+    output.result(&Removed { removed: names.to_vec() }, |report| {
+        report.removed.iter().map(|name| format!("snapshot '{name}' removed")).collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// What others start is not ours to stop.
@@ -173,14 +188,15 @@ fn human_saved(report: &SavedReport) -> String {
     let Saved { name, files, bytes, method, keys, keystore, .. } = &report.snapshot;
     let keys = match keys {
         Some(keys) => format!("{keys} keys inside"),
-        None => format!("its keys stay in {keystore}, and are NOT inside"),
+        None => format!("its keys stay in {keystore} and are NOT inside"),
     };
-    let stood = Duration::from_millis(u64::try_from(report.stopped_milliseconds).unwrap_or(u64::MAX));
-    let stood =
-        if stood.is_zero() { String::new() } else { format!("; MinIO stood still for {} ms", stood.as_millis()) };
+    let stopped = match report.stopped_milliseconds {
+        0 => String::new(),
+        time => format!("; MinIO was stopped for {}", span(time)),
+    };
     format!(
-        "snapshot '{name}' taken in {} ms{stood}\n  {files} files, {}, by {method}; {keys}",
-        report.milliseconds,
+        "snapshot '{name}' taken in {}{stopped}\n  {files} files, {}, as {method}; {keys}",
+        span(report.milliseconds),
         indicatif::BinaryBytes(*bytes)
     )
 }
@@ -196,7 +212,7 @@ fn human_list(listed: &Listed) -> String {
             let keys = snapshot.keys.map_or_else(|| format!("in {}", snapshot.keystore), |keys| keys.to_string());
             vec![
                 snapshot.name.to_string(),
-                format!("{:.0}", snapshot.created),
+                time(snapshot.created),
                 keys,
                 snapshot.files.to_string(),
                 indicatif::BinaryBytes(snapshot.bytes).to_string(),
@@ -204,5 +220,5 @@ fn human_list(listed: &Listed) -> String {
             ]
         })
         .collect();
-    table(&["snapshot", "created", "keys", "files", "size", "by"], &rows)
+    table(&["snapshot", "created", "keys", "files", "size", "method"], &rows)
 }

@@ -7,12 +7,13 @@ use clap::Args;
 use super::Globals;
 use super::output::Output;
 use super::session::{Intent, Session};
+use crate::engine;
 use crate::error::Error;
 use crate::locked;
 use crate::status::{self as health, State};
 
-/// What is said of a bucket that nobody declared to lie in clear.
-const EXPOSED: &str = "  WARN: lies in clear, and kestack.yaml does not say that it may (`kestack doctor`)";
+/// Said of a bucket that is not encrypted, although kestack.yaml does not declare it so.
+const EXPOSED: &str = "  WARN: it is not encrypted, and kestack.yaml does not allow that (`kestack doctor`)";
 
 #[derive(Debug, Args)]
 pub(super) struct Status {}
@@ -32,7 +33,7 @@ impl Status {
 }
 
 fn human(status: &health::Status) -> String {
-    let mut text = format!("stack '{}' {:?} on {}\n", status.name, status.state, status.engine).to_lowercase();
+    let mut text = format!("stack '{}' {} on {}\n", status.name, status.state, status.engine);
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
@@ -40,8 +41,9 @@ fn human(status: &health::Status) -> String {
         row("fault", fault.advice.clone());
     }
     row("folder", status.folder.clone());
+    let server = if status.engine.starts_with(engine::process::KIND) { "process" } else { "container" };
     for (name, state) in &status.containers {
-        row("container", format!("{name}  {state}"));
+        row(server, format!("{name}  {state}"));
     }
     for (name, endpoint) in &status.endpoints {
         let state = match (&endpoint.problem, endpoint.ready) {

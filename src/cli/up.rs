@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -21,11 +22,11 @@ use crate::stack::certificates::Renewal;
 #[derive(Debug, Default, Args)]
 pub(super) struct Up {
     /// How long the stack is needed, such as 30m or 2h: `kestack gc` removes it with its data afterwards. A stack that
-    /// is up keeps what it was made with
+    /// is up keeps its lease
     #[arg(long, value_parser = session::duration)]
     lease: Option<Duration>,
-    /// Which ports the stack gets: any free ones, or those of the manifest again; it keeps to that [default: as before,
-    /// at first the manifest's, and free ones where its defaults are taken]
+    /// Ports of the stack: any free ones, or those of the manifest; later calls keep this choice [default: as before, at
+    /// first the manifest's, and free ones where its defaults are taken]
     #[arg(long, value_enum, value_name = "WHICH")]
     port: Option<PortChoice>,
 }
@@ -39,18 +40,31 @@ enum PortChoice {
     Manifest,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// Engine and its version.
     engine: String,
+    /// URL of S3.
     s3: String,
+    /// URL of MinIO's console.
     console: String,
+    /// User for the console and S3; `kestack env` prints the password.
+    user: String,
+    /// URL of KES; with replicas all URLs, separated by commas.
     kes: String,
+    /// Folder of the stack.
     folder: String,
+    /// Declared buckets.
     buckets: Vec<String>,
+    /// Declared keys.
     keys: Vec<String>,
+    /// How many steps changed something.
     changed: usize,
+    /// Certificates that were renewed.
     renewed: Vec<Renewal>,
+    /// All steps, in the order in which they were taken.
     steps: Vec<Step>,
 }
 
@@ -64,12 +78,14 @@ impl Up {
     /// Brings it up under the lock that is held, and says how it is.
     pub(super) async fn bring_up(&self, reached: &Reached, output: &Output) -> Result<(), Error> {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
-        let (progress, engine) = (output.progress(), reached.engine());
+        let engine = reached.engine();
+        let progress = output.progress(engine.info());
         let mut wish = reached.wish.clone();
         if let Some(choice) = self.port {
             wish.manifest.ports.any = choice == PortChoice::Auto;
         }
         let (stack, steps) = bring_up(wish, engine.clone(), expires, progress.as_ref()).await?;
+        progress.finished();
         output.result(&report(&stack, engine.as_ref(), steps), human)?;
         Ok(())
     }
@@ -82,6 +98,7 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         engine: format!("{} {}", engine.info().kind, engine.info().version),
         s3: stack.s3_endpoint(),
         console: stack.console_endpoint(),
+        user: stack.material.credentials.user.clone(),
         kes: stack.kes_endpoints(),
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
@@ -96,11 +113,12 @@ fn human(report: &Report) -> String {
     let state = if report.changed == 0 { "is up, nothing to change" } else { "is up" };
     let renewed: Vec<_> = report.renewed.iter().map(renewal).collect();
     format!(
-        "stack '{}' {state}\n  S3       {}\n  console  {}\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
+        "stack '{}' {state}\n  S3       {}\n  console  {}\n  login    user {}; `kestack env` prints the password as AWS_SECRET_ACCESS_KEY\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
          next:\n  eval \"$(kestack env)\"   variables for aws, mc, SDKs and kes\n  kestack verify         proof of the encryption",
         report.name,
         report.s3,
         report.console,
+        report.user,
         report.kes,
         report.keys.join(", "),
         report.buckets.join(", "),

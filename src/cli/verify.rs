@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Globals;
@@ -16,31 +17,37 @@ use crate::verify::{self, Evidence, Verdict};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Bucket to write the canary to [default: each bucket of the manifest that encrypts]
+    /// Bucket to write the test object to [default: each bucket of the manifest that encrypts]
     #[arg(short, long)]
     bucket: Option<String>,
-    /// Also try all faults of `kestack chaos` under reads and writes, and say what held; takes half a minute
+    /// Also play all faults of `kestack chaos` under reads and writes, and check the data; takes half a minute
     #[arg(long)]
     drill: bool,
-    /// Seed of what happens when in the drill, for the same again [default: a random one]
+    /// Seed for the moments of the drill, to repeat an earlier one [default: a random one]
     #[arg(long, requires = "drill")]
     seed: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name of the stack.
     name: String,
+    /// True if everything was proven.
     proven: bool,
+    /// Findings by bucket.
     verdicts: Vec<Verdict>,
-    /// Buckets that lie in clear, although kestack.yaml does not say that they may; not looked for with --bucket.
+    /// Buckets that are not encrypted, although kestack.yaml does not allow that; empty with --bucket.
     exposed_buckets: Vec<String>,
+    /// Results of the drill.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<Drill>,
 }
 
-#[derive(Serialize)]
-struct Drill {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Drill {
+    /// The seed that repeats it.
     seed: u64,
+    /// Findings by fault.
     trials: Vec<Trial>,
 }
 
@@ -111,16 +118,16 @@ impl Verify {
 fn failures(report: &Report) -> String {
     let failed = report.verdicts.iter().flat_map(|verdict| {
         let failed = verdict.evidence.iter().filter(|evidence| !evidence.proven);
-        failed.map(|evidence| format!("bucket '{}': not shown: {}", verdict.bucket, evidence.claim))
+        failed.map(|evidence| format!("bucket '{}': not proven: {}", verdict.bucket, evidence.claim))
     });
     let trials = report.drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
         let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
-        failed.map(|evidence| format!("{}: did not hold: {}", trial.fault, evidence.claim))
+        failed.map(|evidence| format!("{}: not true: {}", trial.fault, evidence.claim))
     });
     let exposed = report.exposed_buckets.iter().map(|bucket| {
         format!(
-            "bucket '{bucket}' lies in clear, and kestack.yaml does not say that it may: `kestack bucket encrypt {bucket}`, \
-             or declare it with `encryption: none`"
+            "bucket '{bucket}' is not encrypted, and kestack.yaml does not allow that: run \
+             `kestack bucket encrypt {bucket}`, or declare it with `encryption: none`"
         )
     });
     failed.chain(trials).chain(exposed).collect::<Vec<_>>().join("; ")
@@ -136,14 +143,14 @@ fn listed(report: &Report) -> String {
         let _ = writeln!(text, "drill, seed {}", drill.seed);
         for trial in &drill.trials {
             let _ = match &trial.not_here {
-                Some(why) => writeln!(text, "{}: not to be had here: {why}", trial.fault),
+                Some(why) => writeln!(text, "{}: not possible here: {why}", trial.fault),
                 None => writeln!(text, "{}", trial.fault),
             };
             list(&mut text, &trial.evidence);
         }
     }
     for bucket in &report.exposed_buckets {
-        let _ = writeln!(text, "bucket '{bucket}'\n  ✗ what is put into it is encrypted\n      it lies in clear");
+        let _ = writeln!(text, "bucket '{bucket}'\n  ✗ new objects are encrypted\n      the bucket has no encryption");
     }
     text
 }

@@ -182,7 +182,7 @@ pub trait Waiting: Sync {
     /// It begins, or goes on since `elapsed`.
     fn waits(&self, what: &str, elapsed: Duration);
     /// It is over.
-    fn waited(&self);
+    fn waited(&self, what: &str);
 }
 
 /// Does the work, and tells of it when it begins and every [`TOLD`].
@@ -192,7 +192,7 @@ async fn told<T>(waiting: &dyn Waiting, what: &str, work: impl Future<Output = T
     loop {
         waiting.waits(what, start.elapsed());
         if let Ok(done) = timeout(TOLD, &mut work).await {
-            waiting.waited();
+            waiting.waited(what);
             return done;
         }
     }

@@ -44,9 +44,9 @@ fn no_secret_leaves_its_file() {
         return;
     }
     let stack = Sandbox::new("");
-    let up = stack.run(&["up", "--verbose"]);
+    let up = stack.run(&["up", "-vv"]);
     assert!(up.status.success());
-    let verify = stack.run(&["verify", "--verbose"]);
+    let verify = stack.run(&["verify", "-vv"]);
     let mut seen = vec![
         ("up", text(&up.stdout) + &text(&up.stderr)),
         ("verify", text(&verify.stdout) + &text(&verify.stderr)),

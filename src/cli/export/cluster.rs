@@ -1,4 +1,4 @@
-//! What all exports for a cluster have in common: options, where the documents go, what is told.
+//! Shared by all exports for a cluster: options, where the documents go, notes.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::output::{self, Output};
 use super::super::session::Wish;
-use super::{human, report};
+use super::{Printed, human, printed, report};
 use crate::error::Error;
 use crate::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
 use crate::stack::{Layout, Material};
@@ -17,13 +17,13 @@ pub(super) struct ClusterOptions {
     /// Folder to write to instead of standard output; certificates and credentials there are kept at the next export
     #[arg(short = 'd', long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Write over what is in the folder
+    /// Overwrite the files in the folder
     #[arg(long, requires = "output_dir")]
     force: bool,
-    /// Write a kustomization.yaml beside
+    /// Also write a kustomization.yaml
     #[arg(long, requires = "output_dir")]
     kustomize: bool,
-    /// Write beside what the keystore's side must allow KES
+    /// Also write the least that the keystore must allow KES
     #[arg(long, requires = "output_dir")]
     with_iam: bool,
     /// Namespace [default: the stack's name]
@@ -39,7 +39,7 @@ pub(super) struct ClusterOptions {
     /// maintained fork]
     #[arg(long, value_name = "IMAGE")]
     minio_image: Option<String>,
-    /// Secret with which images are pulled
+    /// Secret for pulling images
     #[arg(long, value_name = "NAME")]
     pull_secret: Option<String>,
     /// Pods of KES [default: kes.replicas of the manifest, else 3]
@@ -60,10 +60,10 @@ pub(super) struct ClusterOptions {
     /// Issuer of cert-manager: a name, or ClusterIssuer/NAME
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
-    /// Who KES is to the keystore, without credentials: ARN of a role of AWS, client ID of Azure, e-mail of GCP
+    /// Identity of KES at the keystore, without credentials: ARN of a role (AWS), client ID (Azure), e-mail (GCP)
     #[arg(long, value_name = "IDENTITY")]
     workload_identity: Option<String>,
-    /// Workload identity pool and provider of a fleet of Google's
+    /// Workload identity pool and provider of a Google fleet
     #[arg(long, value_name = "POOL=PROVIDER", requires = "workload_identity")]
     fleet: Option<Fleet>,
 }
@@ -132,7 +132,7 @@ impl ClusterOptions {
             }),
             (_, Some(_)) => Err(Error::Usage {
                 what: "--issuer is for --certificates cert-manager only".into(),
-                hint: "give both, or neither".into(),
+                hint: "give both of them, or none".into(),
             }),
         }
     }
@@ -149,12 +149,17 @@ impl ClusterOptions {
         let warning = supply::warning(&supply::minio_image(Some(cluster.minio_image()))).await?;
         told.notes.extend(warning.map(|warning| format!("{warning}; name an image with --minio-image")));
         let Some(folder) = &self.output_dir else {
+            if output.json() {
+                let next = (told.next)(cluster, &[]);
+                let printed = Printed { target, documents: printed(&documents), notes: told.notes, next };
+                return output.result(&printed, |_| String::new());
+            }
             let texts: Vec<_> = documents.iter().map(|document| document.text.trim_end()).collect();
             output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes())?;
             let lines = told.notes.iter().map(|note| format!("note: {note}"));
             let next = (told.next)(cluster, &[]);
             let next = ["next:".to_owned()].into_iter().chain(next.iter().map(|command| format!("  {command}")));
-            output::message(&lines.chain(next).collect::<Vec<_>>().join("\n"));
+            output::note(&lines.chain(next).collect::<Vec<_>>().join("\n"));
             return Ok(());
         };
         if self.kustomize {
@@ -183,7 +188,7 @@ fn quantity(text: &str) -> Result<String, String> {
     let number = text.strip_suffix(unit).unwrap_or_default();
     let known = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     if number.trim_start_matches('0').is_empty() || !known.contains(&unit) {
-        return Err(format!("'{text}' is no size such as 500Gi or 1Ti"));
+        return Err(format!("'{text}' is not a valid size: write 500Gi or 1Ti"));
     }
     Ok(text.to_owned())
 }

@@ -2,25 +2,26 @@
 
 use clap::Args;
 
-use super::super::output;
+use super::super::output::{self, Output};
 use super::super::session::Wish;
+use super::{Printed, printed};
 use crate::error::Error;
 use crate::export::{self, Certificates, Cluster, ClusterWish};
 use crate::stack::Material;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Iam {
-    /// Namespace of KES's pods, where they are somebody to the keystore [default: the stack's name]
+    /// Namespace of KES's pods, which is part of their identity at the keystore [default: the stack's name]
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Who KES is to the keystore, without credentials: ARN of a role of AWS, client ID of Azure, e-mail of GCP
+    /// Identity of KES at the keystore, without credentials: ARN of a role (AWS), client ID (Azure), e-mail (GCP)
     #[arg(long, value_name = "IDENTITY")]
     workload_identity: Option<String>,
 }
 
 impl Iam {
     /// Prints what the keystore's side must allow KES, and no more; nothing in it is secret.
-    pub(in crate::cli) fn run(&self, wish: Wish) -> Result<(), Error> {
+    pub(in crate::cli) fn run(&self, wish: Wish, output: &Output) -> Result<(), Error> {
         let material = Material::complete(&wish.layout(), &wish.manifest)?;
         // only the keystore matters for what is printed
         let wished = ClusterWish {
@@ -39,8 +40,13 @@ impl Iam {
             fleet: None,
         };
         let cluster = Cluster::resolve(wish.manifest, material, wished)?;
-        for document in export::iam(&cluster)? {
-            output::message(&format!("# {}", document.name));
+        let documents = export::iam(&cluster)?;
+        if output.json() {
+            let printed = Printed { target: "iam", documents: printed(&documents), notes: vec![], next: vec![] };
+            return output.result(&printed, |_| String::new());
+        }
+        for document in documents {
+            output::note(&format!("# {}", document.name));
             output::raw(document.text.as_bytes())?;
         }
         Ok(())

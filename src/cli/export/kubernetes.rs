@@ -12,7 +12,7 @@ use crate::export;
 pub(in crate::cli) struct Kubernetes {
     #[command(flatten)]
     options: ClusterOptions,
-    /// Who issues certificates
+    /// Issuer of certificates
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Issuance::Own)]
     certificates: Issuance,
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 mod cluster;
@@ -28,11 +29,11 @@ pub(super) enum Export {
     Quadlet(Quadlet),
     /// Units of systemd on bare metal
     Systemd(Machine),
-    /// A Tenant of MinIO's Operator, with KES beside it
+    /// A Tenant of MinIO's Operator, with KES next to it
     Tenant(Box<tenant::Tenant>),
     /// Plain manifests of Kubernetes, without an Operator
     Kubernetes(Box<kubernetes::Kubernetes>),
-    /// What the keystore's side must allow KES, and no more: policies, roles, and the commands that make them
+    /// The least that the keystore must allow KES: policies, roles, and the commands that create them
     Iam(iam::Iam),
 }
 
@@ -41,13 +42,13 @@ pub(super) struct Machine {
     /// Folder to write to; it must be empty or not exist
     #[arg(short = 'd', long, value_name = "DIR")]
     output_dir: PathBuf,
-    /// Where that folder will lie on the machine that runs it [default: the same place]
+    /// Path of that folder on the machine that runs the stack [default: the same]
     #[arg(long, value_name = "DIR")]
     at: Option<PathBuf>,
-    /// Write the images that are composed here beside it, to take them to another machine
+    /// Also write the images that are composed here, to take them to another machine
     #[arg(long)]
     images: bool,
-    /// Write over what is in the folder; its certificates and credentials are kept
+    /// Overwrite the files in the folder; its certificates and credentials are kept
     #[arg(long)]
     force: bool,
 }
@@ -56,19 +57,51 @@ pub(super) struct Machine {
 pub(super) struct Quadlet {
     #[command(flatten)]
     machine: Machine,
-    /// Version of Podman on the machine that runs it
+    /// Version of Podman on the machine that runs the stack
     #[arg(long, value_name = "VERSION", default_value = "5.0")]
     podman: PodmanVersion,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Report {
+    /// Name of the stack.
     name: String,
+    /// The kind of the export.
     target: &'static str,
+    /// The folder that was written.
     folder: String,
+    /// Files in it.
     files: Vec<String>,
+    /// Things to know.
     notes: Vec<String>,
+    /// Commands to run next.
     next: Vec<String>,
+}
+
+/// An export that was not written into a folder.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Printed {
+    /// The kind of the export.
+    target: &'static str,
+    /// The documents. Some hold credentials.
+    documents: Vec<Named>,
+    /// Things to know.
+    notes: Vec<String>,
+    /// Commands to run next.
+    next: Vec<String>,
+}
+
+/// A document and its name.
+#[derive(Serialize, JsonSchema)]
+struct Named {
+    /// Name of its file.
+    name: String,
+    /// Its text.
+    text: String,
+}
+
+fn printed(documents: &[export::Document]) -> Vec<Named> {
+    documents.iter().map(|document| Named { name: document.name.to_string(), text: document.text.to_string() }).collect()
 }
 
 impl Export {
@@ -81,7 +114,7 @@ impl Export {
                 machine.run(wish, output, |deployment| export::quadlet(deployment, *podman)).await
             }
             Self::Kubernetes(kubernetes) => kubernetes.run(wish, output).await,
-            Self::Iam(iam) => iam.run(wish),
+            Self::Iam(iam) => iam.run(wish, output),
             Self::Tenant(tenant) => tenant.run(wish, output).await,
             Self::Systemd(machine) => machine.run(wish, output, export::systemd).await,
         }

@@ -20,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(in crate::cli) struct Tenant {
     #[command(flatten)]
     options: ClusterOptions,
-    /// Who issues certificates
+    /// Issuer of certificates
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Issuance::Cluster)]
     certificates: Issuance,
-    /// Values of the Operator's tenant chart instead of the Tenant
+    /// Write values of the Operator's tenant chart instead of the Tenant
     #[arg(long, requires = "output_dir", conflicts_with_all = ["kustomize", "check"])]
     helm_values: bool,
     /// Compare the Tenant with the definition of the cluster that kubectl reaches, or of a file
@@ -54,8 +54,8 @@ async fn definition(source: &Path) -> Result<Value, Error> {
         std::fs::read_to_string(source).map_err(Error::file("read", source))?
     };
     serde_yaml::from_str(&text).map_err(|error| Error::Usage {
-        what: format!("the definition of Tenants is no YAML or JSON: {error}"),
-        hint: "take what `kubectl get crd tenants.minio.min.io -o yaml` prints".into(),
+        what: format!("the definition of Tenants is not valid YAML or JSON: {error}"),
+        hint: "use the output of `kubectl get crd tenants.minio.min.io -o yaml`".into(),
     })
 }
 

@@ -64,7 +64,7 @@ fn a_server_that_ends_while_it_is_waited_for_is_started_at_once() {
     let stack = precious();
     let minio = format!("{}-minio-server", stack.name);
     cli(&["kill", "--signal", "STOP", &minio]);
-    let mut up = stack.command(&["up", "--verbose"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut up = stack.command(&["up", "-vv"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(up.stderr.take().unwrap()).lines();
     // the first question is a glance, the second begins the wait
     let asked = lines.by_ref().filter(|line| line.as_ref().unwrap().contains("/minio/health/")).take(2).count();
