@@ -1,6 +1,7 @@
 //! `kestack env`
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use clap::Args;
 
@@ -9,7 +10,7 @@ use super::output::{self, Output};
 use super::session::{self, Intent, Wish, environment};
 use super::shell::Shell;
 use crate::error::Error;
-use crate::stack::{STALE, variable_names};
+use crate::stack::{AUTHORITY, STALE, variable_names};
 
 /// Variables that name a proxy for all requests.
 const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -38,7 +39,12 @@ impl Env {
     }
 
     fn remove(&self, globals: &Globals) -> Result<(), Error> {
-        let names = variable_names(Wish::load(globals, Intent::Read)?.manifest.name.as_str());
+        let wish = Wish::load(globals, Intent::Read)?;
+        let mut names = variable_names(wish.manifest.name.as_str());
+        // another authority's are the user's own
+        let ca = wish.layout().ca_cert();
+        let is_ours = |name: &&str| environment(name).is_some_and(|value| ca == Path::new(&value));
+        names.extend(AUTHORITY.into_iter().filter(is_ours).map(str::to_owned));
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let text = self.shell.unwrap_or_else(Shell::of_caller).remove(&names).ok_or_else(|| Error::Usage {
             what: "this language has no way to remove a variable".into(),

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use reqsign_aws_v4::{Credential, RequestSigner, StaticCredentialProvider};
 use reqsign_core::{Context, Signer};
 use reqwest::{Method, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 mod call;
 mod form;
@@ -118,15 +120,31 @@ impl fmt::Display for Encryption {
 }
 
 impl S3Client {
-    /// A client of `endpoint` (`http://127.0.0.1:9000`). Nothing is connected yet.
+    /// A client of `endpoint` (`http://127.0.0.1:9000`), which trusts no certificate. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`S3Error::Invalid`] if the endpoint is not a URL.
     pub fn new(endpoint: &str, user: &str, password: &str) -> Result<Self, S3Error> {
+        Self::trusting(None, endpoint, user, password)
+    }
+
+    /// A client of `endpoint` (`https://127.0.0.1:9000`), which trusts the authority `ca` (PEM) and no other. Nothing is
+    /// connected yet.
+    ///
+    /// # Errors
+    /// [`S3Error::Invalid`] if the endpoint is not a URL, or `ca` does not hold a certificate.
+    pub fn trusting(ca: Option<&str>, endpoint: &str, user: &str, password: &str) -> Result<Self, S3Error> {
         let invalid = |cause: String| S3Error::Invalid { call: endpoint.to_owned(), cause };
-        // A stack's S3 has no TLS; the client still wants to know how it would be done.
+        let mut roots = rustls::RootCertStore::empty();
+        if let Some(ca) = ca {
+            let ca = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(|error| invalid(error.to_string()))?;
+            roots.add(ca).map_err(|error| invalid(error.to_string()))?;
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| invalid(error.to_string()))?
-            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

@@ -133,6 +133,7 @@ fn context(deployment: &Deployment, section: &Value, credentials: &[Credential])
         "files": files.iter().map(|file| json!({ "name": file.name, "secret": file.secret })).collect::<Vec<_>>(),
         "client_key": files.iter().any(|file| file.secret),
         "s3": SocketAddr::new(stack.ports.host, stack.ports.s3).to_string(),
+        "tls": stack.manifest.minio.tls,
         "console": SocketAddr::new(stack.ports.host, stack.ports.console).to_string(),
         "stop": { "kes": 10, "minio": 60 },
     })

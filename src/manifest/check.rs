@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 
 use super::tree::{self, Node, Reader};
 use super::variables::{AUTO_ENCRYPTION, check_variable, is_on};
-use super::{Bucket, BucketEncryption, EngineKind, Environment, KesSection, Manifest, MinioSection, PortRules};
+use super::{
+    Bucket, BucketEncryption, EngineKind, Environment, HostName, KesSection, Manifest, MinioSection, PortRules,
+};
 
 const ENGINES: [(&str, EngineKind); 4] = [
     ("auto", EngineKind::Auto),
@@ -94,6 +96,10 @@ struct MinioFile {
     root_password: Option<String>,
     /// Key of the backend and of SSE-S3, if not the first one
     default_key: Option<String>,
+    /// Whether S3 and the console speak TLS, with a certificate of the stack's own authority
+    tls: Option<bool>,
+    /// Names and addresses by which clients on other machines reach S3: its certificate is for them, too
+    names: Option<Vec<String>>,
     /// More variables of MinIO's environment
     env: Option<BTreeMap<String, String>>,
 }
@@ -282,10 +288,7 @@ fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSecti
             "replicas" => to.replicas = reader.number(value, "kes.replicas", 1..=MAX_REPLICAS).unwrap_or(to.replicas),
             "image" => to.image = reader.text(value, "kes.image"),
             "env" => to.env = kes_variables(reader, value),
-            "names" => {
-                let names = reader.items(value, "kes.names");
-                to.names = names.iter().filter_map(|name| reader.parsed(name, "kes.names")).collect();
-            }
+            "names" => to.names = host_names(reader, value, "kes.names"),
             _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
         }
     }
@@ -293,8 +296,8 @@ fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSecti
 }
 
 fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioSection) -> MinioSection {
-    const KNOWN: [&str; 8] =
-        ["port", "console_port", "image", "binary", "root_user", "root_password", "default_key", "env"];
+    const KNOWN: [&str; 10] =
+        ["port", "console_port", "image", "binary", "root_user", "root_password", "default_key", "tls", "names", "env"];
     for (key, value) in reader.entries(node, "minio", &KNOWN) {
         match key.as_str() {
             "port" => to.port = reader.port(value, "minio.port").unwrap_or(to.port),
@@ -308,10 +311,20 @@ fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioS
                 to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
             }
             "default_key" => {} // read with the keys, which it is one of
+            "tls" => to.tls = reader.boolean(value, "minio.tls").unwrap_or(to.tls),
+            "names" => to.names = host_names(reader, value, "minio.names"),
             _ => to.env = minio_variables(reader, value),
         }
     }
+    if let (false, Some(names)) = (to.tls, tree::entry(node, "names")) {
+        reader.wrong(names, "minio.names are the names in MinIO's certificate, which it has only with `tls: true`");
+    }
     to
+}
+
+fn host_names(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> Vec<HostName> {
+    let names = reader.items(node, what);
+    names.iter().filter_map(|name| reader.parsed(name, what)).collect()
 }
 
 /// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
@@ -513,6 +526,6 @@ mod tests {
         }
         assert_eq!(properties(&schema).len(), 11);
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 8);
+        assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 10);
     }
 }

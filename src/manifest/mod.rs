@@ -139,6 +139,10 @@ pub struct MinioSection {
     pub root_user: Option<String>,
     /// Secret key of the root user, if not a random one.
     pub root_password: Option<Zeroizing<String>>,
+    /// Whether S3 and the console speak TLS, with a certificate of the stack's own authority.
+    pub tls: bool,
+    /// Names and addresses beyond this machine's by which clients reach S3: its certificate is for them, too.
+    pub names: Vec<HostName>,
     /// More variables of MinIO's environment.
     pub env: BTreeMap<String, String>,
 }
@@ -304,6 +308,8 @@ impl Default for MinioSection {
             binary: None,
             root_user: None,
             root_password: None,
+            tls: false,
+            names: Vec::new(),
             env: BTreeMap::new(),
         }
     }
@@ -316,6 +322,7 @@ impl std::fmt::Debug for MinioSection {
             .field("console_port", &self.console_port)
             .field("image", &self.image)
             .field("binary", &self.binary)
+            .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::plan::Observed;
 
+mod absent;
 mod bucket;
 mod container;
 mod directory;
@@ -22,6 +23,7 @@ mod key;
 mod pod;
 mod service;
 
+pub use absent::AbsentFile;
 pub use bucket::BucketResource;
 pub use container::ContainerResource;
 pub use directory::DirectoryResource;

@@ -5,6 +5,7 @@
 //! from a secret of the stack, so it is stored nowhere.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::client::replicas::Replicas;
 use crate::client::s3::{Encryption, S3Client, S3Error};
 use crate::digest::SecretKey;
 use crate::error::Error;
-use crate::stack::{Clients, Layout, Stack, s3_variables};
+use crate::stack::{Clients, Layout, Stack, authority_variables, s3_variables};
 
 mod iam;
 mod name;
@@ -41,6 +42,7 @@ pub struct Sandboxes {
     stack: String,
     layout: Layout,
     endpoint: String,
+    authority: Option<PathBuf>,
     kes: Arc<Client>,
     replicas: Replicas,
     s3: S3Client,
@@ -82,6 +84,8 @@ pub struct Sandbox {
 pub struct Access {
     /// URL of S3.
     pub endpoint: String,
+    /// Certificate of the authority that clients must trust, with TLS.
+    pub authority: Option<PathBuf>,
     /// Access key.
     pub access_key: String,
     /// Secret key.
@@ -107,6 +111,7 @@ impl Sandboxes {
             stack: stack.manifest.name.to_string(),
             layout: stack.layout.clone(),
             endpoint: stack.s3_endpoint(),
+            authority: stack.s3_authority(),
             kes,
             replicas,
             s3,
@@ -185,6 +190,7 @@ impl Sandboxes {
         password.truncate(40);
         Ok(Access {
             endpoint: self.endpoint.clone(),
+            authority: self.authority.clone(),
             access_key: sandbox.bucket.clone(),
             secret_key: Zeroizing::new(password),
         })
@@ -268,8 +274,9 @@ impl Sandboxes {
 impl Sandbox {
     /// What AWS SDKs and `mc` read, and where in the sandbox they are.
     pub fn variables(&self, access: &Access) -> Vec<(String, String)> {
-        let Access { endpoint, access_key, secret_key } = access;
+        let Access { endpoint, authority, access_key, secret_key } = access;
         let mut variables = s3_variables(self.name.as_str(), endpoint.clone(), access_key, secret_key);
+        variables.extend(authority_variables(authority.as_deref()));
         variables.extend([
             ("KESTACK_SANDBOX".into(), self.name.to_string()),
             ("KESTACK_BUCKET".into(), self.bucket.clone()),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Layout;
 use super::material::read;
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{HostName, Manifest};
 use crate::pki::{self, Authority, Leaf, LeafSpec, Mismatch, PkiError, Validity};
 
 /// Authority and leafs of a stack, in their wanted state.
@@ -19,6 +19,8 @@ pub(super) struct Certificates {
     pub(super) kes: Leaf,
     pub(super) minio: Leaf,
     pub(super) admin: Leaf,
+    /// MinIO's as a server, if it has one.
+    pub(super) s3: Option<Leaf>,
     pub(super) renewed: Vec<Renewal>,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct Certificates {
 /// the old key can be read.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Renewal {
-    /// Which: `ca`, `kes-server`, `minio`, `admin`.
+    /// Which: `ca`, `kes-server`, `minio`, `admin`, `s3`.
     pub name: &'static str,
     /// Why the old one cannot go on being used.
     pub why: Mismatch,
@@ -38,7 +40,7 @@ pub struct Renewal {
 /// How a certificate in the stack's folder is.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CertificateState {
-    /// Which: `ca`, `kes-server`, `minio`, `admin`.
+    /// Which: `ca`, `kes-server`, `minio`, `admin`, `s3`.
     pub name: &'static str,
     /// Whether it is good.
     pub state: Lifetime,
@@ -77,7 +79,11 @@ impl Certificates {
         let kes = leaf("kes-server", &kes_leaf(manifest), &layout.kes_cert(), &layout.kes_key())?;
         let minio = leaf("minio", &client_leaf("minio"), &layout.minio_cert(), &layout.minio_key())?;
         let admin = leaf("admin", &client_leaf("admin"), &layout.admin_cert(), &layout.admin_key())?;
-        Ok(Self { authority, kes, minio, admin, renewed })
+        let mut s3 = None;
+        if manifest.minio.tls {
+            s3 = Some(leaf("s3", &s3_leaf(manifest), &layout.s3_cert(), &layout.s3_key())?);
+        }
+        Ok(Self { authority, kes, minio, admin, s3, renewed })
     }
 }
 
@@ -126,13 +132,30 @@ fn shown(layout: &Layout) -> String {
 /// KES is dialled inside the pod as 127.0.0.1, by people and from containers with networks of their own under these
 /// names and those of the manifest. All replicas have the same certificate.
 pub(super) fn kes_leaf(manifest: &Manifest) -> LeafSpec {
-    let mut dns = vec!["localhost".to_owned(), "kes-server".to_owned()];
-    let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut dns = vec!["kes-server".to_owned()];
     if manifest.kes.replicas > 1 {
         dns.extend((1..=manifest.kes.replicas).map(|number| format!("kes-server-{number}")));
     }
-    ip.extend(Some(manifest.host).filter(|host| !host.is_unspecified()));
-    for name in &manifest.kes.names {
+    server_leaf("kes-server", dns, manifest.host, &manifest.kes.names)
+}
+
+/// MinIO is dialled by people, by its console and from other containers. With `MINIO_DOMAIN` buckets are names below that.
+fn s3_leaf(manifest: &Manifest) -> LeafSpec {
+    let mut dns = vec!["minio-server".to_owned()];
+    let domains = manifest.minio.env.get("MINIO_DOMAIN").map(String::as_str).unwrap_or_default();
+    let domains = domains.split(',').filter_map(|domain| domain.trim().parse::<HostName>().ok());
+    for domain in domains.filter(|domain| domain.address().is_none()) {
+        dns.extend([domain.to_string(), format!("*.{domain}")]);
+    }
+    server_leaf("minio-server", dns, manifest.host, &manifest.minio.names)
+}
+
+/// A server of this machine that is also known under those names.
+fn server_leaf(common_name: &str, mut dns: Vec<String>, host: IpAddr, names: &[HostName]) -> LeafSpec {
+    dns.push("localhost".to_owned());
+    let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    ip.extend(Some(host).filter(|host| !host.is_unspecified()));
+    for name in names {
         match name.address() {
             Some(address) => ip.push(address),
             None => dns.push(name.to_string()),
@@ -142,7 +165,7 @@ pub(super) fn kes_leaf(manifest: &Manifest) -> LeafSpec {
     ip.dedup();
     dns.sort_unstable();
     dns.dedup();
-    LeafSpec { common_name: "kes-server".into(), dns, ip, server: true, client: false }
+    LeafSpec { common_name: common_name.into(), dns, ip, server: true, client: false }
 }
 
 fn client_leaf(name: &str) -> LeafSpec {
@@ -156,6 +179,7 @@ pub fn on_disk(layout: &Layout, now: Timestamp) -> Result<Vec<CertificateState>,
         ("kes-server", layout.kes_cert()),
         ("minio", layout.minio_cert()),
         ("admin", layout.admin_cert()),
+        ("s3", layout.s3_cert()),
     ];
     let states = files.into_iter().filter_map(|(name, path)| match read(&path) {
         Ok(pem) => Some(Ok(CertificateState::of(name, &pem?, now))),
@@ -305,5 +329,20 @@ mod tests {
         assert_eq!(folder.up(&manifest, 1), [], "it is there already");
         manifest.host = "0.0.0.0".parse().unwrap();
         assert_eq!(folder.up(&manifest, 1), [], "nobody dials 0.0.0.0");
+    }
+
+    #[test]
+    fn minio_has_a_certificate_of_its_own_with_tls() {
+        let mut manifest = Manifest::default();
+        assert!(Certificates::complete(&Folder::new(&manifest).layout, &manifest, day(0)).unwrap().s3.is_none());
+        manifest.minio.tls = true;
+        manifest.minio.names = vec!["s3.example.org".parse().unwrap()];
+        manifest.minio.env.insert("MINIO_DOMAIN".into(), "buckets.example, 192.0.2.1, not valid".into());
+        let spec = s3_leaf(&manifest);
+        assert_eq!(spec.dns, ["*.buckets.example", "buckets.example", "localhost", "minio-server", "s3.example.org"]);
+        assert_eq!(spec.ip.len(), 2);
+        let folder = Folder::new(&manifest);
+        let made = Certificates::complete(&folder.layout, &manifest, day(0)).unwrap();
+        assert_eq!(pki::leaf_matches(&made.s3.unwrap(), &spec, &made.authority, day(0)), Ok(()));
     }
 }

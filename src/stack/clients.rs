@@ -33,7 +33,8 @@ impl Stack {
     pub fn clients(&self) -> Result<Clients, Error> {
         let endpoints: Vec<_> = self.replicas().into_iter().map(|replica| replica.endpoint).collect();
         let root = &self.material.credentials;
-        let s3 = S3Client::new(&self.s3_endpoint(), &root.user, &root.password)?;
+        let ca = &self.material.authority.cert_pem;
+        let s3 = S3Client::trusting(Some(ca), &self.s3_endpoint(), &root.user, &root.password)?;
         let kes = self.kes_client(&endpoints)?;
         let replicas = match endpoints.as_slice() {
             // one server needs no second connection

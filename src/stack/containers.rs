@@ -114,19 +114,37 @@ impl Stack {
             name: self.minio_container(),
             pod: self.manifest.name.to_string(),
             image: image.to_owned(),
-            command: [&["server".to_owned()], view.minio_arguments.as_slice()].concat(),
+            command: self.minio_command(view),
             env: BTreeMap::from([("MINIO_CONFIG_ENV_FILE".into(), shown(&view.minio_env))]),
             labels: self.role("minio"),
-            mounts: vec![
-                read_only(self.layout.minio_key(), view.certs.join("minio-kes.key")),
-                read_only(self.layout.minio_cert(), view.certs.join("minio-kes.cert")),
-                read_only(self.layout.ca_cert(), view.certs.join("ca.cert")),
-                read_only(self.layout.minio_env(), view.minio_env.clone()),
-                Mount { source: self.layout.drive(), target: view.drive.clone(), read_only: false },
-            ],
+            mounts: self.minio_mounts(view),
             capabilities: vec![],
             stop_timeout: 10,
         }
+    }
+
+    fn minio_command(&self, view: &View) -> Vec<String> {
+        let mut command = vec!["server".to_owned()];
+        if self.manifest.minio.tls {
+            command.extend(["--certs-dir".into(), shown(&view.s3_certs())]);
+        }
+        command.extend_from_slice(&view.minio_arguments);
+        command
+    }
+
+    fn minio_mounts(&self, view: &View) -> Vec<Mount> {
+        let mut mounts = vec![
+            read_only(self.layout.minio_key(), view.certs.join("minio-kes.key")),
+            read_only(self.layout.minio_cert(), view.certs.join("minio-kes.cert")),
+            read_only(self.layout.ca_cert(), view.certs.join("ca.cert")),
+            read_only(self.layout.minio_env(), view.minio_env.clone()),
+            Mount { source: self.layout.drive(), target: view.drive.clone(), read_only: false },
+        ];
+        if self.manifest.minio.tls {
+            mounts.push(read_only(self.layout.s3_cert(), view.s3_certs().join("public.crt")));
+            mounts.push(read_only(self.layout.s3_key(), view.s3_certs().join("private.key")));
+        }
+        mounts
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

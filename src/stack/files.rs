@@ -8,7 +8,7 @@ use super::view::{View, shown};
 use super::{Stack, keystore, ports, units};
 use crate::engine::{self, EngineInfo};
 use crate::error::Error;
-use crate::resource::{DirectoryResource, FileResource, Owner};
+use crate::resource::{AbsentFile, DirectoryResource, FileResource, Owner};
 use crate::template::{self, KesConfigContext, KesPlace, MinioEnvContext, MinioPaths};
 
 /// Mode of what only its owner may read.
@@ -27,7 +27,17 @@ impl Stack {
         if !keystore::files(&self.manifest.keystore).is_empty() {
             folders.push(own(layout.keystore_files()));
         }
+        if self.manifest.minio.tls {
+            folders.push(own(layout.s3_certs()));
+        }
         folders
+    }
+
+    /// Files of an earlier start that would say of the stack what is not so any more.
+    pub(super) fn leftovers(&self) -> Vec<AbsentFile> {
+        let of_tls = [self.layout.s3_cert(), self.layout.s3_key()].into_iter();
+        let left = of_tls.filter(|path| !self.manifest.minio.tls && path.exists());
+        left.map(|path| AbsentFile { path }).collect()
     }
 
     /// Every file of the stack. What a container reads belongs to its user, the rest to whoever runs kestack.
@@ -63,6 +73,10 @@ impl Stack {
                 container,
             ),
         ];
+        if let Some(s3) = &material.s3 {
+            files.push(file(layout.s3_cert(), s3.cert_pem.as_bytes(), PUBLIC, container));
+            files.push(file(layout.s3_key(), s3.key_pem.as_bytes(), SECRET, container));
+        }
         for found in keystore::files(&self.manifest.keystore) {
             let content = Zeroizing::new(std::fs::read(&found.source).map_err(Error::file("read", &found.source))?);
             let mode = if found.secret { SECRET } else { PUBLIC };

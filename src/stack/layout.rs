@@ -39,6 +39,12 @@ paths! {
     admin_cert => "certs/admin.cert";
     /// Client key of the stack's admin towards KES.
     admin_key => "certs/admin.key";
+    /// Folder of MinIO's certificate as a server, with the names that MinIO wants in it.
+    s3_certs => "certs/s3";
+    /// Server certificate of MinIO; there is one only with TLS.
+    s3_cert => "certs/s3/public.crt";
+    /// Server key of MinIO.
+    s3_key => "certs/s3/private.key";
     /// Certificates and keys that KES needs towards its keystore.
     keystore_files => "certs/keystore";
     /// Configuration files.

@@ -30,6 +30,8 @@ pub struct Material {
     pub minio: Leaf,
     /// Client certificate of the stack's admin.
     pub admin: Leaf,
+    /// Server certificate of MinIO, if S3 speaks TLS.
+    pub s3: Option<Leaf>,
     /// Root user of MinIO.
     pub credentials: Credentials,
     /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
@@ -70,6 +72,7 @@ impl Material {
             kes: certificates.kes,
             minio: certificates.minio,
             admin: certificates.admin,
+            s3: certificates.s3,
             renewed: certificates.renewed,
             credentials: credentials(&stored.unwrap_or_default(), manifest)?,
             auto_encryption: manifest.auto_encryption(former),

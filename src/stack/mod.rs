@@ -3,7 +3,7 @@
 //! [`Stack`] is the resolved stack: its folder, ports, certificates and credentials, all of it in memory.
 //! [`Stack::stages`] is the list that `up` and `plan` walk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -43,7 +43,7 @@ pub use material::{Credentials, Material};
 pub use origin::Origin;
 pub use ports::Ports;
 pub use replicas::Replica;
-pub(crate) use variables::{STALE, s3_variables, variable_names};
+pub(crate) use variables::{AUTHORITY, STALE, authority_variables, s3_variables, variable_names};
 pub(crate) use view::View;
 
 /// The wanted state of a stack on this host. Nothing is written yet.
@@ -95,21 +95,32 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::NotRunning`] if there is none.
-    pub fn existing_at(manifest: Manifest, base: &Path, held: &[PortMapping]) -> Result<Self, Error> {
+    pub fn existing_at(mut manifest: Manifest, base: &Path, held: &[PortMapping]) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str()).seen_by_servers();
+        // as MinIO was started, whatever the manifest says now
+        manifest.minio.tls = layout.s3_cert().exists();
         let material = Material::existing(&layout, &manifest)?;
         let ports = Ports::existing(&manifest, held)?;
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None })
     }
 
-    /// `http://127.0.0.1:9000`
+    /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`
     pub fn s3_endpoint(&self) -> String {
-        format!("http://{}", self.ports.reachable(self.ports.s3))
+        format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.s3))
     }
 
-    /// `http://127.0.0.1:9001`
+    /// `http://127.0.0.1:9001`, or with TLS `https://127.0.0.1:9001`
     pub fn console_endpoint(&self) -> String {
-        format!("http://{}", self.ports.reachable(self.ports.console))
+        format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.console))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.manifest.minio.tls { "https" } else { "http" }
+    }
+
+    /// Certificate of the authority that clients of S3 must trust; `None` without TLS.
+    pub fn s3_authority(&self) -> Option<PathBuf> {
+        self.manifest.minio.tls.then(|| self.layout.ca_cert())
     }
 
     /// Name of MinIO's container.
@@ -132,6 +143,7 @@ impl Stack {
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
         side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
+        side_by_side.extend(self.leftovers().into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
         let root = DirectoryResource { path: self.layout.root().to_owned(), owner: Owner::Caller };
         let mut stages = vec![
             // nobody else sees what is made in it, and it shows whose it is before there is more to remove

@@ -1,5 +1,7 @@
 //! The variables that clients of a stack read.
 
+use std::path::Path;
+
 use super::Stack;
 
 /// Variables of other accounts that would keep a stack's from having an effect: a session's token next to new keys, a
@@ -15,6 +17,9 @@ pub(crate) const STALE: [&str; 8] = [
     "AWS_USE_FIPS_ENDPOINT",
 ];
 
+/// What clients read that trust an authority beyond their own list: AWS SDKs and command lines, and programs for Node.js.
+pub(crate) const AUTHORITY: [&str; 2] = ["AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+
 /// What `kes` reads: server, key, certificate and authority.
 const KES: [&str; 4] = ["KES_SERVER", "KES_CLIENT_KEY", "KES_CLIENT_CERT", "KES_CA_PATH"];
 
@@ -24,6 +29,7 @@ impl Stack {
         let root = &self.material.credentials;
         let path = |path: std::path::PathBuf| path.display().to_string();
         let mut variables = s3_variables(self.manifest.name.as_str(), self.s3_endpoint(), &root.user, &root.password);
+        variables.extend(authority_variables(self.s3_authority().as_deref()));
         let layout = &self.layout;
         let values =
             [self.kes_endpoints(), path(layout.admin_key()), path(layout.admin_cert()), path(layout.ca_cert())];
@@ -38,11 +44,17 @@ pub(crate) fn variable_names(stack: &str) -> Vec<String> {
     s3.chain(KES.map(str::to_owned)).collect()
 }
 
+/// What makes clients trust the authority of S3; nothing without TLS.
+pub(crate) fn authority_variables(ca: Option<&Path>) -> Vec<(String, String)> {
+    let variable = |name: &str, ca: &Path| (name.to_owned(), ca.display().to_string());
+    ca.iter().flat_map(|ca| AUTHORITY.map(|name| variable(name, ca))).collect()
+}
+
 /// What AWS SDKs and `mc`, under the alias `name`, read to work on MinIO as that user. It holds secrets.
 pub(crate) fn s3_variables(name: &str, endpoint: String, user: &str, password: &str) -> Vec<(String, String)> {
     // mc takes the alias from the variable's name, which cannot hold a `-`
     let alias = name.replace('-', "_");
-    let mc = endpoint.replacen("http://", &format!("http://{user}:{password}@"), 1);
+    let mc = endpoint.replacen("://", &format!("://{user}:{password}@"), 1);
     vec![
         ("AWS_ACCESS_KEY_ID".into(), user.to_owned()),
         ("AWS_SECRET_ACCESS_KEY".into(), password.to_owned()),

@@ -90,6 +90,11 @@ impl View {
         })
     }
 
+    /// Folder of MinIO's certificate as a server.
+    pub(super) fn s3_certs(&self) -> PathBuf {
+        self.certs.join("s3")
+    }
+
     /// Where a replica of KES listens.
     pub(super) fn kes_address(&self, replica: &Replica) -> SocketAddr {
         SocketAddr::new(self.kes_host, if self.in_pod { replica.port } else { replica.host_port })

@@ -28,13 +28,23 @@ pub struct StackBuilder {
     buckets: Vec<String>,
     keys: Vec<String>,
     lease: Duration,
+    tls: bool,
     folder: Option<PathBuf>,
     program: Option<PathBuf>,
 }
 
 impl Default for StackBuilder {
     fn default() -> Self {
-        Self { name: None, engine: None, buckets: vec![], keys: vec![], lease: LEASE, folder: None, program: None }
+        Self {
+            name: None,
+            engine: None,
+            buckets: vec![],
+            keys: vec![],
+            lease: LEASE,
+            tls: false,
+            folder: None,
+            program: None,
+        }
     }
 }
 
@@ -64,6 +74,13 @@ impl StackBuilder {
     #[must_use]
     pub fn key(mut self, name: impl Into<String>) -> Self {
         self.keys.push(name.into());
+        self
+    }
+
+    /// S3 speaks TLS: clients trust [`Stack::authority`], which [`Stack::environment`] names to SDKs.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 
@@ -119,6 +136,7 @@ impl StackBuilder {
         let name = self.name.map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
         let program = self.program.or_else(|| find_program("kestack", environment("PATH").as_deref()));
         let mut manifest = read(&name, &self.keys, &self.buckets)?;
+        manifest.minio.tls = self.tls;
         manifest.engine = self.engine.map_or_else(engine, Ok)?;
         manifest.kes.binary =
             program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());

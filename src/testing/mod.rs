@@ -83,9 +83,14 @@ impl Stack {
         self.stack().manifest.name.as_str()
     }
 
-    /// URL of S3: `http://127.0.0.1:9000`.
+    /// URL of S3: `http://127.0.0.1:9000`, or `https://…` after [`StackBuilder::tls`].
     pub fn s3_endpoint(&self) -> String {
         self.stack().s3_endpoint()
+    }
+
+    /// Certificate (PEM) of the stack's own authority, which its servers prove themselves by.
+    pub fn authority(&self) -> &str {
+        &self.stack().material.authority.cert_pem
     }
 
     /// Its root user, who may do everything.

@@ -20,7 +20,24 @@ fn builder(folder: &std::path::Path) -> StackBuilder {
 
 fn root(stack: &Stack) -> S3Client {
     let root = stack.credentials();
-    S3Client::new(&stack.s3_endpoint(), &root.access_key, &root.secret_key).unwrap()
+    S3Client::trusting(Some(stack.authority()), &stack.s3_endpoint(), &root.access_key, &root.secret_key).unwrap()
+}
+
+#[tokio::test]
+async fn a_suite_uses_a_stack_over_tls() {
+    if !enabled() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stack = builder(folder.path()).tls().up().await.unwrap();
+    assert!(stack.s3_endpoint().starts_with("https://"));
+    root(&stack).put_object("encrypted", "one", b"content").await.unwrap();
+    let sandbox = stack.sandbox().await.unwrap();
+    let bundle = sandbox.environment().into_iter().find(|(name, _)| name == "AWS_CA_BUNDLE").unwrap().1;
+    assert_eq!(std::fs::read_to_string(bundle).unwrap(), stack.authority());
+    let stranger = S3Client::new(&stack.s3_endpoint(), "a", "b").unwrap();
+    assert!(stranger.health("live").await.unwrap_err().is_connection(), "a certificate of nobody known was trusted");
+    stack.down().await.unwrap();
 }
 
 #[tokio::test]

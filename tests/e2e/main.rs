@@ -32,4 +32,5 @@ mod sandbox_keys;
 mod sandboxes;
 mod secrets;
 mod snapshot;
+mod tls;
 mod verbs;

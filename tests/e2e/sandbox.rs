@@ -138,6 +138,10 @@ impl Sandbox {
         let answer = self.folder.path().join("answer");
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "30", "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-"]);
+        let ca = self.root().join("certs/ca.cert");
+        if ca.exists() {
+            curl.arg("--cacert").arg(ca);
+        }
         curl.arg("-o").arg(&answer).args(["-w", "%{http_code}", &url]);
         for header in headers {
             curl.args(["-H", header]);

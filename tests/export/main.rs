@@ -10,4 +10,5 @@ mod keystores;
 mod machine;
 mod refused;
 mod run;
+mod tls;
 mod units;

@@ -113,8 +113,14 @@ impl Answer {
     }
 }
 
+/// The answer of a server of Go that speaks TLS to a request without it.
+const WANTS_TLS: &[u8] = b"Client sent an HTTP request to an HTTPS server";
+
 /// The refusal that a body tells of.
 fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
+    if status == StatusCode::BAD_REQUEST && body.starts_with(WANTS_TLS) {
+        return S3Error::Connection { call, cause: "the server speaks TLS, which was not expected".into() };
+    }
     // S3 answers in XML, the admin API in JSON
     let error: ErrorBody =
         serde_json::from_slice(body).ok().or_else(|| quick_xml::de::from_reader(body).ok()).unwrap_or_default();
