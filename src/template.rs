@@ -364,6 +364,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_rendered_again_is_the_same() {
+        let variables =
+            ["A", "B", "C", "D", "E", "F"].map(|letter| (format!("MINIO_NOTIFY_{letter}"), letter.to_owned()));
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let first = render_minio_env(&minio(&variables)).unwrap();
+        let found: Vec<_> = first.lines().filter(|line| line.starts_with("MINIO_NOTIFY_")).collect();
+        assert!(found.len() == 6 && found.is_sorted(), "{found:?}");
+        assert_eq!(render_minio_env(&minio(&variables)).unwrap(), first);
+    }
+
+    #[test]
     fn variables_that_would_break_the_stack_are_refused() {
         let error = render_minio_env(&minio(&[("MINIO_VOLUMES", "/data")])).unwrap_err().to_string();
         assert!(error.contains("the stack sets this itself") && error.contains("MINIO_VOLUMES"), "{error}");
