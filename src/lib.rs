@@ -42,6 +42,7 @@ pub mod reset;
 pub mod resource;
 pub mod sandbox;
 mod scratch;
+pub mod seed;
 mod session;
 pub mod snapshot;
 pub mod stack;

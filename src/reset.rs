@@ -11,6 +11,7 @@ use crate::engine::units;
 use crate::error::Error;
 use crate::guard::Record;
 use crate::resource::Context;
+use crate::seed;
 use crate::stack::Stack;
 
 /// Resets a running stack. KES and the pod keep running; MinIO is stopped, because it holds users, policies and
@@ -34,6 +35,7 @@ pub async fn in_place(
     set_aside(stack)?;
     // whenever this is killed, there are keys without data, never data without its keys
     Record::forget(&stack.layout.guard())?;
+    seed::Record::forget(&stack.layout)?;
     undeclared_keys(stack, context, keys).await?;
     clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await
 }

@@ -10,7 +10,7 @@ use super::Globals;
 use super::output::{self, Output};
 use super::session::{Intent, Wish};
 use crate::error::Error;
-use crate::manifest;
+use crate::{manifest, seed};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
@@ -34,15 +34,10 @@ impl Config {
     pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         match self {
             Self::Check => {
-                let wish = Wish::load(globals, Intent::Read)?;
-                let file = wish.path.ok_or_else(|| Error::Usage {
-                    what: "there is no kestack.yaml in this folder or in those above it".into(),
-                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold".into(),
-                })?;
-                let checked = Checked { name: wish.manifest.name.to_string(), file, valid: true };
-                output.result(&checked, |checked| {
-                    format!("'{}' is valid; it describes stack '{}'", checked.file.display(), checked.name)
-                })?;
+                let manifest = Wish::load(globals, Intent::Read)?.manifest;
+                seed::check(&manifest.seed)?;
+                let name = manifest.name.to_string();
+                output.result(&json!({ "name": name, "valid": true }), |_| "the manifest is right".into())?;
             }
             Self::Schema => output::line(&serde_json::to_string_pretty(&manifest::schema()).unwrap_or_default())?,
         }

@@ -11,6 +11,7 @@ use super::output::{Output, span};
 use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
+use crate::seed::Content;
 use crate::stack::marker::check_removable;
 use crate::{reset, snapshot, teardown};
 
@@ -42,8 +43,10 @@ impl Reset {
         if snapshot::is_pending(&opened.wish.layout()) {
             return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
         }
-        let session = opened.connect().await?.session().await?.require_running().await?;
-        let progress = output.progress(session.context.engine.info());
+        let content = Content::load(&opened.wish.manifest.seed)?;
+        let mut session = opened.connect().await?.session().await?.require_running().await?;
+        session.stack.seed = content;
+        let progress = output.progress();
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();
         progress.finished();

@@ -12,6 +12,7 @@ use super::output::{Output, span, table, time};
 use super::session::{CHANGE, Intent, Opened, keystore_environment};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::manifest::Seed;
 use crate::reset;
 use crate::session::bring_up;
 use crate::snapshot::{self, Servers, Snapshot as Saved, SnapshotName};
@@ -117,7 +118,9 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     refuse_exported(&layout)?;
     Saved::find(&layout, name)?;
     let reached = interrupt.ends(opened.connect()).await?;
-    let (wish, engine) = (reached.wish.clone(), reached.engine().as_ref());
+    let (mut wish, engine) = (reached.wish.clone(), reached.engine().as_ref());
+    // the stack is as it was then, not as it would be made
+    wish.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
     reached.recover().await?;
     let pod = engine.pod(wish.manifest.name.as_str()).await?;
     let former = match Stack::existing(wish.manifest.clone(), &wish.base, pod.as_ref()) {

@@ -1,10 +1,15 @@
-//! The calls to MinIO's admin API that sandboxes need. Users, policies and who has which come as one archive, which
+//! The calls to MinIO's admin API that sandboxes and declared content need. Users, policies and who has which come as one archive, which
 //! `mc admin cluster iam import` sends too: a single call, and the only one of the API that takes a new user without
 //! an encryption of its own around the request.
+
+use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use super::s3::{S3Client, S3Error};
 
@@ -13,7 +18,7 @@ use super::s3::{S3Client, S3Error};
 #[serde(default)]
 pub struct Imported {
     /// What could not be imported, by kind.
-    failed: serde_json::Map<String, serde_json::Value>,
+    failed: serde_json::Map<String, Value>,
 }
 
 impl Imported {
@@ -37,14 +42,77 @@ impl S3Client {
             .map_err(|error| S3Error::Invalid { call: format!("PUT /{path}"), cause: error.to_string() })
     }
 
+    /// The policy of that name, as MinIO writes it; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn policy(&self, name: &str) -> Result<Option<String>, S3Error> {
+        let policy = self.described("minio/admin/v3/info-canned-policy", &format!("name={}&v=2", query(name))).await?;
+        Ok(policy.map(|policy| policy.get("Policy").map(ToString::to_string).unwrap_or_default()))
+    }
+
+    /// The policies of a user, and whether it may come in; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn user(&self, name: &str) -> Result<Option<String>, S3Error> {
+        let user = self.described("minio/admin/v3/user-info", &format!("accessKey={}", query(name))).await?;
+        let text = |user: &Value, field| user.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(user.map(|user| format!("{} {}", text(&user, "policyName"), text(&user, "status"))))
+    }
+
+    async fn described(&self, path: &str, query: &str) -> Result<Option<Value>, S3Error> {
+        let answer = match self.call(Method::GET, path, query, Bytes::new()).await {
+            Err(S3Error::Refused { status: 404, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let described = serde_json::from_slice(&answer.body);
+        described.map(Some).map_err(|error| S3Error::Invalid { call: format!("GET /{path}"), cause: error.to_string() })
+    }
+
+    /// Whether an access key has that secret key; `None` if there is no such access key.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn lets_in(&self, access_key: &str, secret_key: &str) -> Result<Option<bool>, S3Error> {
+        match self.of(access_key, secret_key).list_buckets().await {
+            Ok(_) => Ok(Some(true)),
+            Err(error) => match error.code() {
+                "AccessDenied" => Ok(Some(true)),
+                "SignatureDoesNotMatch" => Ok(Some(false)),
+                "InvalidAccessKeyId" => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Removes a user and whatever was given to it; one that is absent is removed.
     pub async fn remove_user(&self, user: &str) -> Result<(), S3Error> {
-        let query = format!("accessKey={user}");
+        let query = format!("accessKey={}", query(user));
         match self.call(Method::DELETE, "minio/admin/v3/remove-user", &query, Bytes::new()).await {
             Err(S3Error::Refused { status: 404, .. }) => Ok(()),
             answer => answer.map(drop),
         }
     }
+}
+
+/// A value of a query.
+fn query(value: &str) -> String {
+    form_urlencoded::byte_serialize(value.as_bytes()).collect()
+}
+
+/// An archive for [`S3Client::import_iam`] with those files.
+///
+/// # Errors
+/// Those of the archive's writer.
+pub(crate) fn archive(files: &[(&str, Value)]) -> std::io::Result<Vec<u8>> {
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        zip.start_file(format!("iam-assets/{name}"), stored)?;
+        zip.write_all(content.to_string().as_bytes())?;
+    }
+    Ok(zip.finish()?.into_inner())
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 
 mod call;
 mod form;
+mod rules;
+mod upload;
+
+pub use upload::Upload;
 
 use form::{
     EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, VersionEntry, Versioning, Versions,
@@ -54,6 +58,8 @@ pub struct ObjectHead {
     pub kms_key: Option<String>,
     /// Its length in bytes.
     pub length: u64,
+    /// SHA-256 in hex of the file that [`S3Client::upload`] stored there.
+    pub seeded: Option<String>,
 }
 
 /// Why a call failed.
@@ -96,6 +102,11 @@ impl S3Error {
             Self::Refused { code, .. } => code,
             _ => "",
         }
+    }
+
+    /// True if there is no such bucket, object or configuration.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
     }
 
     /// True if no answer came at all.
@@ -153,13 +164,13 @@ impl S3Client {
             .timeout(DEADLINE)
             .build()
             .map_err(|error| invalid(error.to_string()))?;
-        let signer = Signer::new(
-            Context::new(),
-            StaticCredentialProvider::new(user, password),
-            RequestSigner::new("s3", REGION),
-        );
         let endpoint = endpoint.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(Self { http, endpoint, signer: Arc::new(signer) })
+        Ok(Self { http, endpoint, signer: Arc::new(signer(user, password)) })
+    }
+
+    /// The same client as another user.
+    pub(super) fn of(&self, user: &str, password: &str) -> Self {
+        Self { signer: Arc::new(signer(user, password)), ..self.clone() }
     }
 
     /// Asks `/minio/health/<check>`: `live`, `ready` or `cluster`.
@@ -248,6 +259,7 @@ impl S3Client {
             encryption: header("x-amz-server-side-encryption"),
             kms_key: header("x-amz-server-side-encryption-aws-kms-key-id")
                 .map(|key| key.trim_start_matches(KEY_PREFIX).to_owned()),
+            seeded: header(upload::DIGEST),
             length: header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default(),
         })
     }
@@ -272,4 +284,8 @@ impl S3Client {
         }
         Ok(())
     }
+}
+
+fn signer(user: &str, password: &str) -> Signer<Credential> {
+    Signer::new(Context::new(), StaticCredentialProvider::new(user, password), RequestSigner::new("s3", REGION))
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::image::Archive;
 use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
+use crate::seed::Content;
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
 use crate::stack::{keystore, ports};
 use crate::supply::ImageSource;
@@ -121,6 +122,7 @@ impl Deployment {
             manifest,
             expires: None,
             origin: None,
+            seed: Content::default(),
         };
         Ok(Self {
             stack,
@@ -325,6 +327,11 @@ impl Deployment {
                 "the exported folder starts without keys and objects; to take those of a stack along, `kestack down` \
                  it and copy its folders keys and minio together, or not at all"
                     .into(),
+            );
+        }
+        if !self.stack.manifest.seed.is_empty() {
+            notes.push(
+                "the content of `seed:` is not a part of the export: only `kestack up` and `reset` make it".into(),
             );
         }
         if self.stack.manifest.buckets.iter().any(|bucket| bucket.versioning || !bucket.encrypts()) {

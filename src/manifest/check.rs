@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::seed::{self, SeedFile};
 use super::tree::{self, Node, Reader};
 use super::variables::{AUTO_ENCRYPTION, check_variable, is_on};
 use super::{
@@ -59,6 +60,8 @@ struct File {
     buckets: Option<Vec<BucketFile>>,
     /// Encrypt what is put into any other bucket, with the default key: true for a new stack, unless a bucket is `none`
     auto_encryption: Option<bool>,
+    /// Content that the stack holds from its start
+    seed: Option<SeedFile>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -137,8 +140,20 @@ pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Ma
 }
 
 fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
-    const KNOWN: [&str; 11] =
-        ["version", "name", "engine", "dir", "host", "keystore", "keys", "kes", "minio", "buckets", "auto_encryption"];
+    const KNOWN: [&str; 12] = [
+        "version",
+        "name",
+        "engine",
+        "dir",
+        "host",
+        "keystore",
+        "keys",
+        "kes",
+        "minio",
+        "buckets",
+        "auto_encryption",
+        "seed",
+    ];
     let entries = reader.entries(node, "the manifest", &KNOWN);
     let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
     if let Some(node) = find("version") {
@@ -177,6 +192,9 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
     };
     if let Some(node) = find("buckets") {
         to.buckets = buckets(reader, node, &to.keys);
+    }
+    if let Some(node) = find("seed") {
+        to.seed = seed::read(reader, node, folder, &to.buckets);
     }
     auto_encryption(reader, find("auto_encryption"), find("minio"), to);
     agreement(reader, node, find("minio"), to);
@@ -461,6 +479,25 @@ mod tests {
                 "2:8: MINIO_KMS_AUTO_ENCRYPTION in minio.env contradicts auto_encryption",
             ),
             ("minio: { env: { MINIO_CERTS_DIR: /certs } }", "1:15: minio.env: MINIO_CERTS_DIR: has no effect"),
+            ("minio: { tls: maybe }", "1:15: minio.tls must be true or false"),
+            ("minio: { tls: true, names: [a b] }", "1:29: minio.names: 'a b' is neither"),
+            ("minio: { names: [a] }", "1:17: minio.names are the names in MinIO's certificate"),
+            ("seed: { objcts: [] }", "1:9: 'objcts' is not known in seed, did you mean 'objects'?"),
+            ("seed: { objects: [{ from: a }] }", "1:19: bucket is missing"),
+            ("seed: { objects: [{ from: a, bucket: other }] }", "1:38: bucket 'other' is not among the buckets"),
+            ("seed: { objects: [{ from: a, bucket: encrypted, prefix: ../ }] }", "1:57: prefix must not begin with"),
+            ("seed: { policies: [{ name: readonly, file: a }] }", "policy 'readonly' is built into MinIO"),
+            ("seed: { users: [{ name: a/b }] }", "'a/b' is not a valid name of a user"),
+            ("seed: { users: [{ name: alice, password: short }] }", "password must have 8 to 128 characters"),
+            (
+                "seed: { users: [{ name: alice, policies: [none] }] }",
+                "policy 'none' is neither in seed.policies nor one of",
+            ),
+            ("seed: { access_keys: [{ name: app, user: alice }] }", "user 'alice' is not in seed.users"),
+            ("seed: { lifecycle: [{ bucket: encrypted }] }", "a rule needs expire_days"),
+            ("seed: { notifications: [{ bucket: encrypted, target: x, events: [put] }] }", "target must be an ARN"),
+            ("seed: { run: [] }", "seed.run must be a list of a program"),
+            ("seed: { run: [a], run_timeout: 2h }", "'2h' is not a valid time"),
             ("minio: { env: { MINIO_BROWSR: off } }", "did you mean MINIO_BROWSER?"),
             ("name: a\nname: b", "2:1: duplicated key in mapping"),
             ("name: [", "2:1"),
@@ -524,7 +561,8 @@ mod tests {
             let found = mistakes(&format!("{key}: ~"));
             assert!(!found.iter().any(|mistake| mistake.contains("is not known in the manifest")), "{key}");
         }
-        assert_eq!(properties(&schema).len(), 11);
+        assert_eq!(properties(&schema).len(), 12);
+        assert_eq!(properties(&schema["$defs"]["SeedFile"]).len(), 8);
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 10);
     }

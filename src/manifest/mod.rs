@@ -19,6 +19,7 @@ mod check;
 mod find;
 mod from_environment;
 mod names;
+mod seed;
 mod tree;
 mod variables;
 
@@ -27,6 +28,7 @@ pub use from_environment::KeystoreKind;
 pub(crate) use variables::{AUTO_ENCRYPTION, check_variable, is_on};
 
 pub use names::{BucketName, HostName, StackName};
+pub use seed::{LifecycleRule, NotificationRule, Seed, SeedAccessKey, SeedCommand, SeedObjects, SeedPolicy, SeedUser};
 
 /// A stack as its user wants it.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct Manifest {
     /// Whether MinIO encrypts, with the default key, what is put into buckets without an encryption of their own. `None`
     /// if the file does not say: [`Manifest::auto_encryption`] decides.
     pub auto_encryption: Option<bool>,
+    /// Content that it holds from its start.
+    pub seed: Seed,
 }
 
 /// Kind of engine.
@@ -267,6 +271,7 @@ impl Default for Manifest {
             buckets: vec![Bucket::named(BucketName::default())],
             ports: PortRules::default(),
             auto_encryption: None,
+            seed: Seed::default(),
         }
     }
 }

@@ -5,12 +5,9 @@
 //!
 //! [`S3Client::import_iam`]: crate::client::s3::S3Client::import_iam
 
-use std::io::{Cursor, Write as _};
-
 use serde_json::{Value, json};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
+use crate::client::admin;
 use crate::error::Error;
 
 /// The policy of all sandboxes: `${aws:username}` is the name of the user, and of its bucket and key. What makes a
@@ -68,23 +65,13 @@ pub(super) fn archive(user: &str, password: &str, with_policy: bool) -> Result<V
     if with_policy {
         files.push(("policies.json", json!({ name: policy() })));
     }
-    packed(&files).map_err(Error::file("pack", "iam-assets.zip"))
-}
-
-fn packed(files: &[(&str, Value)]) -> std::io::Result<Vec<u8>> {
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, content) in files {
-        zip.start_file(format!("iam-assets/{name}"), stored)?;
-        zip.write_all(content.to_string().as_bytes())?;
-    }
-    Ok(zip.finish()?.into_inner())
+    admin::archive(&files).map_err(Error::file("pack", "iam-assets.zip"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
-    use std::io::Read as _;
+    use std::io::{Cursor, Read as _};
 
     use super::*;
 

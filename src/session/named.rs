@@ -16,6 +16,9 @@ impl Wish {
         for (setting, program) in [("kes.binary", &manifest.kes.binary), ("minio.binary", &manifest.minio.binary)] {
             program.iter().try_for_each(|program| check_file(program, setting))?;
         }
+        let run = manifest.seed.run.as_ref().and_then(|run| run.program.as_ref());
+        run.iter().try_for_each(|program| check_file(program, "seed.run"))?;
+        manifest.seed.policies.iter().try_for_each(|policy| check_file(&policy.file, "seed.policies"))?;
         keystore::files(&manifest.keystore).iter().try_for_each(|file| check_file(&file.source, "the keystore section"))
     }
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::manifest::{Manifest, PortWish};
 use crate::ownership;
 use crate::plan::Decision;
+use crate::seed::Content;
 use crate::stack::{Images, Origin, Stack, check_ours, marker};
 use crate::{chaos, doctor, guard, open_files, supply};
 
@@ -129,9 +130,11 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
         kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
     };
+    let seed = Content::load(&wish.manifest.seed)?;
     let origin = origin(&wish)?;
     let mut stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
     stack.origin = Some(origin);
+    stack.seed = seed;
     if let Some(folder) = stack.manifest.fs_path() {
         ownership::check_keys(&folder, engine.info().owner)?;
         engine.check_mount(&folder)?;

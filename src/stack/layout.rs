@@ -51,6 +51,10 @@ paths! {
     config => "config";
     /// MinIO's environment file.
     minio_env => "config/minio";
+    /// What of the declared content was made.
+    seed => "config/seed.json";
+    /// Credentials of declared users and access keys.
+    credentials => "config/credentials";
     /// Says which engine runs the stack, while one does.
     engine => "config/engine";
     /// Says which fault `kestack chaos` has in force.

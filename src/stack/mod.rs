@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::manifest::Manifest;
 use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
+use crate::seed::{self, Content};
 use crate::supply::ImageSource;
 
 mod base;
@@ -61,6 +62,8 @@ pub struct Stack {
     pub expires: Option<Timestamp>,
     /// What it is brought up from; `None` where it is not brought up.
     pub origin: Option<Origin>,
+    /// Its declared content, if that is made or compared.
+    pub seed: Content,
 }
 
 /// Where the two images come from.
@@ -80,7 +83,7 @@ impl Stack {
         // one that others run holds its ports without a pod of ours
         let of = if layout.exported().exists() { Ports::existing } else { Ports::resolve };
         let ports = of(&manifest, held_by(pod))?;
-        Ok(Self { ports, material, layout, manifest, expires: None, origin: None })
+        Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
 
     /// The stack that was brought up before.
@@ -101,7 +104,7 @@ impl Stack {
         manifest.minio.tls = layout.s3_cert().exists();
         let material = Material::existing(&layout, &manifest)?;
         let ports = Ports::existing(&manifest, held)?;
-        Ok(Self { ports, material, layout, manifest, expires: None, origin: None })
+        Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
 
     /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`
@@ -184,11 +187,13 @@ impl Stack {
 
     /// The stages that a running stack must be brought through again once its drive was emptied.
     pub fn data_stages(&self) -> Vec<Stage> {
-        vec![
+        let mut stages = vec![
             Stage(self.key_resources()),
             Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self))]),
             Stage(self.bucket_resources()),
-        ]
+        ];
+        stages.extend(seed::stages(self));
+        stages
     }
 }
 

@@ -31,6 +31,7 @@ mod sandbox;
 mod sandbox_keys;
 mod sandboxes;
 mod secrets;
+mod seed;
 mod snapshot;
 mod tls;
 mod verbs;

@@ -1,5 +1,7 @@
 //! One call: signed, sent, and its answer or refusal read.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,13 @@ impl S3Client {
         self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
     }
 
+    /// A call whose body MinIO takes only with a checksum of it in a header.
+    pub(super) async fn put_checked(&self, bucket: &str, query: &str, body: Bytes) -> Result<(), S3Error> {
+        let checksum = STANDARD.encode(Sha256::digest(&body));
+        let headers: Headers<'_> = &[("x-amz-checksum-sha256", &checksum)];
+        self.send(&Call { method: Method::PUT, path: format!("/{bucket}"), query, headers, body }, true).await.map(drop)
+    }
+
     /// A call that anybody may make.
     pub(super) async fn ask(&self, path: String) -> Result<Answer, S3Error> {
         self.send(&Call { method: Method::GET, path, query: "", headers: &[], body: Bytes::new() }, false).await
@@ -48,6 +57,11 @@ impl S3Client {
         let name = call.name(&self.endpoint);
         tracing::debug!("{name}");
         let request = self.request(call, signed, &name).await?;
+        self.answer(name, request).await
+    }
+
+    /// Sends a request and understands the answer.
+    pub(super) async fn answer(&self, name: String, request: reqwest::Request) -> Result<Answer, S3Error> {
         let broken = |error: reqwest::Error| S3Error::Connection { call: name.clone(), cause: chain(&error) };
         let response = self.http.execute(request).await.map_err(broken)?;
         let (status, headers) = (response.status(), response.headers().clone());
