@@ -103,7 +103,8 @@ fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodS
     };
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
     // the servers of an exported stack have them, whoever runs those
-    let free = if stack.layout.exported().exists() { Ok(()) } else { stack.ports.check_free(&held) };
+    let is_known_elsewhere = stack.layout.exported().exists() || manifest.ports.elsewhere;
+    let free = if is_known_elsewhere { Ok(()) } else { stack.ports.check_free(&held) };
     let ports = outcome("ports", free, || {
         format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoints())
     });

@@ -6,14 +6,16 @@
 //! what a stack was brought up with is found again, whichever daemons happen to run. Where there is none, the servers
 //! are processes of this host.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::geteuid;
 
 use super::host::{Host, find_program};
+use super::remote::Remote;
 use super::service::{Env, Service};
-use super::transport::TransportError;
+use super::transport::{Socket, TransportError};
 use super::units::Units;
 use super::{Engine, EngineError, hint};
 use crate::manifest::EngineKind;
@@ -23,12 +25,19 @@ mod found;
 mod processes;
 
 pub use every::{Every, every};
-use found::{Found, ask};
+use found::{Found, ask, ask_elsewhere};
 
 /// Where rootful Podman listens.
 const ROOTFUL: &str = "/run/podman/podman.sock";
 /// Where Docker listens.
 const DOCKER: &str = "/var/run/docker.sock";
+/// How the name of one of Docker's contexts is marked among the values of variables.
+const CONTEXT: &str = "context ";
+/// What to do about an engine whose files are not this machine's.
+const OWN_MACHINE: &str = "kestack and its containers work on the same files: name an engine of this machine as unix:///path, a \
+                           Docker that sees the same folders as tcp://host:2376, or do without: --engine process";
+/// What to do about a Docker behind TCP that does not answer.
+const TLS: &str = "a Docker with TLS wants DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH with ca.pem, cert.pem and key.pem";
 /// How the report of all places begins.
 const NOBODY: &str = "no container engine answers; tried";
 /// What to do if nothing answers.
@@ -80,7 +89,7 @@ pub async fn connect(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
         return Ok(connection);
     }
     match named(wish) {
-        Some((name, value)) => at(&name, &value, wish.kind).await,
+        Some((name, value)) => at(&name, &value, wish).await,
         None => match first_of(wish, podman_places(wish.env), docker_places(wish.env)).await {
             Err(error) => processes::instead_of(error, wish),
             found => found,
@@ -93,21 +102,41 @@ fn named(wish: &EngineWish<'_>) -> Option<(String, String)> {
     let variable = |name: &str| Some((name.to_owned(), (wish.env)(name)?));
     let flag = wish.host.clone().map(|host| ("--host (or KESTACK_HOST)".to_owned(), host));
     let podmans = if wish.kind == EngineKind::Docker { None } else { variable("CONTAINER_HOST") };
-    [flag, variable("KESTACK_HOST"), podmans, variable("DOCKER_HOST")]
+    // `docker` itself asks for a context only without a host
+    let context = if wish.kind == EngineKind::Podman { None } else { variable("DOCKER_CONTEXT") };
+    let context = context.filter(|(_, name)| name != "default" && !name.is_empty());
+    let context = context.map(|(variable, name)| (variable, format!("{CONTEXT}{name}")));
+    [flag, variable("KESTACK_HOST"), podmans, variable("DOCKER_HOST"), context]
         .into_iter()
         .flatten()
         .find(|(_, value)| !value.is_empty())
 }
 
+/// Address that ports are reached at if the user named an engine that is not on this machine.
+///
+/// # Errors
+/// [`EngineError::NotFound`] if that engine cannot be used.
+pub(crate) fn address_elsewhere(wish: &EngineWish<'_>) -> Result<Option<IpAddr>, EngineError> {
+    if wish.kind == EngineKind::Process {
+        return Ok(None);
+    }
+    let Some((name, value)) = named(wish) else { return Ok(None) };
+    let wrong = |why: String| EngineError::NotFound(format!("{name} {why}"));
+    let Some(remote) = Remote::of(&value, wish.env).map_err(wrong)? else { return Ok(None) };
+    remote.elsewhere().map_err(|error| EngineError::NotFound(format!("{name} names {remote}: {error}")))
+}
+
 /// Connects to the named socket or fails.
-async fn at(name: &str, value: &str, kind: EngineKind) -> Result<Connection, EngineError> {
-    let Some(path) = socket_path(value) else {
-        return Err(EngineError::NotFound(format!(
-            "{name} is '{value}', which is not a unix socket\n  kestack mounts folders of this host, so it needs an \
-             engine on this host: name one as unix:///path, or unset it"
-        )));
-    };
+async fn at(name: &str, value: &str, wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
+    let kind = wish.kind;
+    if let Some(remote) = Remote::of(value, wish.env).map_err(|why| EngineError::NotFound(format!("{name} {why}")))? {
+        return behind(name, remote, kind).await;
+    }
+    let path = socket_path(value).ok_or_else(|| EngineError::NotFound(unusable(name, value)))?;
     let not = |why: String| EngineError::NotFound(format!("{name} names {}, but {why}", path.display()));
+    if is_of_a_virtual_machine(&path) {
+        return Err(not(format!("that is the engine of a virtual machine\n  {OWN_MACHINE}")));
+    }
     match ask(&path).await {
         Ok(found) if found.suits(kind) => found.connect(&path, None),
         Ok(found) => Err(not(format!(
@@ -116,6 +145,40 @@ async fn at(name: &str, value: &str, kind: EngineKind) -> Result<Connection, Eng
         ))),
         Err(error) => Err(not(format!("{}\n  unset it, and kestack looks for another engine", why(&error)))),
     }
+}
+
+/// Connects to the Docker behind TCP that the user named, or fails.
+async fn behind(name: &str, remote: Remote, kind: EngineKind) -> Result<Connection, EngineError> {
+    let not = |why: String| EngineError::NotFound(format!("{name} names {remote}, but {why}"));
+    let is_here = remote.elsewhere().is_ok_and(|address| address.is_none());
+    if remote.is_plain() && !is_here {
+        tracing::warn!("{remote} is without TLS: whoever is on the way there can take it over; see DOCKER_TLS_VERIFY");
+    }
+    let socket = Socket::remote(remote.clone());
+    match ask_elsewhere(&socket).await {
+        Ok(found @ Found::Docker { .. }) if found.suits(kind) => found.connect_to(socket, None),
+        Ok(found) => {
+            Err(not(format!("there {} answers\n  name another engine with --host or --engine", found.title())))
+        }
+        Err(TransportError::Connect { source, .. }) => Err(not(format!("it cannot be reached: {source}\n  {TLS}"))),
+        Err(error) => Err(not(format!("{error}\n  {TLS}"))),
+    }
+}
+
+/// Why a value that is neither a socket nor an address cannot be used.
+fn unusable(name: &str, value: &str) -> String {
+    let what = match value.split_once("://") {
+        Some(("ssh", _)) => format!("is '{value}', an engine behind SSH"),
+        _ if value.starts_with(CONTEXT) => format!("names the Docker {value}, which kestack does not read"),
+        _ => format!("is '{value}', which is neither a unix socket nor an address such as tcp://docker:2376"),
+    };
+    format!("{name} {what}\n  {OWN_MACHINE}")
+}
+
+/// True for the sockets of Colima, Lima and `podman machine`, behind which another system has files and processes of its own.
+fn is_of_a_virtual_machine(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    ["/.colima/", "/.lima/", "/.rd/", "/podman/machine/"].iter().any(|part| path.contains(part))
 }
 
 /// Connects to the first engine that answers and suits, or starts a Podman. Whoever has Podman and gets Docker reads why.
@@ -285,8 +348,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_elsewhere_is_refused() {
-        let text = refusal(EngineKind::Auto, None, &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]).await;
-        assert!(text.contains("not a unix socket"), "{text}");
+        for (variable, value, why) in [
+            ("DOCKER_HOST", "ssh://user@host", "an engine behind SSH"),
+            ("DOCKER_HOST", "npipe://x", "neither a unix socket nor an address"),
+            ("DOCKER_HOST", "unix:///home/u/.colima/default/docker.sock", "the engine of a virtual machine"),
+            ("CONTAINER_HOST", "unix:///run/user/1/podman/machine/x.sock", "the engine of a virtual machine"),
+            ("DOCKER_CONTEXT", "remote", "names the Docker context remote, which kestack does not read"),
+            ("DOCKER_HOST", "tcp://127.0.0.1:1", "it cannot be reached"),
+        ] {
+            let text = refusal(EngineKind::Auto, None, &[(variable, value)]).await;
+            assert!(text.starts_with(variable) && text.contains(why), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use super::transport::{Answer, Socket, query};
 use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState, Signal,
 };
+use crate::disk::UNFINISHED;
 use crate::image::{self, Archive};
 
 mod answer;
@@ -45,6 +46,8 @@ const MAKE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 /// How often removing a pod is tried: a container may be in the middle of a start, or of being removed already.
 const REMOVALS: usize = 3;
+/// Name of the container that shows whether Docker sees a folder.
+const PROBE: &str = "kestack-probe";
 /// How often making a container is tried while a container of its name comes into being or goes.
 const TRY: Duration = Duration::from_millis(20);
 
@@ -61,7 +64,7 @@ pub(super) struct Docker {
 impl Docker {
     /// `api` is the version of the API to speak; `user` is who the containers' processes run as.
     pub(super) fn new(socket: Socket, version: String, api: ClientVersion, user: User) -> Result<Self, EngineError> {
-        let address = format!("unix://{}", socket.path().display());
+        let address = socket.address();
         let compat = Compat::new(socket.clone(), "docker", api)?;
         let info = EngineInfo { kind: "docker", version, rootless: user.is_mapped(), owner: user.owner(), address };
         Ok(Self { info, socket, api, compat, user })
@@ -201,7 +204,7 @@ impl Docker {
 
     /// Removes a container with its processes, also if Docker does not know that it has any.
     async fn discard(&self, container: &Container) -> Result<(), EngineError> {
-        if !container.running() {
+        if !container.running() && !self.info.is_elsewhere() {
             forgotten::end(&container.id, container.name()).await?;
         }
         self.remove(&container.id).await
@@ -216,6 +219,14 @@ impl Docker {
             }
             other => other,
         }
+    }
+
+    /// What this machine can know of a pod.
+    fn as_seen_here(&self, mut pod: PodState) -> PodState {
+        if self.info.is_elsewhere() {
+            pod.containers.iter_mut().for_each(|container| container.pid = None);
+        }
+        pod
     }
 
     /// Stops a container within the time that it was created with.
@@ -273,19 +284,38 @@ impl Engine for Docker {
         )))
     }
 
+    /// A container is made, and never started, with a folder that has just got a random name: Docker refuses it if it does not
+    /// see that folder.
+    async fn check_shared(&self, folder: &Path) -> Result<(), EngineError> {
+        let Some(image) = image::pause().filter(|_| self.info.is_elsewhere()) else { return Ok(()) };
+        let nearest = folder.ancestors().find(|above| above.is_dir()).unwrap_or(folder);
+        let probe = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(nearest);
+        let probe = probe
+            .map_err(|error| EngineError::NotFound(format!("cannot write to '{}': {error}", nearest.display())))?;
+        let body = body::probe(image.reference(), probe.path(), PROBE);
+        let made = self.create(PROBE, PROBE, &body, &format!("docker create --name {PROBE}")).await;
+        match made {
+            Ok(()) => self.remove(PROBE).await,
+            Err(EngineError::Refused { message, .. }) if message.contains("bind source path does not exist") => {
+                Err(EngineError::NotFound(not_shared(&self.info.address, nearest)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// A container that would be the pod's infra by name, but is not ours, is a pod that kestack did not make.
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
         let mut members = self.members(name).await?;
         if members.is_empty() {
             members.extend(self.inspect(&infra_name(name)).await?);
         }
-        Ok(answer::pod_state(name, &members))
+        Ok(answer::pod_state(name, &members).map(|pod| self.as_seen_here(pod)))
     }
 
     async fn pods(&self) -> Result<Vec<PodState>, EngineError> {
         let mut ours = self.containers(&json!({ "label": [LABEL_STACK, LABEL_POD] })).await?;
         ours.retain(Container::is_member);
-        Ok(answer::pod_states(ours))
+        Ok(answer::pod_states(ours).into_iter().map(|pod| self.as_seen_here(pod)).collect())
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
@@ -344,8 +374,9 @@ impl Engine for Docker {
         self.compat.signal_container(name, signal).await
     }
 
+    /// Another machine's number is somebody else's here.
     async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        self.compat.process_id(name).await
+        if self.info.is_elsewhere() { Ok(None) } else { self.compat.process_id(name).await }
     }
 
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
@@ -361,6 +392,15 @@ impl Engine for Docker {
 /// Name of the container that holds a pod's network.
 fn infra_name(pod: &str) -> String {
     format!("{pod}-{INFRA}")
+}
+
+fn not_shared(docker: &str, folder: &Path) -> String {
+    format!(
+        "the Docker at {docker} does not see '{}'\n  kestack and its containers work on the same files: choose a folder that \
+         this Docker sees under the same path with --dir or KESTACK_DIR (in a job of GitLab's CI one below \
+         $CI_PROJECT_DIR), or do without: --engine process",
+        folder.display()
+    )
 }
 
 fn refusal(answer: &Answer, repeat: &str) -> EngineError {

@@ -24,6 +24,7 @@ pub(crate) mod host;
 mod listener;
 mod podman;
 pub mod process;
+mod remote;
 mod service;
 mod transport;
 pub mod units;
@@ -65,6 +66,11 @@ impl EngineInfo {
     /// True if servers run in containers; else they are processes of this host, with its paths and ports.
     pub fn has_containers(&self) -> bool {
         ![process::KIND, units::KIND].contains(&self.kind)
+    }
+
+    /// True if the engine is behind TCP: its processes and ports are those of another machine, or of a container.
+    pub fn is_elsewhere(&self) -> bool {
+        self.address.starts_with("tcp://")
     }
 
     /// The call by which a user removes a pod without kestack's help, where there is one.
@@ -323,6 +329,14 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`EngineError::NotFound`] if its path is one that the engine does not take.
     fn check_mount(&self, _: &Path) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Makes sure that containers see the same folder as this process.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] if they would see another one, or none.
+    async fn check_shared(&self, _: &Path) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Podman {
 
 impl Podman {
     pub(super) fn new(socket: Socket, version: String, rootless: bool) -> Result<Self, EngineError> {
-        let address = format!("unix://{}", socket.path().display());
+        let address = socket.address();
         // Podman answers any version of the shared API, in the shape of its own release.
         let compat = Compat::new(socket.clone(), "podman", LEAST_API)?;
         let owner = (!rootless).then_some(body::USER);

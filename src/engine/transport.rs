@@ -22,6 +22,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::remote::{Remote, Stream};
+
 /// How long a connect may take: the socket is on this host.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Most bytes read of an answer that is held in memory.
@@ -63,10 +65,27 @@ pub(super) struct Socket(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    place: Place,
     idle: Mutex<Vec<Sender>>,
     /// How many requests the engine works on.
     under_way: watch::Sender<usize>,
+}
+
+/// Where an engine listens.
+#[derive(Debug)]
+enum Place {
+    Here(PathBuf),
+    Behind(Remote),
+}
+
+impl Place {
+    /// As messages and `DOCKER_HOST` name it.
+    fn address(&self) -> String {
+        match self {
+            Self::Here(path) => format!("unix://{}", path.display()),
+            Self::Behind(remote) => remote.to_string(),
+        }
+    }
 }
 
 /// A request that the engine works on, until this is dropped.
@@ -95,12 +114,22 @@ pub(super) struct Answer {
 
 impl Socket {
     pub(super) fn new(path: impl Into<PathBuf>) -> Self {
-        let under_way = watch::Sender::new(0);
-        Self(Arc::new(Inner { path: path.into(), idle: Mutex::new(Vec::new()), under_way }))
+        Self::at(Place::Here(path.into()))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0.path
+    /// A socket behind TCP.
+    pub(super) fn remote(remote: Remote) -> Self {
+        Self::at(Place::Behind(remote))
+    }
+
+    fn at(place: Place) -> Self {
+        let under_way = watch::Sender::new(0);
+        Self(Arc::new(Inner { place, idle: Mutex::new(Vec::new()), under_way }))
+    }
+
+    /// `unix:///path` or `tcp://host:port`.
+    pub(super) fn address(&self) -> String {
+        self.0.place.address()
     }
 
     /// Waits until the engine has answered every request, also those whose callers have left.
@@ -167,9 +196,17 @@ impl Inner {
     }
 
     async fn connect(&self) -> Result<Sender, TransportError> {
-        let stream =
-            connect(&self.path).await.map_err(|source| TransportError::Connect { path: self.path.clone(), source })?;
-        handshake(stream).await
+        match &self.place {
+            Place::Here(path) => {
+                let connected = connect(path).await;
+                handshake(connected.map_err(|source| TransportError::Connect { path: path.clone(), source })?).await
+            }
+            Place::Behind(remote) => {
+                let path = || PathBuf::from(remote.to_string());
+                let connected = remote.connect().await;
+                handshake(connected.map_err(|source| TransportError::Connect { path: path(), source })?).await
+            }
+        }
     }
 
     fn take_idle(&self) -> Option<Sender> {
@@ -190,7 +227,7 @@ pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
     timeout(CONNECT, UnixStream::connect(path)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-async fn handshake(stream: UnixStream) -> Result<Sender, TransportError> {
+async fn handshake(stream: impl Stream + 'static) -> Result<Sender, TransportError> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

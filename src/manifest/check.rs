@@ -189,6 +189,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
         s3: gives("minio", "port"),
         console: gives("minio", "console_port"),
         any: false,
+        elsewhere: false,
     };
     if let Some(node) = find("buckets") {
         to.buckets = buckets(reader, node, &to.keys);

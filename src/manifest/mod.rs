@@ -98,6 +98,8 @@ pub struct PortRules {
     pub console: bool,
     /// True if none of them counts: all ports are kestack's to choose.
     pub any: bool,
+    /// True if the ports are those of another machine, where nothing can listen for a try.
+    pub elsewhere: bool,
 }
 
 /// What is wanted of one port.
@@ -284,7 +286,7 @@ impl Default for KesSection {
 
 impl PortRules {
     /// All ports count as they are written.
-    pub const FIXED: Self = Self { kes: true, s3: true, console: true, any: false };
+    pub const FIXED: Self = Self { kes: true, s3: true, console: true, any: false, elsewhere: false };
 
     fn wish(self, port: u16, is_given: bool) -> PortWish {
         match port {

@@ -78,18 +78,35 @@ impl Wish {
 
     async fn connect(&self) -> Result<Connection, Error> {
         let layout = self.layout();
+        Ok(discover::connect(&self.engine(&layout)?).await?)
+    }
+
+    fn engine<'a>(&'a self, layout: &'a Layout) -> Result<EngineWish<'a>, Error> {
         // `auto` is the engine that the stack is up on, if it is
-        let kind = match (self.manifest.engine, Home::recorded(&layout)?) {
+        let kind = match (self.manifest.engine, Home::recorded(layout)?) {
             (EngineKind::Auto, Some(home)) => EngineKind::named(&home.kind).unwrap_or(EngineKind::Auto),
             (kind, _) => kind,
         };
-        let wish = EngineWish {
+        Ok(EngineWish {
             kind,
             host: self.host.clone(),
             env: &environment,
             stack: layout.root(),
             program: self.program.as_deref(),
-        };
-        Ok(discover::connect(&wish).await?)
+        })
+    }
+
+    /// The wish with the address of the engine, if that is another machine's: ports are published there, whatever address
+    /// of this machine the manifest names.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if an engine is named that cannot be used.
+    pub(crate) fn at_engine(mut self) -> Result<Self, Error> {
+        let layout = self.layout();
+        if let Some(address) = discover::address_elsewhere(&self.engine(&layout)?)? {
+            self.manifest.host = address;
+            self.manifest.ports.elsewhere = true;
+        }
+        Ok(self)
     }
 }

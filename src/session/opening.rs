@@ -70,7 +70,7 @@ impl Opened {
         if intent != Intent::Read {
             wish.check_origin()?;
         }
-        Ok(Self { wish, lock })
+        Ok(Self { wish: wish.at_engine()?, lock })
     }
 
     /// Connects to the stack's engine: looked for under the lock, so that it cannot change any more.

@@ -126,6 +126,7 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     wish.layout().check_writable()?;
     engine.check_address(wish.manifest.host).await?;
     engine.check_mount(wish.layout().root())?;
+    engine.check_shared(wish.layout().root()).await?;
     let images = Images {
         kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
@@ -138,10 +139,13 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     if let Some(folder) = stack.manifest.fs_path() {
         ownership::check_keys(&folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
+        engine.check_shared(&folder).await?;
     }
     // one that does not run holds them as well, if its engine died while it started the pod
     let held = pod.map(|pod| pod.ports).unwrap_or_default();
-    stack.ports.check_free(&held)?;
+    if !stack.manifest.ports.elsewhere {
+        stack.ports.check_free(&held)?;
+    }
     Ok((stack, images))
 }
 

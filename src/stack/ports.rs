@@ -1,7 +1,8 @@
 //! The host ports of a stack.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use crate::engine::PortMapping;
 use crate::error::Error;
@@ -15,6 +16,9 @@ pub(crate) const CONSOLE_PORT: u16 = 9001;
 /// First and last port tried where the manifest says 0. Below the ephemeral range, whose ports outgoing
 /// connections take (docs/containers.md §0, fact 17).
 const AUTOMATIC: std::ops::Range<u16> = 20_000..32_000;
+
+/// How long a port of another machine may take to answer.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// Host ports of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Ports {
 impl Ports {
     /// The manifest's ports; where it leaves the choice, the one that the stack holds already, else a free one.
     pub fn resolve(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
-        Self::chosen(manifest, held, is_free)
+        Self::chosen(manifest, held, if manifest.ports.elsewhere { is_free_elsewhere } else { is_free })
     }
 
     /// The same of a stack that is there: it has the ports that the manifest prefers, unless it is known to hold others.
@@ -52,6 +56,7 @@ impl Ports {
                 (PortWish::Exactly(port), _) => port,
                 (PortWish::Rather(_) | PortWish::Any, Some(mapping)) => mapping.host_port,
                 (PortWish::Rather(port), None) if may_have(manifest.host, port, &taken) => port,
+                (PortWish::Rather(_) | PortWish::Any, None) if manifest.ports.elsewhere => fastrand::u16(AUTOMATIC),
                 (PortWish::Rather(_) | PortWish::Any, None) => free_port(manifest.host, &taken)?,
             };
             taken.push(port);
@@ -121,6 +126,12 @@ pub(crate) fn reachable(host: IpAddr) -> IpAddr {
 
 fn is_free(host: IpAddr, port: u16, taken: &[u16]) -> bool {
     !taken.contains(&port) && TcpListener::bind((host, port)).is_ok()
+}
+
+/// True if nobody answers there. Whether the engine can have the port it says itself.
+fn is_free_elsewhere(host: IpAddr, port: u16, taken: &[u16]) -> bool {
+    let answers = || TcpStream::connect_timeout(&SocketAddr::new(host, port), GLANCE).is_ok();
+    !taken.contains(&port) && !answers()
 }
 
 fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {

@@ -9,6 +9,7 @@ mod bundle;
 mod certificates;
 mod chaos;
 mod docker;
+mod elsewhere;
 mod engine;
 mod errors;
 mod faults;

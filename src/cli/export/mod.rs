@@ -13,7 +13,7 @@ mod tenant;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Intent, Opened, Wish, environment};
+use super::session::{Intent, Wish, environment};
 use crate::error::Error;
 use crate::export::{self, Deployment, DeploymentWish, PodmanVersion};
 use crate::stack::Images;
@@ -106,7 +106,7 @@ fn printed(documents: &[export::Document]) -> Vec<Named> {
 
 impl Export {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Opened::of(globals, Intent::Read).await?.wish;
+        let wish = Wish::load(globals, Intent::Read)?;
         match self {
             Self::Compose(machine) => machine.run(wish, output, export::compose).await,
             Self::Kube(machine) => machine.run(wish, output, export::kube).await,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::process::{self, Processes};
-use super::{Connection, EngineWish, Found, ask, docker_places, named, own_service, podman_places, socket_path, why};
+use super::{
+    Connection, EngineWish, Found, ask, at, docker_places, named, own_service, podman_places, socket_path, why,
+};
 use crate::manifest::EngineKind;
 
 /// Every engine that answers.
@@ -63,8 +65,16 @@ impl Every {
                 Err(error) => self.silent.push(format!("{}: {}", path.display(), why(&error))),
             }
         }
+        self.elsewhere(wish).await;
         if !is_podman_served && wish.kind != EngineKind::Docker && wish.host.is_none() {
             self.keep(own_service(wish.env).await.map_err(|why| format!("a Podman service of our own: {why}")));
+        }
+    }
+
+    /// The Docker behind TCP that the user named.
+    async fn elsewhere(&mut self, wish: &EngineWish<'_>) {
+        if let Some((name, value)) = named(wish).filter(|(_, value)| value.starts_with("tcp://")) {
+            self.keep(at(&name, &value, wish).await.map_err(|error| error.to_string()));
         }
     }
 

@@ -12,7 +12,7 @@ use super::super::compat::LEAST_API;
 use super::super::docker::{Docker, User};
 use super::super::podman::Podman;
 use super::super::service::Service;
-use super::super::transport::{self, Socket, TransportError};
+use super::super::transport::{self, Answer, Socket, TransportError};
 use super::super::{Engine, EngineError};
 use super::Connection;
 use crate::manifest::EngineKind;
@@ -63,9 +63,14 @@ impl Found {
 
     /// `service` is our own Podman service, if that is what answers.
     pub(super) fn connect(self, path: &Path, service: Option<Service>) -> Result<Connection, EngineError> {
-        tracing::debug!(socket = %path.display(), engine = self.title(), "using");
-        let refused = |why: &str| EngineError::NotFound(format!("{} at {} {why}", self.title(), path.display()));
-        let socket = Socket::new(path);
+        self.connect_to(Socket::new(path), service)
+    }
+
+    /// The same over any socket.
+    pub(super) fn connect_to(self, socket: Socket, service: Option<Service>) -> Result<Connection, EngineError> {
+        let address = socket.address();
+        tracing::debug!(address, engine = self.title(), "using");
+        let refused = |why: &str| EngineError::NotFound(format!("{} at {address} {why}", self.title()));
         let engine: Arc<dyn Engine> = match &self {
             Self::Podman { version, rootless } => Arc::new(Podman::new(socket.clone(), version.clone(), *rootless)?),
             Self::Docker { version, api, uid } => {
@@ -94,15 +99,35 @@ pub(super) async fn ask(path: &Path) -> Result<Found, TransportError> {
     let connect = |source| TransportError::Connect { path: path.to_owned(), source };
     let peer = transport::connect(path).await.map_err(connect)?.peer_cred().map_err(connect)?;
     let answer = Socket::new(path).call(Method::GET, "/_ping", None, PING).await?;
+    Ok(found(&answer, peer.uid()))
+}
+
+/// Asks a socket behind TCP. Who runs the daemon there it has to say itself.
+pub(super) async fn ask_elsewhere(socket: &Socket) -> Result<Found, TransportError> {
+    let answer = socket.call(Method::GET, "/_ping", None, PING).await?;
+    let info = socket.call(Method::GET, "/info", None, PING).await?;
+    let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap_or_default();
+    let options = info.get("SecurityOptions").and_then(|options| options.as_array()).into_iter().flatten();
+    let is_rootless = options.filter_map(|option| option.as_str()).any(|option| option.starts_with("name=rootless"));
+    Ok(match found(&answer, if is_rootless { u32::MAX } else { 0 }) {
+        Found::Podman { version, .. } => {
+            Found::Other(format!("Podman {version}, which kestack uses on its own machine only,"))
+        }
+        found => found,
+    })
+}
+
+/// Who that is, by the head of the answer.
+fn found(answer: &Answer, uid: u32) -> Found {
     if let Some(version) = header(&answer.headers, "libpod-api-version") {
-        return Ok(Found::Podman { version, rootless: peer.uid() != 0 });
+        return Found::Podman { version, rootless: uid != 0 };
     }
     let server = header(&answer.headers, "server").unwrap_or_else(|| "something else".into());
     let api = header(&answer.headers, "api-version").as_deref().and_then(api_version);
-    Ok(match server.strip_prefix("Docker/").and_then(|rest| rest.split(' ').next()) {
-        Some(version) => Found::Docker { version: version.to_owned(), api, uid: peer.uid() },
+    match server.strip_prefix("Docker/").and_then(|rest| rest.split(' ').next()) {
+        Some(version) => Found::Docker { version: version.to_owned(), api, uid },
         None => Found::Other(server),
-    })
+    }
 }
 
 /// The version in `1.41`.

@@ -96,6 +96,16 @@ pub(super) fn member<'a>(spec: &'a ContainerSpec, network: &str, user: User) -> 
     }))
 }
 
+/// The body for a container that never runs, with that folder mounted.
+pub(super) fn probe(image: &str, folder: &Path, name: &str) -> Value {
+    let mount = json!({ "Type": "bind", "Source": folder, "Target": "/probe", "ReadOnly": true });
+    json!({
+        "Image": image,
+        "Labels": labels(&BTreeMap::new(), name),
+        "HostConfig": confined([("NetworkMode", json!("none")), ("Mounts", json!([mount]))]),
+    })
+}
+
 /// A `HostConfig` with everything that confines a container.
 fn confined<const N: usize>(own: [(&str, Value); N]) -> Value {
     let shared = [
