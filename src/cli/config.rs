@@ -34,10 +34,16 @@ impl Config {
     pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         match self {
             Self::Check => {
-                let manifest = Wish::load(globals, Intent::Read)?.manifest;
-                seed::check(&manifest.seed)?;
-                let name = manifest.name.to_string();
-                output.result(&json!({ "name": name, "valid": true }), |_| "the manifest is right".into())?;
+                let wish = Wish::load(globals, Intent::Read)?;
+                let file = wish.path.ok_or_else(|| Error::Usage {
+                    what: "there is no kestack.yaml in this folder or in those above it".into(),
+                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold".into(),
+                })?;
+                seed::check(&wish.manifest.seed)?;
+                let checked = Checked { name: wish.manifest.name.to_string(), file, valid: true };
+                output.result(&checked, |checked| {
+                    format!("'{}' is valid; it describes stack '{}'", checked.file.display(), checked.name)
+                })?;
             }
             Self::Schema => output::line(&serde_json::to_string_pretty(&manifest::schema()).unwrap_or_default())?,
         }

@@ -46,7 +46,7 @@ impl Reset {
         let content = Content::load(&opened.wish.manifest.seed)?;
         let mut session = opened.connect().await?.session().await?.require_running().await?;
         session.stack.seed = content;
-        let progress = output.progress();
+        let progress = output.progress(session.context.engine.info());
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();
         progress.finished();
