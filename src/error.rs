@@ -120,7 +120,9 @@ pub enum Error {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// A part of the stack does not answer.
-    #[error("stack '{0}' is not healthy\n  `kestack up` repairs what it can; `kestack logs` shows the logs of the servers")]
+    #[error(
+        "stack '{0}' is not healthy\n  `kestack up` repairs what it can; `kestack logs` shows the logs of the servers"
+    )]
     Unhealthy(String),
     /// A request that makes no sense for this stack.
     #[error("{what}\n  {hint}")]

@@ -57,7 +57,8 @@ impl Holder {
         let read = file.rewind().and_then(|()| file.take(LONGEST).read_to_string(&mut text));
         let known = text.trim_end().rsplit_once(' ').and_then(|(work, pid)| Some((work.to_owned(), pid.parse().ok()?)));
         let is_alive = |(_, pid): &(String, u32)| Path::new("/proc").join(pid.to_string()).exists();
-        let is_plain = |(work, _): &(String, u32)| work.chars().all(|sign| sign.is_ascii_alphanumeric() || " -_".contains(sign));
+        let is_plain =
+            |(work, _): &(String, u32)| work.chars().all(|sign| sign.is_ascii_alphanumeric() || " -_".contains(sign));
         Self(known.filter(|known| read.is_ok() && is_alive(known) && is_plain(known)))
     }
 

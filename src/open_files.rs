@@ -51,9 +51,7 @@ pub fn require(engine: &EngineInfo) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Environment {
-        what: format!(
-            "your processes may open {limit} files and connections, and MinIO needs at least {LEAST}"
-        ),
+        what: format!("your processes may open {limit} files and connections, and MinIO needs at least {LEAST}"),
         hint: "raise the limit (`ulimit -n`, `nofile` in /etc/security/limits.conf), then run the command again".into(),
     })
 }

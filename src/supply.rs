@@ -191,7 +191,9 @@ fn keep_first(all: &mut Vec<ImageSource>) {
     all.retain(|source| {
         let program = source.program().and_then(|program| program.canonicalize().ok());
         let is_new_program = program.is_none_or(|program| seen.insert(program.into_os_string()));
-        seen.insert(source.reference().into()) && is_new_program
+        // two programs of one content make one image
+        let is_composed = source.binary().is_some();
+        (is_composed || seen.insert(source.reference().into())) && is_new_program
     });
 }
 

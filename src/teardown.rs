@@ -96,7 +96,9 @@ pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<V
         match remove_expired(engine, &stack, now).await {
             Ok(true) => removed.push(stack),
             Ok(false) => {}
-            Err(error) => tracing::warn!("the lease of stack '{}' is over, but it cannot be removed: {error}", stack.name),
+            Err(error) => {
+                tracing::warn!("the lease of stack '{}' is over, but it cannot be removed: {error}", stack.name)
+            }
         }
     }
     Ok(removed)

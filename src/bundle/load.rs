@@ -240,8 +240,8 @@ mod tests {
             assert!(refused(&bytes).contains("is damaged"), "{text}");
         }
         assert!(refused(&whole[..at("programprogram") - 600]).contains("ends before 'minio'"));
-        assert!(refused(&whole[..300]).contains("no bundle"));
-        assert!(refused(b"").contains("no bundle"));
+        assert!(refused(&whole[..300]).contains("not a bundle"));
+        assert!(refused(b"").contains("not a bundle"));
         let replaced = |from: &str, to: &str| {
             let mut bytes = whole.clone();
             bytes[at(from)..at(from) + to.len()].copy_from_slice(to.as_bytes());

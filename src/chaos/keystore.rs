@@ -30,7 +30,10 @@ pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut Recor
         return Ok(());
     }
     Err(Error::Environment {
-        what: format!("KES still creates keys in '{}', because the mode of the folder does not bind it", folder.display()),
+        what: format!(
+            "KES still creates keys in '{}', because the mode of the folder does not bind it",
+            folder.display()
+        ),
         hint: "KES runs as root here, and the file system has no immutable flag: run kestack as another user, or take \
                keystore-full"
             .into(),

@@ -95,7 +95,8 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<
     }
     if stack.replicas().len() > 1 {
         return Err(Error::Usage {
-            what: "faults need a stack with one KES; this stack has several, so a fault of one would have no effect".into(),
+            what: "faults need a stack with one KES; this stack has several, so a fault of one would have no effect"
+                .into(),
             hint: "set `kes.replicas: 1`, or end one replica yourself".into(),
         });
     }

@@ -18,7 +18,8 @@ mod imp {
 
     pub(in super::super) fn file_size(pid: i32) -> io::Result<FileSize> {
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
-        parse(&limits).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc shows no limit of the file size"))
+        parse(&limits)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc shows no limit of the file size"))
     }
 
     pub(in super::super) fn set_file_size(pid: i32, (current, maximum): FileSize) -> io::Result<()> {

@@ -91,7 +91,8 @@ fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
         if let Some(binary) = binary {
             return Err(Error::Usage {
                 what: format!("{setting} in kestack.yaml names '{}', which is only on this machine", binary.display()),
-                hint: "remove the setting; for this call, name the program with KESTACK_KES_BINARY or MINIO_BINARY".into(),
+                hint: "remove the setting; for this call, name the program with KESTACK_KES_BINARY or MINIO_BINARY"
+                    .into(),
             });
         }
     }

@@ -37,7 +37,8 @@ impl Config {
                 let wish = Wish::load(globals, Intent::Read)?;
                 let file = wish.path.ok_or_else(|| Error::Usage {
                     what: "there is no kestack.yaml in this folder or in those above it".into(),
-                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold".into(),
+                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold"
+                        .into(),
                 })?;
                 seed::check(&wish.manifest.seed)?;
                 let checked = Checked { name: wish.manifest.name.to_string(), file, valid: true };

@@ -92,7 +92,10 @@ fn human(report: &Report) -> String {
         .chain(report.stacks.iter().map(|stack| {
             format!("removed stack '{}' with its data in {}: its lease is over", stack.name, stack.folder.display())
         }))
-        .chain((report.canaries > 0).then(|| format!("removed {} objects that interrupted proofs had left", report.canaries)))
+        .chain(
+            (report.canaries > 0)
+                .then(|| format!("removed {} objects that interrupted proofs had left", report.canaries)),
+        )
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }
 }

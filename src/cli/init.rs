@@ -36,7 +36,8 @@ impl Init {
             });
         }
         let mut open = OpenOptions::new();
-        let written = open.write(true).create_new(true).open(&file).and_then(|mut new| new.write_all(TEMPLATE.as_bytes()));
+        let written =
+            open.write(true).create_new(true).open(&file).and_then(|mut new| new.write_all(TEMPLATE.as_bytes()));
         written.map_err(Error::file("write", &file))?;
         output.result(&Report { file }, |report| {
             format!("wrote '{}'\nnext:\n  kestack up   brings the stack up that it describes", report.file.display())

@@ -85,7 +85,14 @@ struct Globals {
     #[arg(long, global = true, value_name = "FILE", env = "KESTACK_FILE", hide_env_values = true)]
     file: Option<PathBuf>,
     /// Name of the stack, instead of the manifest's
-    #[arg(short = 'n', long = "name", global = true, value_name = "NAME", env = "KESTACK_NAME", hide_env_values = true)]
+    #[arg(
+        short = 'n',
+        long = "name",
+        global = true,
+        value_name = "NAME",
+        env = "KESTACK_NAME",
+        hide_env_values = true
+    )]
     stack: Option<String>,
     /// Folder in which stacks keep their files [default: `kestack` in the user's data folder]
     #[arg(long, global = true, value_name = "DIR", env = "KESTACK_DIR", hide_env_values = true)]

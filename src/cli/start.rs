@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{CHANGE, Reached};
+use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
 
@@ -15,10 +15,11 @@ impl Start {
     /// Takes the steps of `up`, so that keys are checked and nothing is started that is not as the manifest says; only a
     /// stack that was never brought up is refused.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let reached = Reached::of(globals, CHANGE).await?;
-        if !reached.wish.layout().admin_key().exists() {
-            return Err(Error::NotRunning(reached.wish.manifest.name.to_string()));
+        let opened = Opened::of(globals, CHANGE).await?;
+        if !opened.wish.layout().admin_key().exists() {
+            return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
         }
+        let reached = opened.connect().await?;
         reached.recover().await?;
         Up::default().bring_up(&reached, output).await
     }

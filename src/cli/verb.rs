@@ -1,7 +1,7 @@
 //! Verbs by name: that of this call, and advice about names that kestack does not have.
 
-use clap::error::{ContextKind, ErrorKind};
 use clap::ArgMatches;
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::error::Error;
 
@@ -21,7 +21,10 @@ const OTHERS: [(&[&str], &str); 13] = [
     (&["clean", "cleanup", "prune"], "`kestack gc` removes what nobody needs, `kestack reset` empties the stack"),
     (&["validate", "lint"], "`kestack config check` checks kestack.yaml"),
     (&["console", "credentials", "login", "password", "url"], "`kestack env` prints endpoints and credentials"),
-    (&["keys", "buckets", "snapshots", "sandboxes"], "kestack has `key list`, `bucket list`, `snapshot list` and `sandbox list`"),
+    (
+        &["keys", "buckets", "snapshots", "sandboxes"],
+        "kestack has `key list`, `bucket list`, `snapshot list` and `sandbox list`",
+    ),
     (&["diff", "dry-run", "preview"], "`kestack plan` shows the changes that `up` would make"),
 ];
 
@@ -42,10 +45,10 @@ pub(super) fn advice(error: &clap::Error) -> Option<Error> {
     Some(Error::Usage { what: format!("kestack has no verb '{name}'"), hint: (*hint).to_owned() })
 }
 
-/// The program with all its verbs, complete as for a call.
+/// The program with all its verbs, complete as for a call at a terminal of 80 columns.
 #[cfg(test)]
 pub(super) fn program() -> clap::Command {
-    let mut program = <super::Cli as clap::CommandFactory>::command();
+    let mut program = <super::Cli as clap::CommandFactory>::command().term_width(80);
     program.build();
     program
 }
@@ -75,7 +78,8 @@ mod tests {
     fn commands_in_advice_exist() {
         let verbs = program();
         for (_, hint) in OTHERS {
-            let commands = hint.split('`').filter_map(|part| part.strip_prefix("kestack "));
+            let quoted = hint.split('`').skip(1).step_by(2);
+            let commands = quoted.filter_map(|part| part.strip_prefix("kestack "));
             for command in commands {
                 let words = command.split(' ').filter(|word| word.chars().all(|sign| sign.is_ascii_lowercase()));
                 let mut verb = &verbs;

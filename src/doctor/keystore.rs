@@ -194,11 +194,9 @@ impl Probe<'_> {
         }
         match self.backend.get(&name).await {
             Ok(read) if *read == *value => self.findings.push(Finding::good("keystore", "a key was stored and read")),
-            Ok(_) => self.findings.push(Finding::bad(
-                "keystore",
-                "a key reads back changed",
-                "do not use this keystore",
-            )),
+            Ok(_) => {
+                self.findings.push(Finding::bad("keystore", "a key reads back changed", "do not use this keystore"))
+            }
             Err(error) => self.refused(Call::Get, &error),
         }
         if let Err(error) = self.backend.delete(&name).await {

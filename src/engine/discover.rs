@@ -313,7 +313,7 @@ mod tests {
             Reply::Cut("HTTP/1.1 200 OK\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\n\r\nOK")
         });
         let text = refusal(EngineKind::Podman, engine.socket().to_str(), &[]).await;
-        assert!(text.contains("there Docker 20.10.24 answers"), "{text}");
+        assert!(text.contains("Docker 20.10.24 answers there"), "{text}");
         let text = refusal(EngineKind::Auto, engine.socket().to_str(), &[]).await;
         assert!(text.contains("too old"), "it names no version of its API: {text}");
     }

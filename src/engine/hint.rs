@@ -38,8 +38,14 @@ const ADVICE: &[(&str, &str)] = &[
     ("already exists", NAME_TAKEN),
     ("already in use by", NAME_TAKEN),
     ("name is already in use", NAME_TAKEN),
-    ("image not known", "the image is no longer in the engine's store: run the command again, and kestack brings it back"),
-    ("No such image", "the image is no longer in the engine's store: run the command again, and kestack brings it back"),
+    (
+        "image not known",
+        "the image is no longer in the engine's store: run the command again, and kestack brings it back",
+    ),
+    (
+        "No such image",
+        "the image is no longer in the engine's store: run the command again, and kestack brings it back",
+    ),
     (
         "requested access to the resource is denied",
         "the repository was deleted or is private; logging in rarely helps. Name another image (`minio.image`), or \

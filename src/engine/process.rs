@@ -94,8 +94,9 @@ impl Processes {
     }
 
     fn known(&self, name: &str, call: &str) -> Result<Member, EngineError> {
-        self.member(name)?
-            .ok_or_else(|| refusal(call, 404, format!("'{name}' does not exist"), "bring the stack up with `kestack up`"))
+        self.member(name)?.ok_or_else(|| {
+            refusal(call, 404, format!("'{name}' does not exist"), "bring the stack up with `kestack up`")
+        })
     }
 
     async fn spawn_supervisor(&self, member: &Member, lock: Lock) -> io::Result<String> {

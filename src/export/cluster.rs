@@ -216,7 +216,8 @@ impl Cluster {
         }
         if self.wish.certificates == Certificates::Own {
             notes.push(
-                "the servers' certificates are valid for a year: export to the same folder again before they expire".into(),
+                "the servers' certificates are valid for a year: export to the same folder again before they expire"
+                    .into(),
             );
         }
         notes

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!("5".parse::<PodmanVersion>().unwrap(), PODS);
         assert_eq!("4.9.3".parse::<PodmanVersion>().unwrap().to_string(), "4.9");
         let error = "4.3.1".parse::<PodmanVersion>().unwrap_err();
-        assert!(error.contains("Podman 4.3 has no quadlet: take `kestack export kube`"), "{error}");
+        assert!(error.contains("Podman 4.3 has no quadlet: use `kestack export kube`"), "{error}");
         assert!("new".parse::<PodmanVersion>().is_err());
     }
 }

@@ -121,7 +121,9 @@ impl Guarded {
             Some(folder) => format!("restore the files {keys} from a backup into '{}'", folder.display()),
             None => format!("restore {keys} in {} from an earlier version or a backup", self.keystore),
         };
-        format!("{back}, then run `kestack up`; without these keys nobody can read the data; `kestack down --data` deletes it")
+        format!(
+            "{back}, then run `kestack up`; without these keys nobody can read the data; `kestack down --data` deletes it"
+        )
     }
 }
 

@@ -18,7 +18,9 @@ use crate::stack::Stack;
 pub fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
     if let Some(name) = names.iter().find(|name| stack.manifest.keys.contains(name)) {
         return Err(Error::Usage {
-            what: format!("key '{name}' is declared in kestack.yaml, or the default key: `kestack up` would create it again"),
+            what: format!(
+                "key '{name}' is declared in kestack.yaml, or the default key: `kestack up` would create it again"
+            ),
             hint: "remove it from `keys:` first".into(),
         });
     }

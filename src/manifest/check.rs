@@ -465,7 +465,7 @@ mod tests {
             ("minio: { default_key: other }", "1:23: default_key 'other' is not among the keys"),
             ("minio: [1]", "1:8: minio must be a mapping"),
             ("buckets:\n  - { key: x }", "2:5: a bucket needs a name"),
-            ("buckets:\n  - { name: Up }", "2:13: bucket: 'Up' is no name of a bucket"),
+            ("buckets:\n  - { name: Up }", "2:13: bucket: 'Up' is not a valid name of a bucket"),
             ("buckets:\n  - { name: abc, key: other }", "2:23: key 'other' is not among the keys"),
             ("buckets:\n  - { name: abc, encryption: aes }", "2:30: 'aes' is not known in encryption"),
             ("buckets:\n  - { name: abc, versioning: 1 }", "2:30: versioning must be true or false"),

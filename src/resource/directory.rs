@@ -131,7 +131,9 @@ fn change_owner(path: &Path, id: u32) -> Result<(), Error> {
     match std::os::unix::fs::lchown(path, Some(id), Some(id)) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(Error::Environment {
             what: format!("'{}' belongs to uid {}, but must belong to uid {id}", path.display(), owner_of(path)?),
-            hint: "the stack was on an engine with other rights: change the owner of its folder as root, with `chown -R`".into(),
+            hint:
+                "the stack was on an engine with other rights: change the owner of its folder as root, with `chown -R`"
+                    .into(),
         }),
         other => other.map_err(Error::file("change the owner of", path)),
     }

@@ -97,7 +97,8 @@ fn authority(
     let (cert, key) = (read(&layout.ca_cert())?, read(&layout.ca_key())?);
     let (Some(cert), Some(key)) = (&cert, &key) else {
         if cert.is_some() || key.is_some() {
-            let advice = format!("give '{}' to everybody who has a copy: the old one is no longer valid", shown(layout));
+            let advice =
+                format!("give '{}' to everybody who has a copy: the old one is no longer valid", shown(layout));
             renewed.push(Renewal { name: "ca", why: Mismatch::Broken, advice: Some(advice) });
         }
         return Ok(Authority::generate(manifest.name.as_str(), now)?);
@@ -302,7 +303,7 @@ mod tests {
         let expired = Folder::new(&manifest);
         let renewed = Certificates::complete(&expired.layout, &manifest, day(4000)).unwrap().renewed;
         let advice = renewed[0].advice.as_deref().unwrap();
-        assert!(advice.contains("certs/ca.cert") && advice.ends_with("good until 2037-01-12"), "{advice}");
+        assert!(advice.contains("certs/ca.cert") && advice.ends_with("valid until 2037-01-12"), "{advice}");
         assert_eq!(expired.up(&manifest, 4000).len(), 4);
         assert_eq!(expired.states(4000), [Lifetime::Good; 4]);
     }

@@ -123,7 +123,11 @@ pub(crate) fn check_pair(layout: &Layout, pod: &PodState, engine: &EngineInfo) -
     }
     let base = root.parent().unwrap_or(root).display();
     Err(Error::Environment {
-        what: format!("nothing shows that '{}' is the folder of pod '{}'; nothing was removed", root.display(), pod.name),
+        what: format!(
+            "nothing shows that '{}' is the folder of pod '{}'; nothing was removed",
+            root.display(),
+            pod.name
+        ),
         hint: format!(
             "an earlier kestack left no such sign: if it is a stack of yours, remove it with `kestack down --data --name {} \
              --dir '{base}' --engine {}`; else remove the pod: `{}`",
@@ -274,7 +278,10 @@ mod tests {
             ("another engine", check_pair(&layout, &pod("leased", &marker.id), &docker)),
         ] {
             let error = refused.unwrap_err().to_string();
-            assert!(error.contains("both stay") && error.contains("kestack down --data --name"), "{what}: {error}");
+            assert!(
+                error.contains("nothing was removed") && error.contains("kestack down --data --name"),
+                "{what}: {error}"
+            );
         }
         let project = Layout::new(base.path(), "project");
         disk::create_private(&project.config()).unwrap();

@@ -91,9 +91,7 @@ impl Running<'_> {
 
     fn source(&self) -> ImageSource {
         match &self.program {
-            Some(path) => {
-                ImageSource { reference: path.display().to_string(), ways: vec![Way::Program(path.clone())] }
-            }
+            Some(path) => ImageSource { reference: path.display().to_string(), ways: vec![Way::Program(path.clone())] },
             None => ImageSource { reference: self.image.to_owned(), ways: vec![Way::Present] },
         }
     }

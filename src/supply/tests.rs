@@ -332,7 +332,7 @@ fn kes_is_found_in_path_or_its_absence_is_explained() {
     assert!(source.reference().starts_with("localhost/kestack/kes:"), "{source}");
     let folder = folder_with("kes", b"not a program");
     let error = kes(&SECTION, &info("podman"), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
-    assert!(error.contains("no Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
+    assert!(error.contains("not a Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
 }
 
 #[tokio::test]

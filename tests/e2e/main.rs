@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
 
-mod bounded;
+mod answers;
 mod bundle;
 mod certificates;
 mod chaos;

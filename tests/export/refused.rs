@@ -25,7 +25,7 @@ fn ports_must_be_fixed() {
 #[test]
 fn a_podman_without_quadlet() {
     let error = refusal("fs", "", &["quadlet", "--podman", "4.3.1", "-d", "out"]);
-    assert!(error.contains("Podman 4.3 has no quadlet: take `kestack export kube`"), "{error}");
+    assert!(error.contains("Podman 4.3 has no quadlet: use `kestack export kube`"), "{error}");
 }
 
 #[test]

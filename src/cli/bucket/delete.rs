@@ -47,7 +47,8 @@ impl Delete {
             self.delete(session, name.as_str()).await?;
         }
         let names: Vec<_> = self.names.iter().map(ToString::to_string).collect();
-        let is_declared = |name: &&String| session.stack.manifest.buckets.iter().any(|bucket| bucket.name.as_str() == *name);
+        let is_declared =
+            |name: &&String| session.stack.manifest.buckets.iter().any(|bucket| bucket.name.as_str() == *name);
         let declared = names.iter().filter(is_declared).cloned().collect();
         output.result(&Deleted { deleted: names, declared }, human)
     }
@@ -104,7 +105,11 @@ fn question(found: &[String]) -> String {
 
 fn human(report: &Deleted) -> String {
     let line = |name: &String| {
-        let again = if report.declared.contains(name) { "; `kestack up` creates it again, kestack.yaml declares it" } else { "" };
+        let again = if report.declared.contains(name) {
+            "; `kestack up` creates it again, kestack.yaml declares it"
+        } else {
+            ""
+        };
         format!("bucket '{name}' deleted{again}")
     };
     report.deleted.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -106,7 +106,8 @@ mod tests {
         let environment = Error::Environment { what: "two\n  lines".into(), hint: hint.clone() };
         assert_eq!(of(&environment), ("environment", "two\n  lines".into(), Some(hint), 6));
         assert_eq!(of(&Error::Declined).2, None);
-        let said = "error: unexpected argument '--x' found\n\nUsage: kestack up\n\nFor more information, try '--help'.\n";
+        let said =
+            "error: unexpected argument '--x' found\n\nUsage: kestack up\n\nFor more information, try '--help'.\n";
         let usage = Failure::usage(said, 2).error;
         assert_eq!((usage.kind, usage.message.as_str()), ("usage", "unexpected argument '--x' found"));
         assert_eq!(usage.hint.as_deref(), Some("Usage: kestack up; For more information, try '--help'."));

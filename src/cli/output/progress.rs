@@ -41,7 +41,8 @@ enum Part {
 
 impl Part {
     fn of(step: &Step) -> Self {
-        let is_minio = || step.name == "MinIO" || step.name.starts_with("minio ") || step.name.ends_with("-minio-server");
+        let is_minio =
+            || step.name == "MinIO" || step.name.starts_with("minio ") || step.name.ends_with("-minio-server");
         match step.kind {
             "file" | "folder" => Self::Certificates,
             "bucket" => Self::Buckets,
@@ -255,8 +256,15 @@ mod tests {
 
     #[test]
     fn every_part_is_shown_once() {
-        let shown = Shown { every_step: false, has_containers: true, bars: None, begun: Instant::now(), work: Mutex::default() };
-        for (kind, name) in [("file", "/a/ca.crt"), ("container", "a-kes-server"), ("service", "KES"), ("bucket", "b")] {
+        let shown = Shown {
+            every_step: false,
+            has_containers: true,
+            bars: None,
+            begun: Instant::now(),
+            work: Mutex::default(),
+        };
+        for (kind, name) in [("file", "/a/ca.crt"), ("container", "a-kes-server"), ("service", "KES"), ("bucket", "b")]
+        {
             shown.began(&step(kind, name));
             shown.settled(&step(kind, name), Duration::ZERO);
         }

@@ -35,7 +35,12 @@ mod tests {
     fn a_table_fits_the_terminal() {
         let cell = |text: &str| text.to_owned();
         let rows = [
-            vec![cell("shop"), cell("running"), cell("s3 9000, console 9001, kes 7373"), cell("/home/me/shop/kestack.yaml")],
+            vec![
+                cell("shop"),
+                cell("running"),
+                cell("s3 9000, console 9001, kes 7373"),
+                cell("/home/me/shop/kestack.yaml"),
+            ],
             vec![cell("blog"), cell("down"), cell("-"), cell("/home/me/a/folder/with/a/long/name/kestack.yaml")],
         ];
         let header = ["name", "state", "ports", "manifest"];

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn no_word_is_lost_or_cut_at_any_width() {
-        let text = "  WARN  keystore  it does not answer → `kestack doctor` says why /a/very/long/path/that/fits/nowhere";
+        let text =
+            "  WARN  keystore  it does not answer → `kestack doctor` says why /a/very/long/path/that/fits/nowhere";
         for width in 1..120 {
             let shown = fitted(text, Some(width));
             assert!(shown.split_whitespace().eq(text.split_whitespace()), "{width}: {shown}");

@@ -180,9 +180,10 @@ fn identities(path: &Path) -> Result<Vec<Box<dyn Identity + Send + Sync>>, Error
 fn refused(file: &Path, error: &DecryptError) -> Error {
     let what = |why: &str| format!("'{}' {why}", file.display());
     let (what, hint) = match error {
-        DecryptError::KeyDecryptionFailed | DecryptError::DecryptionFailed => {
-            (what("does not open with this passphrase"), "check it, and compare the file's SHA-256 with the one that `export` printed")
-        }
+        DecryptError::KeyDecryptionFailed | DecryptError::DecryptionFailed => (
+            what("does not open with this passphrase"),
+            "check it, and compare the file's SHA-256 with the one that `export` printed",
+        ),
         DecryptError::NoMatchingKeys => {
             (what("was not encrypted for this identity"), "name the identity of one of its recipients with --identity")
         }

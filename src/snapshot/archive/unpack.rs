@@ -75,8 +75,7 @@ fn describe<R: Read>(entries: &mut Entries<'_, R>, interrupt: &Interrupt) -> io:
     let mut source = Source::new(entry.take(LARGEST_DESCRIPTION), interrupt);
     let mut bytes = Vec::new();
     source.read_to_end(&mut bytes)?;
-    let snapshot =
-        Snapshot::read(&bytes).map_err(|why| invalid(&format!("its description cannot be read: {why}")))?;
+    let snapshot = Snapshot::read(&bytes).map_err(|why| invalid(&format!("its description cannot be read: {why}")))?;
     Ok((snapshot, sum(&source.finish().1, &path)))
 }
 
@@ -177,9 +176,7 @@ impl<'a> Unpack<'a> {
         self.interrupt.check().map_err(io::Error::other)?;
         let most = self.snapshot.files.saturating_mul(DEEPEST).saturating_add(EMPTY);
         if self.folders == most.min(self.room.saturating_sub(self.files)) {
-            return Err(invalid(
-                "it holds more folders than a snapshot of its size needs, or than fit on the disk",
-            ));
+            return Err(invalid("it holds more folders than a snapshot of its size needs, or than fit on the disk"));
         }
         self.folders += 1;
         let mode = entry.header().mode()? & 0o777 | 0o700;
