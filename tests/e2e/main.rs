@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
 
 mod answers;
+mod bounded;
 mod bundle;
 mod certificates;
 mod chaos;
