@@ -250,7 +250,7 @@ async fn one_that_ends_well_is_not_started_again() {
     let fixture = Fixture::with_pod().await;
     fixture.started("one", "exit 0").await;
     until("it ends", async || fixture.state("one").await.exit_code == Some(0)).await;
-    fixture.engine.start_container("one").await.expect("it can be started anew");
+    fixture.engine.start_container("one").await.expect("it can be started again");
 }
 
 #[tokio::test]

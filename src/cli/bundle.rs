@@ -99,7 +99,7 @@ fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-/// All that goes into the bundle; what is no file yet is written into `staging`.
+/// All that goes into the bundle; content that has no file yet is written into `staging`.
 async fn contents(
     wish: &Wish,
     engine: &dyn Engine,

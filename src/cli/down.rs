@@ -16,7 +16,7 @@ use crate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
 pub(super) struct Down {
-    /// Also remove keys, certificates, configuration and all objects, for ever
+    /// Also remove keys, certificates, configuration and all objects, forever
     #[arg(long)]
     data: bool,
     /// All stacks of this user on every engine, whichever manifest brought them up; with --dir those below that folder,

@@ -146,7 +146,7 @@ mod tests {
             remember(folder.path(), "layer", &other, &stamp, "abc");
         }
         let count = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(count, ENTRIES + 2, "the program and a file of others beside them");
+        assert_eq!(count, ENTRIES + 2, "the program and a file of others next to them");
         let last = folder.path().join((2 * ENTRIES - 1).to_string());
         assert!(recall(folder.path(), "layer", &last, &stamp).is_some());
     }

@@ -36,7 +36,7 @@ pub struct Seed {
     pub access_keys: Vec<SeedAccessKey>,
     /// When objects of a bucket expire.
     pub lifecycle: Vec<LifecycleRule>,
-    /// What is told to others about a bucket.
+    /// Notifications of a bucket.
     pub notifications: Vec<NotificationRule>,
     /// What runs once all of this is there.
     pub run: Option<SeedCommand>,
@@ -166,7 +166,7 @@ pub(super) struct SeedFile {
     access_keys: Option<Vec<AccessKeyFile>>,
     /// When objects of a bucket expire
     lifecycle: Option<Vec<LifecycleFile>>,
-    /// What is told to others about a bucket
+    /// Notifications of a bucket
     notifications: Option<Vec<NotificationFile>>,
     /// Program and arguments that run once all of this is there
     run: Option<Vec<String>>,

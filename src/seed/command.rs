@@ -123,7 +123,7 @@ struct Output {
 }
 
 impl Output {
-    /// Reads on a thread of its own: whoever inherits the pipe may keep it open for ever.
+    /// Reads on a thread of its own: whoever inherits the pipe may keep it open forever.
     fn of(mut from: impl Read + Send + 'static) -> Self {
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let (sender, closed) = tokio::sync::oneshot::channel();

@@ -1,4 +1,4 @@
-//! Policies, users, access keys and rules of buckets: what MinIO holds besides objects.
+//! Policies, users, access keys and rules of buckets: the content of MinIO other than objects.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::resource::{Context, Resource};
 use crate::stack::{Layout, Stack};
 
 /// A thing that MinIO holds as declared. What it says of the thing is compared with what it said right after the thing was
-/// made: so a change by hand is seen, whatever form MinIO gives to what it was told.
+/// made: so a change by hand is seen, whatever form MinIO stores it in.
 #[derive(Debug)]
 pub(super) struct Declared {
     layout: Layout,
@@ -25,7 +25,7 @@ pub(super) struct Declared {
     how: How,
 }
 
-/// What it is, and how MinIO is told.
+/// One declared item, and the call that makes it.
 pub(super) enum How {
     Policy { name: String, policy: Value },
     User { name: String, secret: Zeroizing<String>, policies: String },

@@ -320,7 +320,7 @@ mod tests {
         let copies = std::fs::read_dir(&case.rollback.staged).unwrap().flatten();
         let copies: Vec<_> = copies.map(|copy| copy.metadata().unwrap().ino()).collect();
         assert_eq!(case.rollback.make(&case.copier, &case.folder.path().join("trash")).unwrap().files, 1);
-        assert_eq!(copies, [case.inode("docs/a/xl.meta")], "a whole copy is not made again");
+        assert_eq!(copies, [case.inode("docs/a/xl.meta")], "a complete copy is not made again");
     }
 
     #[test]

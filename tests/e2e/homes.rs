@@ -79,7 +79,7 @@ fn ports_are_known_without_the_engine_and_never_mistaken() {
     }
     assert_eq!(other.json(&["sandbox", "list"])["sandboxes"], serde_json::json!([]));
     stack.ok(&["up"]);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), record, "`up` writes it anew");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), record, "`up` writes it again");
     stack.ok(&["down"]);
     stack.fails(&["sandbox", "create", "a"], 3);
 }

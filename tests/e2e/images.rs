@@ -46,7 +46,7 @@ fn a_silo_program_is_found_and_run() {
         return;
     }
     if binary().with_file_name("minio").exists() {
-        eprintln!("skipped: a `minio` beside kestack comes first");
+        eprintln!("skipped: a `minio` next to kestack comes first");
         return;
     }
     let stack = Sandbox::new("");

@@ -238,7 +238,7 @@ fn gc_removes_stacks_whose_lease_is_over() {
     let (forgotten, kept) = (Sandbox::new(""), Sandbox::new(""));
     forgotten.ok(&["up", "--lease", "1s"]);
     kept.ok(&["up", "--lease", "1h"]);
-    assert_eq!(kept.json(&["up"])["changed"], 0, "a lease is no change");
+    assert_eq!(kept.json(&["up"])["changed"], 0, "a lease changes nothing");
     // processes are known by their folder, containers by the engine, from wherever it is asked
     let from = if kind() == Kind::Process { &forgotten } else { &kept };
     let start = Instant::now();

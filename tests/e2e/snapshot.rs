@@ -77,7 +77,7 @@ fn a_snapshot_outlives_its_stack() {
     write(&stack, 2);
     stack.ok(&["snapshot", "restore", "kept"]);
     assert_eq!(state(&stack), 1);
-    assert_eq!(kind().started(&kes), started, "other ports than when the snapshot was taken are no reason to stop KES");
+    assert_eq!(kind().started(&kes), started, "other ports than when the snapshot was taken do not stop KES");
 
     // a snapshot without its key is not put back, and what runs is left alone
     write(&stack, 2);

@@ -337,7 +337,7 @@ pub(crate) fn yaml(text: &str) -> Value {
 
 /// A value that must be a string.
 pub(crate) fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
 }
 
 /// Paths of files that a configuration of KES names: all but the routes of policies, and a token that Kubernetes gives.

@@ -94,7 +94,7 @@ fn what_cannot_work_in_a_cluster() {
         ("aws-static", "", &["tenant", "--kes-replicas", "0"], "give --kes-replicas at least 1"),
         ("aws-static", "", &["tenant", "--namespace", "Up"], "--namespace 'Up' cannot name things"),
         ("aws-static", "", &["tenant", "--kes-image", "localhost/kestack/kes:1"], "image of KES that it can pull"),
-        ("aws-static", "", &["tenant", "--storage", "big"], "'big' is no size"),
+        ("aws-static", "", &["tenant", "--storage", "big"], "'big' is not a valid size"),
         (
             "aws-static",
             "",

@@ -16,7 +16,7 @@ pub(in crate::cli) struct Delete {
     /// Names of the buckets
     #[arg(required = true)]
     names: Vec<BucketName>,
-    /// Also delete all objects and versions in them, for ever
+    /// Also delete all objects and versions in them, forever
     #[arg(long)]
     force: bool,
     /// Do not ask at a terminal
@@ -94,13 +94,13 @@ fn is_not_empty(error: &S3Error) -> bool {
 fn not_empty(name: &str) -> Error {
     Error::Usage {
         what: format!("bucket '{name}' is not empty; nothing in it was deleted"),
-        hint: format!("`kestack bucket delete --force {name}` deletes its objects and versions too, for ever"),
+        hint: format!("`kestack bucket delete --force {name}` deletes its objects and versions too, forever"),
     }
 }
 
 fn question(found: &[String]) -> String {
     let buckets = if found.len() == 1 { "bucket" } else { "buckets" };
-    format!("delete {buckets} {} for ever?", found.join(", "))
+    format!("delete {buckets} {} forever?", found.join(", "))
 }
 
 fn human(report: &Deleted) -> String {

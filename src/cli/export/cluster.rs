@@ -68,7 +68,7 @@ pub(super) struct ClusterOptions {
     fleet: Option<Fleet>,
 }
 
-/// What the user is told beside the documents.
+/// Notes to the user, in addition to the documents.
 pub(super) struct Told {
     pub(super) notes: Vec<String>,
     /// Commands that go on, given the paths of what was written.

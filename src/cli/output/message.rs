@@ -56,7 +56,7 @@ fn say(level: &str, text: &str) {
     write(&format!("{shown}\n"));
 }
 
-/// The colour of a mark, as a terminal is told it.
+/// The colour of a mark, as the escape sequence of a terminal.
 fn colour(level: &str) -> Option<&'static str> {
     match level {
         "error" => Some("31;1"),

@@ -1,4 +1,4 @@
-//! Rules of buckets: what expires, and who is told of what.
+//! Rules of buckets: expiry, and notifications.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -29,7 +29,7 @@ impl S3Client {
         self.put_checked(bucket, "lifecycle=", body).await
     }
 
-    /// Who is told about a bucket, as MinIO writes it.
+    /// The notification targets of a bucket, as MinIO writes them.
     ///
     /// # Errors
     /// Those of the call.
