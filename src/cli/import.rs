@@ -43,7 +43,7 @@ pub(super) struct Report {
 impl Import {
     pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let folder = std::path::absolute(&self.output_dir).map_err(Error::file("find", &self.output_dir))?;
-        let mut found = Found::read(&self.source)?;
+        let mut found = Found::read(&self.source, &variable)?;
         if let Some(name) = &globals.stack {
             if found.in_place.is_some() {
                 return Err(Error::Usage {
@@ -76,6 +76,12 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// A variable of the environment, for Compose files: an empty one is set there.
+#[expect(clippy::disallowed_methods, reason = "an empty variable differs from one that is not set")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn report(imported: &Imported) -> Report {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{Found, refused, text_of};
+use super::{Files, Found, refused, text_of};
 use crate::error::Error;
 use crate::template::parse_env;
 
@@ -32,13 +32,15 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
         ..Found::default()
     };
     let mount = |there: &str, here: &str| (there.into(), folder.join(here));
-    found.mounts = vec![
+    let mounts = vec![
         mount("/certs", "certs"),
         mount("/etc/default", "config"),
         mount("/mnt/minio", "minio"),
         mount("/mnt/keys", "keys"),
         mount("/keys", "keys"),
     ];
+    found.minio_files = Files { mounts, ..Files::default() };
+    found.kes_files = found.minio_files.clone();
     found.stop = vec![format!("podman pod rm --force {}", found.name)];
     found.find_client_certificate();
     Ok(found)

@@ -1,23 +1,32 @@
 //! KES's configuration, in any spelling that its parser takes, as what kestack.yaml says of it.
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use kes_server::config::Config;
-use serde_json::Value;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use super::{Found, at, refused};
+use super::kes_env::{KesEnv, reference};
+use super::{Found, at, refused, yaml};
 use crate::error::Error;
-use crate::stack::keystore::{self, Credential};
+use crate::stack::keystore;
 
-/// What a configuration says that a manifest can carry.
+/// What a configuration, with KES's environment, says that a manifest can carry.
 pub(super) struct Kes {
     /// The keystore section; credentials are variables.
     pub(super) keystore: Value,
-    /// What the variables hold, where the configuration said it.
-    pub(super) credentials: Vec<Credential>,
-    /// Keys that must exist.
+    /// The folder of keys where KES runs, if it lies in a volume of the engine.
+    pub(super) in_volume: Option<PathBuf>,
+    /// What the variables hold, where it is known.
+    pub(super) credentials: BTreeMap<String, Zeroizing<String>>,
+    /// Variables whose values nobody has given.
+    pub(super) missing: BTreeSet<String>,
+    /// Variables for KES.
+    pub(super) env: BTreeMap<String, String>,
+    /// Keys that are to exist.
     pub(super) keys: Vec<String>,
-    /// The rest of it.
+    /// What it says besides.
     pub(super) notes: Vec<String>,
 }
 
@@ -26,46 +35,102 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
         refused(format!("KES would not take its configuration: {error}"), "correct it, then import again")
     };
     let text = &found.kes_config;
-    let config = Config::parse(text, &placeholder).map_err(|error| wrong(&error))?;
+    let asked = references(text);
+    let known = |name: &str| found.kes_env.get(name).map(|value| value.to_string()).filter(|value| !value.is_empty());
+    let values: BTreeMap<_, _> = asked.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+    let env = |name: &str| values.get(name).cloned().or_else(|| placeholder(name));
+    let config = Config::parse(text, &env).map_err(|error| wrong(&error))?;
     // the old spelling as today's, where it can be rewritten
-    let text = Config::upgrade(text, &placeholder).map_or_else(|_| text.to_string(), |upgraded| upgraded.text);
-    let document: Value = serde_yaml::from_str(&text).map_err(|error| wrong(&error))?;
-    let section = at(&document, "/keystore").clone();
+    let text = Config::upgrade(text, &env).map_or_else(|_| text.to_string(), |upgraded| upgraded.text);
+    let document = yaml::documents(&text).map_err(|error| wrong(&error))?.into_iter().next().unwrap_or_default();
+    let mut section = at(&document, "/keystore").clone();
     if !section.is_object() {
         return Err(refused("the configuration has no keystore section", "run `kes config upgrade` on it first"));
     }
     let mut notes = notes(&config, &document);
-    let (keystore, credentials) = keystore::without_credentials(&here(found, section, &mut notes)?);
-    Ok(Kes { keystore, credentials, keys: config.keys, notes })
+    let mut taken = KesEnv::default();
+    taken.resolve(found, &mut section)?;
+    let in_volume = place_keys(found, &mut section)?;
+    let section = here(found, section, &mut notes);
+    let (keystore, literal) = keystore::without_credentials(&section);
+    taken.credentials.extend(literal.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    taken.carry(found, &asked)?;
+    let keys = keys(found, &document, config.keys)?;
+    let KesEnv { env, credentials, missing, notes: more } = taken;
+    notes.extend(more);
+    notes.extend(missing.iter().map(|name| {
+        format!("KES takes {name} from its environment, and its value is not here: write it into credentials.env")
+    }));
+    Ok(Kes { keystore, in_volume, credentials, missing, env, keys, notes })
 }
 
-/// Stands for a variable whose value is not known here.
+/// Names of all variables in a text.
+fn references(text: &str) -> BTreeSet<String> {
+    let names =
+        text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.trim().to_owned());
+    names.collect()
+}
+
+/// Stands for a variable whose value is not known here. Two identities are never the same.
 #[expect(clippy::unnecessary_wraps, reason = "the form of an environment")]
 fn placeholder(name: &str) -> Option<String> {
-    Some(if name.contains("IDENTITY") { "a".repeat(64) } else { name.to_owned() })
+    let end: Vec<u8> = name.bytes().rev().take(32).collect();
+    Some(if name.contains("IDENTITY") { format!("{:a>64}", hex::encode(end)) } else { name.to_owned() })
+}
+
+/// The keys that the configuration names; one named by a variable must be known.
+fn keys(found: &Found, document: &Value, keys: Vec<String>) -> Result<Vec<String>, Error> {
+    let named = document["keys"].as_array().into_iter().flatten().filter_map(|key| reference(key["name"].as_str()?));
+    let unknown: Vec<_> = named.filter(|name| found.kes_env.get(*name).is_none_or(|value| value.is_empty())).collect();
+    if unknown.is_empty() {
+        return Ok(keys);
+    }
+    Err(refused(
+        format!("KES takes names of keys from variables that are not set: {}", unknown.join(", ")),
+        "set them in KES's environment, then import again",
+    ))
+}
+
+/// The folder of keys as one of this host. Where KES keeps it in a volume, the stack's own folder takes its place, and where
+/// neither keys nor data exist yet, too.
+fn place_keys(found: &Found, section: &mut Value) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = keystore::text(section, "/fs/path").map(PathBuf::from) else { return Ok(None) };
+    let bound = found.kes_files.here(&path);
+    let itself = || Some(path.clone()).filter(|_| found.in_place.is_some());
+    let folder = bound.clone().or_else(itself).filter(|keys| keys.is_dir());
+    let in_volume = found.kes_files.volume(&path).is_some() && bound.is_none();
+    let has_data = found.drive.as_ref().is_some_and(|drive| drive.join(".minio.sys").exists());
+    let is_new = bound.is_some() && found.drive.is_some() && !has_data;
+    let fs = match folder {
+        Some(folder) => json!({ "path": folder }),
+        None if in_volume || is_new => json!({}),
+        None => {
+            return Err(refused(
+                format!(
+                    "the folder of keys, '{}' where KES runs, is not here: without it no object can be read",
+                    path.display()
+                ),
+                "copy it to keys/ next to the configuration's folder, or mount a folder of this host there",
+            ));
+        }
+    };
+    if let Some(own) = section.get_mut("fs") {
+        *own = fs;
+    }
+    Ok(Some(path).filter(|_| in_volume))
 }
 
 /// The section with paths of this host.
-fn here(found: &Found, mut section: Value, notes: &mut Vec<String>) -> Result<Value, Error> {
+fn here(found: &Found, mut section: Value, notes: &mut Vec<String>) -> Value {
     for file in keystore::files(&section) {
         let there = file.source.display().to_string();
-        match found.here(&file.source).or_else(|| file.source.is_file().then(|| file.source.clone())) {
+        let itself = || Some(file.source.clone()).filter(|path| found.in_place.is_some() && path.is_file());
+        match found.kes_files.here(&file.source).or_else(itself) {
             Some(path) => replace(&mut section, &there, &path.display().to_string()),
             None => notes.push(format!("'{there}', which the keystore section names, is not here: correct its path")),
         }
     }
-    let Some(path) = keystore::text(&section, "/fs/path").map(str::to_owned) else { return Ok(section) };
-    let keys = found.here(Path::new(&path)).or_else(|| Some(PathBuf::from(&path))).filter(|keys| keys.is_dir());
-    let Some(keys) = keys else {
-        return Err(refused(
-            format!("the folder of keys, '{path}' where KES runs, is not here: without it no object can be read"),
-            "copy it to keys/ beside the configuration's folder, or mount a folder of this host there",
-        ));
-    };
-    if let Some(fs) = section.get_mut("fs") {
-        *fs = serde_json::json!({ "path": keys });
-    }
-    Ok(section)
+    section
 }
 
 /// Puts one text in place of another.

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::kes_env::open;
+use super::variables::is_open;
 use super::{Found, refused};
 use crate::error::Error;
 use crate::manifest::{AUTO_ENCRYPTION, check_variable, is_on, is_secret};
+use crate::template::carried;
 
 /// What an environment says that a stack can carry.
 #[derive(Default)]
@@ -40,8 +43,15 @@ const ROOT: [&str; 4] = ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "MINIO_ACCESS
 
 pub(super) fn read(found: &Found) -> Result<Minio, Error> {
     check_drives(found)?;
+    if let Some((name, _)) = found.minio.iter().find(|(_, value)| is_open(value)) {
+        return Err(open(name));
+    }
     let either = |names: [&str; 2]| names.into_iter().find_map(|name| found.variable(name));
     let root = either(["MINIO_ROOT_USER", "MINIO_ACCESS_KEY"]).zip(either(["MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY"]));
+    if let Some((user, password)) = root {
+        check_root("user", user, 3)?;
+        check_root("password", password, 8)?;
+    }
     let mut minio = Minio {
         root: root.map(|(user, password)| (user.to_owned(), Zeroizing::new(password.to_owned()))),
         default_key: found.variable("MINIO_KMS_KES_KEY_NAME").map(str::to_owned),
@@ -63,12 +73,28 @@ pub(super) fn read(found: &Found) -> Result<Minio, Error> {
     for (name, value) in &found.minio {
         let name = name.as_str();
         let decided = ROOT.contains(&name) || OWN.contains(&name) || name == "MINIO_OPTS" || name.starts_with("KES_");
-        let known = name.starts_with("MINIO_KMS_KES_") || name == "MINIO_KMS_SECRET_KEY";
+        let known =
+            name.starts_with("MINIO_KMS_KES_") || ["MINIO_KMS_SECRET_KEY", "MINIO_DEFAULT_BUCKETS"].contains(&name);
         if !decided && !known && !value.is_empty() {
             minio.carry(name, value);
         }
     }
     Ok(minio)
+}
+
+/// Refuses a part of the root user that MinIO would not take from its environment file.
+fn check_root(part: &str, value: &str, least: usize) -> Result<(), Error> {
+    let why = if value.chars().count() < least {
+        format!("MinIO takes none with fewer than {least} characters")
+    } else if carried(value) {
+        return Ok(());
+    } else {
+        "MinIO's environment file cannot carry it: no line breaks, no blanks or quotes at its ends".to_owned()
+    };
+    Err(refused(
+        format!("the root {part} cannot be taken over: {why}"),
+        "change it where it comes from, then import again",
+    ))
 }
 
 /// A stack has one drive.

@@ -44,7 +44,7 @@ fn a_compose_file_is_read_with_what_it_mounts() {
                    \x20     MINIO_IDENTITY_OPENID_CLIENT_SECRET: s3cret-openid\n      MINIO_KMS_KES_KEY_NAME: first\n\
                    \x20     MINIO_KMS_KES_CERT_FILE: /certs/minio.crt\n      MINIO_KMS_KES_KEY_FILE: /certs/minio.key\n";
     std::fs::write(path("compose.yaml"), compose).unwrap();
-    let mut found = Found::read(&path("compose.yaml")).unwrap();
+    let mut found = Found::read(&path("compose.yaml"), &|_| None).unwrap();
     found.name = "moved".into();
     let imported = translate(&found, Path::new("/out")).unwrap();
     let manifest = manifest_of(&imported);
@@ -79,7 +79,7 @@ fn a_tenant_gives_its_keystore_and_says_what_stays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenant.yaml");
     std::fs::write(&file, text).unwrap();
-    let imported = translate(&Found::read(&file).unwrap(), Path::new("/out")).unwrap();
+    let imported = translate(&Found::read(&file, &|_| None).unwrap(), Path::new("/out")).unwrap();
     let manifest = manifest_of(&imported);
     assert_eq!(manifest.name.as_str(), "tenant-1");
     assert_eq!(manifest.default_key.as_str(), "tenant-key");
@@ -96,7 +96,7 @@ fn what_cannot_be_a_stack_is_refused_with_the_reason() {
     let refused = |text: &str| {
         let file = folder.path().join("it.yaml");
         std::fs::write(&file, text).unwrap();
-        let imported = Found::read(&file).and_then(|found| translate(&found, Path::new("/out")));
+        let imported = Found::read(&file, &|_| None).and_then(|found| translate(&found, Path::new("/out")));
         imported.unwrap_err().to_string()
     };
     assert!(refused("a: b").contains("neither services nor a Tenant"));
@@ -111,6 +111,6 @@ fn what_cannot_be_a_stack_is_refused_with_the_reason() {
     };
     assert!(refused(&compose("MINIO_KMS_KES_KEY_NAME: first")).contains("folder of keys, '/var/keys'"));
     assert!(refused(&compose("MINIO_VOLUMES: '/data{1...4}'")).contains("several drives"));
-    let error = Found::read(folder.path()).unwrap_err().to_string();
+    let error = Found::read(folder.path(), &|_| None).unwrap_err().to_string();
     assert!(error.contains("no folder of the documented procedure"), "{error}");
 }

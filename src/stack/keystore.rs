@@ -76,6 +76,11 @@ pub(crate) fn with_files(section: &Value, place: impl Fn(&str) -> String) -> Val
     section
 }
 
+/// True if a credential stands at that place of a section, written as a JSON pointer.
+pub(crate) fn is_credential(place: &str) -> bool {
+    CREDENTIALS.iter().any(|(pointer, _)| *pointer == place)
+}
+
 /// The section with `${NAME}` in place of credentials, and the credentials; what is a variable already stays.
 pub(crate) fn without_credentials(section: &Value) -> (Value, Vec<Credential>) {
     let (mut section, mut credentials) = (section.clone(), Vec::new());
@@ -83,7 +88,8 @@ pub(crate) fn without_credentials(section: &Value) -> (Value, Vec<Credential>) {
         let Some(value) = section.pointer_mut(pointer) else { continue };
         let Some(secret) = value.as_str().map(|text| Zeroizing::new(text.to_owned())) else { continue };
         let is_variable = secret.starts_with("${") && secret.ends_with('}');
-        if is_variable || pointer == VAULT_JWT && secret.contains('/') {
+        // an empty variable counts as one that is not set
+        if secret.is_empty() || is_variable || pointer == VAULT_JWT && secret.contains('/') {
             continue;
         }
         *value = format!("${{{variable}}}").into();

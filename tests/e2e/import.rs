@@ -155,3 +155,51 @@ async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
     assert_eq!(stack.json(&["up", "--file", &file])["changed"], 0);
     assert!(folder.join("config/imported/kes-config.yaml").exists());
 }
+
+/// A Compose file that was never started: variables, an init container, and a KES whose keys do not exist yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compose_file_comes_up_with_its_password_its_key_and_its_buckets() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let project = stack.folder().join("project");
+    std::fs::create_dir(&project).unwrap();
+    let identity = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
+    let config = format!(
+        "address: 0.0.0.0:7373\nadmin: {{ identity: disabled }}\ntls: {{ key: /k, cert: /c }}\npolicy: {{ minio: {{ allow: \
+         [/v1/key/generate/*], identities: [{identity}] }} }}\nkeystore: {{ fs: {{ path: /keys }} }}\n"
+    );
+    std::fs::write(project.join("kes.yaml"), config).unwrap();
+    std::fs::write(project.join(".env"), "ROOT_PASSWORD='a pa$$word'\nARCHIVE=archive\n").unwrap();
+    let compose = "services:\n  kms:\n    image: minio/kes\n    command: server --config /etc/kes.yaml\n    volumes: \
+                   ['./kes.yaml:/etc/kes.yaml', './keys:/keys']\n  minio:\n    image: minio/minio\n    command: server /data\n    \
+                   environment: &env\n      MINIO_ROOT_USER: ${ROOT_USER:-imported-root}\n      MINIO_ROOT_PASSWORD: \
+                   ${ROOT_PASSWORD:?}\n      MINIO_KMS_KES_ENDPOINT: https://kms:7373\n      MINIO_KMS_KES_KEY_NAME: \
+                   ${KEY_NAME:-imported-key}\n    volumes: ['./data:/data']\n  createbuckets:\n    image: minio/mc\n    \
+                   environment: { <<: *env, NAMES: letters photos }\n    entrypoint: >\n      /bin/sh -c \"\n      mc alias set \
+                   m http://minio:9000 $$MINIO_ROOT_USER $$MINIO_ROOT_PASSWORD;\n      for n in $$NAMES ${ARCHIVE}; do mc mb -p \
+                   m/$$n; done;\n      mc encrypt set sse-kms archive-key m/archive; mc encrypt set sse-kms imported-key \
+                   m/letters;\n      mc encrypt set sse-s3 m/photos; mc version enable m/photos;\n      \"\n";
+    let file = project.join("compose.yaml");
+    std::fs::write(&file, compose).unwrap();
+    let folder = stack.folder().display().to_string();
+    let arguments = ["import", &file.display().to_string(), "--name", &stack.name, "--output-dir", &folder, "--force"];
+    assert_eq!(stack.json(&arguments)["name"], stack.name.as_str());
+    stack.ok(&["up"]);
+    assert_eq!(stack.variable("AWS_ACCESS_KEY_ID"), "imported-root");
+    assert_eq!(stack.variable("AWS_SECRET_ACCESS_KEY"), "a pa$$word", "in single quotes nothing is put in");
+    let buckets = stack.json(&["status"])["buckets"].clone();
+    for (bucket, encryption) in [
+        ("letters", "SSE-KMS with key 'imported-key'"),
+        ("archive", "SSE-KMS with key 'archive-key'"),
+        ("photos", "SSE-S3"),
+    ] {
+        assert_eq!(buckets[bucket].as_str().map(|said| said.starts_with(encryption)), Some(true), "{buckets}");
+        stack.put(&format!("/{bucket}/object"), b"what was imported");
+        assert_eq!(stack.read(&format!("/{bucket}/object")), b"what was imported");
+    }
+    assert_eq!(buckets.as_object().unwrap().len(), 3, "{buckets}");
+    assert_eq!(stack.json(&["verify", "--bucket", "archive"])["proven"], true);
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+sed -e "s/__ROLE__/$ROLE/" /template/kes.yaml >/tmp/kes.yaml
+exec kes server --config /tmp/kes.yaml
