@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::Globals;
+use super::clients::{S3Program, Setup};
 use super::output::{self, Output};
 use super::session::{self, Intent, Wish, environment};
 use super::shell::Shell;
@@ -20,6 +21,9 @@ pub(super) struct Env {
     /// Language of the output [default: that of the shell that runs kestack]
     #[arg(short, long, value_enum)]
     shell: Option<Shell>,
+    /// Only what this client needs, in its own words where it reads no variables
+    #[arg(long, value_enum, conflicts_with = "unset")]
+    client: Option<S3Program>,
     /// The same as `--output json`
     #[arg(long, conflicts_with = "shell")]
     json: bool,
@@ -35,7 +39,23 @@ impl Env {
         }
         let stack = session::known(globals, Intent::Read).await?.stack;
         let output = if self.json { &output.as_json() } else { output };
-        print(stack.variables(), stack.ports.host, self.shell, output)
+        let variables = match self.client.map(|client| client.setup(&stack)).transpose()? {
+            None => stack.variables(),
+            Some(Setup::Variables(variables)) => variables,
+            Some(Setup::Text(text)) => return self.text(&text, output),
+        };
+        print(variables, stack.ports.host, self.shell, output)
+    }
+
+    /// What a client reads that knows no variables.
+    fn text(&self, text: &str, output: &Output) -> Result<(), Error> {
+        if self.shell.is_some() {
+            return Err(Error::Usage {
+                what: "--shell is for variables, and this client reads none".into(),
+                hint: "leave --shell away, and write the output to a file: `umask 077` first, it holds secrets".into(),
+            });
+        }
+        output.result(&serde_json::json!({ "text": text }), |_| text.to_owned())
     }
 
     fn remove(&self, globals: &Globals) -> Result<(), Error> {

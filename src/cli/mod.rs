@@ -14,6 +14,7 @@ mod archive;
 mod bucket;
 mod bundle;
 mod chaos;
+mod clients;
 mod completion;
 mod config;
 mod doctor;
