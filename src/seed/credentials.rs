@@ -82,8 +82,10 @@ impl Accounts {
         let file = |Account { name, secret, .. }: &Account| {
             let mut variables = s3_variables(stack.manifest.name.as_str(), stack.s3_endpoint(), name, secret);
             variables.extend(authority_variables(stack.s3_authority().as_deref()));
-            let lines: Zeroizing<String> =
-                Zeroizing::new(variables.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect());
+            let mut lines = Zeroizing::new(String::new());
+            for (name, value) in variables {
+                lines.extend([name.as_str(), "=", value.as_str(), "\n"]);
+            }
             FileResource::private(stack.layout.credentials().join(format!("{name}.env")), lines.as_bytes())
         };
         self.0.iter().map(file).collect()

@@ -43,7 +43,7 @@ impl S3Client {
     /// # Errors
     /// Those of the call: MinIO refuses a target that it does not have.
     pub async fn put_bucket_notifications(&self, bucket: &str, rules: &[NotificationRule]) -> Result<(), S3Error> {
-        let queue = rules.iter().enumerate().map(|(index, rule)| Queue::of(index, rule)).collect();
+        let queue = rules.iter().enumerate().map(|(index, rule)| Notification::of(index, rule)).collect();
         let body = xml("NotificationConfiguration", &Notifications { queue })?;
         self.put_checked(bucket, "notification=", body).await
     }
@@ -114,14 +114,15 @@ impl Rule {
 #[derive(Serialize)]
 struct Notifications {
     #[serde(rename = "QueueConfiguration")]
-    queue: Vec<Queue>,
+    queue: Vec<Notification>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Queue {
+struct Notification {
     id: String,
-    queue: String,
+    #[serde(rename = "Queue")]
+    target: String,
     event: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<KeyFilter>,
@@ -146,14 +147,14 @@ struct FilterRule {
     value: String,
 }
 
-impl Queue {
+impl Notification {
     fn of(index: usize, rule: &NotificationRule) -> Self {
         let filters = [("prefix", &rule.prefix), ("suffix", &rule.suffix)].into_iter();
         let filters = filters.filter(|(_, value)| !value.is_empty());
         let filter_rule: Vec<_> = filters.map(|(name, value)| FilterRule { name, value: value.clone() }).collect();
         Self {
             id: format!("kestack-{}", index + 1),
-            queue: rule.target.clone(),
+            target: rule.target.clone(),
             event: rule.events.clone(),
             filter: (!filter_rule.is_empty()).then_some(KeyFilter { s3_key: FilterRules { filter_rule } }),
         }
@@ -188,7 +189,8 @@ mod tests {
             prefix: String::new(),
             suffix: ".jpg".into(),
         };
-        let text = xml("NotificationConfiguration", &Notifications { queue: vec![Queue::of(0, &rule)] }).unwrap();
+        let text =
+            xml("NotificationConfiguration", &Notifications { queue: vec![Notification::of(0, &rule)] }).unwrap();
         assert_eq!(
             text,
             "<NotificationConfiguration><QueueConfiguration><Id>kestack-1</Id><Queue>arn:minio:sqs::primary:webhook</Queue>\

@@ -107,8 +107,8 @@ pub(super) async fn ask_elsewhere(socket: &Socket) -> Result<Found, TransportErr
     let answer = socket.call(Method::GET, "/_ping", None, PING).await?;
     let info = socket.call(Method::GET, "/info", None, PING).await?;
     let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap_or_default();
-    let options = info.get("SecurityOptions").and_then(|options| options.as_array()).into_iter().flatten();
-    let is_rootless = options.filter_map(|option| option.as_str()).any(|option| option.starts_with("name=rootless"));
+    let options = info.get("SecurityOptions").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let is_rootless = options.filter_map(serde_json::Value::as_str).any(|option| option.starts_with("name=rootless"));
     Ok(match found(&answer, if is_rootless { u32::MAX } else { 0 }) {
         Found::Podman { version, .. } => {
             Found::Other(format!("Podman {version}, which kestack uses on its own machine only,"))
