@@ -127,7 +127,7 @@ impl StackBuilder {
         }
         let reached = reached.lock(Hold::Change).await?;
         reached.recover().await?;
-        bring_up(wish.clone(), engine, Some(expires), &Silent).await?;
+        Box::pin(bring_up(wish.clone(), engine, Some(expires), &Silent)).await?;
         let session = reached.session().await?.require_running().await?.unlocked();
         Ok(Stack { session, wish, lease })
     }
