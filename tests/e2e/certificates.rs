@@ -111,7 +111,7 @@ fn an_expired_authority_is_renewed_and_whoever_has_a_copy_is_told() {
     certificates.age(3999);
     let text = stack.ok(&["up"]);
     assert!(text.contains("renewed  certificate of ca: it was due"), "{text}");
-    assert!(text.contains("certs/ca.cert' to whoever keeps a copy"), "{text}");
+    assert!(text.contains("certs/ca.cert' to everybody who has a copy"), "{text}");
     assert_eq!(certificates.authority().key_pem, old.key_pem);
     sound(&stack);
 }
@@ -125,7 +125,7 @@ fn a_certificate_is_for_the_names_that_the_manifest_says() {
     stack.ok(&["up"]);
     stack.put("/encrypted/kept", b"precious");
     let warned = stack.ok(&["doctor"]);
-    assert!(warned.contains("its certificate is for this machine alone"), "{warned}");
+    assert!(warned.contains("its certificate is only for this machine"), "{warned}");
     stack.manifest("host: 0.0.0.0\nkes: { port: 0, names: [kes.example.org, 192.0.2.7] }\n");
     assert_eq!(renewed(&stack.json(&["up"])), ["kes-server"]);
     let endpoint = stack.variable("KES_SERVER");

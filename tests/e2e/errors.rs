@@ -21,8 +21,8 @@ fn a_taken_port() {
     let stack = Sandbox::new(&format!("minio: {{ port: {port}, console_port: 0 }}\n"));
     let error = stack.fails(&["up"], 6);
     let expected = format!(
-        "error: port 127.0.0.1:{port} for S3 cannot be had: Address already in use (os error 98)\n  stop what holds it \
-         (`ss -ltnp`), or let `kestack up --port auto` choose free ports, or write others into kestack.yaml: kes.port, \
+        "error: port 127.0.0.1:{port} for S3 is not available: Address already in use (os error 98)\n  stop the program \
+         that uses it (`ss -ltnp` shows it), or let `kestack up --port auto` choose free ports, or write others into kestack.yaml: kes.port, \
          minio.port, minio.console_port (0 means any free one)\n"
     );
     assert_eq!(error, expected);

@@ -71,7 +71,7 @@ fn ports_are_known_without_the_engine_and_never_mistaken() {
     ] {
         std::fs::write(&path, wrong).unwrap();
         assert_eq!(stack.variable("AWS_ENDPOINT_URL_S3"), endpoint, "a record {what}");
-        assert!(stack.ok(&["sandbox", "create", "a"]).contains("'a' was made"));
+        assert!(stack.ok(&["sandbox", "create", "a"]).contains("'a' was created"));
         stack.ok(&["sandbox", "drop", "a"]);
         if kind() != Kind::Process {
             assert!(!stack.run(&unreachable).status.success(), "a record {what} is not believed");

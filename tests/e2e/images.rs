@@ -32,7 +32,7 @@ fn images_tells_what_runs_and_what_is_known_against_it() {
     assert_eq!(digest.len(), 64);
     let human = stack.ok(&["images"]);
     for expected in
-        ["in use", "MinIO", "CVE-2026-40344", "docker.io/pgsty/silo", "as they were known on 2026-", &digest[..12]]
+        ["in use", "MinIO", "CVE-2026-40344", "docker.io/pgsty/silo", "as known on 2026-", &digest[..12]]
     {
         assert!(human.contains(expected), "{expected} is missing in:\n{human}");
     }

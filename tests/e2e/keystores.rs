@@ -128,7 +128,7 @@ fn vault_holds_the_keys() {
     let emulator = Emulator::start("vault");
     round_trip(&vault(&emulator.url(), "engine: kv, version: v1, prefix: team", "kes-secret"));
     round_trip(&vault(&emulator.url(), "engine: kv2, version: v2, transit: { key: kes }", "kes-secret"));
-    refused(&vault(&emulator.url(), "engine: kv", "wrong"), "does not let KES in");
+    refused(&vault(&emulator.url(), "engine: kv", "wrong"), "refuses KES");
     let nobody = format!("http://127.0.0.1:{}", free_port());
     refused(&vault(&nobody, "engine: kv", "kes-secret"), "cannot be reached");
 }

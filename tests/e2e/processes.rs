@@ -183,10 +183,10 @@ fn too_low_a_limit_of_open_files_is_refused_by_name() {
     let output = limited("up");
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{error}");
-    assert!(error.contains("256 files and connections open") && error.contains("ulimit -n"), "{error}");
+    assert!(error.contains("may open 256 files and connections") && error.contains("ulimit -n"), "{error}");
     assert!(!stack.root().exists(), "nothing was made");
     let output = limited("doctor");
-    assert!(text(&output.stdout).contains("256 files and connections open"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("may open 256 files and connections"), "{}", text(&output.stdout));
     stack.ok(&["up"]);
     assert_eq!(stack.json(&["status"])["state"], "running");
 }

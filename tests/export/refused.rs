@@ -84,14 +84,14 @@ fn what_cannot_work_in_a_cluster() {
         ("azure-workload", "", &["kubernetes"], "give --workload-identity CLIENT-ID"),
         ("gcp-workload", "", &["tenant"], "give --workload-identity SERVICE-ACCOUNT-EMAIL"),
         ("aws-static", "", &["tenant", "--workload-identity", "arn:x"], "one of them would not be used"),
-        ("aws-static", "", &["kubernetes", "--certificates", "cluster"], "nobody asks the cluster for certificates"),
+        ("aws-static", "", &["kubernetes", "--certificates", "cluster"], "only MinIO's Operator asks the cluster for certificates"),
         ("aws-static", "", &["tenant", "--certificates", "cert-manager"], "cert-manager needs an issuer"),
         ("aws-static", "", &["tenant", "--issuer", "ca"], "--issuer is for --certificates cert-manager only"),
         ("aws-static", "", &["tenant", "--servers", "2", "--volumes", "1"], "2 servers of 1 volumes"),
         ("aws-static", "", &["kubernetes", "--servers", "3", "--volumes", "1"], "at least 4 drives, and these are 3"),
         ("aws-static", "", &["tenant", "--servers", "1", "--volumes", "3"], "at least 4 drives, or a single one"),
         ("aws-static", "", &["tenant", "--kes-replicas", "0"], "0 of KES cannot work"),
-        ("aws-static", "", &["tenant", "--kes-replicas", "0"], "give --kes-replicas at least 1"),
+        ("aws-static", "", &["tenant", "--kes-replicas", "0"], "give --kes-replicas 1 or more"),
         ("aws-static", "", &["tenant", "--namespace", "Up"], "--namespace 'Up' cannot name things"),
         ("aws-static", "", &["tenant", "--kes-image", "localhost/kestack/kes:1"], "image of KES that it can pull"),
         ("aws-static", "", &["tenant", "--storage", "big"], "'big' is not a valid size"),
@@ -116,7 +116,7 @@ fn an_endpoint_without_tls_in_a_cluster() {
     let output = export(folder.path(), &["tenant"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output.stderr).contains("has no TLS: keys would cross the network in clear"),
+        text(&output.stderr).contains("has no TLS: keys would cross the network unencrypted"),
         "{}",
         text(&output.stderr)
     );

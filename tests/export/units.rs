@@ -116,7 +116,7 @@ fn runs(replicas: u16) {
     let looked = [
         ("status", "running on systemd"),
         ("status", "active (running)"),
-        ("doctor", "KiB of KES are locked"),
+        ("doctor", "KES has locked"),
         ("inventory", "stack-key"),
         ("logs", "journalctl --unit"),
     ];
