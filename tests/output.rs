@@ -1,5 +1,5 @@
 //! What happens where output cannot be written, and whose stack is meant; needs no engine.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "test")]
 
 use std::fs::OpenOptions;
 use std::path::Path;

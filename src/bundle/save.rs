@@ -16,7 +16,7 @@ use crate::error::Error;
 pub struct Saved {
     /// The file.
     pub file: String,
-    /// 64 hex digits of the complete file, to be carried next to it.
+    /// SHA-256 of the file: 64 hex digits.
     pub sha256: String,
     /// What it holds.
     pub members: Vec<Member>,

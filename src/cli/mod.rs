@@ -67,7 +67,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  kestack up                MinIO, KES, certificates, key and encrypted bucket, ready when it returns
+  kestack up                everything, ready when it returns
   eval \"$(kestack env)\"     AWS_*, MC_HOST_*, KES_* for this shell
   kestack verify            proves the encryption
   kestack reset             returns to the fresh stack

@@ -71,7 +71,7 @@ pub struct Sandbox {
     pub bucket: String,
     /// Its key in KES.
     pub key: String,
-    /// When it was made; `None` if whoever made it was killed before it was complete.
+    /// When it was created; null if its creation was interrupted.
     #[schemars(with = "Option<String>")]
     pub created: Option<Timestamp>,
     /// When it may be dropped.

@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub created: Timestamp,
     /// Where the keys were, for people.
     pub keystore: String,
-    /// How many keys are inside; `None` if they are in a keystore elsewhere and only the data is.
+    /// How many keys are inside; null if they stay in another keystore and only the data is inside.
     pub keys: Option<u64>,
     /// Files.
     pub files: u64,

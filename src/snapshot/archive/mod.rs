@@ -37,7 +37,7 @@ pub struct Exported {
     pub size: u64,
     /// 64 hex digits of the complete file.
     pub sha256: String,
-    /// False if whoever has the file has the keys.
+    /// False if everybody who has the file has the keys.
     pub encrypted: bool,
 }
 
