@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::manifest::Bucket;
 use crate::stack::Stack;
 
-/// The region that all clients are told; MinIO takes any.
+/// The region for all clients; MinIO takes any.
 const REGION: &str = "us-east-1";
 
 /// A client of S3.

@@ -18,7 +18,7 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     let kes = KES_CONFIGS.iter().map(|name| config.join(name)).find(|path| path.is_file());
     let Some(kes) = kes.filter(|_| config.join("minio").is_file() && folder.join("minio").is_dir()) else {
         return Err(refused(
-            format!("'{}' is no folder of the documented procedure", folder.display()),
+            format!("'{}' is not a folder of the documented procedure", folder.display()),
             "it must hold config/kes-config.yaml, config/minio and the drive in minio/",
         ));
     };

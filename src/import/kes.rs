@@ -26,7 +26,7 @@ pub(super) struct Kes {
     pub(super) env: BTreeMap<String, String>,
     /// Keys that are to exist.
     pub(super) keys: Vec<String>,
-    /// What it says besides.
+    /// Notes for the user.
     pub(super) notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! From what was found to kestack.yaml and the files beside it. Nothing is written here.
+//! From what was found to kestack.yaml and the files next to it. Nothing is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ use crate::stack::{Layout, ports};
 const MANIFEST: &str = "kestack.yaml";
 /// Name of the file of credentials.
 const CREDENTIALS: &str = "credentials.env";
-/// Folder of all stacks beside an imported manifest.
+/// Folder of all stacks next to an imported manifest.
 const STACKS: &str = "stacks";
 
 /// What an import writes, and what it says.
@@ -78,7 +78,7 @@ struct MinioSection<'a> {
     env: &'a BTreeMap<String, String>,
 }
 
-/// Makes the manifest and what lies beside it, below `output`; a folder of the procedure stays where it is.
+/// Makes the manifest and the files next to it, below `output`; a folder of the procedure stays where it is.
 ///
 /// # Errors
 /// [`Error::Usage`] for what no stack can be.

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 /// Most bytes that all documents of a file may take, with everything that their aliases repeat.
 const BUDGET: usize = 4 << 20;
-/// What a value takes besides its text.
+/// Memory of a value in addition to its text.
 const NODE: usize = 32;
 /// Name of the key whose mappings are merged into the one that it stands in.
 const MERGE: &str = "<<";
 
-/// All documents of a text. Of a mapping, keys that are no text become one.
+/// All documents of a text. Keys of a mapping become text.
 ///
 /// # Errors
 /// Why it is not YAML, or that it is too large.
@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 fn key_text(key: &Value) -> Result<String, String> {
     match key {
         Value::String(text) => Ok(text.clone()),
-        Value::Array(_) | Value::Object(_) => Err("a key must be a text".into()),
+        Value::Array(_) | Value::Object(_) => Err("a key must be a string".into()),
         other => Ok(other.to_string()),
     }
 }

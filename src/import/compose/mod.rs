@@ -26,7 +26,7 @@ const OVERRIDES: [&str; 4] =
     ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"];
 /// Where images keep the drive, if no argument says so.
 const DRIVES: [&str; 2] = ["/bitnami/minio/data", "/data"];
-/// Options of MinIO's server that a path follows which is no drive.
+/// Options of MinIO's server whose value is a path, but not a drive.
 const WITH_PATH: [&str; 6] = ["--certs-dir", "-S", "--config-dir", "-C", "--config", "--license"];
 
 pub(super) fn read(file: &Path, compose: Value, env: Lookup<'_>) -> Result<Found, Error> {

@@ -1,4 +1,4 @@
-//! Which service is which: the MinIO, the KES that it is told to ask, and the one-shot containers around them.
+//! Which service is which: the MinIO, the KES that it asks, and the one-shot containers around them.
 
 use std::net::IpAddr;
 
