@@ -31,9 +31,7 @@ fn images_tells_what_runs_and_what_is_known_against_it() {
     let digest = minio["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
     assert_eq!(digest.len(), 64);
     let human = stack.ok(&["images"]);
-    for expected in
-        ["in use", "MinIO", "CVE-2026-40344", "docker.io/pgsty/silo", "as known on 2026-", &digest[..12]]
-    {
+    for expected in ["in use", "MinIO", "CVE-2026-40344", "docker.io/pgsty/silo", "as known on 2026-", &digest[..12]] {
         assert!(human.contains(expected), "{expected} is missing in:\n{human}");
     }
 }

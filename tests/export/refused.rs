@@ -84,7 +84,12 @@ fn what_cannot_work_in_a_cluster() {
         ("azure-workload", "", &["kubernetes"], "give --workload-identity CLIENT-ID"),
         ("gcp-workload", "", &["tenant"], "give --workload-identity SERVICE-ACCOUNT-EMAIL"),
         ("aws-static", "", &["tenant", "--workload-identity", "arn:x"], "one of them would not be used"),
-        ("aws-static", "", &["kubernetes", "--certificates", "cluster"], "only MinIO's Operator asks the cluster for certificates"),
+        (
+            "aws-static",
+            "",
+            &["kubernetes", "--certificates", "cluster"],
+            "only MinIO's Operator asks the cluster for certificates",
+        ),
         ("aws-static", "", &["tenant", "--certificates", "cert-manager"], "cert-manager needs an issuer"),
         ("aws-static", "", &["tenant", "--issuer", "ca"], "--issuer is for --certificates cert-manager only"),
         ("aws-static", "", &["tenant", "--servers", "2", "--volumes", "1"], "2 servers of 1 volumes"),
