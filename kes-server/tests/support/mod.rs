@@ -188,7 +188,7 @@ fn free_port() -> u16 {
         let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         ports.start + u16::try_from(number % u32::from(ports.end - ports.start)).unwrap()
     });
-    candidates.take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    candidates.take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Ends with the test.
