@@ -63,7 +63,8 @@ struct Inner {
     freed: Notify,
     /// Bytes that the connections hold.
     held: AtomicUsize,
-    /// That number has become less in this round: there may be free memory that the system should have.
+    /// That number has become less in this round, or a connection has ended: there may be free memory that the system
+    /// should have.
     is_freed: AtomicBool,
     round: AtomicUsize,
 }
@@ -308,6 +309,7 @@ impl Drop for Admitted {
             open.outsiders -= 1;
         }
         drop(open);
+        self.connections.0.is_freed.store(true, Ordering::Relaxed);
         self.connections.0.freed.notify_waiters();
     }
 }
