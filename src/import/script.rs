@@ -109,7 +109,8 @@ impl Script {
             Err(why) => {
                 let raw = words(command, None).unwrap_or_default();
                 let shown = shown(program(&raw));
-                if shown.starts_with("mc ") || shown.starts_with("kes ") {
+                let looks = LOOKS.iter().any(|verb| shown == format!("mc {verb}"));
+                if !looks && (shown.starts_with("mc ") || shown.starts_with("kes ")) {
                     self.others.insert(format!("{shown} ({why})"));
                 }
             }
