@@ -97,7 +97,7 @@ pub async fn remove_all_expired(engine: &dyn Engine, now: Timestamp) -> Result<V
             Ok(true) => removed.push(stack),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!("the lease of stack '{}' is over, but it cannot be removed: {error}", stack.name)
+                tracing::warn!("the lease of stack '{}' is over, but it cannot be removed: {error}", stack.name);
             }
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Report {
 
 impl Init {
     /// Writes kestack.yaml into this folder, or the file that `--file` names. One that is there stays as it is.
-    pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) fn run(globals: &Globals, output: &Output) -> Result<(), Error> {
         let file = globals.file.clone().unwrap_or_else(|| PathBuf::from("kestack.yaml"));
         let other = globals.file.is_none().then(|| PathBuf::from("kestack.yml")).filter(|other| other.exists());
         if let Some(there) = other.or_else(|| file.symlink_metadata().ok().map(|_| file.clone())) {

@@ -293,12 +293,12 @@ impl Verb {
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => verb.run(globals, output),
-            Self::Init(verb) => verb.run(globals, output),
+            Self::Init(_) => init::Init::run(globals, output),
             Self::Config(verb) => verb.run(globals, output),
             Self::Schema(verb) => verb.run(),
             Self::Completion(verb) => verb.run(output),
             Self::Man(verb) => verb.run(),
-            Self::Version(verb) => verb.run(output),
+            Self::Version(_) => version::Version::run(output),
         }
     }
 }

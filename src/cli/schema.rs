@@ -25,8 +25,11 @@ pub(super) struct Schema {
     verb: Vec<String>,
 }
 
+/// The name of an answer, and what makes its schema.
+type Answer = (&'static str, fn() -> Value);
+
 /// Each answer by its verb. `logs` writes one per line; errors go to standard error.
-const ANSWERS: &[(&str, fn() -> Value)] = &[
+const ANSWERS: &[Answer] = &[
     ("bucket create", of::<bucket::Entry>),
     ("bucket delete", of::<bucket::delete::Deleted>),
     ("bucket encrypt", of::<bucket::Entry>),
@@ -105,7 +108,7 @@ fn either<A: JsonSchema + 'static, B: JsonSchema + 'static>() -> Value {
 }
 
 /// All answers by their verb.
-pub(super) fn answers() -> impl Iterator<Item = (&'static str, fn() -> Value)> {
+pub(super) fn answers() -> impl Iterator<Item = Answer> {
     ANSWERS.iter().copied()
 }
 

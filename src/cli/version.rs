@@ -19,7 +19,7 @@ pub(super) struct Report {
 }
 
 impl Version {
-    pub(super) fn run(&self, output: &Output) -> Result<(), Error> {
+    pub(super) fn run(output: &Output) -> Result<(), Error> {
         let report = Report { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
         output.result(&report, |report| format!("{} {}", report.name, report.version))
     }

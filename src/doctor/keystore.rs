@@ -195,7 +195,7 @@ impl Probe<'_> {
         match self.backend.get(&name).await {
             Ok(read) if *read == *value => self.findings.push(Finding::good("keystore", "a key was stored and read")),
             Ok(_) => {
-                self.findings.push(Finding::bad("keystore", "a key reads back changed", "do not use this keystore"))
+                self.findings.push(Finding::bad("keystore", "a key reads back changed", "do not use this keystore"));
             }
             Err(error) => self.refused(Call::Get, &error),
         }

@@ -101,10 +101,7 @@ struct Named {
 }
 
 fn printed(documents: &[export::Document]) -> Vec<Named> {
-    documents
-        .iter()
-        .map(|document| Named { name: document.name.to_string(), text: document.text.to_string() })
-        .collect()
+    documents.iter().map(|document| Named { name: document.name.clone(), text: document.text.to_string() }).collect()
 }
 
 impl Export {

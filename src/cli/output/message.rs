@@ -29,7 +29,7 @@ fn is_json() -> bool {
 
 /// A message for programs.
 #[derive(Serialize)]
-struct Message<'a> {
+struct Line<'a> {
     schema_version: u32,
     level: &'a str,
     message: &'a str,
@@ -44,8 +44,8 @@ fn write(text: &str) {
 fn say(level: &str, text: &str) {
     let text = hint::complete(text.trim_end());
     if is_json() {
-        let message = Message { schema_version: SCHEMA_VERSION, level, message: &text };
-        return write(&format!("{}\n", serde_json::to_string(&message).unwrap_or_default()));
+        let line = Line { schema_version: SCHEMA_VERSION, level, message: &text };
+        return write(&format!("{}\n", serde_json::to_string(&line).unwrap_or_default()));
     }
     let marked = if level == "note" { text.into_owned() } else { format!("{level}: {text}") };
     let mut shown = terminal::fitted(&marked, terminal::width(&io::stderr()));
