@@ -272,7 +272,7 @@ impl Verb {
         match self {
             Self::Up(verb) => verb.run(globals, output).await,
             Self::Down(verb) => verb.run(globals, output).await,
-            Self::Start(verb) => verb.run(globals, output).await,
+            Self::Start(verb) => Box::pin(verb.run(globals, output)).await,
             Self::Stop(verb) => verb.run(globals, output).await,
             Self::Reset(verb) => verb.run(globals, output).await,
             Self::Status(verb) => verb.run(globals, output).await,

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::bounded::Bounded as _;
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// The answer of a call, which must be one document of the form that its verb has.
@@ -154,7 +155,7 @@ fn up_says_little_unless_it_is_asked() {
     }
     let stack = Sandbox::new("");
     let said = |arguments: &[&str]| {
-        let output = stack.command(arguments).stdin(Stdio::null()).output().unwrap();
+        let output = stack.command(arguments).stdin(Stdio::null()).finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stderr)
     };

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::bounded::Bounded as _;
 use crate::sandbox::{Sandbox, enabled, text};
 
 /// A folder that the daemon sees, or one that it does not see.
@@ -37,7 +38,7 @@ fn a_docker_behind_tls_that_shares_the_folder_runs_a_stack() {
     stack.fails(&["status"], 3);
     stack.ok(&["up"]);
     assert_eq!(stack.read("/encrypted/kept"), b"precious");
-    let plain = stack.command(&["status"]).env_remove("DOCKER_TLS_VERIFY").output().unwrap();
+    let plain = stack.command(&["status"]).env_remove("DOCKER_TLS_VERIFY").finished();
     assert_eq!(plain.status.code(), Some(6), "{}", text(&plain.stderr));
     assert!(text(&plain.stderr).contains("DOCKER_TLS_VERIFY"), "{}", text(&plain.stderr));
 }

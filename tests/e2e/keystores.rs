@@ -53,7 +53,7 @@ impl Emulator {
     fn user(&self, name: &str, actions: &str) -> (String, String) {
         let url = format!("http://127.0.0.1:{}", self.port);
         let mut command = Command::new(python().unwrap());
-        let output = command.arg("-B").arg(judge()).args(["user", &url, name, actions]).output().unwrap();
+        let output = command.arg("-B").arg(judge()).args(["user", &url, name, actions]).finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }

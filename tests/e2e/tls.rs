@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::bounded::Bounded as _;
 use crate::sandbox::{Sandbox, enabled, text};
 
 const ON: &str = "minio: { port: 0, console_port: 0, tls: true }\n";
@@ -110,7 +111,7 @@ fn console_lets_root_in(stack: &Sandbox) {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--max-time", "30", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"]);
     curl.arg(stack.root().join("certs/ca.cert")).args(["-H", "content-type: application/json", "-d", &body]);
-    let output = curl.arg(format!("{url}/api/v1/login")).output().unwrap();
+    let output = curl.arg(format!("{url}/api/v1/login")).finished();
     assert_eq!(text(&output.stdout), "204", "{}", text(&output.stderr));
 }
 
@@ -129,7 +130,7 @@ fn clients_find_the_authority_in_their_environment() {
     assert!(stack.variable(&alias).starts_with("https://"));
     let unset = |value: &str| {
         let mut command = stack.command(&["env", "--unset", "--shell", "sh"]);
-        text(&command.env("AWS_CA_BUNDLE", value).output().unwrap().stdout)
+        text(&command.env("AWS_CA_BUNDLE", value).finished().stdout)
     };
     assert!(unset(&ca).contains("AWS_CA_BUNDLE"));
     assert!(!unset("/etc/ssl/corporate.pem").contains("AWS_CA_BUNDLE"), "it is the user's own");

@@ -136,7 +136,7 @@ fn killed_during_up(stack: &Sandbox, dockerd: &Service) -> u32 {
     let mut restarts = 0;
     for kill in 1..=kills {
         stack.ok(&["down"]);
-        let up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let moment = dice.moment(span);
         std::thread::sleep(moment);
         dockerd.end(Signal::KILL);

@@ -57,7 +57,7 @@ fn a_service_killed_during_up_is_mended_by_the_next() {
     let span = span(|| drop(stack.ok(&["up"])));
     for _ in 0..times("KESTACK_E2E_KILLS", 2) {
         stack.ok(&["down"]);
-        let up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         until("kestack starts a service", || service_of(&up).is_some());
         let moment = dice.moment(span);
         std::thread::sleep(moment);
