@@ -365,11 +365,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_rendered_again_is_the_same() {
-        let variables =
-            ["A", "B", "C", "D", "E", "F"].map(|letter| (format!("MINIO_NOTIFY_{letter}"), letter.to_owned()));
+        let names = ["COMMENT", "DELIVERY_MODE", "EXCHANGE", "NO_WAIT", "QUEUE_DIR", "URL"];
+        let variables = names.map(|name| (format!("MINIO_NOTIFY_AMQP_{name}"), name.to_owned()));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let first = render_minio_env(&minio(&variables)).unwrap();
-        let found: Vec<_> = first.lines().filter(|line| line.starts_with("MINIO_NOTIFY_")).collect();
+        let found: Vec<_> = first.lines().filter(|line| line.starts_with("MINIO_NOTIFY_AMQP_")).collect();
         assert!(found.len() == 6 && found.is_sorted(), "{found:?}");
         assert_eq!(render_minio_env(&minio(&variables)).unwrap(), first);
     }

@@ -112,5 +112,5 @@ fn what_cannot_be_a_stack_is_refused_with_the_reason() {
     assert!(refused(&compose("MINIO_KMS_KES_KEY_NAME: first")).contains("folder of keys, '/var/keys'"));
     assert!(refused(&compose("MINIO_VOLUMES: '/data{1...4}'")).contains("several drives"));
     let error = Found::read(folder.path(), &|_| None).unwrap_err().to_string();
-    assert!(error.contains("no folder of the documented procedure"), "{error}");
+    assert!(error.contains("is not a folder of the documented procedure"), "{error}");
 }
