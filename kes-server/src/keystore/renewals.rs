@@ -50,7 +50,7 @@ impl Renewals {
             Some(seconds) => format!("valid for another {seconds} s"),
             None => "valid until an unknown time".to_owned(),
         };
-        self.environment.warn(&format!("{what} was not renewed ({validity}, failures in a row: {failures}): {why}"));
+        self.environment.warn(&format!("cannot renew {what} ({validity}, failures in a row: {failures}): {why}"));
     }
 
     /// An attempt succeeded.
@@ -60,7 +60,7 @@ impl Renewals {
         (state.failures, state.is_open) = (0, false);
         drop(state);
         if is_open {
-            self.environment.warn(&format!("{} is renewed again, after {failures} failures", self.what));
+            self.environment.warn(&format!("{}: renewed again, after {failures} failures", self.what));
         }
     }
 }

@@ -222,7 +222,7 @@ async fn a_token_that_is_not_renewed_is_reported_now_and_then() {
     let first: Vec<_> = receiver.try_iter().collect();
     assert_eq!(first.len(), 1, "{first:?}");
     assert!(
-        first[0].contains("not renewed") && first[0].contains("down") && first[0].contains("valid for another 12 s")
+        first[0].contains("cannot renew") && first[0].contains("down") && first[0].contains("valid for another 12 s")
     );
     minutes(60).await;
     let more: Vec<_> = receiver.try_iter().collect();
