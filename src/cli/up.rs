@@ -50,8 +50,6 @@ pub(super) struct Report {
     s3: String,
     /// URL of MinIO's console.
     console: String,
-    /// User for the console and S3; `kestack env` prints the password.
-    user: String,
     /// URL of KES; with replicas all URLs, separated by commas.
     kes: String,
     /// Folder of the stack.
@@ -98,7 +96,6 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         engine: format!("{} {}", engine.info().kind, engine.info().version),
         s3: stack.s3_endpoint(),
         console: stack.console_endpoint(),
-        user: stack.material.credentials.user.clone(),
         kes: stack.kes_endpoints(),
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
@@ -113,12 +110,11 @@ fn human(report: &Report) -> String {
     let state = if report.changed == 0 { "is up, nothing to change" } else { "is up" };
     let renewed: Vec<_> = report.renewed.iter().map(renewal).collect();
     format!(
-        "stack '{}' {state}\n  S3       {}\n  console  {}\n  login    user {}; `kestack env` prints the password as AWS_SECRET_ACCESS_KEY\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
+        "stack '{}' {state}\n  S3       {}\n  console  {}\n  login    `kestack env` prints user and password: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
          next:\n  eval \"$(kestack env)\"   variables for aws, mc, SDKs and kes\n  kestack verify         proof of the encryption",
         report.name,
         report.s3,
         report.console,
-        report.user,
         report.kes,
         report.keys.join(", "),
         report.buckets.join(", "),
