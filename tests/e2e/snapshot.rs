@@ -46,7 +46,7 @@ fn a_snapshot_brings_data_and_keys_back_again_and_again() {
     stack.ok(&["verify"]);
     assert_eq!(stack.json(&["snapshot", "list"])["snapshots"][0]["name"], "one");
     let error = stack.fails(&["snapshot", "save", "one"], 2);
-    assert!(error.contains("there is a snapshot 'one' already"), "{error}");
+    assert!(error.contains("snapshot 'one' already exists"), "{error}");
     stack.ok(&["snapshot", "remove", "one"]);
     stack.fails(&["snapshot", "restore", "one"], 2);
     stack.ok(&["down", "--data"]);
