@@ -183,7 +183,10 @@ impl Drop for Sandbox {
             let logs = self.run(&["logs", "--tail", "40"]);
             eprintln!("{}{}", text(&logs.stdout), text(&logs.stderr));
         }
-        let _ = self.run(&["down", "--data", "--quiet"]);
+        let down = self.run(&["down", "--data", "--quiet", "--adopt"]);
+        if !down.status.success() {
+            eprintln!("a stack may be left: {}", text(&down.stderr));
+        }
     }
 }
 
