@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, enabled, text};
 
 const SEED: &str = "
@@ -31,7 +32,7 @@ const MINIO: &str = "minio:
   env:
     MINIO_NOTIFY_WEBHOOK_ENABLE_primary: 'on'
     MINIO_NOTIFY_WEBHOOK_ENDPOINT_primary: 'http://127.0.0.1:9'
-    MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_primary: /tmp
+    MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_primary: 'QUEUE'
 ";
 
 const POLICY: &str = r#"{ "Version": "2012-10-17", "Statement": [
@@ -50,7 +51,8 @@ struct Seeded(Sandbox);
 
 impl Seeded {
     fn new() -> Self {
-        let seeded = Self(Sandbox::new(&format!("{MINIO}{SEED}")));
+        let seeded = Self(Sandbox::new(""));
+        seeded.manifest(SEED);
         std::fs::create_dir_all(seeded.file("files/below")).unwrap();
         seeded.write("files/page.html", "<p>hello</p>");
         seeded.write("files/below/100% ü+.txt", "odd name");
@@ -58,6 +60,13 @@ impl Seeded {
         seeded.write("seed", SCRIPT);
         std::fs::set_permissions(seeded.file("seed"), std::fs::Permissions::from_mode(0o755)).unwrap();
         seeded
+    }
+
+    fn manifest(&self, seed: &str) {
+        // a process shares /tmp with all others, where the queue would lie under one name for all; a container has its own
+        let queue = if kind() == Kind::Process { self.file("queue") } else { PathBuf::from("/tmp") };
+        let minio = MINIO.replace("'QUEUE'", &format!("'{}'", queue.display()));
+        self.0.manifest(&format!("{minio}{seed}"));
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -140,11 +149,11 @@ fn declared_content_is_there_and_a_second_up_changes_nothing() {
     assert_eq!(seeded.up(), Vec::<String>::new());
 
     // what is declared no more stays, and is named
-    stack.manifest(&format!(
-        "{MINIO}{}",
-        SEED.replace("    - { name: bob, policies: [readwrite] }\n", "")
-            .replace("  access_keys:\n    - { name: app-of-bob, user: bob, policy: reader }\n", "",)
-    ));
+    seeded.manifest(
+        &SEED
+            .replace("    - { name: bob, policies: [readwrite] }\n", "")
+            .replace("  access_keys:\n    - { name: app-of-bob, user: bob, policy: reader }\n", ""),
+    );
     std::fs::remove_dir_all(seeded.file("files/below")).unwrap();
     let said = text(&stack.run(&["up"]).stderr);
     for left in ["user bob", "access-key app-of-bob", "object encrypted/demo/below/100% ü+.txt"] {
