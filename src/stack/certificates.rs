@@ -208,7 +208,7 @@ impl std::fmt::Display for CertificateState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (left, renewed) = (self.days_left.unwrap_or_default(), self.renewed_in_days.unwrap_or_default());
         match self.state {
-            Lifetime::Good => write!(f, "{}  {left} days left, `kestack up` renews it in {renewed}", self.name),
+            Lifetime::Good => write!(f, "{}  {left} days left, `kestack up` renews it in {renewed} days", self.name),
             Lifetime::Due => write!(f, "{}  {left} days left, due: `kestack up` renews it", self.name),
             Lifetime::Expired if left < 0 => {
                 write!(f, "{}  expired {} days ago: `kestack up` renews it", self.name, -left)
