@@ -99,7 +99,7 @@ fn what_is_locked_is_said_and_nothing_more() {
     let status = stack.json(&["status"]);
     assert_eq!(status["kes_locked_kib"], locked);
     assert!(status["engine"].as_str().unwrap().ends_with(", rootless"), "{status}");
-    assert!(stack.ok(&["status"]).contains(&format!("{locked} KiB of KES are locked")));
+    assert!(stack.ok(&["status"]).contains(&format!("KES has locked {locked} KiB")));
     let doctor = stack.json(&["doctor"]);
     let memory = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "memory").unwrap();
     assert_eq!(memory["state"], "good", "{doctor}");
