@@ -146,11 +146,6 @@ fn kes_hint(error: &ClientError) -> &'static str {
 }
 
 impl Error {
-    /// True if a server did not become ready because nothing listened at its address to the end.
-    pub(crate) fn is_refused_connection(&self) -> bool {
-        matches!(self, Self::NotReady { last, .. } if last.contains("connection refused"))
-    }
-
     /// Every exit code of the program, and when it is used.
     pub const EXIT_CODES: [(u8, &str); 11] = [
         (0, "success"),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use kestack::engine::process::Processes;
 use kestack::engine::{
-    ContainerSpec, ContainerState, Engine, EngineError, LABEL_STACK, LogLine, PodSpec, PortMapping, Signal,
+    ContainerSpec, ContainerState, Engine, EngineError, LABEL_STACK, LogLine, Obstacle, PodSpec, PortMapping, Signal,
 };
 use kestack::image::program_reference;
 
@@ -334,7 +334,9 @@ async fn a_taken_port_is_explained_and_leaves_nothing() {
     let fixture = Fixture::new();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = fixture.engine.create_pod(&pod(holder.local_addr().unwrap().port())).await.unwrap_err();
-    let EngineError::Refused { hint: Some(hint), .. } = &error else { panic!("{error}") };
+    let EngineError::Refused { hint: Some(hint), obstacle: Obstacle::TakenPort(_), .. } = &error else {
+        panic!("{error}")
+    };
     assert!(hint.contains(&format!("pid {}", std::process::id())), "{error}");
     assert_eq!(fixture.engine.pod("pod").await.unwrap(), None);
 }

@@ -14,6 +14,7 @@ use crate::locked;
 use crate::manifest::Manifest;
 use crate::open_files;
 use crate::stack::certificates::{self, CertificateState, Lifetime};
+use crate::stack::ports::Ports;
 use crate::stack::{Layout, Stack, check_ours};
 use crate::status::InForce;
 use crate::supply::{self, ImageSource};
@@ -97,7 +98,12 @@ fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) 
 }
 
 fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
-    let stack = match Stack::resolve(manifest.clone(), base, pod) {
+    let layout = Layout::new(base, manifest.name.as_str());
+    // one that others run holds its ports without a pod of ours
+    let ports = if layout.exported().exists() { Ports::existing } else { Ports::resolve };
+    let held = pod.map(|pod| pod.ports.as_slice()).unwrap_or_default();
+    let stack = ports(manifest, held).and_then(|ports| Stack::resolve(manifest.clone(), base, ports));
+    let stack = match stack {
         Ok(stack) => stack,
         Err(error) => return vec![failure("files", &error)],
     };

@@ -207,7 +207,7 @@ impl Compat {
 
     pub(super) async fn start_container(&self, name: &str) -> Result<(), EngineError> {
         let answer = within(QUICK, self.docker.start_container(name, None)).await;
-        answer.map_err(|error| failed(self.call(&["start", name]), error))
+        answer.map_err(|error| failed(self.call(&["start", name]), error).of_start())
     }
 
     /// Stops a container; an absent or stopped one is fine.

@@ -17,10 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::interval;
 
 use super::compat::{Compat, failure_text};
-use super::hint::{refused, taken_port};
+use super::hint::refused;
 use super::transport::{Answer, Socket, query};
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
+    PodState, Signal,
 };
 use crate::disk::UNFINISHED;
 use crate::image::{self, Archive};
@@ -160,26 +161,23 @@ impl Docker {
 
     /// If a port was taken by another container, says by which: better than naming Docker's own process.
     async fn name_holder(&self, error: EngineError) -> EngineError {
-        let EngineError::Refused { call, status, message, hint } = error else { return error };
-        let port = taken_port(&message);
-        let holder = match port {
-            Some(port) => self.publishing(port).await,
-            None => None,
+        let EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint } = error else {
+            return error;
         };
-        let hint = match (port, holder) {
-            (Some(port), Some(holder)) => Some(format!(
+        let hint = match self.publishing(port).await {
+            Some(holder) => Some(format!(
                 "{what} publishes port {port}: stop it with `docker stop {name}`, or choose another port in \
                  kestack.yaml (0 takes a free one)",
                 what = holder.title(),
                 name = holder.name(),
             )),
-            (Some(port), None) if message.contains("port is already allocated") => Some(format!(
+            None if message.contains("port is already allocated") => Some(format!(
                 "Docker keeps port {port} for a container that no longer exists: restart it \
                  (`sudo systemctl restart docker`), or choose another port in kestack.yaml (0 takes a free one)"
             )),
-            _ => hint,
+            None => hint,
         };
-        EngineError::Refused { call, status, message, hint }
+        EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint }
     }
 
     async fn publishing(&self, port: u16) -> Option<Container> {
@@ -213,7 +211,7 @@ impl Docker {
     /// Removes a container, running or not. If somebody else is at it, returns when that is done.
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
         match self.compat.remove_container(container).await {
-            Err(EngineError::Refused { status: 409, call, .. }) => {
+            Err(EngineError::Refused { obstacle: Obstacle::Conflict, call, .. }) => {
                 let path = format!("containers/{container}/wait?condition=removed");
                 self.call(Method::POST, &path, None, &call, STOP).await.map(drop)
             }
@@ -296,7 +294,7 @@ impl Engine for Docker {
         let made = self.create(PROBE, PROBE, &body, &format!("docker create --name {PROBE}")).await;
         match made {
             Ok(()) => self.remove(PROBE).await,
-            Err(EngineError::Refused { message, .. }) if message.contains("bind source path does not exist") => {
+            Err(error) if error.obstacle() == Some(Obstacle::UnsharedFolder) => {
                 Err(EngineError::NotFound(not_shared(&self.info.address, nearest)))
             }
             Err(error) => Err(error),

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::EngineError;
 use super::listener;
+use super::{EngineError, Obstacle};
 
 /// Words in an engine's refusal, and what to do about it. The first match counts.
 const ADVICE: &[(&str, &str)] = &[
@@ -80,7 +80,32 @@ const HYBRID: &str = "crun does not work with the hybrid cgroups of this host. L
 /// A refusal with what to do about it.
 pub(super) fn refused(call: String, status: u16, message: String) -> EngineError {
     let hint = hint(call.split(' ').next().unwrap_or_default(), &message);
-    EngineError::Refused { call, status, message, hint }
+    let obstacle = obstacle(status, &message, hint.is_some());
+    EngineError::Refused { call, obstacle, message, hint }
+}
+
+/// What engines say of a container that is in no state to be started, signalled or stopped: paused by hand, killed together
+/// with its monitor (Podman waits for the exit file that the monitor would have written), or half made when the engine's
+/// service died (docs/containers.md §8).
+const STUCK: [&str; 4] = [
+    "container with given ID already exists",
+    "container state improper",
+    "cannot start a paused container",
+    "timed out waiting for file",
+];
+
+/// The one place that reads the words of engines: statuses alone do not tell the cases apart.
+fn obstacle(status: u16, message: &str, is_explained: bool) -> Obstacle {
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    match status {
+        _ if let Some(port) = taken_port(message) => Obstacle::TakenPort(port),
+        _ if says(&["image not known", "No such image"]) => Obstacle::MissingImage,
+        _ if says(&STUCK) => Obstacle::StuckContainer,
+        _ if says(&["bind source path does not exist"]) => Obstacle::UnsharedFolder,
+        409 => Obstacle::Conflict,
+        500.. if !is_explained => Obstacle::Unexplained,
+        _ => Obstacle::Other,
+    }
 }
 
 /// What to do if nobody answers at a socket: Docker's is never started by kestack.
@@ -113,7 +138,7 @@ fn hint(engine: &str, message: &str) -> Option<String> {
 }
 
 /// The port in an engine's "address already in use".
-pub(super) fn taken_port(message: &str) -> Option<u16> {
+fn taken_port(message: &str) -> Option<u16> {
     let before = message
         .split_once(": bind: address already in use")
         .or_else(|| message.split_once(" failed: port is already allocated"))?
@@ -192,8 +217,11 @@ mod tests {
 
     #[test]
     fn only_a_container_that_does_not_start_for_no_reason_is_stuck() {
-        let said =
-            |call: &str, status, message: &str| refused(call.into(), status, message.into()).is_stuck_container();
+        let said = |call: &str, status, message: &str| {
+            let error = refused(call.into(), status, message.into());
+            let error = if call.contains(" start ") { error.of_start() } else { error };
+            error.obstacle() == Some(Obstacle::StuckContainer)
+        };
         let failed = "`/usr/bin/runc start 5ae8` failed: exit status 1";
         assert!(said("podman start a-kes", 500, failed));
         assert!(said(

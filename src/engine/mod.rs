@@ -17,6 +17,7 @@ mod compat;
 mod configuration;
 pub mod discover;
 mod docker;
+mod error;
 #[cfg(test)]
 mod fake;
 mod hint;
@@ -29,6 +30,7 @@ mod service;
 mod transport;
 pub mod units;
 
+pub use error::{EngineError, Obstacle};
 pub(crate) use service::Env;
 
 /// Label on pods, containers and images: the name of the stack they belong to.
@@ -212,80 +214,6 @@ pub enum Signal {
     /// Continue a stopped process.
     Cont,
 }
-
-/// An engine call that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No engine answers; the text lists each place tried with its error and what to do.
-    #[error("{0}")]
-    NotFound(String),
-    /// The engine refused a call.
-    #[error("{call}: {message}{}", hint.as_deref().map(|h| format!("\n  {h}")).unwrap_or_default())]
-    Refused {
-        /// The request, as something the user can repeat.
-        call: String,
-        /// HTTP status of the answer.
-        status: u16,
-        /// What the engine said.
-        message: String,
-        /// What to do about it, where known.
-        hint: Option<String>,
-    },
-    /// The connection failed or the call took too long.
-    #[error("{call}: {source}")]
-    Connection {
-        /// The request.
-        call: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The engine answered something unexpected.
-    #[error("{call}: unexpected answer: {detail}")]
-    Answer {
-        /// The request.
-        call: String,
-        /// What was wrong with the answer.
-        detail: String,
-    },
-}
-
-impl EngineError {
-    /// True if a container could not be made because its image is not there.
-    pub fn is_missing_image(&self) -> bool {
-        let said = ["image not known", "No such image"];
-        matches!(self, Self::Refused { message, .. } if said.iter().any(|words| message.contains(words)))
-    }
-
-    /// The port that somebody else has, or that the engine keeps for a container that is gone.
-    pub fn taken_port(&self) -> Option<u16> {
-        match self {
-            Self::Refused { message, .. } => hint::taken_port(message),
-            _ => None,
-        }
-    }
-
-    /// True if only removing the container helps: it is in no state to be started, signalled or stopped, or the engine
-    /// cannot say why it does not start it.
-    pub fn is_stuck_container(&self) -> bool {
-        match self {
-            Self::Refused { message, .. } if STUCK.iter().any(|words| message.contains(words)) => true,
-            Self::Refused { call, status: 500.., hint: None, .. } => call.contains(" start "),
-            _ => false,
-        }
-    }
-}
-
-/// What engines say of a container that is in no state to be started, signalled or stopped: paused by hand, killed together
-/// with its monitor (Podman waits for the exit file that the monitor would have written), or half made when the engine's
-/// service died (docs/containers.md §8). One that was half started then is known to Podman as ready, and its runtime
-/// refuses without a reason.
-const STUCK: [&str; 4] = [
-    "container with given ID already exists",
-    "container state improper",
-    "cannot start a paused container",
-    "timed out waiting for file",
-];
 
 /// A container engine. Every method is idempotent: what is already so is success, what is absent is not an error
 /// to remove.

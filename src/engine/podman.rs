@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::compat::{Compat, LEAST_API};
-use super::hint::{refused, taken_port};
+use super::hint::refused;
 use super::transport::{Answer, Socket, query};
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState,
-    PortMapping, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
+    PodState, PortMapping, Signal,
 };
 use crate::image::Archive;
 
@@ -95,25 +95,23 @@ impl Podman {
         let answer = self.libpod(Method::POST, &format!("pods/{name}/start"), None, &repeat, MAKE).await?;
         match report(&answer) {
             None => Ok(()),
-            Some(message) => Err(self.name_holder(refused(repeat, answer.status.as_u16(), message)).await),
+            Some(message) => Err(self.name_holder(refused(repeat, answer.status.as_u16(), message).of_start()).await),
         }
     }
 
     /// If a port was taken by another pod, says by which: better than naming Podman's own process.
     async fn name_holder(&self, error: EngineError) -> EngineError {
-        let EngineError::Refused { call, status, message, hint } = error else { return error };
-        let holder = match taken_port(&message) {
-            Some(port) => self.pod_publishing(port).await.map(|pod| (port, pod)),
-            None => None,
+        let EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint } = error else {
+            return error;
         };
-        let hint = match holder {
-            Some((port, pod)) => Some(format!(
+        let hint = match self.pod_publishing(port).await {
+            Some(pod) => Some(format!(
                 "pod '{pod}' publishes port {port}: stop it with `podman pod stop {pod}`, or choose another port in \
                  kestack.yaml (0 takes a free one)"
             )),
             None => hint,
         };
-        EngineError::Refused { call, status, message, hint }
+        EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint }
     }
 
     async fn pod_publishing(&self, port: u16) -> Option<String> {

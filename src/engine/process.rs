@@ -21,8 +21,8 @@ use tokio::time::timeout;
 
 use super::hint::port_hint;
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, PodSpec, PodState,
-    PortMapping, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
+    PodState, PortMapping, Signal,
 };
 use crate::disk::is_absent;
 use crate::image::Archive;
@@ -95,7 +95,7 @@ impl Processes {
 
     fn known(&self, name: &str, call: &str) -> Result<Member, EngineError> {
         self.member(name)?.ok_or_else(|| {
-            refusal(call, 404, format!("'{name}' does not exist"), "bring the stack up with `kestack up`")
+            refusal(call, Obstacle::Other, format!("'{name}' does not exist"), "bring the stack up with `kestack up`")
         })
     }
 
@@ -193,11 +193,11 @@ impl Engine for Processes {
     async fn create_pod(&self, spec: &PodSpec) -> Result<(), EngineError> {
         let (run, call) = (self.run(&spec.name), format!("make pod {}", spec.name));
         if run.exists() {
-            return Err(refusal(&call, 409, format!("stack '{}' already exists", spec.name), REMOVE));
+            return Err(refusal(&call, Obstacle::Conflict, format!("stack '{}' already exists", spec.name), REMOVE));
         }
         if let Some((port, error)) = spec.ports.iter().find_map(taken) {
             let message = format!("cannot listen on {}:{}: {error}", port.host_ip, port.host_port);
-            return Err(refusal(&call, 409, message, &port_hint(port.host_port)));
+            return Err(refusal(&call, Obstacle::TakenPort(port.host_port), message, &port_hint(port.host_port)));
         }
         create_private(&run).and_then(|()| write(&run.join("pod.json"), spec)).map_err(failed("write", &run))
     }
@@ -215,7 +215,7 @@ impl Engine for Processes {
         if !run.is_dir() {
             return Err(refusal(
                 &call,
-                404,
+                Obstacle::Other,
                 format!("stack '{}' is not up", spec.pod),
                 "bring the stack up with `kestack up`",
             ));
@@ -223,11 +223,11 @@ impl Engine for Processes {
         if self.image(&spec.image).await?.is_none() {
             let message = format!("there is no program '{}'", crate::image::program_of(&spec.image).display());
             let hint = "it was moved or removed; run the command again, and kestack looks for it";
-            return Err(refusal(&call, 404, message, hint));
+            return Err(refusal(&call, Obstacle::MissingImage, message, hint));
         }
         let member = Member::at(run.join(&spec.name));
         match member.spec().map_err(failed("read", member.folder()))? {
-            Some(_) => Err(refusal(&call, 409, format!("'{}' already exists", spec.name), REMOVE)),
+            Some(_) => Err(refusal(&call, Obstacle::Conflict, format!("'{}' already exists", spec.name), REMOVE)),
             None => member.create(spec).map_err(failed("write", member.folder())),
         }
     }
@@ -268,7 +268,9 @@ impl Engine for Processes {
         let server = member.server().map_err(failed("read", member.folder()))?;
         match server.filter(identity::Identity::alive) {
             Some(server) => server.signal(signal).map_err(failed("signal", member.folder())),
-            None => Err(refusal(&call, 409, format!("'{name}' does not run"), "start it with `kestack up`")),
+            None => {
+                Err(refusal(&call, Obstacle::Other, format!("'{name}' does not run"), "start it with `kestack up`"))
+            }
         }
     }
 
@@ -353,12 +355,12 @@ fn image_id(reference: &str) -> String {
 
 fn no_images(call: &str) -> EngineError {
     let message = "the process engine runs programs of this host and has no images".to_owned();
-    refusal(call, 501, message, "name programs: `kes.binary` and `minio.binary` in kestack.yaml")
+    refusal(call, Obstacle::Other, message, "name programs: `kes.binary` and `minio.binary` in kestack.yaml")
 }
 
-/// A refusal in the terms that all engines use; the status is HTTP's for the same case.
-fn refusal(call: &str, status: u16, message: String, hint: &str) -> EngineError {
-    EngineError::Refused { call: call.to_owned(), status, message, hint: Some(hint.to_owned()) }
+/// A refusal in the terms that all engines use.
+fn refusal(call: &str, obstacle: Obstacle, message: String, hint: &str) -> EngineError {
+    EngineError::Refused { call: call.to_owned(), obstacle, message, hint: Some(hint.to_owned()) }
 }
 
 fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> EngineError + use<> {

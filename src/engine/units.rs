@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{
     ContainerSpec, ContainerState, Engine, EngineError, EngineInfo, ImageDescription, LABEL_ROLE, LABEL_STACK, LogLine,
-    PodSpec, PodState, Signal,
+    Obstacle, PodSpec, PodState, Signal,
 };
 use crate::disk::is_absent;
 use crate::image::Archive;
@@ -239,7 +239,7 @@ fn theirs(call: &str) -> EngineError {
 }
 
 fn refused(call: &str, message: String, hint: &str) -> EngineError {
-    EngineError::Refused { call: call.to_owned(), status: 501, message, hint: Some(hint.to_owned()) }
+    EngineError::Refused { call: call.to_owned(), obstacle: Obstacle::Other, message, hint: Some(hint.to_owned()) }
 }
 
 fn failed(call: &str) -> impl FnOnce(std::io::Error) -> EngineError + use<> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use kes_server::auth::Identity;
 
 use super::{Context, Resource};
-use crate::engine::Signal;
+use crate::engine::{Obstacle, Signal};
 use crate::error::Error;
 use crate::plan::Observed;
 use crate::probe;
@@ -110,7 +110,7 @@ impl Resource for ServiceResource {
             _ => Ok(()),
         };
         match told {
-            Err(error) if error.is_stuck_container() => return Err(error.into()),
+            Err(error) if error.obstacle() == Some(Obstacle::StuckContainer) => return Err(error.into()),
             Err(error) => tracing::debug!(%error, "{} does not read its configuration again", self.name()),
             Ok(()) if self.comes_round(context).await? => return Ok(()),
             Ok(()) => {}

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use super::round_trip::round_trip;
 use super::{Wish, environment, keystore_environment};
 use crate::apply::{self, Progress, Step};
-use crate::engine::{Engine, units};
+use crate::engine::{Engine, Obstacle, PodState, units};
 use crate::error::Error;
 use crate::manifest::{Manifest, PortWish};
 use crate::ownership;
 use crate::plan::Decision;
 use crate::seed::Content;
+use crate::stack::ports::{Claims, Ports};
 use crate::stack::{Images, Origin, Stack, check_ours, marker};
 use crate::{chaos, doctor, guard, open_files, supply};
 
@@ -28,7 +29,10 @@ pub(crate) async fn bring_up(
 ) -> Result<(Stack, Vec<Step>), Error> {
     let brought = bring_up_once(wish.clone(), engine.clone(), expires, progress).await;
     let taken = match &brought {
-        Err(Error::Engine(error)) => error.taken_port().filter(|port| is_automatic(&wish.manifest, *port)),
+        Err(Error::Engine(error)) => match error.obstacle() {
+            Some(Obstacle::TakenPort(port)) => Some(port).filter(|port| is_automatic(&wish.manifest, *port)),
+            _ => None,
+        },
         _ => None,
     };
     let Some(port) = taken else { return brought };
@@ -43,6 +47,12 @@ fn is_automatic(manifest: &Manifest, port: u16) -> bool {
     !all.into_iter().any(|wish| wish == PortWish::Exactly(port))
 }
 
+/// True unless the manifest switches MinIO's console off.
+fn has_console(manifest: &Manifest) -> bool {
+    let switch = manifest.minio.env.get("MINIO_BROWSER");
+    switch.is_none_or(|switch| !["off", "false", "0", "disabled"].contains(&switch.to_lowercase().as_str()))
+}
+
 async fn bring_up_once(
     wish: Wish,
     engine: Arc<dyn Engine>,
@@ -50,7 +60,7 @@ async fn bring_up_once(
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
     let broken = chaos::undo_files(&wish.layout())?;
-    let (mut stack, images) = resolve(wish, engine.as_ref()).await?;
+    let (mut stack, images, _claims) = resolve(wish, engine.as_ref()).await?;
     stack.expires = expires;
     let context = stack.context(engine.clone())?;
     if let Some(record) = &broken {
@@ -72,13 +82,15 @@ async fn bring_up_once(
     let stages = stack.stages(engine.info(), &images, keys)?;
     let mut walk = apply::up(&stages, &context, progress).await;
     // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
-    if matches!(&walk, Err(Error::Engine(error)) if error.is_missing_image()) {
+    if matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::MissingImage)) {
         walk = apply::up(&stages, &context, progress).await;
     }
     // What somebody paused, or an engine that died in the middle left behind, is never repaired (docs/architecture.md
     // §3.8). The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
-    let is_cut_off = was_running && matches!(&walk, Err(error) if error.is_refused_connection());
-    if is_cut_off || was_there && matches!(&walk, Err(Error::Engine(error)) if error.is_stuck_container()) {
+    let is_cut_off = was_running && matches!(&walk, Err(Error::NotReady { .. })) && stack.ports.refuses();
+    let is_stuck =
+        was_there && matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::StuckContainer));
+    if is_cut_off || is_stuck {
         tracing::warn!("a container can neither be used nor started; kestack creates the pod again");
         engine.remove_pod(stack.manifest.name.as_str()).await?;
         walk = apply::up(&stages, &context, progress).await;
@@ -86,6 +98,9 @@ async fn bring_up_once(
     let steps = walk?;
     if steps.iter().any(|step| step.decision != Decision::Keep) {
         round_trip(&stack, &context).await?;
+        if has_console(&stack.manifest) {
+            stack.ports.console_listens().await?;
+        }
     }
     if broken.is_some() {
         chaos::Record::remove(&stack.layout)?;
@@ -111,7 +126,7 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
 }
 
 /// Everything that can be wrong is looked at here, before anything is made.
-pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images), Error> {
+pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images, Claims), Error> {
     if engine.info().kind == units::KIND {
         return Err(Error::Usage {
             what: format!("systemd runs the stack in '{}'", wish.layout().root().display()),
@@ -133,7 +148,10 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
     };
     let seed = Content::load(&wish.manifest.seed)?;
     let origin = origin(&wish)?;
-    let mut stack = Stack::resolve(wish.manifest, &wish.base, pod.as_ref())?;
+    // one that does not run holds them as well, if its engine died while it started the pod
+    let held = pod.as_ref().map(|pod| pod.ports.as_slice()).unwrap_or_default();
+    let (ports, claims) = Ports::claim(&wish.manifest, held, ports_of_others(engine, pod.as_ref()).await)?;
+    let mut stack = Stack::resolve(wish.manifest, &wish.base, ports)?;
     stack.origin = Some(origin);
     stack.seed = seed;
     if let Some(folder) = stack.manifest.fs_path() {
@@ -141,12 +159,17 @@ pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, I
         engine.check_mount(&folder)?;
         engine.check_shared(&folder).await?;
     }
-    // one that does not run holds them as well, if its engine died while it started the pod
-    let held = pod.map(|pod| pod.ports).unwrap_or_default();
     if !stack.manifest.ports.elsewhere {
-        stack.ports.check_free(&held)?;
+        stack.ports.check_free(held)?;
     }
-    Ok((stack, images))
+    Ok((stack, images, claims))
+}
+
+/// The ports of other stacks, if this one has none yet: those of stopped ones are kept for them. An engine that does not
+/// list them refuses a taken port by itself.
+async fn ports_of_others(engine: &dyn Engine, pod: Option<&PodState>) -> Vec<u16> {
+    let others = if pod.is_none() { engine.pods().await.unwrap_or_default() } else { vec![] };
+    others.iter().flat_map(|pod| &pod.ports).map(|port| port.host_port).collect()
 }
 
 /// What the stack must remember: since when it is there, and what it is brought up from now.

@@ -77,12 +77,9 @@ pub struct Images {
 
 impl Stack {
     /// Resolves a manifest: what the folder holds is kept, what is missing is made in memory.
-    pub fn resolve(manifest: Manifest, base: &Path, pod: Option<&PodState>) -> Result<Self, Error> {
+    pub fn resolve(manifest: Manifest, base: &Path, ports: Ports) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
         let material = Material::complete(&layout, &manifest)?;
-        // one that others run holds its ports without a pod of ours
-        let of = if layout.exported().exists() { Ports::existing } else { Ports::resolve };
-        let ports = of(&manifest, held_by(pod))?;
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
 

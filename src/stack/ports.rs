@@ -1,12 +1,15 @@
 //! The host ports of a stack.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
 use crate::engine::PortMapping;
 use crate::error::Error;
 use crate::manifest::{Manifest, PortWish};
+use crate::probe;
 
 /// Ports inside the pod.
 pub(crate) const KES_PORT: u16 = 7373;
@@ -19,6 +22,9 @@ const AUTOMATIC: std::ops::Range<u16> = 20_000..32_000;
 
 /// How long a port of another machine may take to answer.
 const GLANCE: Duration = Duration::from_millis(500);
+
+/// How long MinIO may take from answering at S3 to listening for its console.
+const CONSOLE: Duration = Duration::from_secs(20);
 
 /// Host ports of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,23 +39,49 @@ pub struct Ports {
     pub console: u16,
 }
 
+/// Ports that this process has chosen and whose servers do not listen yet. Each is an abstract socket, so that kestacks
+/// of all users in this network see it, and it goes with its process (unix(7)).
+#[derive(Debug, Default)]
+pub(crate) struct Claims(Vec<UnixListener>);
+
+impl Claims {
+    /// Claims a port; false if another kestack has claimed it.
+    fn add(&mut self, port: u16) -> bool {
+        let name = SocketAddr::from_abstract_name(format!("io.kestack.port.{port}"));
+        let Ok(claim) = name.and_then(|name| UnixListener::bind_addr(&name)) else { return false };
+        self.0.push(claim);
+        true
+    }
+}
+
 impl Ports {
     /// The manifest's ports; where it leaves the choice, the one that the stack holds already, else a free one.
     pub fn resolve(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
-        Self::chosen(manifest, held, if manifest.ports.elsewhere { is_free_elsewhere } else { is_free })
+        Self::chosen(manifest, held, vec![], if manifest.ports.elsewhere { is_free_elsewhere } else { is_free })
+    }
+
+    /// The same, and no other kestack chooses them as long as the claims are kept. `taken` are those of other stacks,
+    /// whose servers may be stopped.
+    pub(crate) fn claim(manifest: &Manifest, held: &[PortMapping], taken: Vec<u16>) -> Result<(Self, Claims), Error> {
+        let is_free = if manifest.ports.elsewhere { is_free_elsewhere } else { is_free };
+        let mut claims = Claims::default();
+        let ports = Self::chosen(manifest, held, taken, |host, port, taken| {
+            !taken.contains(&port) && claims.add(port) && is_free(host, port, taken)
+        })?;
+        Ok((ports, claims))
     }
 
     /// The same of a stack that is there: it has the ports that the manifest prefers, unless it is known to hold others.
     pub fn existing(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
-        Self::chosen(manifest, held, |_, _, _| true)
+        Self::chosen(manifest, held, vec![], |_, _, _| true)
     }
 
     fn chosen(
         manifest: &Manifest,
         held: &[PortMapping],
-        may_have: impl Fn(IpAddr, u16, &[u16]) -> bool,
+        mut taken: Vec<u16>,
+        mut may_have: impl FnMut(IpAddr, u16, &[u16]) -> bool,
     ) -> Result<Self, Error> {
-        let mut taken = Vec::new();
         let mut pick = |wish: PortWish, inside: u16| {
             let holds = held.iter().find(|port| port.container_port == inside);
             let port = match (wish, holds) {
@@ -57,7 +89,9 @@ impl Ports {
                 (PortWish::Rather(_) | PortWish::Any, Some(mapping)) => mapping.host_port,
                 (PortWish::Rather(port), None) if may_have(manifest.host, port, &taken) => port,
                 (PortWish::Rather(_) | PortWish::Any, None) if manifest.ports.elsewhere => fastrand::u16(AUTOMATIC),
-                (PortWish::Rather(_) | PortWish::Any, None) => free_port(manifest.host, &taken)?,
+                (PortWish::Rather(_) | PortWish::Any, None) => {
+                    free_port(manifest.host, |port| may_have(manifest.host, *port, &taken))?
+                }
             };
             taken.push(port);
             Ok::<_, Error>(port)
@@ -72,9 +106,30 @@ impl Ports {
         })
     }
 
+    /// True if nothing listens at one of the ports of S3 and KES, although a server was started for each.
+    pub(crate) fn refuses(&self) -> bool {
+        let refuses = |port: &u16| {
+            let answer = TcpStream::connect_timeout(&self.reachable(*port), GLANCE);
+            answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        };
+        self.kes.iter().chain([&self.s3]).any(refuses)
+    }
+
+    /// Waits until MinIO's console listens: it does so some moments after S3, and MinIO ends if it cannot.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if it does not listen in time.
+    pub(crate) async fn console_listens(&self) -> Result<(), Error> {
+        let console = self.reachable(self.console);
+        probe::until_ready("MinIO's console", CONSOLE, || async move {
+            tokio::net::TcpStream::connect(console).await.map(drop)
+        })
+        .await
+    }
+
     /// Where this machine finds the server that listens on `port`.
-    pub(super) fn reachable(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(reachable(self.host), port)
+    pub(super) fn reachable(&self, port: u16) -> std::net::SocketAddr {
+        std::net::SocketAddr::new(reachable(self.host), port)
     }
 
     /// As the engine wants them.
@@ -130,11 +185,11 @@ fn is_free(host: IpAddr, port: u16, taken: &[u16]) -> bool {
 
 /// True if nobody answers there. Whether the engine can have the port it says itself.
 fn is_free_elsewhere(host: IpAddr, port: u16, taken: &[u16]) -> bool {
-    let answers = || TcpStream::connect_timeout(&SocketAddr::new(host, port), GLANCE).is_ok();
+    let answers = || TcpStream::connect_timeout(&std::net::SocketAddr::new(host, port), GLANCE).is_ok();
     !taken.contains(&port) && !answers()
 }
 
-fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
+fn free_port(host: IpAddr, may_have: impl FnMut(&u16) -> bool) -> Result<u16, Error> {
     if let Some(error) = TcpListener::bind((host, 0)).err().filter(|error| error.kind() == ErrorKind::AddrNotAvailable)
     {
         return Err(Error::Environment {
@@ -145,12 +200,10 @@ fn free_port(host: IpAddr, taken: &[u16]) -> Result<u16, Error> {
     // A start that differs between processes keeps parallel stacks from racing for the same port.
     let span = AUTOMATIC.end - AUTOMATIC.start;
     let offset = u16::try_from(std::process::id() * 7 % u32::from(span)).unwrap_or_default();
-    (0..span).map(|step| AUTOMATIC.start + (offset + step) % span).find(|port| is_free(host, *port, taken)).ok_or_else(
-        || Error::Environment {
-            what: format!("no free port on {host} between {} and {}", AUTOMATIC.start, AUTOMATIC.end - 1),
-            hint: "choose ports in kestack.yaml".into(),
-        },
-    )
+    (0..span).map(|step| AUTOMATIC.start + (offset + step) % span).find(may_have).ok_or_else(|| Error::Environment {
+        what: format!("no free port on {host} between {} and {}", AUTOMATIC.start, AUTOMATIC.end - 1),
+        hint: "choose ports in kestack.yaml".into(),
+    })
 }
 
 #[cfg(test)]
@@ -178,11 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_another_kestack_has_chosen_is_not_chosen_again() {
+        let mut manifest = Manifest::default();
+        manifest.minio.port = 0;
+        let (first, claims) = Ports::claim(&manifest, &[], vec![]).unwrap();
+        let all = |ports: &Ports| ports.mappings().iter().map(|port| port.host_port).collect::<Vec<_>>();
+        let (second, _) = Ports::claim(&manifest, &[], vec![]).unwrap();
+        assert!(all(&first).iter().all(|port| !all(&second).contains(port)), "{first:?} {second:?}");
+        drop(claims);
+        assert_eq!(Ports::claim(&manifest, &[], vec![]).unwrap().0.s3, first.s3, "it is given back");
+        let (third, _) = Ports::claim(&manifest, &[], all(&first)).unwrap();
+        assert!(all(&first).iter().all(|port| !all(&third).contains(port)), "a stopped stack keeps its own");
+    }
+
+    #[test]
     fn names_every_taken_port_and_forgives_its_own() {
         let host = IpAddr::from([127, 0, 0, 1]);
         let holder = TcpListener::bind((host, 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
-        let free = free_port(host, &[]).unwrap();
+        let free = free_port(host, |port| is_free(host, *port, &[])).unwrap();
         let ports = Ports { host, kes: vec![port], s3: free, console: port };
         let error = ports.check_free(&[]).unwrap_err().to_string();
         assert!(error.contains(&format!("port 127.0.0.1:{port} for KES")), "{error}");

@@ -34,7 +34,7 @@ fn every_answer_has_the_form_of_its_schema() {
     }
     let stack = Sandbox::new("");
     let up = answer(&stack, "up", &["--verbose"]);
-    assert!(up["user"].is_string(), "{up}");
+    assert!(up.get("user").is_none(), "the root user's name is a secret of the stack: {up}");
     let keys = answer(&stack, "key create", &["a", "b", "a"]);
     assert_eq!((&keys["keys"][0]["created"], &keys["keys"][2]["created"]), (&true.into(), &false.into()));
     answer(&stack, "bucket create", &["docs", "--key", "a"]);

@@ -11,12 +11,17 @@ use crate::sandbox::{Sandbox, binary, enabled, text};
 
 /// The tool in another folder, with the same folder of stacks.
 fn run_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> Output {
+    command_in(folder, stack, arguments).finished()
+}
+
+fn command_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder).env("KESTACK_DIR", stack.base()).env("KESTACK_ENGINE", kind().name());
     for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
         command.env_remove(variable);
     }
-    command.stdin(Stdio::null()).finished()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 fn ok_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> String {
@@ -147,6 +152,39 @@ fn stacks_without_a_manifest_stand_side_by_side_and_are_listed() {
     ok_in(nowhere.path(), &stack, &["down", "--all", "--data", "--dir", &base]);
     assert_eq!(stack.json(&["list", "--dir", &base])["stacks"], serde_json::json!([]));
     assert!(names.iter().all(|name| !stack.base().join(name).exists()));
+}
+
+#[test]
+fn stacks_that_come_up_at_the_same_time_get_different_ports() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("");
+    let nowhere = tempfile::tempdir().unwrap();
+    let names = ["one", "two", "three"].map(|name| format!("{}-{name}", stack.name));
+    let starts = names.each_ref().map(|name| command_in(nowhere.path(), &stack, &["-n", name, "up"]).spawn().unwrap());
+    for mut start in starts {
+        let output = start.finished();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let base = stack.base().display().to_string();
+    let listed: Value = serde_json::from_str(&stack.ok(&["list", "--dir", &base, "--output", "json"])).unwrap();
+    let stacks = listed["stacks"].as_array().unwrap();
+    assert!(stacks.iter().all(|stack| stack["state"] == "running"), "{listed}");
+    let ports = stacks.iter().flat_map(|stack| stack["ports"].as_object().unwrap().values());
+    let ports: std::collections::BTreeSet<_> = ports.map(|port| port.as_u64().unwrap()).collect();
+    assert_eq!(ports.len(), 9, "{listed}");
+    ok_in(nowhere.path(), &stack, &["down", "--all", "--data", "--dir", &base]);
+}
+
+#[test]
+fn a_stack_without_the_console_comes_up() {
+    if !enabled() {
+        return;
+    }
+    let stack = Sandbox::new("minio: { env: { MINIO_BROWSER: off } }\n");
+    stack.ok(&["up"]);
+    stack.ok(&["up"]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{interval, timeout};
 
-use super::super::EngineError;
 use super::super::process::identity::Identity;
+use super::super::{EngineError, Obstacle};
 
 /// How long the processes may take to go, and their shim after them.
 const GONE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub(super) async fn end(id: &str, name: &str) -> Result<(), EngineError> {
             tracing::warn!("container '{name}' runs (pid {}) without Docker's knowledge: kestack ends it", process.pid);
             process.signal(Signal::KILL).map_err(|error| EngineError::Refused {
                 call: format!("kill -KILL {}", process.pid),
-                status: 403,
+                obstacle: Obstacle::Other,
                 message: format!("container '{name}' runs without Docker's knowledge and cannot be ended: {error}"),
                 hint: Some(format!("end it with `sudo kill -KILL {}`, then run the command again", process.pid)),
             })?;

@@ -158,7 +158,9 @@ async fn a_pod_that_does_not_start_is_removed_again() {
         _ => Reply::Answer(200, r#"{"Err":null,"Id":"p1"}"#),
     });
     let error = podman(&engine).create_pod(&pod_spec()).await.unwrap_err();
-    let EngineError::Refused { call, status: 409, hint: Some(hint), .. } = error else { panic!("{error}") };
+    let EngineError::Refused { call, obstacle: Obstacle::Conflict, hint: Some(hint), .. } = error else {
+        panic!("{error}")
+    };
     assert_eq!(call, "podman pod start s");
     assert!(hint.contains("default_ulimits"), "{hint}");
     let lines: Vec<_> =
