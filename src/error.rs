@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kes_server::client::ClientError;
 
-use crate::client::s3::S3Error;
 use crate::engine::EngineError;
-use crate::image::ImageError;
-use crate::interrupt::Cause;
+use crate::engine::image::ImageError;
+use crate::host::interrupt::Cause;
 use crate::manifest::ManifestError;
 use crate::pki::PkiError;
+use crate::servers::s3::S3Error;
 use crate::supply::SupplyError;
 use crate::template::TemplateError;
 

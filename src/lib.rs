@@ -8,51 +8,20 @@
 //!
 //! Test suites in Rust use [`testing`]: the same stack without the command line.
 
-pub mod apply;
-mod blocking;
-pub mod bundle;
-mod canary;
-pub mod chaos;
 pub mod cli;
-pub mod client;
-pub mod coverage;
-pub mod digest;
-mod disk;
-pub mod doctor;
-pub mod drill;
-pub mod drive;
-pub mod ending;
+pub mod data;
 pub mod engine;
 pub mod error;
-pub mod export;
-pub mod guard;
-mod home;
-pub mod image;
-pub mod import;
-pub mod interrupt;
-pub mod lock;
-pub mod locked;
+pub mod host;
 pub mod manifest;
-pub mod open_files;
-mod ownership;
+pub mod operate;
 pub mod pki;
-pub mod plan;
-pub mod probe;
-pub mod reset;
 pub mod resource;
-pub mod sandbox;
-mod scratch;
-pub mod seed;
-mod session;
-pub mod snapshot;
+pub mod servers;
 pub mod stack;
-pub mod stacks;
-pub mod status;
 pub mod supply;
-pub mod teardown;
 pub mod template;
 pub mod testing;
-pub mod verify;
-mod volatile;
+pub mod transfer;
 
 pub use error::Error;

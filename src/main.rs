@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use kestack::cli::{self, Cli, Messages, Part};
-use kestack::ending;
-use kestack::interrupt::Interrupt;
+use kestack::host::ending;
+use kestack::host::interrupt::Interrupt;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -9,11 +9,11 @@ use std::sync::Once;
 
 use futures_util::future::join_all;
 
+use crate::engine::image::ImageError;
 use crate::engine::{Engine, EngineError, EngineInfo, Env};
-use crate::home;
-use crate::image::ImageError;
+use crate::host::home;
+use crate::host::ownership::not_own;
 use crate::manifest::{KesSection, MinioSection};
-use crate::ownership::not_own;
 
 mod binary;
 mod inventory;

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use kestack::engine::image::program_reference;
 use kestack::engine::process::Processes;
 use kestack::engine::{
     ContainerSpec, ContainerState, Engine, EngineError, LABEL_STACK, LogLine, Obstacle, PodSpec, PortMapping, Signal,
 };
-use kestack::image::program_reference;
 
 /// A server that says who it is and what it gets, and waits.
 const SERVER: &str = "trap 'echo bye; exit 0' TERM; trap 'echo again' HUP; echo pid $$; env >&2; \

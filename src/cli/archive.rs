@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use super::Globals;
 use super::output::Output;
 use super::session::{CHANGE, Intent, Opened, environment};
-use crate::blocking::blocking;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
-use crate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
-use crate::snapshot::{Snapshot, SnapshotName, refuse_pending};
+use crate::host::blocking::blocking;
+use crate::host::interrupt::Interrupt;
+use crate::operate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
+use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending};
 
 /// Where a passphrase may stand.
 const VARIABLE: &str = "KESTACK_SNAPSHOT_PASSPHRASE";

@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{ADD, CHANGE, Intent, Session};
-use crate::client::s3::Encryption;
-use crate::coverage::Coverage;
+use crate::data::guard;
 use crate::error::Error;
-use crate::guard;
 use crate::manifest::BucketName;
-use crate::plan::{Decision, decide};
+use crate::operate::coverage::Coverage;
+use crate::resource::plan::{Decision, decide};
 use crate::resource::{BucketResource, KeyResource, Resource as _};
+use crate::servers::s3::Encryption;
 
 pub(super) mod delete;
 

@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Opened, Reached, Wish, environment};
-use crate::blocking::blocking;
-use crate::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
-use crate::disk::{UNFINISHED, private_tempdir};
 use crate::engine::Engine;
+use crate::engine::image::{Archive, check_static};
 use crate::error::Error;
-use crate::image::{Archive, check_static};
+use crate::host::blocking::blocking;
+use crate::host::disk::{UNFINISHED, private_tempdir};
 use crate::manifest::Manifest;
 use crate::supply::{self, ImageSource, Waiting};
+use crate::transfer::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Bundle {

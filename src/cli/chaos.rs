@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{self, Output, span as shown};
 use super::session::{self, FAULT, Intent, Opened, Session};
-use crate::chaos::{self, Fault, Record};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
+use crate::host::interrupt::Interrupt;
+use crate::operate::chaos::{self, Fault, Record};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Chaos {

@@ -10,7 +10,8 @@ use super::Globals;
 use super::output::{self, Output};
 use super::session::{Intent, Wish};
 use crate::error::Error;
-use crate::{manifest, seed};
+use crate::manifest;
+use crate::stack::seed;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::Globals;
 use super::output::Output;
 use super::session::{Intent, Reached, environment, keystore_environment};
-use crate::doctor::{self, Finding, State};
 use crate::error::Error;
+use crate::operate::doctor::{self, Finding, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}

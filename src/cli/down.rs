@@ -11,8 +11,8 @@ use super::output::{self, Output};
 use super::session::{All, CHANGE, Opened, Reached, Scope, Wish};
 use crate::error::Error;
 use crate::manifest::{Manifest, StackName};
-use crate::stacks::{Listed, State};
-use crate::teardown::{self, Removed};
+use crate::operate::stacks::{Listed, State};
+use crate::operate::teardown::{self, Removed};
 
 #[derive(Debug, Args)]
 pub(super) struct Down {

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::Globals;
 use super::output::Output;
 use super::session::{self, FAULT, Intent, Known, Opened, Reached};
-use crate::canary;
 use crate::error::Error;
-use crate::sandbox::{Dropped, Sandboxes, Stale};
-use crate::teardown::{self, Expired};
+use crate::operate::canary;
+use crate::operate::sandbox::{Dropped, Sandboxes, Stale};
+use crate::operate::teardown::{self, Expired};
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {}

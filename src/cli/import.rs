@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use crate::disk::create_private;
 use crate::error::Error;
-use crate::import::{Found, Imported, translate};
-use crate::ownership::check_folder;
+use crate::host::disk::create_private;
+use crate::host::ownership::check_folder;
+use crate::transfer::import::{Found, Imported, translate};
 
 #[derive(Debug, Args)]
 pub(super) struct Import {

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Opened};
-use crate::blocking::blocking;
-use crate::drive::{self, Count};
+use crate::data::drive::{self, Count};
+use crate::data::guard::Record;
 use crate::error::Error;
-use crate::guard::Record;
+use crate::host::blocking::blocking;
 
 #[derive(Debug, Args)]
 pub(super) struct Inventory {}

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table, time};
 use super::session::{ADD, CHANGE, Intent, Session};
+use crate::data::guard;
 use crate::error::Error;
-use crate::guard;
-use crate::plan::{Decision, decide};
+use crate::resource::plan::{Decision, decide};
 use crate::resource::{KeyResource, Resource as _};
 
 #[derive(Debug, Subcommand)]

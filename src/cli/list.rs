@@ -11,7 +11,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{All, Scope};
 use crate::error::Error;
-use crate::stacks::{Listed, State};
+use crate::operate::stacks::{Listed, State};
 
 #[derive(Debug, Args)]
 pub(super) struct List {}

@@ -6,8 +6,8 @@ use clap::builder::{OsStr, Resettable};
 use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
-use crate::interrupt::Interrupt;
-use crate::lock;
+use crate::host::interrupt::Interrupt;
+use crate::host::lock;
 use crate::manifest::{EngineKind, KeystoreKind};
 
 mod archive;

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, kind, table};
 use super::session::{Intent, Reached, keystore_environment};
-use crate::apply::{self, Step};
+use crate::data::guard;
 use crate::error::Error;
-use crate::guard;
-use crate::plan::Decision;
-use crate::session::resolve;
+use crate::operate::session::resolve;
+use crate::resource::apply::{self, Step};
+use crate::resource::plan::Decision;
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {

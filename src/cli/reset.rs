@@ -11,9 +11,11 @@ use super::output::{Output, span};
 use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
-use crate::seed::Content;
+use crate::operate::reset;
+use crate::operate::snapshot;
+use crate::operate::teardown;
 use crate::stack::marker::check_removable;
-use crate::{reset, snapshot, teardown};
+use crate::stack::seed::Content;
 
 #[derive(Debug, Args)]
 pub(super) struct Reset {

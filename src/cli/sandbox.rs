@@ -12,7 +12,7 @@ use super::output::{self, Output, table};
 use super::session::{self, Intent, Known};
 use super::shell::Shell;
 use crate::error::Error;
-use crate::sandbox::{Kept, Sandbox, SandboxName, SandboxWish, Sandboxes};
+use crate::operate::sandbox::{Kept, Sandbox, SandboxName, SandboxWish, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {

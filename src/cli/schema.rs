@@ -13,7 +13,11 @@ use super::{
     plan, reset, sandbox, snapshot, stop, up, verify, version,
 };
 use crate::error::Error;
-use crate::{bundle as bundles, sandbox as sandboxes, snapshot as snapshots, status as health, teardown};
+use crate::operate::sandbox as sandboxes;
+use crate::operate::snapshot as snapshots;
+use crate::operate::status as health;
+use crate::operate::teardown;
+use crate::transfer::bundle as bundles;
 
 /// Name under which the form of errors is found.
 const ERROR: &str = "error";

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Globals, output};
 use crate::error::Error;
-use crate::lock::Hold;
+use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Loaded, Manifest, StackName};
-pub(super) use crate::session::{
+pub(super) use crate::operate::session::{
     All, Intent, Opened, Reached, Scope, Session, Wish, environment, keystore_environment,
 };
 use crate::stack::{Clients, Home, Layout, Origin, Stack};

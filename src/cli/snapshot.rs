@@ -11,11 +11,11 @@ use super::archive::{Export, Import};
 use super::output::{Output, span, table, time};
 use super::session::{CHANGE, Intent, Opened, keystore_environment};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
+use crate::host::interrupt::Interrupt;
 use crate::manifest::Seed;
-use crate::reset;
-use crate::session::bring_up;
-use crate::snapshot::{self, Servers, Snapshot as Saved, SnapshotName};
+use crate::operate::reset;
+use crate::operate::session::bring_up;
+use crate::operate::snapshot::{self, Servers, Snapshot as Saved, SnapshotName};
 use crate::stack::{Layout, Stack};
 
 #[derive(Debug, Subcommand)]

@@ -9,8 +9,8 @@ use super::output::Output;
 use super::session::{Intent, Session};
 use crate::engine;
 use crate::error::Error;
-use crate::locked;
-use crate::status::{self as health, State};
+use crate::operate::locked;
+use crate::operate::status::{self as health, State};
 
 /// Said of a bucket that is not encrypted, although kestack.yaml does not declare it so.
 const EXPOSED: &str = "  WARN: it is not encrypted, and kestack.yaml does not allow that (`kestack doctor`)";

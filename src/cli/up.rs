@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::Globals;
 use super::output::Output;
 use super::session::{self, CHANGE, Reached};
-use crate::apply::Step;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::plan::Decision;
-use crate::sandbox::end_of;
-use crate::session::bring_up;
+use crate::operate::sandbox::end_of;
+use crate::operate::session::bring_up;
+use crate::resource::apply::Step;
+use crate::resource::plan::Decision;
 use crate::stack::Stack;
 use crate::stack::certificates::Renewal;
 

@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::Globals;
 use super::output::Output;
 use super::session::{FAULT, Session};
-use crate::coverage::Coverage;
-use crate::drill::{self, Trial};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
-use crate::verify::{self, Evidence, Verdict};
+use crate::host::interrupt::Interrupt;
+use crate::operate::coverage::Coverage;
+use crate::operate::drill::{self, Trial};
+use crate::operate::verify::{self, Evidence, Verdict};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {

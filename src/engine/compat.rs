@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::hint::refused;
 use super::transport::{Answer, Socket, TransportError, query};
 use super::{EngineError, ImageDescription, LABEL_ROLE, LogLine, Signal};
-use crate::image::Archive;
+use crate::engine::image::Archive;
 
 /// The least version of the shared API that kestack knows: of Docker 20.10 and Podman 4.
 pub(super) const LEAST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };

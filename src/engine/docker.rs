@@ -1,7 +1,7 @@
 //! Docker: a pod is an infra container whose network and published ports its members join (docs/containers.md §2).
 //!
 //! Infra and members carry the pod's name as a label, so that whatever a killed kestack left behind is found. The
-//! infra container runs a program of our own that only waits ([`crate::image::pause`]). It is the first to start and the last
+//! infra container runs a program of our own that only waits ([`crate::engine::image::pause`]). It is the first to start and the last
 //! to go; a pod whose infra does not run is made again, because its members would stay in a dead network.
 
 use std::path::Path;
@@ -23,8 +23,8 @@ use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
     PodState, Signal,
 };
-use crate::disk::UNFINISHED;
-use crate::image::{self, Archive};
+use crate::engine::image::{self, Archive};
+use crate::host::disk::UNFINISHED;
 
 mod answer;
 mod body;

@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is the complete interface: images, one pod, its containers. Every call is one or a few requests to the
 //! engine's API socket (docs/architecture.md §3.6); nothing here waits for a program to become ready, that is
-//! [`crate::probe`]'s work.
+//! [`crate::resource::probe`]'s work.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +22,7 @@ mod error;
 mod fake;
 mod hint;
 pub(crate) mod host;
+pub mod image;
 mod listener;
 mod podman;
 pub mod process;
@@ -35,7 +36,7 @@ pub(crate) use service::Env;
 
 /// Label on pods, containers and images: the name of the stack they belong to.
 pub const LABEL_STACK: &str = "io.kestack.stack";
-/// Label: digest of the wanted state the thing was made from (see [`crate::digest`]).
+/// Label: digest of the wanted state the thing was made from (see [`crate::host::digest`]).
 pub const LABEL_DIGEST: &str = "io.kestack.digest";
 /// Label on containers: `kes` or `minio`.
 pub const LABEL_ROLE: &str = "io.kestack.role";
@@ -232,7 +233,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError>;
 
     /// Loads an image from a docker-archive tar (docs/containers.md §3).
-    async fn load_image(&self, archive: crate::image::Archive) -> Result<(), EngineError>;
+    async fn load_image(&self, archive: image::Archive) -> Result<(), EngineError>;
 
     /// Pulls an image from its registry and returns its ID.
     async fn pull_image(&self, reference: &str) -> Result<String, EngineError>;

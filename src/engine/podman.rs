@@ -20,7 +20,7 @@ use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
     PodState, PortMapping, Signal,
 };
-use crate::image::Archive;
+use crate::engine::image::Archive;
 
 mod answer;
 mod body;

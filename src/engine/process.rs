@@ -3,7 +3,7 @@
 //! A pod is a folder, `<stack>/run`, with a record of its ports and labels. A member is a folder in it, with the
 //! record of its wanted state. Each server has a supervisor, which is kestack itself, detached: it outlives the
 //! command that started it, and whatever command comes next finds it by its records. An image is a program on this
-//! host, referred to by its path and the digest of its content ([`crate::image::program_reference`]).
+//! host, referred to by its path and the digest of its content ([`crate::engine::image::program_reference`]).
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -24,9 +24,9 @@ use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
     PodState, PortMapping, Signal,
 };
-use crate::disk::is_absent;
-use crate::image::Archive;
-use crate::ownership::not_own;
+use crate::engine::image::Archive;
+use crate::host::disk::is_absent;
+use crate::host::ownership::not_own;
 
 mod bases;
 pub(super) mod identity;
@@ -143,7 +143,7 @@ impl Engine for Processes {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        let program = crate::image::program_of(reference);
+        let program = crate::engine::image::program_of(reference);
         Ok(super::host::is_executable(program).then(|| image_id(reference)))
     }
 
@@ -221,7 +221,7 @@ impl Engine for Processes {
             ));
         }
         if self.image(&spec.image).await?.is_none() {
-            let message = format!("there is no program '{}'", crate::image::program_of(&spec.image).display());
+            let message = format!("there is no program '{}'", crate::engine::image::program_of(&spec.image).display());
             let hint = "it was moved or removed; run the command again, and kestack looks for it";
             return Err(refusal(&call, Obstacle::MissingImage, message, hint));
         }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::service::Env;
-use crate::home;
+use crate::host::home;
 
 /// How long connecting and greeting may take.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -14,9 +14,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::configuration;
 use super::host::Host;
 use super::transport::{self, Socket};
-use crate::ending;
-use crate::scratch::Scratch;
-use crate::volatile;
+use crate::host::ending;
+use crate::host::scratch::Scratch;
+use crate::host::volatile;
 
 /// Start of the names of the service's folders.
 const FOLDER: &str = "podman-";

@@ -17,8 +17,8 @@ use super::{
     ContainerSpec, ContainerState, Engine, EngineError, EngineInfo, ImageDescription, LABEL_ROLE, LABEL_STACK, LogLine,
     Obstacle, PodSpec, PodState, Signal,
 };
-use crate::disk::is_absent;
-use crate::image::Archive;
+use crate::engine::image::Archive;
+use crate::host::disk::is_absent;
 
 /// The engine's name.
 pub const KIND: &str = "systemd";

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ManifestError;
-use crate::ownership::{Foreign, not_trusted, not_trusted_place};
+use crate::host::ownership::{Foreign, not_trusted, not_trusted_place};
 
 /// Names under which the file is looked for.
 const FILE_NAMES: [&str; 2] = ["kestack.yaml", "kestack.yml"];

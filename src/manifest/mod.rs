@@ -394,7 +394,7 @@ impl Manifest {
     /// Where the keys are, for people.
     pub fn keystore_name(&self) -> String {
         match (self.keystore_is_fs(), self.fs_path()) {
-            (false, _) => crate::doctor::keystore::name(&self.keystore),
+            (false, _) => crate::operate::doctor::keystore::name(&self.keystore),
             (true, None) => "the stack's own folder".into(),
             (true, Some(folder)) => format!("folder {}", folder.display()),
         }

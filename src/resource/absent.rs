@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::directory::shown;
 use super::{Context, Resource};
-use crate::disk;
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::host::disk;
+use crate::resource::plan::Observed;
 
 /// A file that is removed.
 #[derive(Debug)]

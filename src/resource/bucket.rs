@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use super::{Context, Resource};
-use crate::client::s3::{Encryption, S3Client};
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::resource::plan::Observed;
+use crate::servers::s3::{Encryption, S3Client};
 
 /// A bucket whose default encryption and versioning are as wanted. Its objects are never touched.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Context, Resource};
 use crate::engine::{ContainerSpec, LABEL_DIGEST};
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::resource::plan::Observed;
 
 /// A container made from exactly this specification. Whether its program runs is
 /// [`super::ServiceResource`]'s business.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::{Context, Owner, Resource};
-use crate::disk::{self, PRIVATE};
 use crate::error::Error;
-use crate::ownership;
-use crate::plan::Observed;
+use crate::host::disk::{self, PRIVATE};
+use crate::host::ownership;
+use crate::resource::plan::Observed;
 
 /// A folder that only its owner may enter.
 #[derive(Debug)]

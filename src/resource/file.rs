@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
-use crate::blocking::blocking;
-use crate::disk::{self, UNFINISHED};
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::host::blocking::blocking;
+use crate::host::disk::{self, UNFINISHED};
+use crate::resource::plan::Observed;
 
 /// A file that is written completely or not at all.
 #[derive(Clone)]

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use super::{Context, Resource};
-use crate::apply::Silent;
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::resource::apply::Silent;
+use crate::resource::plan::Observed;
 use crate::supply::ImageSource;
 
 /// An image, known by ID before it exists (docs/architecture.md §3.13).

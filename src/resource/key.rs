@@ -5,7 +5,7 @@ use kes_server::auth::KeyName;
 
 use super::{Context, Resource};
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::resource::plan::Observed;
 
 /// A key that exists. Its material is never replaced: data depends on it.
 #[derive(Debug)]

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kes_server::client::Client;
 
-use crate::client::replicas::Replicas;
-use crate::client::s3::S3Client;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::plan::Observed;
+use crate::resource::plan::Observed;
+use crate::servers::replicas::Replicas;
+use crate::servers::s3::S3Client;
 
 mod absent;
+pub mod apply;
 mod bucket;
 mod container;
 mod directory;
 mod file;
 mod image;
 mod key;
+pub mod plan;
 mod pod;
+pub mod probe;
 mod service;
 
 pub use absent::AbsentFile;

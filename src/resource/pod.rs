@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::{Context, Resource};
 use crate::engine::{LABEL_DIGEST, PodSpec};
 use crate::error::Error;
-use crate::plan::Observed;
-use crate::probe;
+use crate::resource::plan::Observed;
+use crate::resource::probe;
 
 /// Longest time until the ports of a pod that was removed are free.
 const RELEASE: Duration = Duration::from_secs(3);

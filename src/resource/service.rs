@@ -8,8 +8,8 @@ use kes_server::auth::Identity;
 use super::{Context, Resource};
 use crate::engine::{Obstacle, Signal};
 use crate::error::Error;
-use crate::plan::Observed;
-use crate::probe;
+use crate::resource::plan::Observed;
+use crate::resource::probe;
 
 /// Longest time a server may take from start to its first answer. Busy machines were seen to take 3.4 s
 /// (docs/minio-kms-client.md §5).

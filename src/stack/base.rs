@@ -6,7 +6,7 @@ use rustix::process::geteuid;
 
 use super::Layout;
 use crate::error::Error;
-use crate::home;
+use crate::host::home;
 
 impl Layout {
     /// The folder of all stacks: what the user says, or `$XDG_DATA_HOME/kestack`.

@@ -1,9 +1,9 @@
 //! The keys and buckets of a stack.
 
 use super::Stack;
-use crate::client::s3::Encryption;
 use crate::manifest::{Bucket, BucketEncryption};
 use crate::resource::{BucketResource, KeyResource, Resource};
+use crate::servers::s3::Encryption;
 
 impl Stack {
     pub(super) fn key_resources(&self) -> Vec<Box<dyn Resource>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use kes_server::client::{Client, Credentials, Timeouts, Trust};
 
 use super::{Replica, Stack};
-use crate::client::replicas::Replicas;
-use crate::client::s3::S3Client;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resource::Context;
+use crate::servers::replicas::Replicas;
+use crate::servers::s3::S3Client;
 
 /// Clients of the two servers, as their administrators. Each keeps the connection that it made.
 #[derive(Clone)]

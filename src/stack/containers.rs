@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::marker::Marker;
 use super::view::{View, shown};
 use super::{Images, Replica, Stack, keystore};
-use crate::digest;
 use crate::engine::{
     ContainerSpec, LABEL_DIGEST, LABEL_EXPIRES, LABEL_FOLDER, LABEL_ID, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount,
     PodSpec, PodState,
 };
 use crate::error::Error;
+use crate::host::digest;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
 impl Stack {

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use super::{Layout, Ports};
-use crate::disk::{self, is_absent};
 use crate::engine::{EngineInfo, PortMapping};
 use crate::error::Error;
-use crate::ownership;
+use crate::host::disk::{self, is_absent};
+use crate::host::ownership;
 use crate::resource::FileResource;
 
 /// The engine that a stack is up on, or will be: what stands in its folder from before the pod is made until after it

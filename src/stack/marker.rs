@@ -7,10 +7,10 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
-use crate::disk::{self, UNFINISHED};
 use crate::engine::{EngineInfo, LABEL_ID, PodState};
 use crate::error::Error;
-use crate::ownership;
+use crate::host::disk::{self, UNFINISHED};
+use crate::host::ownership;
 use crate::resource::FileResource;
 
 /// What a stack's folder says of itself.

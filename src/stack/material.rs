@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use super::Layout;
 use super::certificates::{Certificates, Renewal, kes_leaf};
-use crate::digest::SecretKey;
 use crate::error::Error;
+use crate::host::digest::SecretKey;
+use crate::host::ownership;
 use crate::manifest::{AUTO_ENCRYPTION, Manifest, is_on};
-use crate::ownership;
 use crate::pki::{self, Authority, Leaf};
 use crate::template::parse_env;
 

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::apply::Stage;
+use crate::data::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
-use crate::guard::{GuardCheck, GuardRecord, Verdict};
 use crate::manifest::Manifest;
+use crate::resource::apply::Stage;
 use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
-use crate::seed::{self, Content};
 use crate::supply::ImageSource;
+use seed::Content;
 
 mod base;
 mod buckets;
@@ -30,6 +30,7 @@ mod material;
 mod origin;
 pub(crate) mod ports;
 mod replicas;
+pub mod seed;
 pub(crate) mod units;
 mod variables;
 mod view;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
-use crate::disk;
 use crate::error::Error;
+use crate::host::disk;
 use crate::resource::FileResource;
 
 /// Version of the file's form.

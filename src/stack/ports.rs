@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::engine::PortMapping;
 use crate::error::Error;
 use crate::manifest::{Manifest, PortWish};
-use crate::probe;
+use crate::resource::probe;
 
 /// Ports inside the pod.
 pub(crate) const KES_PORT: u16 = 7373;

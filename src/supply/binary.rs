@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Env;
 use crate::engine::host::is_executable;
-use crate::home;
+use crate::host::home;
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]

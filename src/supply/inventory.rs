@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::judgement::Judgement;
 use super::releases::{Defect, Flavour, Releases, Standing};
 use super::{ImageSource, SupplyError, Way, cache_folder, kes, minio_candidates, version};
+use crate::engine::image::program_reference;
 use crate::engine::{ContainerState, Engine, Env, ImageDescription, LABEL_ROLE, PodState};
-use crate::image::program_reference;
 use crate::manifest::Manifest;
 
 /// All that a stack can be made of.

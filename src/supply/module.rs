@@ -11,11 +11,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::disk::create_private;
-use crate::ending;
 use crate::engine::Env;
 use crate::engine::host::find_program;
-use crate::scratch::Scratch;
+use crate::host::disk::create_private;
+use crate::host::ending;
+use crate::host::scratch::Scratch;
 
 /// The module at its last commit; its release tags are not versions that Go understands.
 pub(super) const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::module::GoBuild;
 use super::{ImageSource, Search, SupplyError, Way, cache_folder};
 use crate::engine::Env;
-use crate::image::program_reference;
+use crate::engine::image::program_reference;
 
 /// What to do if there is no MinIO.
 const MINIO_ADVICE: &str = "do one of:\n  \

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::module::{GoBuild, MODULE};
 use super::version::{self, Answer};
 use super::{MINIO_ADVICE, SupplyError, cache_folder};
+use crate::engine::image::{Archive, ImageError, ImageRecipe, compose, identify};
 use crate::engine::{Engine, EngineError, Env};
-use crate::image::{Archive, ImageError, ImageRecipe, compose, identify};
 
 /// How long one registry may take before the next source is tried.
 const PULL: Duration = Duration::from_secs(300);

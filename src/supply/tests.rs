@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::apply::Silent;
+use crate::engine::image::Archive;
 use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
-use crate::image::Archive;
+use crate::resource::apply::Silent;
 
 /// An engine that only has a store of images; it can pull what `registry` holds.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ fn variables(pairs: &[(&'static str, &Path)]) -> impl Fn(&str) -> Option<String>
 }
 
 fn executable() -> Vec<u8> {
-    crate::image::static_executable()
+    crate::engine::image::static_executable()
 }
 
 #[tokio::test]
@@ -341,11 +341,15 @@ async fn without_containers_programs_are_run_as_they_are() {
     let processes = Store::of("process", &[SUPPLIED, REGISTRIES[0]], &[REGISTRIES[1]]);
     let env = variables(&[("PATH", found.path())]);
     let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
-    assert_eq!(crate::image::program_of(source.reference()), found.path().join("minio"), "no image comes before it");
+    assert_eq!(
+        crate::engine::image::program_of(source.reference()),
+        found.path().join("minio"),
+        "no image comes before it"
+    );
     assert!(source.is_local());
     let section = MinioSection { binary: Some(named.path().join("named")), ..MinioSection::default() };
     let source = minio(&section, &processes, &env).await.unwrap();
-    assert_eq!(crate::image::program_of(source.reference()), named.path().join("named"));
+    assert_eq!(crate::engine::image::program_of(source.reference()), named.path().join("named"));
     let section = MinioSection { image: Some("example.org/minio:1".into()), ..MinioSection::default() };
     let error = minio(&section, &processes, &env).await.unwrap_err().to_string();
     assert!(

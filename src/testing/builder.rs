@@ -6,16 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Stack;
-use crate::apply::Silent;
 use crate::engine::host::find_program;
 use crate::engine::process;
 use crate::error::Error;
-use crate::lock::Hold;
+use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
-use crate::sandbox::{SandboxName, end_of};
-use crate::session::{Intent, Opened, Wish, bring_up, environment};
+use crate::operate::sandbox::{SandboxName, end_of};
+use crate::operate::session::{Intent, Opened, Wish, bring_up, environment};
+use crate::operate::teardown;
+use crate::resource::apply::Silent;
 use crate::stack::Layout;
-use crate::teardown;
 
 /// How long a stack is kept for whom nobody says more.
 const LEASE: Duration = Duration::from_secs(60 * 60);

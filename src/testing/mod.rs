@@ -22,13 +22,15 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::apply::Silent;
-use crate::chaos::{self, Fault};
 use crate::error::Error;
-use crate::lock::Hold;
-use crate::sandbox::{Access, SandboxName, SandboxWish, Sandboxes};
-use crate::session::{Intent, Opened, Session, Wish};
-use crate::{reset, stack, teardown};
+use crate::host::lock::Hold;
+use crate::operate::chaos::{self, Fault};
+use crate::operate::reset;
+use crate::operate::sandbox::{Access, SandboxName, SandboxWish, Sandboxes};
+use crate::operate::session::{Intent, Opened, Session, Wish};
+use crate::operate::teardown;
+use crate::resource::apply::Silent;
+use crate::stack;
 
 mod builder;
 
@@ -47,7 +49,7 @@ pub struct Stack {
 #[derive(Debug)]
 pub struct Sandbox {
     all: Sandboxes,
-    this: crate::sandbox::Sandbox,
+    this: crate::operate::sandbox::Sandbox,
     access: Access,
 }
 

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use kestack::engine::discover::{Connection, EngineWish, connect};
+use kestack::engine::image::{ImageRecipe, compose};
 use kestack::engine::{ContainerSpec, Engine, EngineError, LABEL_STACK, LogLine, Mount, PodSpec, PortMapping, Signal};
-use kestack::image::{ImageRecipe, compose};
 use kestack::manifest::EngineKind;
 
 /// Podman's init program: static, small, and in Debian's package of its own.

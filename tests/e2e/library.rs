@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kestack::chaos::Fault;
-use kestack::client::s3::S3Client;
+use kestack::operate::chaos::Fault;
+use kestack::servers::s3::S3Client;
 use kestack::testing::{EngineKind, Stack, StackBuilder};
 
 use crate::engine::{Kind, kind};

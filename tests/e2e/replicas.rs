@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kes_server::client::{Client, Credentials, Timeouts, Trust};
-use kestack::client::s3::S3Client;
+use kestack::servers::s3::S3Client;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::super::output::{self, Output};
 use super::super::session::Session;
-use crate::client::s3::S3Error;
 use crate::error::Error;
 use crate::manifest::BucketName;
-use crate::sandbox::SandboxName;
+use crate::operate::sandbox::SandboxName;
+use crate::servers::s3::S3Error;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Delete {

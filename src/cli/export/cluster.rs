@@ -8,9 +8,9 @@ use super::super::output::{self, Output};
 use super::super::session::Wish;
 use super::{Printed, human, printed, report};
 use crate::error::Error;
-use crate::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
 use crate::stack::{Layout, Material};
 use crate::supply;
+use crate::transfer::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterOptions {

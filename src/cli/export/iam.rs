@@ -6,8 +6,8 @@ use super::super::output::{self, Output};
 use super::super::session::Wish;
 use super::{Printed, printed};
 use crate::error::Error;
-use crate::export::{self, Certificates, Cluster, ClusterWish};
 use crate::stack::Material;
+use crate::transfer::export::{self, Certificates, Cluster, ClusterWish};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Iam {

@@ -6,7 +6,7 @@ use super::super::output::Output;
 use super::super::session::Wish;
 use super::cluster::{ClusterOptions, Issuance, Told};
 use crate::error::Error;
-use crate::export;
+use crate::transfer::export;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Kubernetes {

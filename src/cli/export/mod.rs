@@ -15,9 +15,9 @@ use super::Globals;
 use super::output::Output;
 use super::session::{Intent, Wish, environment};
 use crate::error::Error;
-use crate::export::{self, Deployment, DeploymentWish, PodmanVersion};
 use crate::stack::Images;
 use crate::supply;
+use crate::transfer::export::{self, Deployment, DeploymentWish, PodmanVersion};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Export {

@@ -11,7 +11,7 @@ use super::super::output::Output;
 use super::super::session::Wish;
 use super::cluster::{ClusterOptions, Issuance, Told};
 use crate::error::Error;
-use crate::export;
+use crate::transfer::export;
 
 /// How long the cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Format, hint};
-use crate::apply::{Progress, Silent};
 use crate::engine::EngineInfo;
 use crate::error::Error;
+use crate::resource::apply::{Progress, Silent};
 
 mod failure;
 mod message;

@@ -9,8 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::message::note;
 use super::{kind, span, terminal};
-use crate::apply::{Progress, Step};
-use crate::plan::Decision;
+use crate::resource::apply::{Progress, Step};
+use crate::resource::plan::Decision;
 use crate::supply::Waiting;
 
 /// Spinners, if a terminal shows any.

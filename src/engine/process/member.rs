@@ -18,7 +18,7 @@ use tokio::time::interval;
 
 use super::super::{ContainerSpec, ContainerState};
 use super::identity::Identity;
-use crate::disk::{UNFINISHED, is_absent};
+use crate::host::disk::{UNFINISHED, is_absent};
 
 /// How often a lock or a process is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(2);

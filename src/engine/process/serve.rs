@@ -23,7 +23,7 @@ pub(super) fn serve(folder: PathBuf, parent: i32) -> io::Error {
 fn prepared(member: &Member, parent: i32) -> io::Result<Command> {
     die_with(parent)?;
     let spec = member.spec()?.ok_or_else(|| io::Error::other("this folder holds no server to start"))?;
-    let mut command = Command::new(crate::image::program_of(&spec.image));
+    let mut command = Command::new(crate::engine::image::program_of(&spec.image));
     // Only what the recipe says: the caller's MINIO_* or proxies would make it another server.
     command.args(&spec.command).env_clear().envs(&spec.env).env("HOME", member.folder());
     command.current_dir(member.folder());

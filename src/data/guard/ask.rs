@@ -1,0 +1,79 @@
+//! Who can say whether a key is the one that sealed something: KES, or its keystore as KES's own backend reads it.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use kes_server::client::Client;
+use kes_server::crypto::Key;
+use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
+use zeroize::Zeroizing;
+
+use crate::manifest::Manifest;
+use crate::operate::doctor::keystore;
+
+/// The answer to a ciphertext.
+#[derive(Debug)]
+pub enum Answer {
+    /// The key opened it.
+    Opened(Zeroizing<Vec<u8>>),
+    /// There is no key of that name.
+    Missing,
+    /// The key of that name did not make it.
+    NotAuthentic,
+    /// It cannot be found out; why.
+    Unknown(String),
+}
+
+/// Opens what a key sealed.
+#[async_trait]
+pub trait Opener: Send + Sync {
+    /// Opens a ciphertext that is bound to `context` with the key of that name.
+    async fn open(&self, key: &str, ciphertext: &[u8], context: &[u8]) -> Answer;
+}
+
+#[async_trait]
+impl Opener for Client {
+    async fn open(&self, key: &str, ciphertext: &[u8], context: &[u8]) -> Answer {
+        match self.decrypt(key, ciphertext, context).await {
+            Ok(plaintext) => Answer::Opened(plaintext),
+            Err(error) if error.is_key_not_found() => Answer::Missing,
+            Err(error) if error.is_not_authentic() => Answer::NotAuthentic,
+            Err(error) => Answer::Unknown(error.to_string()),
+        }
+    }
+}
+
+/// A keystore that is asked without KES.
+#[derive(Debug)]
+pub struct Keystore(Backend);
+
+impl Keystore {
+    /// Opens the keystore of a manifest, whose fs keystore is in `folder`; `None` if it cannot be reached. Makes
+    /// nothing: a folder that is gone holds no keys.
+    pub async fn open(manifest: &Manifest, folder: PathBuf, environment: &Environment) -> Option<Self> {
+        let opened = if !manifest.keystore_is_fs() {
+            keystore::open(&manifest.keystore, environment).await
+        } else if folder.is_dir() {
+            kes_server::keystore::Fs::open(&folder).await.map(Backend::Fs).map_err(|error| error.to_string())
+        } else {
+            Ok(Backend::Memory(kes_server::keystore::Memory::default()))
+        };
+        opened.inspect_err(|why| tracing::debug!(why, "the keystore cannot be asked from here")).ok().map(Self)
+    }
+}
+
+#[async_trait]
+impl Opener for Keystore {
+    async fn open(&self, key: &str, ciphertext: &[u8], context: &[u8]) -> Answer {
+        let stored = match self.0.get(key).await {
+            Ok(stored) => stored,
+            Err(KeyStoreError::NotFound) => return Answer::Missing,
+            Err(error) => return Answer::Unknown(error.to_string()),
+        };
+        match Key::decode(&stored).map(|key| key.decrypt(ciphertext, context)) {
+            Ok(Ok(plaintext)) => Answer::Opened(plaintext),
+            // damaged, truncated or foreign: it opens nothing any more
+            Ok(Err(_)) | Err(_) => Answer::NotAuthentic,
+        }
+    }
+}

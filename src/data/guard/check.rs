@@ -1,0 +1,133 @@
+//! The question whether the keys that data was written under are there, and the refusal.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::Verdict;
+use super::ask::{Answer, Opener};
+use super::record::{Proof, Record};
+use crate::data::drive::{self, Inventory, KeyUse};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::stack::Stack;
+
+/// The data of a stack, and where its keys should be.
+#[derive(Debug, Clone)]
+pub struct Guarded {
+    stack: String,
+    drive: PathBuf,
+    record: PathBuf,
+    keystore: String,
+    /// The folder of an fs keystore.
+    folder: Option<PathBuf>,
+}
+
+/// What is wrong with a key that data needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Missing,
+    Replaced,
+}
+
+impl Guarded {
+    /// The data of that stack.
+    pub fn of(stack: &Stack) -> Self {
+        Self::at(&stack.manifest, stack.layout.drive(), stack.layout.guard(), stack.keys_folder())
+    }
+
+    /// Data on that drive with that record, for the keystore of a manifest; an fs keystore is in `folder`.
+    pub(crate) fn at(manifest: &Manifest, drive: PathBuf, record: PathBuf, folder: PathBuf) -> Self {
+        Self {
+            stack: manifest.name.to_string(),
+            drive,
+            record,
+            keystore: manifest.keystore_name(),
+            folder: manifest.keystore_is_fs().then_some(folder),
+        }
+    }
+
+    /// Asks `opener` to open everything that proves the keys of the data.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] if a key that protects something is gone or has other material.
+    pub async fn check(&self, opener: &dyn Opener) -> Result<Verdict, Error> {
+        let mut verdict = Verdict::Good;
+        let mut wrong: Vec<(String, Wrong)> = Vec::new();
+        for proof in self.proofs()? {
+            let found = match opener.open(&proof.key, &proof.ciphertext, &proof.context).await {
+                Answer::Opened(plaintext) if proof.is_of(&plaintext) => continue,
+                Answer::Opened(_) | Answer::NotAuthentic => Wrong::Replaced,
+                Answer::Missing => Wrong::Missing,
+                Answer::Unknown(why) => {
+                    tracing::debug!(key = proof.key, why, "cannot be asked for");
+                    verdict = Verdict::Unknown;
+                    continue;
+                }
+            };
+            if !wrong.iter().any(|(key, _)| *key == proof.key) {
+                wrong.push((proof.key, found));
+            }
+        }
+        if wrong.is_empty() { Ok(verdict) } else { self.refuse(wrong).map(|()| verdict) }
+    }
+
+    /// The record's proofs; for keys without any, those of MinIO's own files, and of its objects if there is no record.
+    fn proofs(&self) -> Result<Vec<Proof>, Error> {
+        let unreadable = |error| Error::file("read", &self.drive)(error);
+        let record = Record::load(&self.record)?;
+        let mut sealed = drive::configuration(&self.drive).map_err(unreadable)?;
+        if record.is_none() {
+            sealed.extend(drive::samples(&self.drive).map_err(unreadable)?);
+        }
+        let record = record.unwrap_or_default();
+        let mut proofs: Vec<Proof> =
+            sealed.into_iter().filter(|sealed| !record.knows(&sealed.key)).map(Proof::from).collect();
+        proofs.extend(record.proofs());
+        Ok(proofs)
+    }
+
+    /// A key that protects nothing may go; the others may not.
+    fn refuse(&self, wrong: Vec<(String, Wrong)>) -> Result<(), Error> {
+        let inventory = drive::take(&self.drive).map_err(Error::file("read", &self.drive))?;
+        let (needed, unused): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|(key, _)| is_needed(&inventory, key));
+        for (key, wrong) in unused {
+            tracing::debug!(key, ?wrong, "nothing is encrypted under it");
+        }
+        if needed.is_empty() { Ok(()) } else { Err(Error::Guard(self.described(&inventory, &needed)?)) }
+    }
+
+    fn described(&self, inventory: &Inventory, wrong: &[(String, Wrong)]) -> Result<String, Error> {
+        let mut text =
+            format!("stack '{}' was not changed: its keystore does not hold the keys of its data", self.stack);
+        for (key, wrong) in wrong {
+            let state = match wrong {
+                Wrong::Missing => "is gone",
+                Wrong::Replaced => "is not the key that encrypted the data",
+            };
+            let used = inventory.keys.get(key).map_or_else(|| "what is on the drive".into(), ToString::to_string);
+            let _ = write!(text, "\n  key '{key}' {state}; it protects {used} in '{}'", self.drive.display());
+        }
+        let former = Record::load(&self.record)?.map(|record| record.keystore);
+        if let Some(former) = former.filter(|former| *former != self.keystore) {
+            let _ = write!(text, "\n  the data was written with keystore '{former}'; now it is '{}'", self.keystore);
+        }
+        let names: Vec<_> = wrong.iter().map(|(key, _)| format!("'{key}'")).collect();
+        let _ = write!(text, "\n  {}", self.way_back(&names.join(", ")));
+        Ok(text)
+    }
+
+    fn way_back(&self, keys: &str) -> String {
+        let back = match &self.folder {
+            Some(folder) => format!("restore the files {keys} from a backup into '{}'", folder.display()),
+            None => format!("restore {keys} in {} from an earlier version or a backup", self.keystore),
+        };
+        format!(
+            "{back}, then run `kestack up`; without these keys nobody can read the data; `kestack down --data` deletes it"
+        )
+    }
+}
+
+/// A file on the drive that kestack does not understand may need any key.
+fn is_needed(inventory: &Inventory, key: &str) -> bool {
+    inventory.not_understood > 0 || inventory.keys.get(key).is_some_and(KeyUse::protects)
+}

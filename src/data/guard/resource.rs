@@ -1,0 +1,151 @@
+//! The guard among a stack's resources: the record is kept right wherever the stack is brought up.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use kes_server::auth::KeyName;
+
+use super::{Guarded, Record};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::resource::plan::Observed;
+use crate::resource::{Context, Resource};
+use crate::stack::Stack;
+
+/// The record of the keys, up to date.
+#[derive(Debug)]
+pub struct GuardRecord {
+    path: PathBuf,
+    keystore: String,
+    declared: Vec<String>,
+    /// Whether all keys of the keystore are the stack's; of a shared one only the declared ones are.
+    all: bool,
+}
+
+impl GuardRecord {
+    /// The record of a stack.
+    pub fn new(stack: &Stack) -> Self {
+        let Manifest { keys, .. } = &stack.manifest;
+        Self {
+            path: stack.layout.guard(),
+            keystore: stack.manifest.keystore_name(),
+            declared: keys.iter().map(ToString::to_string).collect(),
+            all: stack.manifest.keystore_is_fs(),
+        }
+    }
+
+    /// Names of keys that the record does not have yet.
+    async fn missing(&self, record: &Record, context: &Context) -> Result<BTreeSet<String>, Error> {
+        let mut names: BTreeSet<_> = self.declared.iter().filter(|name| !record.knows(name)).cloned().collect();
+        if !self.all {
+            return Ok(names);
+        }
+        for name in context.kes.list_keys("").await? {
+            let is_new = !record.knows(&name) && !names.contains(&name) && name.parse::<KeyName>().is_ok();
+            // an entry of the folder that is not a key concerns nobody
+            if is_new && context.kes.describe_key(&name).await.is_ok() {
+                names.insert(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// The record as it is, without keys that are no longer there and those whose material changed: what protects
+    /// data was refused before.
+    async fn current(&self, context: &Context) -> Result<Record, Error> {
+        let mut record = Record::load(&self.path)?.unwrap_or_default();
+        for proof in record.clone().proofs() {
+            match context.kes.decrypt(&proof.key, &proof.ciphertext, &proof.context).await {
+                Err(error) if error.is_key_not_found() || error.is_not_authentic() => record.drop_key(&proof.key),
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
+        }
+        record.keystore.clone_from(&self.keystore);
+        Ok(record)
+    }
+}
+
+#[async_trait]
+impl Resource for GuardRecord {
+    fn kind(&self) -> &'static str {
+        "guard"
+    }
+
+    fn name(&self) -> String {
+        "fingerprints of the keys".into()
+    }
+
+    fn wanted(&self) -> String {
+        "up to date".into()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        let Some(found) = Record::load(&self.path)? else { return Ok(Observed::Absent) };
+        let whole =
+            async { Ok(self.current(context).await? == found && self.missing(&found, context).await?.is_empty()) };
+        match whole.await {
+            Ok(usable) => Ok(Observed::Present { digest: self.wanted(), usable }),
+            Err(Error::Kes(error)) if error.is_connection() => Ok(Observed::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(&self, context: &Context) -> Result<(), Error> {
+        let mut record = self.current(context).await?;
+        for name in self.missing(&record, context).await? {
+            record.add(&name, &context.kes).await?;
+        }
+        record.save(&self.path)
+    }
+
+    async fn remove(&self, _: &Context) -> Result<(), Error> {
+        Record::forget(&self.path)
+    }
+
+    /// What is right of it stays.
+    async fn replace(&self, context: &Context) -> Result<(), Error> {
+        self.create(context).await
+    }
+}
+
+/// The question to KES whether it has the keys of the data, for when its keystore could not be asked from here.
+#[derive(Debug)]
+pub struct GuardCheck {
+    guarded: Guarded,
+}
+
+impl GuardCheck {
+    /// The question for a stack's data.
+    pub fn new(stack: &Stack) -> Self {
+        Self { guarded: Guarded::of(stack) }
+    }
+}
+
+#[async_trait]
+impl Resource for GuardCheck {
+    fn kind(&self) -> &'static str {
+        "guard"
+    }
+
+    fn name(&self) -> String {
+        "keys of the data".into()
+    }
+
+    fn wanted(&self) -> String {
+        "right".into()
+    }
+
+    async fn observe(&self, _: &Context) -> Result<Observed, Error> {
+        Ok(Observed::Unknown)
+    }
+
+    async fn create(&self, context: &Context) -> Result<(), Error> {
+        self.guarded.check(context.kes.as_ref()).await.map(drop)
+    }
+
+    async fn remove(&self, _: &Context) -> Result<(), Error> {
+        Ok(())
+    }
+}

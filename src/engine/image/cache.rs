@@ -1,0 +1,162 @@
+//! Remembers digests made of a binary by what `stat` says of it, so that an unchanged one is not read again.
+//!
+//! It is only a cache: whatever is missing, broken or cannot be written costs a fraction of a second.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use crate::host::disk::create_private;
+
+/// A file changed this recently may change again without its time changing.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Entries that are kept: of some versions of some programs.
+const ENTRIES: usize = 64;
+
+/// What identifies the content of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    pub(super) size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    stamp: Stamp,
+    digest: String,
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        let file = fs::metadata(path)?;
+        if !file.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        Ok(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+
+    fn settled(&self) -> bool {
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed.0.try_into().unwrap_or(0));
+        SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED)
+    }
+}
+
+/// The digest of `what` is made of the binary, if that is the one that was digested.
+pub(super) fn recall(folder: &Path, what: &str, binary: &Path, stamp: &Stamp) -> Option<String> {
+    let entry: Entry = serde_json::from_slice(&fs::read(place(folder, what, binary)).ok()?).ok()?;
+    (entry.stamp == *stamp).then_some(entry.digest)
+}
+
+/// Remembers the digest of `what` is made of the binary.
+pub(super) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, digest: &str) {
+    if !stamp.settled() {
+        return;
+    }
+    let entry = Entry { stamp: stamp.clone(), digest: digest.to_owned() };
+    if let Err(error) = write(folder, &place(folder, what, binary), &entry) {
+        tracing::debug!(%error, "a digest is not remembered");
+    }
+}
+
+fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
+    create_private(folder).map_err(std::io::Error::other)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(entry)?)?;
+    file.persist(place)?;
+    forget_oldest(folder)
+}
+
+/// Removes the entries that were made longest ago, once there are too many; and those of versions before this format.
+fn forget_oldest(folder: &Path) -> std::io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_file() && (name.starts_with("digest-") || name.starts_with("layer-")) {
+            entries.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    entries.sort();
+    let former = entries.len().saturating_sub(ENTRIES);
+    entries.into_iter().take(former).try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+fn place(folder: &Path, what: &str, binary: &Path) -> PathBuf {
+    let path = digest(&SHA256, binary.as_os_str().as_encoded_bytes());
+    folder.join(format!("digest-{what}-{}.json", hex::encode(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary(folder: &Path) -> PathBuf {
+        let binary = folder.join("binary");
+        fs::write(&binary, "content").unwrap();
+        binary
+    }
+
+    fn settled(stamp: &Stamp) -> Stamp {
+        Stamp { changed: (0, 0), ..stamp.clone() }
+    }
+
+    #[test]
+    fn remembers_by_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        remember(folder.path(), "layer", &binary, &stamp, "abc");
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp).as_deref(), Some("abc"));
+        let touched = Stamp { modified: (1, 1), ..stamp };
+        assert_eq!(recall(folder.path(), "layer", &binary, &touched), None);
+    }
+
+    #[test]
+    fn a_file_just_written_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = binary(folder.path());
+        let stamp = Stamp::of(&binary).unwrap();
+        remember(folder.path(), "layer", &binary, &stamp, "abc");
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp), None);
+    }
+
+    #[test]
+    fn only_the_newest_entries_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        fs::write(folder.path().join("other.json"), "").unwrap();
+        for number in 0..2 * ENTRIES {
+            let other = folder.path().join(number.to_string());
+            remember(folder.path(), "layer", &other, &stamp, "abc");
+        }
+        let count = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count, ENTRIES + 2, "the program and a file of others next to them");
+        let last = folder.path().join((2 * ENTRIES - 1).to_string());
+        assert!(recall(folder.path(), "layer", &last, &stamp).is_some());
+    }
+
+    #[test]
+    fn a_broken_entry_is_no_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = binary(folder.path());
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        fs::write(place(folder.path(), "layer", &binary), "{").unwrap();
+        assert_eq!(recall(folder.path(), "layer", &binary, &stamp), None);
+    }
+}

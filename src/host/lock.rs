@@ -1,0 +1,244 @@
+//! The lock of a stack. It keeps out commands that would disturb each other: two `up`s queue and never mix.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Error;
+use crate::host::ownership;
+use crate::host::volatile;
+
+/// How long to queue behind another kestack: a first `up` may have to build MinIO.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// The kind of work under a stack's lock, which decides who must wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Any part of it changes: everybody else waits.
+    Change,
+    /// Keys and buckets are added: one after the other, but also while a fault is in force.
+    Add,
+    /// A part of it is broken and repaired: one fault after the other, but also while keys and buckets are added.
+    Fault,
+}
+
+/// Held while a stack is changed. The kernel releases it when the process dies; its files go when it is dropped.
+#[derive(Debug)]
+pub struct StackLock {
+    /// Those of [`Hold::Add`] and [`Hold::Fault`] are two: their kind's own, and the stack's, which they share.
+    _files: Vec<LockFile>,
+}
+
+/// What this process does, for those who wait for it.
+static WORK: OnceLock<String> = OnceLock::new();
+
+/// Longest description of a holder that is read.
+const LONGEST: u64 = 200;
+
+/// Says once what this process does, such as `up` or `key create`: others that wait for its lock show it.
+pub fn introduce(work: &str) {
+    let _ = WORK.set(work.to_owned());
+}
+
+/// Who holds a lock, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(Option<(String, u32)>);
+
+impl Holder {
+    fn of(file: &mut File) -> Self {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.take(LONGEST).read_to_string(&mut text));
+        let known = text.trim_end().rsplit_once(' ').and_then(|(work, pid)| Some((work.to_owned(), pid.parse().ok()?)));
+        let is_alive = |(_, pid): &(String, u32)| Path::new("/proc").join(pid.to_string()).exists();
+        let is_plain =
+            |(work, _): &(String, u32)| work.chars().all(|sign| sign.is_ascii_alphanumeric() || " -_".contains(sign));
+        Self(known.filter(|known| read.is_ok() && is_alive(known) && is_plain(known)))
+    }
+
+    /// Writes into a file that is locked who has it. Nothing depends on it.
+    fn write(file: &mut File) {
+        let work = WORK.get().map_or("a program", String::as_str);
+        let text = format!("{work} {}\n", std::process::id());
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((work, pid)) => write!(f, "`{work}` (pid {pid})"),
+            None => f.write_str("another kestack"),
+        }
+    }
+}
+
+/// A locked file.
+#[derive(Debug)]
+struct LockFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl StackLock {
+    /// Waits for the lock of the stack that lives in `root`; `waiting` learns once for whom, if it has to
+    /// queue.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
+    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, Error> {
+        ownership::check_stack(root)?;
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        let wanted = match hold {
+            Hold::Change => vec![("", exclusive)],
+            Hold::Add => vec![("-add", exclusive), ("", FlockOperation::NonBlockingLockShared)],
+            Hold::Fault => vec![("-fault", exclusive), ("", FlockOperation::NonBlockingLockShared)],
+        };
+        let (start, mut waiting, mut files) = (Instant::now(), Some(waiting), Vec::new());
+        for (kind, operation) in wanted {
+            let path = lock_path(root, kind)?;
+            files.push(LockFile::acquire(path, operation, start, &mut waiting).await?);
+        }
+        Ok(Self { _files: files })
+    }
+}
+
+impl LockFile {
+    async fn acquire(
+        path: PathBuf,
+        operation: FlockOperation,
+        start: Instant,
+        waiting: &mut Option<impl FnOnce(&Holder)>,
+    ) -> Result<Self, Error> {
+        let mut holder = Holder(None);
+        while start.elapsed() < PATIENCE {
+            match try_lock(&path, operation)? {
+                Try::Locked(file) => return Ok(Self { path, file }),
+                Try::Gone => {}
+                Try::Held(by) => {
+                    holder = by;
+                    if let Some(waiting) = waiting.take() {
+                        waiting(&holder);
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(Error::Environment {
+            what: format!("{holder} has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
+            hint: format!("find its process with `fuser {}` and end it", path.display()),
+        })
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Only whoever has it alone removes it: nobody else can hold this very file then, who waits finds a new one.
+        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What came of an attempt to lock a file.
+enum Try {
+    Locked(File),
+    Held(Holder),
+    /// Whoever had it has removed it meanwhile.
+    Gone,
+}
+
+/// Locks the file if it is free and still the one that the path names.
+fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, Error> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::file("open the lock", path))?;
+    match flock(&file, operation) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Try::Held(Holder::of(&mut file))),
+        Err(error) => return Err(Error::file("lock", path)(error.into())),
+    }
+    let mine = file.metadata().map_err(Error::file("look at", path))?.ino();
+    if !std::fs::metadata(path).is_ok_and(|found| found.ino() == mine) {
+        return Ok(Try::Gone);
+    }
+    Holder::write(&mut file);
+    Ok(Try::Locked(file))
+}
+
+/// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
+fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, Error> {
+    let digest = hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()));
+    Ok(volatile::folder()?.join(format!("{}{kind}.lock", digest.get(..16).unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_for_whom() {
+        let root = tempfile::tempdir().unwrap();
+        introduce("key create");
+        let _first = StackLock::acquire(root.path(), Hold::Add, |_| {}).await.unwrap();
+        let (queued, seen) = tokio::sync::oneshot::channel();
+        let place = root.path().to_owned();
+        let waiting = move |holder: &Holder| queued.send(holder.to_string()).unwrap();
+        let second = tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, waiting).await.map(drop) });
+        assert_eq!(seen.await.unwrap(), format!("`key create` (pid {})", std::process::id()));
+        second.abort();
+    }
+
+    fn holds(root: &Path, kind: &str) -> bool {
+        lock_path(root, kind).unwrap().exists()
+    }
+
+    #[tokio::test]
+    async fn the_second_waits_for_the_first_and_nothing_is_left() {
+        for hold in [Hold::Change, Hold::Add, Hold::Fault] {
+            let root = tempfile::tempdir().unwrap();
+            let first = StackLock::acquire(root.path(), hold, |_| {}).await.unwrap();
+            let place = root.path().to_owned();
+            let (queued, seen) = tokio::sync::oneshot::channel();
+            let second =
+                tokio::spawn(async move { StackLock::acquire(&place, hold, |_| queued.send(()).unwrap()).await });
+            seen.await.unwrap();
+            assert!(!second.is_finished());
+            drop(first);
+            let second = second.await.unwrap().unwrap();
+            assert!(holds(root.path(), ""));
+            drop(second);
+            assert!(["", "-add", "-fault"].iter().all(|kind| !holds(root.path(), kind)), "{hold:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_keeps_out_who_changes_but_not_who_adds() {
+        let root = tempfile::tempdir().unwrap();
+        let fault = StackLock::acquire(root.path(), Hold::Fault, |_| {}).await.unwrap();
+        let add = StackLock::acquire(root.path(), Hold::Add, |_| panic!("nobody is in the way")).await.unwrap();
+        let place = root.path().to_owned();
+        let (queued, seen) = tokio::sync::oneshot::channel();
+        let change =
+            tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, |_| queued.send(()).unwrap()).await });
+        seen.await.unwrap();
+        drop(fault);
+        assert!(holds(root.path(), ""), "the other one goes on holding it");
+        assert!(!change.is_finished());
+        drop(add);
+        drop(change.await.unwrap().unwrap());
+        assert!(!holds(root.path(), ""));
+    }
+}

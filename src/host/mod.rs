@@ -1,0 +1,13 @@
+//! What this host gives: files, locks, digests, signals, programs.
+
+pub(crate) mod blocking;
+pub mod digest;
+pub(crate) mod disk;
+pub mod ending;
+pub(crate) mod home;
+pub mod interrupt;
+pub mod lock;
+pub mod open_files;
+pub(crate) mod ownership;
+pub(crate) mod scratch;
+pub(crate) mod volatile;

@@ -1,0 +1,88 @@
+//! Folders that go with the process which made them. One that was killed leaves its folders; the next kestack removes them.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+use crate::host::disk::private_tempdir;
+
+/// A folder younger than this may belong to a process that has yet to lock it.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// A folder of mode 0700 that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    folder: TempDir,
+    /// Locked as long as the process lives, which tells others that the folder is in use.
+    _held: File,
+}
+
+impl Scratch {
+    /// Makes a folder in `place` whose name starts with `prefix`, and removes those that killed processes left there.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or locked.
+    pub(crate) fn new_in(place: &Path, prefix: &str) -> io::Result<Self> {
+        clear_abandoned(place, prefix);
+        let folder = private_tempdir(prefix, place)?;
+        let held = File::open(folder.path())?;
+        lock(&held)?;
+        Ok(Self { folder, _held: held })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn lock(folder: impl AsFd) -> io::Result<()> {
+    Ok(flock(folder, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+fn clear_abandoned(place: &Path, prefix: &str) {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let made = entry.metadata().and_then(|meta| meta.modified());
+        let is_settled = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED));
+        // locked until it is removed: another kestack clears as well
+        let held = || File::open(entry.path()).ok().filter(|folder| lock(folder).is_ok());
+        if is_folder && is_settled && held().is_some() {
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::debug!(folder = %entry.path().display(), ?removed, "removed what a killed kestack left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test")]
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn abandoned_folders_go_and_others_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let in_use = Scratch::new_in(place.path(), "kestack-").unwrap();
+        let make = |name: &str| {
+            let path = place.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (abandoned, fresh, foreign) = (make("kestack-abandoned"), make("kestack-fresh"), make("other"));
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        for folder in [in_use.path(), &abandoned, &foreign] {
+            File::open(folder).unwrap().set_modified(long_ago).unwrap();
+        }
+        let next = Scratch::new_in(place.path(), "kestack-").unwrap();
+        assert!(!abandoned.exists());
+        assert!(in_use.path().exists() && next.path().exists() && fresh.exists() && foreign.exists());
+    }
+}

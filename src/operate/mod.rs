@@ -1,0 +1,16 @@
+//! What is done with a stack: one module for each verb or group of verbs.
+
+pub(crate) mod canary;
+pub mod chaos;
+pub mod coverage;
+pub mod doctor;
+pub mod drill;
+pub mod locked;
+pub mod reset;
+pub mod sandbox;
+pub(crate) mod session;
+pub mod snapshot;
+pub mod stacks;
+pub mod status;
+pub mod teardown;
+pub mod verify;

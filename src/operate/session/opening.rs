@@ -1,0 +1,167 @@
+//! The one way to a stack. Every verb takes the same steps in the same order and stops where it has what it needs:
+//! [`Opened`] holds the lock, [`Reached`] speaks to the engine, [`Session`] has the stack that is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Wish;
+use crate::engine::discover::Connection;
+use crate::engine::{self, Engine, PodState};
+use crate::error::Error;
+use crate::host::lock::{Hold, Holder, StackLock};
+use crate::operate::snapshot;
+use crate::resource::Context;
+use crate::resource::probe;
+use crate::stack::{Home, Stack};
+
+/// How long an orchestrator may take to start an exported stack.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a verb does with a stack, and so what it must hold meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Looks at it, whosever it is.
+    Read,
+    /// Changes something in it that is made to be changed by many at once, such as sandboxes: keeps nobody out.
+    Share,
+    /// Changes it in a way that its lock must know of.
+    Write(Hold),
+}
+
+/// A stack whose lock is held, if the verb needs it. Nobody was asked anything yet.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) wish: Wish,
+    lock: Option<StackLock>,
+}
+
+/// A stack whose engine answers. Whether the stack is there is not known yet.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) wish: Wish,
+    connection: Connection,
+    lock: Option<StackLock>,
+}
+
+/// A stack that was brought up before, and the connection to its engine.
+pub(crate) struct Session {
+    pub(crate) stack: Stack,
+    pub(crate) context: Context,
+    pub(crate) pod: Option<PodState>,
+    /// Keeps an engine service of our own alive.
+    _connection: Connection,
+    _lock: Option<StackLock>,
+}
+
+impl Opened {
+    /// Takes the lock that `intent` needs, waiting for it if another kestack has it.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if the caller wants to change a stack that was brought up from another manifest.
+    pub(crate) async fn new(wish: Wish, intent: Intent) -> Result<Self, Error> {
+        let lock = match intent {
+            Intent::Read | Intent::Share => None,
+            Intent::Write(hold) => {
+                let name = &wish.manifest.name;
+                let waiting = |holder: &Holder| tracing::info!("stack '{name}': waiting for {holder}");
+                Some(StackLock::acquire(wish.layout().root(), hold, waiting).await?)
+            }
+        };
+        if intent != Intent::Read {
+            wish.check_origin()?;
+        }
+        Ok(Self { wish: wish.at_engine()?, lock })
+    }
+
+    /// Connects to the stack's engine: looked for under the lock, so that it cannot change any more.
+    ///
+    /// # Errors
+    /// Those of the engine, and [`Error::Environment`] if the stack is up on another one.
+    pub(crate) async fn connect(self) -> Result<Reached, Error> {
+        let connection = self.wish.connect().await?;
+        self.over(connection)
+    }
+
+    fn over(self, connection: Connection) -> Result<Reached, Error> {
+        let Self { wish, lock } = self;
+        Home::of(connection.engine.info()).check(&wish.layout())?;
+        Ok(Reached { wish, connection, lock })
+    }
+}
+
+impl Reached {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.connection.engine
+    }
+
+    /// The same stack under a lock, for who had to do something on its engine before.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the stack came up on another engine meanwhile.
+    pub(crate) async fn lock(self, hold: Hold) -> Result<Self, Error> {
+        Opened::new(self.wish, Intent::Write(hold)).await?.over(self.connection)
+    }
+
+    /// Ends what a killed `snapshot` left. The lock is held.
+    pub(crate) async fn recover(&self) -> Result<(), Error> {
+        let name = self.wish.manifest.name.as_str();
+        snapshot::recover(&self.wish.layout(), self.engine().as_ref(), name).await
+    }
+
+    /// The existing stack, running or not.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if it was never brought up.
+    pub(crate) async fn session(self) -> Result<Session, Error> {
+        let Self { wish, connection, lock } = self;
+        let engine = connection.engine.clone();
+        let pod = engine.pod(wish.manifest.name.as_str()).await?;
+        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
+        let context = stack.context(engine)?;
+        Ok(Session { stack, context, pod, _connection: connection, _lock: lock })
+    }
+}
+
+impl Session {
+    /// The same stack without its lock: others may change it from now on.
+    pub(crate) fn unlocked(self) -> Self {
+        Self { _lock: None, ..self }
+    }
+
+    /// Requires that the stack's two servers run, or that an orchestrator runs it: such a one is known by its answers.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] otherwise.
+    pub(crate) async fn require_running(self) -> Result<Self, Error> {
+        let up = self.pod.as_ref().is_some_and(|pod| {
+            pod.running
+                && pod.containers.len() > self.stack.ports.kes.len()
+                && pod.containers.iter().all(|container| container.running)
+        });
+        if self.stack.layout.exported().exists() {
+            check_containers(self.context.engine.info().kind)?;
+            let s3 = &self.context.s3;
+            // a signed call too: MinIO answers that it is ready before it knows its users
+            probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
+                s3.health("ready").await?;
+                s3.list_buckets().await
+            })
+            .await?;
+        } else if !up {
+            return Err(Error::NotRunning(self.stack.manifest.name.to_string()));
+        }
+        Ok(self)
+    }
+}
+
+/// An exported stack runs in containers, and so must what speaks to its KES.
+fn check_containers(engine: &str) -> Result<(), Error> {
+    if engine != engine::process::KIND {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: "this is an exported stack, which runs in containers".into(),
+        hint: "name the engine that runs it: --engine podman or --engine docker".into(),
+    })
+}

@@ -1,0 +1,186 @@
+//! Bringing a stack up.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::round_trip::round_trip;
+use super::{Wish, environment, keystore_environment};
+use crate::data::guard;
+use crate::engine::{Engine, Obstacle, PodState, units};
+use crate::error::Error;
+use crate::host::open_files;
+use crate::host::ownership;
+use crate::manifest::{Manifest, PortWish};
+use crate::operate::chaos;
+use crate::operate::doctor;
+use crate::resource::apply::{self, Progress, Step};
+use crate::resource::plan::Decision;
+use crate::stack::ports::{Claims, Ports};
+use crate::stack::seed::Content;
+use crate::stack::{Images, Origin, Stack, check_ours, marker};
+use crate::supply;
+
+/// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
+///
+/// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
+/// whose daemon was killed: the pod gets other ports then, once.
+pub(crate) async fn bring_up(
+    wish: Wish,
+    engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
+    progress: &dyn Progress,
+) -> Result<(Stack, Vec<Step>), Error> {
+    let brought = bring_up_once(wish.clone(), engine.clone(), expires, progress).await;
+    let taken = match &brought {
+        Err(Error::Engine(error)) => match error.obstacle() {
+            Some(Obstacle::TakenPort(port)) => Some(port).filter(|port| is_automatic(&wish.manifest, *port)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(port) = taken else { return brought };
+    tracing::warn!("port {port} was taken meanwhile; kestack chooses other ports");
+    engine.remove_pod(wish.manifest.name.as_str()).await?;
+    bring_up_once(wish, engine, expires, progress).await
+}
+
+/// True if the manifest leaves the choice of this port to kestack.
+fn is_automatic(manifest: &Manifest, port: u16) -> bool {
+    let all = manifest.kes_ports().chain([manifest.s3_port(), manifest.console_port()]);
+    !all.into_iter().any(|wish| wish == PortWish::Exactly(port))
+}
+
+/// True unless the manifest switches MinIO's console off.
+fn has_console(manifest: &Manifest) -> bool {
+    let switch = manifest.minio.env.get("MINIO_BROWSER");
+    switch.is_none_or(|switch| !["off", "false", "0", "disabled"].contains(&switch.to_lowercase().as_str()))
+}
+
+async fn bring_up_once(
+    wish: Wish,
+    engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
+    progress: &dyn Progress,
+) -> Result<(Stack, Vec<Step>), Error> {
+    let broken = chaos::undo_files(&wish.layout())?;
+    let (mut stack, images, _claims) = resolve(wish, engine.as_ref()).await?;
+    stack.expires = expires;
+    let context = stack.context(engine.clone())?;
+    if let Some(record) = &broken {
+        chaos::undo_process(record, engine.as_ref(), &chaos::kes_of(&stack)).await?;
+    }
+    let pod = engine.pod(stack.manifest.name.as_str()).await?;
+    let keystores = keystore_environment(&stack.manifest);
+    // before the keystore is: that makes the stack's key, whoever lost it
+    let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
+    let (was_there, was_running) = (pod.is_some(), pod.is_some_and(|pod| pod.running));
+    // KES, once it runs, asks for itself
+    if !was_running {
+        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
+    }
+    // Downloads come before anything is made: without them there will be no stack.
+    for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
+        image.obtain(engine.as_ref(), progress).await?;
+    }
+    let stages = stack.stages(engine.info(), &images, keys)?;
+    let mut walk = apply::up(&stages, &context, progress).await;
+    // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
+    if matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::MissingImage)) {
+        walk = apply::up(&stages, &context, progress).await;
+    }
+    // What somebody paused, or an engine that died in the middle left behind, is never repaired (docs/architecture.md
+    // §3.8). The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
+    let is_cut_off = was_running && matches!(&walk, Err(Error::NotReady { .. })) && stack.ports.refuses();
+    let is_stuck =
+        was_there && matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::StuckContainer));
+    if is_cut_off || is_stuck {
+        tracing::warn!("a container can neither be used nor started; kestack creates the pod again");
+        engine.remove_pod(stack.manifest.name.as_str()).await?;
+        walk = apply::up(&stages, &context, progress).await;
+    }
+    let steps = walk?;
+    if steps.iter().any(|step| step.decision != Decision::Keep) {
+        round_trip(&stack, &context).await?;
+        if has_console(&stack.manifest) {
+            stack.ports.console_listens().await?;
+        }
+    }
+    if broken.is_some() {
+        chaos::Record::remove(&stack.layout)?;
+    }
+    remove_former_images(engine.as_ref(), &images, &steps).await;
+    Ok((stack, steps))
+}
+
+/// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made
+/// again then. A file that cannot be removed is not worth a failure.
+async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Step]) {
+    for (role, image) in [("kes", &images.kes), ("minio", &images.minio)] {
+        let is_new = |step: &Step| {
+            step.kind == "image" && step.decision != Decision::Keep && step.name.split(' ').next() == Some(role)
+        };
+        if !steps.iter().any(is_new) {
+            continue;
+        }
+        if let Err(error) = engine.remove_former_images(role, image.reference()).await {
+            tracing::warn!(%error, "old images could not be removed");
+        }
+    }
+}
+
+/// Everything that can be wrong is looked at here, before anything is made.
+pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images, Claims), Error> {
+    if engine.info().kind == units::KIND {
+        return Err(Error::Usage {
+            what: format!("systemd runs the stack in '{}'", wish.layout().root().display()),
+            hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
+        });
+    }
+    open_files::require(engine.info())?;
+    let name = wish.manifest.name.to_string();
+    let pod = engine.pod(&name).await?;
+    check_ours(&name, pod.as_ref(), engine.info())?;
+    marker::check_usable(&wish.layout())?;
+    wish.layout().check_writable()?;
+    engine.check_address(wish.manifest.host).await?;
+    engine.check_mount(wish.layout().root())?;
+    engine.check_shared(wish.layout().root()).await?;
+    let images = Images {
+        kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
+        minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
+    };
+    let seed = Content::load(&wish.manifest.seed)?;
+    let origin = origin(&wish)?;
+    // one that does not run holds them as well, if its engine died while it started the pod
+    let held = pod.as_ref().map(|pod| pod.ports.as_slice()).unwrap_or_default();
+    let (ports, claims) = Ports::claim(&wish.manifest, held, ports_of_others(engine, pod.as_ref()).await)?;
+    let mut stack = Stack::resolve(wish.manifest, &wish.base, ports)?;
+    stack.origin = Some(origin);
+    stack.seed = seed;
+    if let Some(folder) = stack.manifest.fs_path() {
+        ownership::check_keys(&folder, engine.info().owner)?;
+        engine.check_mount(&folder)?;
+        engine.check_shared(&folder).await?;
+    }
+    if !stack.manifest.ports.elsewhere {
+        stack.ports.check_free(held)?;
+    }
+    Ok((stack, images, claims))
+}
+
+/// The ports of other stacks, if this one has none yet: those of stopped ones are kept for them. An engine that does not
+/// list them refuses a taken port by itself.
+async fn ports_of_others(engine: &dyn Engine, pod: Option<&PodState>) -> Vec<u16> {
+    let others = if pod.is_none() { engine.pods().await.unwrap_or_default() } else { vec![] };
+    others.iter().flat_map(|pod| &pod.ports).map(|port| port.host_port).collect()
+}
+
+/// What the stack must remember: since when it is there, and what it is brought up from now.
+fn origin(wish: &Wish) -> Result<Origin, Error> {
+    let mut origin = Origin::new(wish.path.clone(), wish.manifest.ports.any);
+    if let Some(former) = Origin::load(&wish.layout())? {
+        origin.created = former.created;
+    }
+    Ok(origin)
+}

@@ -1,0 +1,190 @@
+//! The running servers and their state: asked of the engine and the servers, never remembered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::engine::PodState;
+use crate::error::Error;
+use crate::host::open_files;
+use crate::operate::chaos::{self, Fault};
+use crate::operate::coverage::Coverage;
+use crate::operate::locked;
+use crate::resource::Context;
+use crate::stack::certificates::{self, CertificateState};
+use crate::stack::{Layout, Stack};
+
+/// Longest time to look whether one server of KES answers: it asks its keystore, which may be far away.
+const GLANCE: Duration = Duration::from_secs(20);
+
+/// The state of one stack.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Status {
+    /// Name of the stack.
+    pub name: String,
+    /// `running`, `degraded` (a part does not answer) or `stopped`.
+    pub state: State,
+    /// The fault that `kestack chaos` has in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<InForce>,
+    /// Engine and version.
+    pub engine: String,
+    /// Folder of the stack.
+    pub folder: String,
+    /// Containers with the engine's word for their state.
+    pub containers: BTreeMap<String, String>,
+    /// Endpoints by server.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// KiB of KES's memory that cannot be swapped out; absent where that cannot be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kes_locked_kib: Option<u64>,
+    /// Names of the keys in the keystore.
+    pub keys: Vec<String>,
+    /// Buckets and their default encryption.
+    pub buckets: BTreeMap<String, String>,
+    /// Buckets that lie in clear, although kestack.yaml does not say that they may.
+    pub exposed_buckets: Vec<String>,
+    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    pub auto_encryption: bool,
+    /// Days until each certificate expires.
+    pub certificate_days_left: BTreeMap<&'static str, i64>,
+    /// How each certificate is, and when it is renewed.
+    pub certificates: Vec<CertificateState>,
+}
+
+/// A fault in force.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct InForce {
+    /// Which one.
+    pub fault: Fault,
+    /// When it is to be over, if that is known.
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Timestamp>,
+    /// Both, and how to end it, for people.
+    pub advice: String,
+}
+
+impl InForce {
+    /// The fault on record; none if all is well.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub fn of(layout: &Layout) -> Result<Option<Self>, Error> {
+        let record = chaos::Record::read(layout)?;
+        Ok(record.map(|record| Self {
+            advice: format!("{record}; `kestack chaos heal` ends it now"),
+            fault: record.fault,
+            until: record.until,
+        }))
+    }
+}
+
+/// Overall state of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Everything answers.
+    Running,
+    /// Something runs, but not all of it answers.
+    Degraded,
+    /// Nothing runs.
+    Stopped,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Where a server is, and whether it answers.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Endpoint {
+    /// URL on this host.
+    pub url: String,
+    /// True if it answers that it is ready.
+    pub ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Looks at everything.
+pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) -> Result<Status, Error> {
+    let info = context.engine.info();
+    let containers: BTreeMap<_, _> = pod
+        .iter()
+        .flat_map(|pod| &pod.containers)
+        .map(|container| (container.name.clone(), container.status.clone()))
+        .collect();
+    let mut endpoints = replicas(stack, context).await?;
+    let (serves, all_serve) = {
+        let ready = || endpoints.values().map(|kes: &Endpoint| kes.ready);
+        (ready().any(|ready| ready), ready().all(|ready| ready))
+    };
+    let too_few = pod.map(open_files::too_few).unwrap_or_default();
+    let too_few = too_few.into_iter().find(|found| found.container == stack.minio_container());
+    // its requests hang: it must not be asked for more than its health
+    let enough = too_few.map_or(Ok(()), |found| Err(found.to_string()));
+    let health = s3_health(context).await.map_err(|error| error.to_string());
+    let s3 = Endpoint::new(stack.s3_endpoint(), enough.and(health));
+    let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
+    let buckets = if s3.ready { Coverage::of(stack, &context.s3).await? } else { vec![] };
+    let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
+    let overall = match (runs, all_serve && s3.ready) {
+        (false, _) => State::Stopped,
+        (true, true) => State::Running,
+        (true, false) => State::Degraded,
+    };
+    let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
+    let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
+    endpoints.extend([("s3".to_owned(), s3), ("console".to_owned(), console)]);
+    Ok(Status {
+        name: stack.manifest.name.to_string(),
+        state: overall,
+        fault: InForce::of(&stack.layout)?,
+        engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
+        folder: stack.layout.root().display().to_string(),
+        containers,
+        kes_locked_kib: pod.and_then(locked::of_kes),
+        endpoints,
+        keys,
+        exposed_buckets: buckets.iter().filter(|found| found.is_exposed()).map(|found| found.bucket.clone()).collect(),
+        buckets: buckets.into_iter().map(|found| (found.bucket.clone(), found.to_string())).collect(),
+        auto_encryption: stack.material.auto_encryption,
+        certificate_days_left: days_left(&certificates),
+        certificates,
+    })
+}
+
+/// Every server of KES by its name.
+async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, Endpoint>, Error> {
+    let mut endpoints = BTreeMap::new();
+    for replica in stack.replicas() {
+        // one that has stalled answers nobody: the others must be shown soon
+        let ready = tokio::time::timeout(GLANCE, context.replicas.at(&replica.endpoint)?.ready()).await;
+        let health = match ready {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", GLANCE.as_secs())),
+        };
+        endpoints.insert(replica.name, Endpoint::new(replica.endpoint, health));
+    }
+    Ok(endpoints)
+}
+
+async fn s3_health(context: &Context) -> Result<(), Error> {
+    context.s3.health("cluster").await?;
+    Ok(context.s3.health("ready").await?)
+}
+
+fn days_left(certificates: &[CertificateState]) -> BTreeMap<&'static str, i64> {
+    certificates.iter().filter_map(|certificate| Some((certificate.name, certificate.days_left?))).collect()
+}
+
+impl Endpoint {
+    fn new(url: String, health: Result<(), String>) -> Self {
+        Self { url, ready: health.is_ok(), problem: health.err() }
+    }
+}

@@ -1,0 +1,161 @@
+//! One call: signed, sent, and its answer or refusal read.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::{Method, StatusCode, Url};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{S3Client, S3Error};
+
+impl S3Client {
+    pub(in crate::servers) async fn put_xml(
+        &self,
+        bucket: &str,
+        query: &str,
+        root: &str,
+        value: &impl Serialize,
+    ) -> Result<(), S3Error> {
+        let body = quick_xml::se::to_string_with_root(root, value)
+            .map_err(|error| S3Error::Invalid { call: format!("PUT /{bucket}?{query}"), cause: error.to_string() })?;
+        self.call(Method::PUT, bucket, query, body.into()).await.map(drop)
+    }
+
+    pub(in crate::servers) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Bytes,
+    ) -> Result<Answer, S3Error> {
+        self.send(&Call { method, path: format!("/{path}"), query, headers: &[], body }, true).await
+    }
+
+    pub(in crate::servers) async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: Headers<'_>,
+    ) -> Result<Answer, S3Error> {
+        self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
+    }
+
+    /// A call whose body MinIO takes only with a checksum of it in a header.
+    pub(super) async fn put_checked(&self, bucket: &str, query: &str, body: Bytes) -> Result<(), S3Error> {
+        let checksum = STANDARD.encode(Sha256::digest(&body));
+        let headers: Headers<'_> = &[("x-amz-checksum-sha256", &checksum)];
+        self.send(&Call { method: Method::PUT, path: format!("/{bucket}"), query, headers, body }, true).await.map(drop)
+    }
+
+    /// A call that anybody may make.
+    pub(super) async fn ask(&self, path: String) -> Result<Answer, S3Error> {
+        self.send(&Call { method: Method::GET, path, query: "", headers: &[], body: Bytes::new() }, false).await
+    }
+
+    async fn send(&self, call: &Call<'_>, signed: bool) -> Result<Answer, S3Error> {
+        let name = call.name(&self.endpoint);
+        tracing::debug!("{name}");
+        let request = self.request(call, signed, &name).await?;
+        self.answer(name, request).await
+    }
+
+    /// Sends a request and understands the answer.
+    pub(super) async fn answer(&self, name: String, request: reqwest::Request) -> Result<Answer, S3Error> {
+        let broken = |error: reqwest::Error| S3Error::Connection { call: name.clone(), cause: chain(&error) };
+        let response = self.http.execute(request).await.map_err(broken)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(broken)?;
+        if status.is_success() {
+            return Ok(Answer { call: name, headers, body });
+        }
+        Err(refused(name, status, &body))
+    }
+
+    async fn request(&self, call: &Call<'_>, signed: bool, name: &str) -> Result<reqwest::Request, S3Error> {
+        let invalid = |cause: String| S3Error::Invalid { call: name.to_owned(), cause };
+        let mut url = self.endpoint.clone();
+        url.set_path(&call.path);
+        url.set_query(Some(call.query).filter(|query| !query.is_empty()));
+        let digest = hex::encode(Sha256::digest(&call.body));
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(url.as_str())
+            .header("x-amz-content-sha256", digest);
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(call.body.clone()).map_err(|error| invalid(error.to_string()))?;
+        let (mut head, body) = request.into_parts();
+        if signed {
+            self.signer.sign(&mut head, None).await.map_err(|error| invalid(error.to_string()))?;
+        }
+        http::Request::from_parts(head, body).try_into().map_err(|error: reqwest::Error| invalid(error.to_string()))
+    }
+}
+
+pub(in crate::servers) type Headers<'a> = &'a [(&'static str, &'a str)];
+
+/// One call.
+struct Call<'a> {
+    method: Method,
+    path: String,
+    query: &'a str,
+    headers: Headers<'a>,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    /// What is shown in messages: something the user can repeat.
+    fn name(&self, endpoint: &Url) -> String {
+        let mark = if self.query.is_empty() { "" } else { "?" };
+        format!("{} {}{}{mark}{}", self.method, endpoint.as_str().trim_end_matches('/'), self.path, self.query)
+    }
+}
+
+/// What MinIO answered.
+pub(in crate::servers) struct Answer {
+    call: String,
+    pub(super) headers: reqwest::header::HeaderMap,
+    pub(in crate::servers) body: Bytes,
+}
+
+impl Answer {
+    pub(in crate::servers) fn xml<T: for<'de> Deserialize<'de>>(&self) -> Result<T, S3Error> {
+        quick_xml::de::from_reader(self.body.as_ref())
+            .map_err(|error| S3Error::Invalid { call: self.call.clone(), cause: error.to_string() })
+    }
+}
+
+/// The answer of a server of Go that speaks TLS to a request without it.
+const WANTS_TLS: &[u8] = b"Client sent an HTTP request to an HTTPS server";
+
+/// The refusal that a body tells of.
+fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
+    if status == StatusCode::BAD_REQUEST && body.starts_with(WANTS_TLS) {
+        return S3Error::Connection { call, cause: "the server speaks TLS, which was not expected".into() };
+    }
+    // S3 answers in XML, the admin API in JSON
+    let error: ErrorBody =
+        serde_json::from_slice(body).ok().or_else(|| quick_xml::de::from_reader(body).ok()).unwrap_or_default();
+    let code = if error.code.is_empty() && status == StatusCode::NOT_FOUND { "NotFound".into() } else { error.code };
+    S3Error::Refused { call, status: status.as_u16(), code, message: error.message }
+}
+
+/// An error with its causes: reqwest's own text names only the outermost.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = cause.to_string();
+        next = cause.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ErrorBody {
+    code: String,
+    message: String,
+}
