@@ -7,6 +7,7 @@ use kes_server::client::ClientError;
 
 use crate::engine::EngineError;
 use crate::engine::image::ImageError;
+use crate::host::error::HostError;
 use crate::host::interrupt::Cause;
 use crate::manifest::ManifestError;
 use crate::pki::PkiError;
@@ -142,6 +143,18 @@ fn kes_hint(error: &ClientError) -> &'static str {
     match error {
         ClientError::Refused { status: 500.., .. } => "\n  `kestack logs kes` shows why",
         _ => "",
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Environment { what, hint } => Self::Environment { what, hint },
+            HostError::File { action, path, source } => Self::File { action, path, source },
+            HostError::Interrupted(cause) => Self::Interrupted(cause),
+            HostError::Signals(source) => Self::Signals(source),
+            HostError::Untrusted { what, hint } => Self::Usage { what, hint },
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera, TeraResult};
 use zeroize::Zeroizing;
 
-use crate::manifest::check_variable;
+use crate::manifest::{CacheTimes, carried, check_variable};
 
 /// Why a file cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -99,23 +99,6 @@ pub struct KesPlace<'a> {
     pub cache: Option<CacheTimes>,
 }
 
-/// How long KES keeps keys that it has read.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct CacheTimes {
-    /// All of them, as KES writes durations. Five times within it the keystore is asked whether they changed.
-    pub any: &'static str,
-    /// Those that nobody asked for.
-    pub unused: &'static str,
-}
-
-impl CacheTimes {
-    /// KES's own, for a configuration that MinIO KES must read as well: it takes 30 s for `any` if `unused` is
-    /// missing.
-    pub const DOCUMENTED: Self = Self { any: "5m0s", unused: "20s" };
-    /// For replicas over a folder, which costs nothing to read: what was done through one is soon seen by the others.
-    pub const SHARED_FOLDER: Self = Self { any: "10s", unused: "5s" };
-}
-
 const KES: &str = "kes/config.yaml.tera";
 const MINIO: &str = "minio/env.tera";
 
@@ -152,11 +135,6 @@ pub fn parse_env(text: &str) -> BTreeMap<String, String> {
 /// Removes one pair of quotes around the complete value.
 fn unquoted(value: &str) -> &str {
     ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
-}
-
-/// True if MinIO reads the value back from its environment file as it is written.
-pub(crate) fn carried(value: &str) -> bool {
-    value.trim() == value && !value.contains(['\n', '\r', '\0']) && unquoted(value) == value
 }
 
 pub(crate) fn context(template: &'static str, values: &impl Serialize) -> Result<Context, TemplateError> {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Globals;
 use super::output::{Output, table, time};
 use super::session::{ADD, CHANGE, Intent, Session};
-use crate::data::guard;
 use crate::error::Error;
+use crate::operate::guard;
 use crate::resource::plan::{Decision, decide};
 use crate::resource::{KeyResource, Resource as _};
 

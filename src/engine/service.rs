@@ -15,6 +15,7 @@ use super::configuration;
 use super::host::Host;
 use super::transport::{self, Socket};
 use crate::host::ending;
+use crate::host::error::HostError;
 use crate::host::scratch::Scratch;
 use crate::host::volatile;
 
@@ -44,7 +45,7 @@ pub(super) enum ServiceError {
     Io(#[from] io::Error),
     /// There is no folder for its socket.
     #[error("`podman system service` cannot be started: {0}")]
-    Folder(Box<crate::Error>),
+    Folder(#[from] HostError),
     /// It ended at once.
     #[error("`podman system service` ended immediately ({status}): {output}")]
     Ended {
@@ -80,7 +81,7 @@ impl Service {
     /// Starts the service with `podman` and returns once its socket takes connections.
     pub(super) async fn start(podman: &Path, host: &Host, env: &Env<'_>) -> Result<Self, ServiceError> {
         // not in TMPDIR: the path of a socket has 107 bytes at most, and that folder may be anybody's
-        let place = volatile::folder().map_err(|error| ServiceError::Folder(Box::new(error)))?;
+        let place = volatile::folder()?;
         let folder = Scratch::new_in(&place, FOLDER)?;
         let socket = folder.path().join("podman.sock");
         let output = folder.path().join("output");

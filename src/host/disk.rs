@@ -1,7 +1,7 @@
 //! File system calls that many modules need.
 
 use std::ffi::{CStr, OsStr};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::path::Arg;
 use tempfile::TempDir;
 
-use crate::error::Error;
+use super::error::HostError;
 
 /// How names begin of what is being written; whoever is killed meanwhile leaves one.
 pub(crate) const UNFINISHED: &str = ".kestack-";
@@ -27,15 +27,29 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 /// How many threads remove a folder. Most of the time each waits for the file system, whatever the processors.
 const THREADS: usize = 4;
 
+/// Writes a private file completely or not at all: readers see the old content or the new.
+///
+/// # Errors
+/// [`HostError::File`].
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), HostError> {
+    let folder = path.parent().unwrap_or(path);
+    let written = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).and_then(|mut file| {
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error).map(drop)
+    });
+    written.map_err(HostError::file("write", path))
+}
+
 /// Removes a folder and all below it; one that is not there is removed.
 ///
 /// # Errors
-/// [`Error::File`] if something of it stays.
-pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
+/// [`HostError::File`] if something of it stays.
+pub(crate) fn clear(folder: &Path) -> Result<(), HostError> {
     // what stays for whatever reason is removed below, or named
     let _ = clear_below(folder);
     match std::fs::remove_dir_all(folder) {
-        Err(error) if folder.exists() => Err(Error::file("remove", folder)(error)),
+        Err(error) if folder.exists() => Err(HostError::file("remove", folder)(error)),
         _ => Ok(()),
     }
 }
@@ -82,8 +96,8 @@ fn remove_in(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
 /// Makes a folder and those above it that are not there; whatever the caller's umask, only their owner may enter them.
 ///
 /// # Errors
-/// [`Error::File`] if one cannot be made.
-pub(crate) fn create_private(folder: &Path) -> Result<(), Error> {
+/// [`HostError::File`] if one cannot be made.
+pub(crate) fn create_private(folder: &Path) -> Result<(), HostError> {
     let mut above = folder;
     let mut missing = Vec::new();
     while !above.as_os_str().is_empty() && std::fs::symlink_metadata(above).is_err_and(|error| is_absent(&error)) {
@@ -91,7 +105,11 @@ pub(crate) fn create_private(folder: &Path) -> Result<(), Error> {
         let Some(parent) = above.parent() else { break };
         above = parent;
     }
-    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(folder).map_err(Error::file("create", folder))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE)
+        .create(folder)
+        .map_err(HostError::file("create", folder))?;
     // a umask can also take rights from the owner
     for made in missing {
         set_private(made)?;
@@ -111,23 +129,23 @@ pub(crate) fn private_tempdir(prefix: &str, within: &Path) -> io::Result<TempDir
 /// Gives a folder the mode in which only its owner may enter it, unless it has that.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be looked at or changed.
-pub(crate) fn set_private(folder: &Path) -> Result<(), Error> {
-    let found = std::fs::metadata(folder).map_err(Error::file("look at", folder))?;
+/// [`HostError::File`] if it cannot be looked at or changed.
+pub(crate) fn set_private(folder: &Path) -> Result<(), HostError> {
+    let found = std::fs::metadata(folder).map_err(HostError::file("look at", folder))?;
     if found.mode() & 0o7777 == PRIVATE {
         return Ok(());
     }
     let private = std::fs::Permissions::from_mode(PRIVATE);
-    std::fs::set_permissions(folder, private).map_err(Error::file("set the mode of", folder))
+    std::fs::set_permissions(folder, private).map_err(HostError::file("set the mode of", folder))
 }
 
 /// Removes a file; one that is not there is removed.
 ///
 /// # Errors
-/// [`Error::File`] if it stays.
-pub(crate) fn remove(file: &Path) -> Result<(), Error> {
+/// [`HostError::File`] if it stays.
+pub(crate) fn remove(file: &Path) -> Result<(), HostError> {
     match std::fs::remove_file(file) {
-        Err(error) if !is_absent(&error) => Err(Error::file("remove", file)(error)),
+        Err(error) if !is_absent(&error) => Err(HostError::file("remove", file)(error)),
         _ => Ok(()),
     }
 }
@@ -135,11 +153,11 @@ pub(crate) fn remove(file: &Path) -> Result<(), Error> {
 /// What a file holds; `None` if it is not there.
 ///
 /// # Errors
-/// [`Error::File`] if it is there and cannot be read.
-pub(crate) fn read(file: &Path) -> Result<Option<Vec<u8>>, Error> {
+/// [`HostError::File`] if it is there and cannot be read.
+pub(crate) fn read(file: &Path) -> Result<Option<Vec<u8>>, HostError> {
     match std::fs::read(file) {
         Err(error) if is_absent(&error) => Ok(None),
-        found => found.map(Some).map_err(Error::file("read", file)),
+        found => found.map(Some).map_err(HostError::file("read", file)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::error::Error;
+use super::error::HostError;
 
 /// The signal that asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +57,12 @@ impl Interrupt {
     /// ignored when the program started stays ignored, as under `nohup`.
     ///
     /// # Errors
-    /// [`Error::Signals`] if the system does not let us wait for signals.
-    pub fn watch() -> Result<Self, Error> {
+    /// [`HostError::Signals`] if the system does not let us wait for signals.
+    pub fn watch() -> Result<Self, HostError> {
         let ignored = ignored();
         let listen = |cause: Cause| {
             let is_ignored = ignored & 1 << (cause.number() - 1) != 0;
-            (!is_ignored).then(|| signal(cause.kind())).transpose().map_err(Error::Signals)
+            (!is_ignored).then(|| signal(cause.kind())).transpose().map_err(HostError::Signals)
         };
         let (mut hang_up, mut interrupt, mut terminate) =
             (listen(Cause::HangUp)?, listen(Cause::Interrupt)?, listen(Cause::Terminate)?);
@@ -83,10 +83,10 @@ impl Interrupt {
     /// Fails once a signal came.
     ///
     /// # Errors
-    /// [`Error::Interrupted`].
-    pub fn check(&self) -> Result<(), Error> {
+    /// [`HostError::Interrupted`].
+    pub fn check(&self) -> Result<(), HostError> {
         match *self.0.borrow() {
-            Some(cause) => Err(Error::Interrupted(cause)),
+            Some(cause) => Err(HostError::Interrupted(cause)),
             None => Ok(()),
         }
     }
@@ -94,11 +94,11 @@ impl Interrupt {
     /// Does the work until it is done or a signal comes, which drops it. The caller gives back what the work changed.
     ///
     /// # Errors
-    /// Those of the work; [`Error::Interrupted`] after a signal.
-    pub async fn ends<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// Those of the work; [`HostError::Interrupted`] after a signal.
+    pub async fn ends<T, E: From<HostError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         tokio::select! {
             biased;
-            cause = self.asked() => Err(Error::Interrupted(cause)),
+            cause = self.asked() => Err(HostError::Interrupted(cause).into()),
             result = work => result,
         }
     }
@@ -152,16 +152,17 @@ mod tests {
     async fn work_ends_with_the_signal_and_its_exit_code() {
         for (cause, code) in [(Cause::HangUp, 129), (Cause::Interrupt, 130), (Cause::Terminate, 143)] {
             let interrupt = Interrupt::asking(cause);
-            let error = interrupt.ends(std::future::pending::<Result<(), Error>>()).await.unwrap_err();
-            assert_eq!(error.exit_code(), code);
-            assert_eq!(interrupt.check().unwrap_err().exit_code(), code);
+            let error = interrupt.ends(std::future::pending::<Result<(), HostError>>()).await.unwrap_err();
+            let is_the_cause = |error: &HostError| matches!(error, HostError::Interrupted(found) if *found == cause);
+            assert!(is_the_cause(&error) && is_the_cause(&interrupt.check().unwrap_err()), "{error}");
+            assert_eq!(cause.exit_code(), code);
         }
     }
 
     #[tokio::test]
     async fn the_default_is_never_asked() {
         let interrupt = Interrupt::default();
-        assert_eq!(interrupt.ends(async { Ok(7) }).await.unwrap(), 7);
+        assert_eq!(interrupt.ends(async { Ok::<_, HostError>(7) }).await.unwrap(), 7);
         interrupt.check().unwrap();
         let wait = tokio::time::timeout(std::time::Duration::from_millis(20), interrupt.asked()).await;
         assert!(wait.is_err());

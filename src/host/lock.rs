@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Error;
+use super::error::HostError;
 use crate::host::ownership;
 use crate::host::volatile;
 
@@ -91,8 +91,8 @@ impl StackLock {
     /// queue.
     ///
     /// # Errors
-    /// [`Error::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
-    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, Error> {
+    /// [`HostError::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
+    pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, HostError> {
         ownership::check_stack(root)?;
         let exclusive = FlockOperation::NonBlockingLockExclusive;
         let wanted = match hold {
@@ -115,7 +115,7 @@ impl LockFile {
         operation: FlockOperation,
         start: Instant,
         waiting: &mut Option<impl FnOnce(&Holder)>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, HostError> {
         let mut holder = Holder(None);
         while start.elapsed() < PATIENCE {
             match try_lock(&path, operation)? {
@@ -130,7 +130,7 @@ impl LockFile {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(Error::Environment {
+        Err(HostError::Environment {
             what: format!("{holder} has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
             hint: format!("find its process with `fuser {}` and end it", path.display()),
         })
@@ -155,7 +155,7 @@ enum Try {
 }
 
 /// Locks the file if it is free and still the one that the path names.
-fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, Error> {
+fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, HostError> {
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -163,13 +163,13 @@ fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, Error> {
         .write(true)
         .mode(0o600)
         .open(path)
-        .map_err(Error::file("open the lock", path))?;
+        .map_err(HostError::file("open the lock", path))?;
     match flock(&file, operation) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Try::Held(Holder::of(&mut file))),
-        Err(error) => return Err(Error::file("lock", path)(error.into())),
+        Err(error) => return Err(HostError::file("lock", path)(error.into())),
     }
-    let mine = file.metadata().map_err(Error::file("look at", path))?.ino();
+    let mine = file.metadata().map_err(HostError::file("look at", path))?.ino();
     if !std::fs::metadata(path).is_ok_and(|found| found.ino() == mine) {
         return Ok(Try::Gone);
     }
@@ -178,7 +178,7 @@ fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, Error> {
 }
 
 /// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
-fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, Error> {
+fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, HostError> {
     let digest = hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()));
     Ok(volatile::folder()?.join(format!("{}{kind}.lock", digest.get(..16).unwrap_or_default())))
 }

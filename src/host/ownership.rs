@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-use crate::error::Error;
+use super::error::HostError;
 
 /// Mode bits: everybody may write.
 const OTHERS_WRITE: u32 = 0o002;
@@ -74,8 +74,8 @@ fn writable(meta: &Metadata) -> Option<Foreign> {
 /// Refuses a folder that is there and not the caller's alone.
 ///
 /// # Errors
-/// [`Error::Environment`] naming it.
-pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
+/// [`HostError::Environment`] naming it.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), HostError> {
     match look(folder)? {
         Some(meta) => refuse(folder, not_own(&meta)),
         None => Ok(()),
@@ -86,8 +86,8 @@ pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
 /// is not there yet is not refused.
 ///
 /// # Errors
-/// [`Error::Environment`] naming the folder.
-pub(crate) fn check_stack(root: &Path) -> Result<(), Error> {
+/// [`HostError::Environment`] naming the folder.
+pub(crate) fn check_stack(root: &Path) -> Result<(), HostError> {
     check_folder(root)?;
     let Some(base) = root.parent() else { return Ok(()) };
     match look(base)? {
@@ -100,8 +100,8 @@ pub(crate) fn check_stack(root: &Path) -> Result<(), Error> {
 /// engine: root gives it to them.
 ///
 /// # Errors
-/// [`Error::Environment`] naming it.
-pub(crate) fn check_keys(folder: &Path, server: Option<u32>) -> Result<(), Error> {
+/// [`HostError::Environment`] naming it.
+pub(crate) fn check_keys(folder: &Path, server: Option<u32>) -> Result<(), HostError> {
     let Some(meta) = look(folder)? else { return Ok(()) };
     let servers = server == Some(meta.uid()) || geteuid().is_root() && meta.uid() == SERVER;
     refuse(folder, if servers { writable(&meta) } else { not_own(&meta) })
@@ -111,13 +111,13 @@ pub(crate) fn check_keys(folder: &Path, server: Option<u32>) -> Result<(), Error
 /// is not there is reported by whoever reads it.
 ///
 /// # Errors
-/// [`Error::Usage`] naming it; `named` says by what it was named.
-pub(crate) fn check_file(file: &Path, named: &str) -> Result<(), Error> {
+/// [`HostError::Untrusted`] naming it; `named` says by what it was named.
+pub(crate) fn check_file(file: &Path, named: &str) -> Result<(), HostError> {
     let place = file.parent().unwrap_or(file);
     let (Ok(found), Ok(around)) = (std::fs::metadata(file), std::fs::metadata(place)) else { return Ok(()) };
     let place = not_trusted_place(&around).map(|why| (place, why));
     let Some((path, why)) = not_trusted(&found).map(|why| (file, why)).or(place) else { return Ok(()) };
-    Err(Error::Usage {
+    Err(HostError::Untrusted {
         what: format!("{named} names '{}', but '{}' {why}", file.display(), path.display()),
         hint: "if you trust it, name the manifest yourself with --file; otherwise use a file that only you and root can change"
             .into(),
@@ -125,27 +125,27 @@ pub(crate) fn check_file(file: &Path, named: &str) -> Result<(), Error> {
 }
 
 /// What is at a path; `None` if nothing is, or something that is not a folder lies above it.
-fn look(path: &Path) -> Result<Option<Metadata>, Error> {
+fn look(path: &Path) -> Result<Option<Metadata>, HostError> {
     match std::fs::metadata(path) {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(hidden(path)),
         Err(error) if crate::host::disk::is_absent(&error) => Ok(None),
-        Err(error) => Err(Error::file("look at", path)(error)),
+        Err(error) => Err(HostError::file("look at", path)(error)),
     }
 }
 
 /// A path that the caller may not even look at.
-fn hidden(path: &Path) -> Error {
+fn hidden(path: &Path) -> HostError {
     let visible = path.ancestors().skip(1).find_map(|above| Some((above, std::fs::metadata(above).ok()?)));
     let owner = visible.map(|(above, meta)| (above, Foreign::Owner(meta.uid())));
     let (above, why) = owner.map_or((path, String::new()), |(above, why)| (above, why.to_string()));
-    Error::Environment {
+    HostError::Environment {
         what: format!("'{}' cannot be read: '{}' {why} and is closed to others", path.display(), above.display()),
         hint: "work on it as that user, or choose another folder with --dir or KESTACK_DIR".into(),
     }
 }
 
-fn refuse(folder: &Path, why: Option<Foreign>) -> Result<(), Error> {
+fn refuse(folder: &Path, why: Option<Foreign>) -> Result<(), HostError> {
     let Some(why) = why else { return Ok(()) };
     let (other, shown) = ("choose another folder with --dir or KESTACK_DIR", folder.display());
     let hint = match why {
@@ -155,7 +155,7 @@ fn refuse(folder: &Path, why: Option<Foreign>) -> Result<(), Error> {
             format!("check its content, then remove the rights of others: `chmod go-w '{shown}'`; or {other}")
         }
     };
-    Err(Error::Environment { what: format!("'{shown}' {why}, so kestack keeps no keys there"), hint })
+    Err(HostError::Environment { what: format!("'{shown}' {why}, so kestack keeps no keys there"), hint })
 }
 
 #[cfg(test)]
@@ -200,7 +200,7 @@ mod tests {
         for path in [&root, base.path()] {
             std::os::unix::fs::chown(path, Some(4242), None).unwrap();
             let error = check_stack(&root).unwrap_err();
-            assert_eq!(error.exit_code(), 6);
+            assert!(matches!(error, HostError::Environment { .. }), "{error}");
             assert!(error.to_string().contains("belongs to another user (uid 4242)"), "{error}");
             std::os::unix::fs::chown(path, Some(0), None).unwrap();
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::geteuid;
 
-use crate::error::Error;
+use super::error::HostError;
 use crate::host::disk::create_private;
 use crate::host::ownership::{self, check_folder};
 
@@ -13,8 +13,8 @@ use crate::host::ownership::{self, check_folder};
 /// short enough for a socket in it.
 ///
 /// # Errors
-/// [`Error::Environment`] if another user owns it or may write to it; [`Error::File`] if it can be made nowhere.
-pub(crate) fn folder() -> Result<PathBuf, Error> {
+/// [`HostError::Environment`] if another user owns it or may write to it; [`HostError::File`] if it can be made nowhere.
+pub(crate) fn folder() -> Result<PathBuf, HostError> {
     let mut refused = None;
     for place in places() {
         match create_private(&place) {
@@ -22,7 +22,7 @@ pub(crate) fn folder() -> Result<PathBuf, Error> {
             Err(error) => refused = Some(error),
         }
     }
-    Err(refused.unwrap_or_else(|| Error::file("find", "/run")(std::io::ErrorKind::NotFound.into())))
+    Err(refused.unwrap_or_else(|| HostError::file("find", "/run")(std::io::ErrorKind::NotFound.into())))
 }
 
 /// Where it may be, the best place first.

@@ -3,8 +3,7 @@
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use super::Environment;
-use crate::error::Error;
+use super::{Environment, ManifestError};
 
 /// Keystores that a stack can be given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,8 +107,8 @@ impl KeystoreKind {
     /// The section of this keystore.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming every variable that is missing.
-    pub fn section(self, env: Environment<'_>) -> Result<Value, Error> {
+    /// [`ManifestError::Missing`] naming every variable that is missing.
+    pub fn section(self, env: Environment<'_>) -> Result<Value, ManifestError> {
         let mut section = Value::Object(Map::new());
         let mut missing = Vec::new();
         if self == Self::Fs {
@@ -131,10 +130,7 @@ impl KeystoreKind {
         if missing.is_empty() {
             return Ok(section);
         }
-        Err(Error::Usage {
-            what: format!("--keystore {}: not set: {}", self.word(), missing.join(", ")),
-            hint: "set them, or write a keystore section into kestack.yaml".into(),
-        })
+        Err(ManifestError::Missing { keystore: self.word(), variables: missing.join(", ") })
     }
 }
 

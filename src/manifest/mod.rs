@@ -13,8 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::template::CacheTimes;
-
+mod cache;
 mod check;
 mod find;
 mod from_environment;
@@ -23,9 +22,10 @@ mod seed;
 mod tree;
 mod variables;
 
+pub use cache::CacheTimes;
 pub(crate) use check::is_secret;
 pub use from_environment::KeystoreKind;
-pub(crate) use variables::{AUTO_ENCRYPTION, check_variable, is_on};
+pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_on};
 
 pub use names::{BucketName, HostName, StackName};
 pub use seed::{LifecycleRule, NotificationRule, Seed, SeedAccessKey, SeedCommand, SeedObjects, SeedPolicy, SeedUser};
@@ -198,6 +198,14 @@ pub enum ManifestError {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// Variables from which a keystore section should be made are not set.
+    #[error("--keystore {keystore}: not set: {variables}\n  set them, or write a keystore section into kestack.yaml")]
+    Missing {
+        /// The word of `--keystore`.
+        keystore: String,
+        /// Their names.
+        variables: String,
     },
     /// Other users can change a file that was found, not named.
     #[error(
@@ -394,7 +402,7 @@ impl Manifest {
     /// Where the keys are, for people.
     pub fn keystore_name(&self) -> String {
         match (self.keystore_is_fs(), self.fs_path()) {
-            (false, _) => crate::operate::doctor::keystore::name(&self.keystore),
+            (false, _) => crate::keystore::name(&self.keystore),
             (true, None) => "the stack's own folder".into(),
             (true, Some(folder)) => format!("folder {}", folder.display()),
         }

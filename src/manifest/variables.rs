@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::tree::distance;
-use crate::template::carried;
 
 /// MinIO's switch for `auto_encryption`.
 pub(crate) const AUTO_ENCRYPTION: &str = "MINIO_KMS_AUTO_ENCRYPTION";
@@ -145,6 +144,16 @@ pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// True if MinIO reads the value back from its environment file as it is written.
+pub(crate) fn carried(value: &str) -> bool {
+    value.trim() == value && !value.contains(['\n', '\r', '\0']) && !is_quoted(value)
+}
+
+/// True if one pair of quotes stands around the complete value, which MinIO removes.
+fn is_quoted(value: &str) -> bool {
+    ['"', '\''].into_iter().any(|quote| value.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote)))
 }
 
 fn is_known(name: &str) -> bool {

@@ -59,7 +59,7 @@ fn set_aside(stack: &Stack) -> Result<(), Error> {
 pub(crate) async fn clearing<T>(trash: &Path, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let place = trash.to_owned();
     let (cleared, done) = tokio::join!(blocking("remove", trash, move || clear(&place)), work);
-    done.and_then(|done| cleared.map(|()| done))
+    done.and_then(|done| Ok(cleared.map(|()| done)?))
 }
 
 async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Result<(), Error> {

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::engine::PodState;
 use crate::error::Error;
-use crate::host::open_files;
 use crate::operate::chaos::{self, Fault};
 use crate::operate::coverage::Coverage;
 use crate::operate::locked;
+use crate::operate::open_files;
 use crate::resource::Context;
 use crate::stack::certificates::{self, CertificateState};
 use crate::stack::{Layout, Stack};

@@ -36,10 +36,10 @@ impl Resource for AbsentFile {
     }
 
     async fn create(&self, _: &Context) -> Result<(), Error> {
-        disk::remove(&self.path)
+        Ok(disk::remove(&self.path)?)
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
-        disk::remove(&self.path)
+        Ok(disk::remove(&self.path)?)
     }
 }

@@ -140,7 +140,7 @@ impl Resource for FileResource {
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
-        disk::remove(&self.path)
+        Ok(disk::remove(&self.path)?)
     }
 
     /// There is no moment without the file.

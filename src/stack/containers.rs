@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use super::marker::Marker;
 use super::view::{View, shown};
-use super::{Images, Replica, Stack, keystore};
+use super::{Images, Replica, Stack};
 use crate::engine::{
     ContainerSpec, LABEL_DIGEST, LABEL_EXPIRES, LABEL_FOLDER, LABEL_ID, LABEL_ROLE, LABEL_STACK, LABEL_VERSION, Mount,
     PodSpec, PodState,
 };
 use crate::error::Error;
 use crate::host::digest;
+use crate::keystore;
 use crate::resource::{ContainerResource, FileResource, PodResource, Probe, Resource, ServiceResource};
 
 impl Stack {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::view::{View, shown};
-use super::{Stack, keystore, ports, units};
+use super::{Stack, ports, units};
 use crate::engine::{self, EngineInfo};
 use crate::error::Error;
+use crate::keystore;
 use crate::resource::{AbsentFile, DirectoryResource, FileResource, Owner};
 use crate::template::{self, KesConfigContext, KesPlace, MinioEnvContext, MinioPaths};
 

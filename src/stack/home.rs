@@ -69,7 +69,7 @@ impl Home {
 
     /// Forgets it, once nothing of the stack runs any more.
     pub fn forget(layout: &Layout) -> Result<(), Error> {
-        disk::remove(&layout.engine())
+        Ok(disk::remove(&layout.engine())?)
     }
 }
 

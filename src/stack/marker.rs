@@ -169,7 +169,7 @@ fn only_snapshots(entries: &[String]) -> bool {
 fn is_there(root: &Path) -> Result<bool, Error> {
     match std::fs::metadata(root) {
         Err(error) if disk::is_absent(&error) => Ok(false),
-        Err(_) => ownership::check_folder(root).map(|()| true),
+        Err(_) => Ok(ownership::check_folder(root).map(|()| true)?),
         Ok(found) => Ok(found.is_dir()),
     }
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::data::guard::{GuardCheck, GuardRecord, Verdict};
+use crate::data::guard::{Guarded, Verdict};
 use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::resource::apply::Stage;
 use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
+use crate::resource::{GuardCheck, GuardRecord};
 use crate::supply::ImageSource;
 use seed::Content;
 
@@ -23,7 +24,6 @@ mod clients;
 mod containers;
 mod files;
 mod home;
-pub(crate) mod keystore;
 mod layout;
 pub(crate) mod marker;
 mod material;
@@ -105,6 +105,11 @@ impl Stack {
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
 
+    /// Its data, and the keys that it needs.
+    pub fn guarded(&self) -> Guarded {
+        Guarded::at(&self.manifest, self.layout.drive(), self.layout.guard(), self.keys_folder())
+    }
+
     /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`
     pub fn s3_endpoint(&self) -> String {
         format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.s3))
@@ -176,7 +181,7 @@ impl Stack {
             }
             Verdict::Unknown => {
                 stages.push(Stage(first));
-                stages.push(Stage(vec![Box::new(GuardCheck::new(self))]));
+                stages.push(Stage(vec![Box::new(GuardCheck::new(self.guarded()))]));
             }
         }
         stages.extend(others.zip(services).flat_map(|(made, serves)| [Stage(vec![made]), Stage(vec![serves])]));
@@ -187,7 +192,7 @@ impl Stack {
     pub fn data_stages(&self) -> Vec<Stage> {
         let mut stages = vec![
             Stage(self.key_resources()),
-            Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self))]),
+            Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self.layout.guard(), &self.manifest))]),
             Stage(self.bucket_resources()),
         ];
         stages.extend(seed::stages(self));

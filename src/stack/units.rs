@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Stack;
-use super::keystore::{self, Credential};
 use crate::error::Error;
-use crate::template::{self, CacheTimes, KesConfigContext, KesPlace};
+use crate::keystore::{self, Credential};
+use crate::manifest::CacheTimes;
+use crate::template::{self, KesConfigContext, KesPlace};
 
 /// Folder of the fs keystore.
 pub(crate) const KEYS: &str = "/var/lib/kes";

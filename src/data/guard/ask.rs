@@ -8,8 +8,8 @@ use kes_server::crypto::Key;
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
 use zeroize::Zeroizing;
 
+use crate::keystore;
 use crate::manifest::Manifest;
-use crate::operate::doctor::keystore;
 
 /// The answer to a ciphertext.
 #[derive(Debug)]

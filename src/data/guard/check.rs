@@ -9,7 +9,6 @@ use super::record::{Proof, Record};
 use crate::data::drive::{self, Inventory, KeyUse};
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::stack::Stack;
 
 /// The data of a stack, and where its keys should be.
 #[derive(Debug, Clone)]
@@ -30,11 +29,6 @@ enum Wrong {
 }
 
 impl Guarded {
-    /// The data of that stack.
-    pub fn of(stack: &Stack) -> Self {
-        Self::at(&stack.manifest, stack.layout.drive(), stack.layout.guard(), stack.keys_folder())
-    }
-
     /// Data on that drive with that record, for the keystore of a manifest; an fs keystore is in `folder`.
     pub(crate) fn at(manifest: &Manifest, drive: PathBuf, record: PathBuf, folder: PathBuf) -> Self {
         Self {

@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use crate::data::drive::Sealed;
 use crate::error::Error;
 use crate::host::disk;
-use crate::resource::FileResource;
 
 /// What the data keys of the record are bound to: they open nothing else.
 const CONTEXT: &[u8] = b"kestack key guard";
@@ -40,17 +39,17 @@ struct Fingerprint {
 
 /// Something that the right key opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Proof {
-    pub(super) key: String,
-    pub(super) ciphertext: Vec<u8>,
-    pub(super) context: Vec<u8>,
+pub(crate) struct Proof {
+    pub(crate) key: String,
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) context: Vec<u8>,
     /// SHA-256 of what is inside, where it is known.
-    pub(super) digest: Option<String>,
+    pub(crate) digest: Option<String>,
 }
 
 impl Record {
     /// A record without keys.
-    pub(super) fn of(keystore: String) -> Self {
+    pub(crate) fn of(keystore: String) -> Self {
         Self { keystore, ..Self::default() }
     }
 
@@ -79,7 +78,8 @@ impl Record {
     /// If it cannot be written.
     pub fn save(&mut self, path: &Path) -> Result<(), Error> {
         self.version = VERSION;
-        FileResource::json(path, self)?.make()
+        let content = serde_json::to_vec_pretty(self).map_err(|error| Error::file("write", path)(error.into()))?;
+        Ok(disk::replace(path, &content)?)
     }
 
     /// Removes the file, and with it what was remembered.
@@ -87,7 +87,7 @@ impl Record {
     /// # Errors
     /// If it cannot be removed.
     pub fn forget(path: &Path) -> Result<(), Error> {
-        disk::remove(path)
+        Ok(disk::remove(path)?)
     }
 
     /// True if that key is remembered.
@@ -117,7 +117,7 @@ impl Record {
         self.keys.remove(key);
     }
 
-    pub(super) fn proofs(self) -> Vec<Proof> {
+    pub(crate) fn proofs(self) -> Vec<Proof> {
         let proof = |(key, found): (String, Fingerprint)| Proof {
             key,
             ciphertext: found.ciphertext,

@@ -55,7 +55,7 @@ impl Record {
     /// All is well again.
     pub(crate) fn remove(layout: &Layout) -> Result<(), Error> {
         disk::remove(&layout.fault())?;
-        disk::remove(&layout.fault_end())
+        Ok(disk::remove(&layout.fault_end())?)
     }
 
     /// Asks whoever plays the fault to end it, and returns at once.

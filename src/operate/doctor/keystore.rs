@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use kes_server::auth::Identity;
-use kes_server::config::{Config, KeyStoreConfig};
+use kes_server::config::KeyStoreConfig;
 use kes_server::crypto::{Algorithm, Key};
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
-use serde_json::Value;
 
 use super::Finding;
 use super::permission::{Call, needed};
 use crate::error::Error;
+use crate::keystore;
 use crate::manifest::Manifest;
 
 /// Longest time for all questions together. Azure takes its time to forget the probe.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Names under which containers know the host they run on. From here, that is the loopback.
-const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 /// The depth of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +34,8 @@ pub async fn examine(manifest: &Manifest, depth: Depth, environment: Environment
     if manifest.keystore_is_fs() {
         return Ok(Vec::new());
     }
-    let config = section(&manifest.keystore)?;
+    let config = keystore::parse(&manifest.keystore)
+        .map_err(|what| Error::Usage { what, hint: "correct it in kestack.yaml".into() })?;
     let name = config.display();
     let questions = ask(&config, manifest, depth, &environment);
     let answered = tokio::time::timeout(DEADLINE, questions).await;
@@ -57,36 +55,6 @@ pub async fn require(manifest: &Manifest, maker: Identity, environment: Environm
         None => Ok(()),
         Some(Finding { seen, advice, .. }) => Err(Error::Environment { what: seen, hint: advice.unwrap_or_default() }),
     }
-}
-
-/// Opens a remote keystore, as KES does.
-///
-/// # Errors
-/// Why it cannot be opened.
-pub(crate) async fn open(keystore: &Value, environment: &Environment) -> Result<Backend, String> {
-    let config = section(keystore).map_err(|error| error.to_string())?;
-    Backend::connect(&config, environment).await.map_err(|error| error.to_string())
-}
-
-/// Kind and place of a remote keystore, for people.
-pub(crate) fn name(keystore: &Value) -> String {
-    section(keystore).map_or_else(|_| "of an unknown kind".into(), |config| config.display())
-}
-
-/// KES's reading of a section, as it is seen from this host.
-fn section(keystore: &Value) -> Result<KeyStoreConfig, Error> {
-    let text = from_here(&keystore.to_string());
-    let whole = format!("version: v1\nadmin: {{ identity: disabled }}\ntls: {{ key: k, cert: c }}\nkeystore: {text}\n");
-    let config = Config::parse(&whole, &|_| None).map_err(|error| Error::Usage {
-        what: format!("KES refuses the keystore section: {error}"),
-        hint: "correct it in kestack.yaml".into(),
-    })?;
-    Ok(config.keystore)
-}
-
-/// What a container calls the host, as the host calls itself.
-pub(crate) fn from_here(text: &str) -> String {
-    HOST_NAMES.iter().fold(text.to_owned(), |text, name| text.replace(&format!("//{name}"), "//127.0.0.1"))
 }
 
 async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environment: &Environment) -> Vec<Finding> {

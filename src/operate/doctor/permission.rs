@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::stack::keystore::text;
+use crate::keystore::text;
 
 /// What KES does with a keystore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::engine::discover::{self, Connection, EngineWish};
 use crate::error::Error;
+use crate::keystore::from_here;
 use crate::manifest::{EngineKind, Manifest};
-use crate::operate::doctor::keystore::from_here;
 use crate::stack::{Home, Layout, Origin};
 
 mod all;

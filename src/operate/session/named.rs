@@ -3,7 +3,7 @@
 use super::Wish;
 use crate::error::Error;
 use crate::host::ownership::check_file;
-use crate::stack::keystore;
+use crate::keystore;
 
 impl Wish {
     /// Refuses files that a manifest names, and that somebody else can change, unless the user named that manifest: its
@@ -19,6 +19,8 @@ impl Wish {
         let run = manifest.seed.run.as_ref().and_then(|run| run.program.as_ref());
         run.iter().try_for_each(|program| check_file(program, "seed.run"))?;
         manifest.seed.policies.iter().try_for_each(|policy| check_file(&policy.file, "seed.policies"))?;
-        keystore::files(&manifest.keystore).iter().try_for_each(|file| check_file(&file.source, "the keystore section"))
+        let files = keystore::files(&manifest.keystore);
+        files.iter().try_for_each(|file| check_file(&file.source, "the keystore section"))?;
+        Ok(())
     }
 }

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::round_trip::round_trip;
 use super::{Wish, environment, keystore_environment};
-use crate::data::guard;
 use crate::engine::{Engine, Obstacle, PodState, units};
 use crate::error::Error;
-use crate::host::open_files;
 use crate::host::ownership;
 use crate::manifest::{Manifest, PortWish};
 use crate::operate::chaos;
 use crate::operate::doctor;
+use crate::operate::guard;
+use crate::operate::open_files;
 use crate::resource::apply::{self, Progress, Step};
 use crate::resource::plan::Decision;
 use crate::stack::ports::{Claims, Ports};

@@ -78,7 +78,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
     sync(layout.root())?;
     std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
     sync_folder(&path)?;
-    clear(&layout.restore())
+    Ok(clear(&layout.restore())?)
 }
 
 /// Ends what a killed `restore` began, with both servers stopped, and clears away what a killed one had only prepared.
@@ -131,7 +131,7 @@ impl Exchange {
 
 fn clear_any(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
-        return clear(path);
+        return Ok(clear(path)?);
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
@@ -214,7 +214,8 @@ mod tests {
     fn a_killed_restore_is_finished() {
         let child = |base: &Path| {
             let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            child.args(["--exact", "snapshot::journal::tests::finishes_what_the_environment_names"]);
+            let (_, module) = module_path!().split_once("::").unwrap();
+            child.args(["--exact", &format!("{module}::finishes_what_the_environment_names")]);
             child.env("KESTACK_TEST_FINISH", base).stdout(std::process::Stdio::null()).spawn().unwrap()
         };
         let base = tempfile::tempdir().unwrap();

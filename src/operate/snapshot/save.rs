@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::tree::{Copier, sync};
 use super::{DESCRIPTION, Interrupt, Snapshot, SnapshotName, VERSION, clear, folder, journal, unfinished};
-use crate::data::guard::GuardRecord;
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::resource::GuardRecord;
 use crate::resource::apply::{self, Progress, Stage};
 use crate::resource::{Context, FileResource, Resource as _};
 use crate::stack::Stack;
@@ -36,7 +36,7 @@ pub async fn save(
     }
     let pod = context.engine.pod(stack.manifest.name.as_str()).await?;
     if stack.kes_runs(pod.as_ref()) {
-        GuardRecord::new(stack).create(context).await?;
+        GuardRecord::new(stack.layout.guard(), &stack.manifest).create(context).await?;
     }
     let start = Instant::now();
     let ran = stack.minio_runs(pod.as_ref());

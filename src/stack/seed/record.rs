@@ -55,6 +55,6 @@ impl Record {
     /// # Errors
     /// [`Error::File`] if the file cannot be removed.
     pub(crate) fn forget(layout: &Layout) -> Result<(), Error> {
-        disk::remove(&layout.seed())
+        Ok(disk::remove(&layout.seed())?)
     }
 }

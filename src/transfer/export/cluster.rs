@@ -10,12 +10,13 @@ use zeroize::Zeroizing;
 use super::identity::{self, Fleet, WorkloadIdentity};
 use super::{PUBLIC, SECRET, file, refused};
 use crate::error::Error;
+use crate::keystore::{self, Credential};
+use crate::manifest::CacheTimes;
 use crate::manifest::{AUTO_ENCRYPTION, BucketEncryption, Manifest};
 use crate::resource::{DirectoryResource, FileResource, Owner};
-use crate::stack::keystore::{self, Credential};
 use crate::stack::{Layout, Material};
 use crate::supply;
-use crate::template::{self, CacheTimes, KesConfigContext, KesPlace};
+use crate::template::{self, KesConfigContext, KesPlace};
 
 /// Folder in which KES finds its files in a pod, as MinIO's Operator mounts it (docs/kubernetes.md §1.5).
 pub(super) const KES_FOLDER: &str = "/tmp/kes";

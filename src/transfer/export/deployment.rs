@@ -11,11 +11,12 @@ use super::{Export, PUBLIC, file, quoted, refused, unreadable};
 use crate::engine::image::Archive;
 use crate::engine::{ContainerSpec, Mount, PortMapping};
 use crate::error::Error;
+use crate::keystore;
 use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
+use crate::stack::ports;
 use crate::stack::seed::Content;
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
-use crate::stack::{keystore, ports};
 use crate::supply::ImageSource;
 use crate::template;
 

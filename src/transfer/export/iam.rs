@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use super::document::Document;
 use super::refused;
 use crate::error::Error;
-use crate::stack::keystore::text;
+use crate::keystore::text;
 use crate::template::shell_word;
 
 /// The documents for the cluster's keystore.

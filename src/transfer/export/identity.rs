@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cluster::ClusterWish;
 use super::refused;
 use crate::error::Error;
-use crate::stack::keystore::text;
+use crate::keystore::text;
 
 /// Where Kubernetes writes the token of a pod's service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::kes_env::{KesEnv, reference};
 use super::{Found, at, refused, yaml};
 use crate::error::Error;
-use crate::stack::keystore;
+use crate::keystore;
 
 /// What a configuration, with KES's environment, says that a manifest can carry.
 pub(super) struct Kes {

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::variables::{is_open, name};
 use super::{Found, refused};
 use crate::error::Error;
+use crate::keystore;
 use crate::manifest::is_secret;
-use crate::stack::keystore;
 
 /// Credentials that the software of a vendor takes from the environment if the section has none: the section's part, and
 /// the variable of each field.

@@ -8,8 +8,8 @@ use super::kes_env::open;
 use super::variables::is_open;
 use super::{Found, refused};
 use crate::error::Error;
+use crate::manifest::carried;
 use crate::manifest::{AUTO_ENCRYPTION, check_variable, is_on, is_secret};
-use crate::template::carried;
 
 /// What an environment says that a stack can carry.
 #[derive(Default)]

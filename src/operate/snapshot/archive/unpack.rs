@@ -41,7 +41,7 @@ pub fn import(
     interrupt: &Interrupt,
 ) -> Result<Snapshot, Error> {
     let mut archive = Archive::new(opener.open(file)?);
-    let failed = |error| interrupt.check().err().unwrap_or_else(|| failed(file, error));
+    let failed = |error| interrupt.check().err().map_or_else(|| failed(file, error), Error::from);
     let mut entries = archive.entries().map_err(failed)?.raw(true);
     let (mut snapshot, line) = describe(&mut entries, interrupt).map_err(failed)?;
     if let Some(name) = name {

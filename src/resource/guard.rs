@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use kes_server::auth::KeyName;
 
-use super::{Guarded, Record};
+use super::plan::Observed;
+use super::{Context, Resource};
+use crate::data::guard::{Guarded, Record};
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::resource::plan::Observed;
-use crate::resource::{Context, Resource};
-use crate::stack::Stack;
 
 /// The record of the keys, up to date.
 #[derive(Debug)]
@@ -24,14 +23,13 @@ pub struct GuardRecord {
 }
 
 impl GuardRecord {
-    /// The record of a stack.
-    pub fn new(stack: &Stack) -> Self {
-        let Manifest { keys, .. } = &stack.manifest;
+    /// The record at `path` of the keys that a manifest declares.
+    pub fn new(path: PathBuf, manifest: &Manifest) -> Self {
         Self {
-            path: stack.layout.guard(),
-            keystore: stack.manifest.keystore_name(),
-            declared: keys.iter().map(ToString::to_string).collect(),
-            all: stack.manifest.keystore_is_fs(),
+            path,
+            keystore: manifest.keystore_name(),
+            declared: manifest.keys.iter().map(ToString::to_string).collect(),
+            all: manifest.keystore_is_fs(),
         }
     }
 
@@ -117,9 +115,9 @@ pub struct GuardCheck {
 }
 
 impl GuardCheck {
-    /// The question for a stack's data.
-    pub fn new(stack: &Stack) -> Self {
-        Self { guarded: Guarded::of(stack) }
+    /// The question for that data.
+    pub fn new(guarded: Guarded) -> Self {
+        Self { guarded }
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use kes_server::auth::KeyName;
 
-use super::Record;
 use crate::data::drive::{self, Inventory};
+use crate::data::guard::Record;
 use crate::error::Error;
 use crate::operate::snapshot::Snapshot;
 use crate::stack::Stack;
@@ -15,7 +15,7 @@ use crate::stack::Stack;
 ///
 /// # Errors
 /// [`Error::Usage`] for a declared key; [`Error::Guard`] for one that protects something.
-pub fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
+pub(crate) fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
     if let Some(name) = names.iter().find(|name| stack.manifest.keys.contains(name)) {
         return Err(Error::Usage {
             what: format!(
@@ -37,7 +37,7 @@ pub fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Error> {
 ///
 /// # Errors
 /// If the record cannot be read or written.
-pub fn forget(stack: &Stack, name: &KeyName) -> Result<bool, Error> {
+pub(crate) fn forget(stack: &Stack, name: &KeyName) -> Result<bool, Error> {
     let path = stack.layout.guard();
     let Some(mut record) = Record::load(&path)?.filter(|record| record.knows(name.as_str())) else { return Ok(false) };
     record.drop_key(name.as_str());

@@ -1,0 +1,34 @@
+//! Imports between the modules of this crate point one way: a test holds them against a table.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
+
+use std::path::Path;
+
+use imports::Rules;
+
+mod imports;
+
+/// Each module of the crate, and the modules that it imports. All of those stand further up: there is no cycle.
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
+    ("auth", &[]),
+    ("json", &[]),
+    ("outbound", &[]),
+    ("process", &[]),
+    ("client", &["outbound"]),
+    ("config", &["auth"]),
+    ("crypto", &["json"]),
+    ("metrics", &["process"]),
+    ("keystore", &["config", "crypto", "outbound"]),
+    ("log", &["config", "metrics"]),
+    ("api", &["auth", "config", "crypto", "json", "keystore", "log", "metrics", "process"]),
+    ("server", &["api", "auth", "config", "crypto", "keystore", "log", "metrics", "process"]),
+    ("cli", &["api", "auth", "client", "config", "crypto", "keystore", "process", "server"]),
+];
+
+/// What stands outside: it hands others the inside of modules, and nothing imports it.
+const OUTSIDE: [&str; 4] = ["direction", "fuzzing", "lib", "main"];
+
+#[test]
+fn imports_point_one_way() {
+    let rules = Rules { table: &MAY_IMPORT, outside: &OUTSIDE };
+    rules.check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+}

@@ -1,0 +1,62 @@
+//! The key guard at work: before a stack is started, and when keys are made or deleted.
+
+use std::time::Duration;
+
+use kes_server::keystore::Environment;
+
+use crate::data::drive;
+use crate::data::guard::{Keystore, Record, Verdict};
+use crate::error::Error;
+use crate::resource::Context;
+use crate::stack::Stack;
+
+mod delete;
+
+pub(crate) use delete::{forget, require_unused};
+
+/// Longest time for a keystore to answer for all keys.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks for all keys that the data on the drive needs: KES if it runs, else the keystore itself. Starts, makes and
+/// changes nothing.
+///
+/// # Errors
+/// [`Error::Guard`] if a key that protects something is gone or has other material.
+pub(crate) async fn require(
+    stack: &Stack,
+    context: &Context,
+    kes_runs: bool,
+    environment: &Environment,
+) -> Result<Verdict, Error> {
+    if !drive::holds_data(&stack.layout.drive()) {
+        return Ok(Verdict::Good);
+    }
+    let guarded = stack.guarded();
+    if kes_runs && guarded.check(context.kes.as_ref()).await? == Verdict::Good {
+        return Ok(Verdict::Good);
+    }
+    let ask = async {
+        match Keystore::open(&stack.manifest, stack.keys_folder(), environment).await {
+            Some(keystore) => guarded.check(&keystore).await,
+            None => Ok(Verdict::Unknown),
+        }
+    };
+    tokio::time::timeout(DEADLINE, ask).await.unwrap_or(Ok(Verdict::Unknown))
+}
+
+/// Adds a key that was just made to the record. That of an exported stack is not kept here: others start it.
+///
+/// # Errors
+/// Those of KES and of the record's file.
+pub(crate) async fn remember(stack: &Stack, context: &Context, key: &str) -> Result<(), Error> {
+    if stack.layout.exported().exists() {
+        return Ok(());
+    }
+    let path = stack.layout.guard();
+    let mut record = Record::load(&path)?.unwrap_or_else(|| Record::of(stack.manifest.keystore_name()));
+    if !record.knows(key) {
+        record.add(key, &context.kes).await?;
+        record.save(&path)?;
+    }
+    Ok(())
+}
