@@ -211,6 +211,16 @@ impl Activity {
         &self.holding
     }
 
+    /// Whether all connections together hold too much.
+    pub(super) fn are_full(&self) -> bool {
+        self.connections.are_full()
+    }
+
+    /// Waits until they do not.
+    pub(super) fn room(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.connections.clone().room()
+    }
+
     /// Whether it is time for other connections. A client that sends requests faster than they are answered would
     /// otherwise never give way.
     pub(super) fn has_had_its_turn(&self) -> bool {
@@ -276,12 +286,6 @@ impl Activity {
         self.idle_since.store(self.now(), Ordering::Relaxed);
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.connections.idle_again();
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.connections.forget(&self.holding);
     }
 }
 

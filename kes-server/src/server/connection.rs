@@ -217,6 +217,9 @@ async fn answer(
     if client.activity.has_had_its_turn() {
         tokio::task::yield_now().await;
     }
+    if client.activity.are_full() {
+        Box::pin(client.activity.room()).await;
+    }
     let request = request.map(|body| Upload::new(body, &client.activity));
     // in a place of its own, which is given back before the answer waits for its client
     let reply = Box::pin(api::handle(&client.service, &client.peer, request)).await;

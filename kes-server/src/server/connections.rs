@@ -39,8 +39,13 @@ const BATCH: usize = 32;
 /// How often somebody who waits for a place looks whether there is one.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Bytes that all connections together may make the server hold, in addition to large bodies.
+/// Bytes that all connections together may make the server hold, in addition to large bodies and to the part that each
+/// has of its own. When they hold more, the server reads from none of them and begins no request until enough of them
+/// have gone.
 const MEMORY: usize = 10 << 20;
+
+/// When the connections hold less than this again, there may be free memory that the system should have.
+const MUCH: usize = MEMORY / 16;
 
 /// Bytes that one connection may make the server hold in more than one answer. One that is larger counts as so many: a
 /// long list of keys must not look like an attack.
@@ -61,10 +66,13 @@ struct Inner {
     is_wanted: AtomicBool,
     /// One ended, or is idle while somebody waits for a place.
     freed: Notify,
-    /// Bytes that the connections hold.
+    /// Bytes that the connections hold, without the part that each has of its own.
     held: AtomicUsize,
-    /// That number has become less in this round, or a connection has ended: there may be free memory that the system
-    /// should have.
+    /// They hold too much.
+    full: Notify,
+    /// They do not any more.
+    room: Notify,
+    /// They no longer hold much, or a connection has ended, in this round.
     is_freed: AtomicBool,
     round: AtomicUsize,
 }
@@ -102,6 +110,8 @@ impl Connections {
             is_wanted: AtomicBool::new(false),
             freed: Notify::new(),
             held: AtomicUsize::new(0),
+            full: Notify::new(),
+            room: Notify::new(),
             is_freed: AtomicBool::new(false),
             round: AtomicUsize::new(0),
         }))
@@ -161,26 +171,53 @@ impl Connections {
 
     /// Counts bytes that a connection makes the server hold. If it is too much, it goes, or others do.
     pub(super) fn hold(&self, activity: &Activity, bytes: usize) {
-        let (held, is_step) = activity.holding().add(bytes, &self.0.held);
+        let (held, more) = activity.holding().add(bytes);
         if held > MEMORY_OF_ONE && held > bytes + Holding::REQUEST {
             self.open().evict(activity);
         }
-        if is_step && self.0.held.load(Ordering::Relaxed) > MEMORY {
-            self.open().relieve(self.round());
+        if more > 0 && self.0.held.fetch_add(more, Ordering::Relaxed) + more > MEMORY {
+            self.0.full.notify_one();
         }
     }
 
     /// Counts bytes that are no longer held.
     pub(super) fn release(&self, holding: &Holding, bytes: usize) {
-        if holding.subtract(bytes, &self.0.held) {
+        let less = holding.subtract(bytes);
+        if less == 0 {
+            return;
+        }
+        let before = self.0.held.fetch_sub(less, Ordering::Relaxed);
+        let crosses = |limit: usize| before > limit && before - less <= limit;
+        if crosses(MEMORY) {
+            self.0.room.notify_waiters();
+        }
+        if crosses(MUCH) {
             self.0.is_freed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Takes what a connection had out of the sum, for good.
-    pub(super) fn forget(&self, holding: &Holding) {
-        if holding.update(0, &self.0.held) > 0 {
-            self.0.is_freed.store(true, Ordering::Relaxed);
+    /// Whether all connections together hold too much.
+    pub(super) fn are_full(&self) -> bool {
+        self.0.held.load(Ordering::Relaxed) > MEMORY
+    }
+
+    /// Waits until they do not.
+    pub(super) async fn room(self) {
+        while self.are_full() {
+            // a notification that came before this one waited is lost
+            let _: Result<(), Elapsed> = timeout(LOOK, self.0.room.notified()).await;
+        }
+    }
+
+    /// Ends connections whenever all together hold too much, as long as it is polled.
+    pub(super) async fn keep_room(&self) {
+        loop {
+            self.0.full.notified().await;
+            while self.are_full() {
+                self.open().relieve(self.round());
+                // those that were asked to go need a moment
+                let _: Result<(), Elapsed> = timeout(LOOK, self.0.room.notified()).await;
+            }
         }
     }
 
@@ -255,17 +292,18 @@ impl Open {
     }
 
     /// Tells connections to go until what the others hold is well within bounds: first strangers, then clients that
-    /// are slow to take their answers, then those that have most. Those that hold nothing stay, above all handshakes:
-    /// their end would give nothing back. One that holds little is not slow because a round ends meanwhile.
+    /// are slow to take their answers, then those that have most. Those that hold little stay, above all handshakes:
+    /// their end would give nothing back.
     fn relieve(&mut self, round: usize) {
         let staying = self.all.values().filter(|activity| !activity.is_evicted());
-        let holders = staying.map(|activity| (activity.holding().held(), Arc::clone(activity)));
+        let holders = staying.map(|activity| (activity.holding().shared(), Arc::clone(activity)));
         let mut staying: Vec<_> = holders.filter(|(held, _)| *held > 0).collect();
         let mut held: usize = staying.iter().map(|(held, _)| held).sum();
-        staying.sort_by_cached_key(|(held, activity)| {
-            let is_slow = *held > Holding::STEP && activity.holding().is_slow(round);
-            (is_outsider(activity), is_slow, *held)
-        });
+        if held <= MEMORY {
+            return;
+        }
+        staying
+            .sort_by_cached_key(|(held, activity)| (is_outsider(activity), activity.holding().is_slow(round), *held));
         while held > MEMORY / 4 * 3 {
             let Some((bytes, activity)) = staying.pop() else { return };
             self.evict(&activity);
@@ -451,12 +489,32 @@ mod tests {
         slow.is_answered(64 << 10);
         connections.next_round();
         let requests: Vec<_> =
-            all.iter().enumerate().map(|(number, one)| one.activity.request(MEMORY / 8 + number * 4096)).collect();
+            all.iter().enumerate().map(|(number, one)| one.activity.request(MEMORY / 7 + number * 4096)).collect();
+        connections.open().relieve(connections.round());
         assert!(is_evicted(&all[0]).await, "it is slow");
         assert!(is_evicted(&all[7]).await, "it has most");
         assert!(!is_evicted(&all[1]).await && !is_evicted(&all[2]).await);
         drop((requests, slow, all));
         assert_eq!(connections.0.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_until_those_that_hold_too_much_are_gone() {
+        let connections = Connections::new(64);
+        let keeper = connections.clone();
+        let keeping = tokio::spawn(async move { keeper.keep_room().await });
+        let (mut greedy, other) = (Vec::new(), known(connections.admit().await));
+        for _ in 0..4 {
+            greedy.push(known(connections.admit().await));
+        }
+        let requests: Vec<_> = greedy.iter().map(|one| one.activity.request(MEMORY / 3)).collect();
+        assert!(other.activity.are_full());
+        assert!(timeout(SHORT, other.activity.room()).await.is_err(), "their memory is still in use");
+        let evicted = greedy.iter().filter(|one| one.activity.is_evicted()).count();
+        assert!((1..4).contains(&evicted) && !other.activity.is_evicted(), "{evicted} were asked to go");
+        let (waited, ()) = tokio::join!(timeout(LONG, other.activity.room()), async { drop(requests) });
+        waited.unwrap();
+        keeping.abort();
     }
 
     #[tokio::test]
@@ -473,6 +531,7 @@ mod tests {
         quick.is_answered(100);
         connections.next_round();
         let requests: Vec<_> = greedy.iter().map(|one| one.activity.request(MEMORY / 3)).collect();
+        connections.open().relieve(connections.round());
         let mut evicted = 0;
         for one in &greedy {
             evicted += usize::from(is_evicted(one).await);

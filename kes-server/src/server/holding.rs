@@ -11,9 +11,6 @@ const ROUNDS: usize = 3;
 pub(super) struct Holding {
     /// Bytes.
     held: AtomicUsize,
-    /// The part of it that the sum of all connections has. It is brought up to date in large steps: all threads share
-    /// the sum.
-    summed: AtomicUsize,
     /// Answers that are not sent, by the round in which they were ready.
     unsent: [AtomicU32; ROUNDS],
 }
@@ -23,40 +20,26 @@ impl Holding {
     /// task.
     pub(super) const REQUEST: usize = 4 << 10;
 
-    /// Bytes from which on a connection takes part in the sum.
-    pub(super) const STEP: usize = 64 << 10;
+    /// Bytes that each connection may hold without taking part in the sum of all. Most never hold more: their requests
+    /// change nothing that threads share.
+    pub(super) const OWN: usize = 64 << 10;
 
-    /// Bytes.
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    /// Bytes that take part in the sum.
+    pub(super) fn shared(&self) -> usize {
+        shared(self.held.load(Ordering::Relaxed))
     }
 
-    /// Holds more; how much there is then, and whether the sum has changed.
-    pub(super) fn add(&self, bytes: usize, sum: &AtomicUsize) -> (usize, bool) {
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_step = held > self.summed.load(Ordering::Relaxed) + Self::STEP;
-        if is_step {
-            self.update(held, sum);
-        }
-        (held, is_step)
+    /// Holds more; how much there is then, and how much more of it takes part in the sum.
+    pub(super) fn add(&self, bytes: usize) -> (usize, usize) {
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let held = before + bytes;
+        (held, shared(held) - shared(before))
     }
 
-    /// Holds less; whether the sum has changed.
-    pub(super) fn subtract(&self, bytes: usize, sum: &AtomicUsize) -> bool {
-        let held = self.held.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        let is_step = held + Self::STEP < self.summed.load(Ordering::Relaxed);
-        if is_step {
-            self.update(held, sum);
-        }
-        is_step
-    }
-
-    /// Makes this part of the sum what it should be; what it was. Whoever exchanges it adds the difference: nothing is
-    /// lost when two do it at a time.
-    pub(super) fn update(&self, held: usize, sum: &AtomicUsize) -> usize {
-        let before = self.summed.swap(held, Ordering::Relaxed);
-        sum.fetch_add(held.wrapping_sub(before), Ordering::Relaxed);
-        before
+    /// Holds less; how much less takes part in the sum.
+    pub(super) fn subtract(&self, bytes: usize) -> usize {
+        let before = self.held.fetch_sub(bytes, Ordering::Relaxed);
+        shared(before) - shared(before - bytes)
     }
 
     /// An answer is ready in this round.
@@ -90,21 +73,22 @@ impl Holding {
     }
 }
 
+fn shared(held: usize) -> usize {
+    held.saturating_sub(Holding::OWN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_follows_in_steps_and_loses_nothing() {
-        let (one, other, sum) = (Holding::default(), Holding::default(), AtomicUsize::new(0));
-        one.add(Holding::STEP, &sum);
-        assert_eq!(sum.load(Ordering::Relaxed), 0);
-        one.add(Holding::STEP, &sum);
-        other.add(Holding::STEP * 3, &sum);
-        assert_eq!(sum.load(Ordering::Relaxed), Holding::STEP * 5);
-        one.subtract(Holding::STEP * 2, &sum);
-        other.update(0, &sum);
-        assert_eq!(sum.load(Ordering::Relaxed), 0);
+    fn only_what_is_above_the_own_part_takes_part_in_the_sum() {
+        let one = Holding::default();
+        assert_eq!(one.add(Holding::OWN), (Holding::OWN, 0));
+        assert_eq!(one.add(10), (Holding::OWN + 10, 10));
+        assert_eq!((one.shared(), one.subtract(4)), (10, 4));
+        assert_eq!((one.subtract(Holding::OWN), one.shared()), (6, 0));
+        assert_eq!(one.subtract(6), 0);
     }
 
     #[test]

@@ -154,6 +154,7 @@ async fn serve(
     supervisor.ready();
     tokio::select! {
         () = shared.connections.end_stalled() => {}
+        () = shared.connections.keep_room() => {}
         () = command::obey(commands, reload, &shared, &supervisor) => {}
         () = shared.service.log.keep_count() => {}
     }

@@ -1,6 +1,7 @@
 //! Answers that nobody takes: how much memory they cost, and when it is given back.
 
 use std::{
+    io::{Read as _, Write as _},
     sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     dial::Dialer,
+    http2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, head, stream},
     support::{Folder, Server},
     witness::{Witness, memory},
 };
@@ -177,6 +179,39 @@ fn a_hundred_such_connections_cost_little_more() {
 fn many_small_answers_cost_little_more() {
     for kind in &FLOODS[4..] {
         measure(admin, 100, kind, HUNDRED);
+    }
+}
+
+/// Small answers again, but the server did not run while all of them were asked for: it finds them all at once.
+#[test]
+fn small_answers_asked_for_during_a_pause_cost_little_more() {
+    for (path, is_post) in [("/v1/metrics", false), ("/v1/key/generate/witness", true)] {
+        let folder = Folder::new();
+        let server = folder.serve();
+        let witness = Witness::start(&folder);
+        sleep(Duration::from_millis(500));
+        let idle = memory(&server).0;
+        let dialer = admin(&folder);
+        // no room for any answer
+        let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+        let mut clients: Vec<_> = (0..100).map(|_| dialer.connect().unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(&hello).unwrap();
+            client.read_exact(&mut [0; 9]).expect("the settings of the server");
+        }
+        let ask = |number| frame(HEADERS, END_HEADERS | END_STREAM, stream(number), &head(is_post, path));
+        let requests: Vec<_> = (0..250).flat_map(ask).collect();
+        server.pause();
+        clients.iter_mut().for_each(|client| client.write_all(&requests).unwrap());
+        server.go_on();
+        sleep(ATTACK);
+        drop(clients);
+        let most = (memory(&server).1.saturating_sub(idle)) >> 20;
+        let (seconds, stays) = given_back(&server, idle);
+        println!("{path}, all at once: {most} MiB more at most, {stays} MiB more after {seconds} s");
+        witness.finish(path);
+        assert!(most <= HUNDRED && stays <= STAYS, "{path}: {most} MiB, {stays} MiB stay");
+        assert_eq!(server.terminate(), Some(0));
     }
 }
 
