@@ -121,7 +121,8 @@ async fn http1(io: Stream, client: Arc<Client>, limits: &Limits) {
 }
 
 async fn http2(io: Stream, client: Arc<Client>, limits: &Limits) {
-    let service = service_fn(|request| respond(&client, request));
+    // in a place of its own, which is given back before the answer waits for its client
+    let service = service_fn(|request| Box::pin(respond(&client, request)));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -221,8 +222,7 @@ async fn answer(
         Box::pin(client.activity.room()).await;
     }
     let request = request.map(|body| Upload::new(body, &client.activity));
-    // in a place of its own, which is given back before the answer waits for its client
-    let reply = Box::pin(api::handle(&client.service, &client.peer, request)).await;
+    let reply = api::handle(&client.service, &client.peer, request).await;
     Ok(reply.map(|body| Answer::new(body, in_flight)))
 }
 
