@@ -1,7 +1,7 @@
 //! Keys and what they do: no I/O, no knowledge of keystores or HTTP.
 //!
 //! A [`Key`] is what a keystore holds under a name: a 32-byte secret, an HMAC key, when and by whom it was made.
-//! Stored forms are in `stored`, ciphertext forms in `ciphertext`, the memory that holds secrets in [`locked`].
+//! Stored forms are in `stored`, ciphertext forms in `ciphertext`, the memory that holds secrets in `memory`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 mod ciphertext;
 mod created_at;
 pub mod encrypted_pem;
-pub mod locked;
 mod stored;
 
 #[doc(hidden)]
@@ -20,10 +19,7 @@ pub use ciphertext::legacy_ciphertext;
 pub use created_at::CreatedAt;
 pub use stored::DecodeError;
 
-use locked::LockedSecret;
-
-/// Length of every secret in bytes.
-pub const SECRET_LEN: usize = 32;
+use crate::memory::{LockedSecret, SECRET_LEN};
 
 /// The algorithm of a key (docs/kes-protocol.md §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

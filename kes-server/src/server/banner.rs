@@ -6,7 +6,7 @@ use crate::{
     api::go_arch,
     auth::{ApiKey, Identity},
     config::{Config, Level},
-    crypto::locked,
+    memory,
 };
 
 /// The banner, with its last line that says that the server is up.
@@ -36,7 +36,7 @@ pub(super) fn banner(
     if config.audit_level <= Level::INFO {
         text.line("", &format!("audit=stdout level={}", config.audit_level));
     }
-    text.line("MLock", &memory());
+    text.line("MLock", &locked());
     text.gap();
     text.0.push_str("=> Server is up and running...\n\n");
     text.0
@@ -70,8 +70,8 @@ fn admin(identity: &Identity) -> String {
 }
 
 /// What is kept out of swap. Only secrets are locked, not the complete process.
-fn memory() -> String {
-    let report = locked::report();
+fn locked() -> String {
+    let report = memory::report();
     if report.unlocked == 0 {
         format!("secrets only ({} KiB locked)", report.locked / 1024)
     } else {

@@ -217,7 +217,7 @@ impl Server {
         self.signal("-HUP");
     }
 
-    /// Stops running until it is told to go on.
+    /// Stops it until [`Self::go_on`].
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous};
 use zeroize::Zeroize as _;
 
-use super::SECRET_LEN;
+/// Length of every secret in bytes.
+pub(crate) const SECRET_LEN: usize = 32;
 
 /// Two secrets of one key.
 const SLOT: usize = 2 * SECRET_LEN;
@@ -27,15 +28,15 @@ static UNLOCKED: AtomicUsize = AtomicUsize::new(0);
 
 /// The state of the memory that holds secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockReport {
+pub(crate) struct LockReport {
     /// Bytes that cannot be swapped out.
-    pub locked: usize,
+    pub(crate) locked: usize,
     /// Bytes that could not be locked: the limit (`ulimit -l`) is too low.
-    pub unlocked: usize,
+    pub(crate) unlocked: usize,
 }
 
 /// The present state. Takes one page if none was taken yet, to find out whether locking works.
-pub fn report() -> LockReport {
+pub(crate) fn report() -> LockReport {
     drop(LockedSecret::new(&[0; SECRET_LEN], &[0; SECRET_LEN]));
     LockReport { locked: LOCKED.load(Ordering::Relaxed), unlocked: UNLOCKED.load(Ordering::Relaxed) }
 }
@@ -49,10 +50,10 @@ unsafe impl Send for Slot {}
 unsafe impl Sync for Slot {}
 
 /// Two 32-byte secrets in locked memory.
-pub(super) struct LockedSecret(Slot);
+pub(crate) struct LockedSecret(Slot);
 
 impl LockedSecret {
-    pub(super) fn new(first: &[u8; SECRET_LEN], second: &[u8; SECRET_LEN]) -> Self {
+    pub(crate) fn new(first: &[u8; SECRET_LEN], second: &[u8; SECRET_LEN]) -> Self {
         let mut free = free();
         let slot = free.pop().unwrap_or_else(|| take_page(&mut free));
         drop(free);
@@ -63,11 +64,11 @@ impl LockedSecret {
         secret
     }
 
-    pub(super) fn first(&self) -> &[u8; SECRET_LEN] {
+    pub(crate) fn first(&self) -> &[u8; SECRET_LEN] {
         self.bytes().first_chunk().unwrap_or(&[0; SECRET_LEN])
     }
 
-    pub(super) fn second(&self) -> &[u8; SECRET_LEN] {
+    pub(crate) fn second(&self) -> &[u8; SECRET_LEN] {
         self.bytes().last_chunk().unwrap_or(&[0; SECRET_LEN])
     }
 
