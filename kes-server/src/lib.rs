@@ -1,9 +1,10 @@
 //! A drop-in KES: the server and the command line, and the library that both and kestack share.
 //!
 //! [`crypto`] makes and opens keys and ciphertexts. [`auth`] says who calls and what they may do. `json` is the JSON of
-//! clients and of older keys; like `crypto` it knows nobody above it. `memory` holds secrets. [`keystore`] keeps keys. [`config`] is the configuration file, valid by construction. [`server`] listens and hands
-//! requests to the API. [`client`] speaks to a running server. [`cli`] is the command line. How keystores and client
-//! reach others, names, proxies and trust, is in `outbound`, once for both.
+//! clients and of older keys; like `crypto` it knows nobody above it. `memory` holds secrets. [`keystore`] keeps keys.
+//! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
+//! [`client`] speaks to a running server. [`cli`] is the command line. How keystores and client reach others, names,
+//! proxies and trust, is in `outbound`, once for both.
 
 mod api;
 pub mod auth;

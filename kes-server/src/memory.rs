@@ -1,8 +1,9 @@
-//! Memory for secrets: locked into RAM, left out of core dumps, wiped when it is given back.
+//! Memory from the system and back to it: the calls that have no safe form.
 //!
-//! Only these pages are locked, not the complete process: locking everything costs a hundred megabytes and fails
-//! later, at some allocation, where the limit is low (docs/containers.md §7). Many keys share a page.
-#![allow(unsafe_code, reason = "the one reviewed place: mmap and mlock have no safe form")]
+//! Memory for secrets is locked into RAM, left out of core dumps, and wiped when it is given back. Only these pages are
+//! locked, not the complete process: locking everything costs a hundred megabytes and fails later, at some allocation,
+//! where the limit is low (docs/containers.md §7). Many keys share a page.
+#![allow(unsafe_code, reason = "the one reviewed place: mmap, mlock and malloc_trim have no safe form")]
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +40,16 @@ pub(crate) struct LockReport {
 pub(crate) fn report() -> LockReport {
     drop(LockedSecret::new(&[0; SECRET_LEN], &[0; SECRET_LEN]));
     LockReport { locked: LOCKED.load(Ordering::Relaxed), unlocked: UNLOCKED.load(Ordering::Relaxed) }
+}
+
+/// Gives free pages of the heap back to the system. glibc does so by itself only at the end of a heap: what a flood has
+/// taken would stay for good.
+pub(crate) fn give_back() {
+    // SAFETY: malloc_trim(3) may be called from any thread at any time; it touches nothing that is in use.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Address of [`SLOT`] bytes that only their holder reads and writes.

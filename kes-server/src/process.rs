@@ -31,17 +31,6 @@ pub(crate) fn keep_memory_private() {
     let _: rustix::io::Result<()> = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Gives free pages of the heap back to the system. glibc does so by itself only at the end of a heap: what a flood has
-/// taken would stay for good.
-pub(crate) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "the one call of glibc that has no safe form")]
-    // SAFETY: malloc_trim(3) may be called from any thread at any time; it touches nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Lets the process open as many files as the system allows it at all; how many that is. The usual limit is meant for
 /// programs that call `select`.
 pub(crate) fn raise_file_limit() -> u64 {

@@ -21,7 +21,7 @@ use super::{
     activity::{Activity, Rank, Standing},
     holding::Holding,
 };
-use crate::{auth::Identity, process};
+use crate::{auth::Identity, memory};
 
 /// Enough for every client, few enough to stay within the memory of a small host.
 const MOST: u64 = 10_000;
@@ -233,7 +233,7 @@ impl Connections {
             tokio::time::sleep(ROUND).await;
             self.next_round();
             if self.0.is_freed.swap(false, Ordering::Relaxed) {
-                process::give_memory_back();
+                memory::give_back();
             }
         }
     }
