@@ -8,7 +8,7 @@ check:
 test:
     tests/run
 
-# one tier: lint, unit, e2e, docker, sdk, docs
+# one tier of those that tests/README.md lists
 tier name:
     tests/run {{ name }}
 

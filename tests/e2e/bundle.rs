@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, cli, kind, rootless};
-use crate::sandbox::{Sandbox, binary, enabled, text};
+use crate::engine::{cli, kind};
+use crate::sandbox::{Sandbox, binary, install, text};
 
 /// A machine without network: a kestack alone in a fresh home.
 struct Elsewhere<'a> {
@@ -19,10 +19,7 @@ impl<'a> Elsewhere<'a> {
     fn new(stack: &'a Sandbox) -> Self {
         let home = stack.folder().join("elsewhere");
         std::fs::create_dir_all(home.join("work")).unwrap();
-        let kestack = home.join("kestack");
-        if std::fs::hard_link(binary(), &kestack).is_err() {
-            std::fs::copy(binary(), &kestack).unwrap();
-        }
+        install(&binary(), &home);
         Self { stack, home }
     }
 
@@ -52,10 +49,8 @@ impl<'a> Elsewhere<'a> {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_bundle_brings_a_stack_up_without_network() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("keys: [carried]\nbuckets: [{ name: carried }]\n");
     let saved = stack.json(&["bundle", "save", "bundle.tar"]);
     let again = stack.json(&["bundle", "save", "again.tar"]);
@@ -89,43 +84,8 @@ fn a_bundle_brings_a_stack_up_without_network() {
 }
 
 #[test]
-fn an_image_without_a_program_is_carried_as_it_is() {
-    if !enabled() || kind() == Kind::Process {
-        return;
-    }
-    if rootless() {
-        eprintln!("skipped: rootless Podman keeps images below the home, and this test needs two homes");
-        return;
-    }
-    let stack = Sandbox::new("");
-    stack.ok(&["up"]);
-    let image = format!("localhost/{}/minio:1", stack.name);
-    let running = cli(&["inspect", "--format", "{{.Image}}", &format!("{}-minio-server", stack.name)]);
-    cli(&["tag", running.trim(), &image]);
-    stack.manifest(&format!("minio: {{ port: 0, console_port: 0, image: '{image}' }}\n"));
-    stack.ok(&["bundle", "save", "bundle.tar"]);
-    cli(&["rmi", &image]);
-    let there = Elsewhere::new(&stack);
-    let loaded = there.ok(&["bundle", "load", "../../bundle.tar"]);
-    assert!(loaded.contains(&image), "{loaded}");
-    // the same folder of stacks, which belongs to the manifest here
-    there.ok(&["up", "--adopt"]);
-    there.ok(&["verify"]);
-    there.ok(&["down", "--data"]);
-    cli(&["rmi", &image]);
-    let refused = there.run(&["bundle", "load", "../../bundle.tar", "--engine", "process"]);
-    assert!(
-        text(&refused.stderr).contains("the process engine runs programs of this host"),
-        "{}",
-        text(&refused.stderr)
-    );
-}
-
-#[test]
+#[ignore = "needs an engine"]
 fn what_would_not_work_there_is_refused_here() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: bin/minio }\n");
     let error = stack.fails(&["bundle", "save", "bundle.tar"], 2);
     assert!(error.contains("minio.binary") && error.contains("MINIO_BINARY"), "{error}");
@@ -143,4 +103,36 @@ fn what_would_not_work_there_is_refused_here() {
     let error = refused(&["--sha256", "00"], 6);
     assert!(error.contains("nothing was changed"), "{error}");
     assert_eq!(std::fs::read_dir(there.programs()).map_or(0, Iterator::count), 0);
+}
+
+/// Where two homes have one store of images: not with rootless Podman, which keeps images below the home.
+mod shared {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs rootful Podman or Docker"]
+    fn an_image_without_a_program_is_carried_as_it_is() {
+        let stack = Sandbox::new("");
+        stack.ok(&["up"]);
+        let image = format!("localhost/{}/minio:1", stack.name);
+        let running = cli(&["inspect", "--format", "{{.Image}}", &format!("{}-minio-server", stack.name)]);
+        cli(&["tag", running.trim(), &image]);
+        stack.manifest(&format!("minio: {{ port: 0, console_port: 0, image: '{image}' }}\n"));
+        stack.ok(&["bundle", "save", "bundle.tar"]);
+        cli(&["rmi", &image]);
+        let there = Elsewhere::new(&stack);
+        let loaded = there.ok(&["bundle", "load", "../../bundle.tar"]);
+        assert!(loaded.contains(&image), "{loaded}");
+        // the same folder of stacks, which belongs to the manifest here
+        there.ok(&["up", "--adopt"]);
+        there.ok(&["verify"]);
+        there.ok(&["down", "--data"]);
+        cli(&["rmi", &image]);
+        let refused = there.run(&["bundle", "load", "../../bundle.tar", "--engine", "process"]);
+        assert!(
+            text(&refused.stderr).contains("the process engine runs programs of this host"),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
 }

@@ -5,55 +5,16 @@ use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, cli, kind};
-use crate::sandbox::{Sandbox, binary, enabled, text};
-
-/// True if Docker is under test; otherwise says so.
-fn docker() -> bool {
-    let on = enabled() && kind() == Kind::Docker;
-    if !on {
-        eprintln!("skipped: about Docker");
-    }
-    on
-}
-
-fn kill(pid: &str) {
-    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A stack that is up and holds an object.
-fn stack() -> Sandbox {
-    let stack = Sandbox::new("");
-    stack.ok(&["up"]);
-    stack.put("/encrypted/kept", b"precious");
-    stack
-}
-
-/// `up` repairs whatever happened, and nothing is lost.
-fn assert_mended(stack: &Sandbox) {
-    stack.ok(&["up"]);
-    assert_eq!(stack.json(&["verify"])["proven"], true);
-    assert_eq!(stack.read("/encrypted/kept"), b"precious");
-    assert_eq!(stack.json(&["up"])["changed"], 0);
-}
+use crate::engine::{cli, kill};
+use crate::faults::{assert_mended, precious, until};
+use crate::sandbox::{Sandbox, binary, text};
 
 #[test]
+#[ignore = "needs Docker"]
 fn labels_that_an_image_chose_have_nothing_removed() {
-    if !docker() {
-        return;
-    }
-    let stack = stack();
+    let stack = precious();
     let project = stack.folder().join("project");
     for folder in ["config", "certs", "keys", "minio"] {
         std::fs::create_dir_all(project.join(folder)).unwrap();
@@ -83,11 +44,9 @@ fn labels_that_an_image_chose_have_nothing_removed() {
 }
 
 #[test]
+#[ignore = "needs Docker"]
 fn a_killed_shim_is_mended_by_up() {
-    if !docker() {
-        return;
-    }
-    let stack = stack();
+    let stack = precious();
     for member in ["kes-server", "minio-server", "infra"] {
         let container = format!("{}-{member}", stack.name);
         let pid = cli(&["inspect", "--format", "{{.State.Pid}}", &container]);
@@ -95,7 +54,7 @@ fn a_killed_shim_is_mended_by_up() {
         let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
         let name = std::fs::read_to_string(format!("/proc/{shim}/comm")).unwrap();
         assert!(name.starts_with("containerd-shim"), "{name}");
-        kill(&shim);
+        kill(&[shim]);
         // the server lives on until containerd notices
         until("the container ends", || {
             cli(&["inspect", "--format", "{{.State.Running}}", &container]).trim() == "false"
@@ -105,11 +64,9 @@ fn a_killed_shim_is_mended_by_up() {
 }
 
 #[test]
+#[ignore = "needs Docker"]
 fn a_killed_or_restarted_infra_is_mended_by_up() {
-    if !docker() {
-        return;
-    }
-    let stack = stack();
+    let stack = precious();
     let infra = format!("{}-infra", stack.name);
     for arguments in [vec!["kill", &infra], vec!["restart", &infra], vec!["rm", "--force", &infra]] {
         cli(&arguments);
@@ -119,10 +76,8 @@ fn a_killed_or_restarted_infra_is_mended_by_up() {
 
 /// A user who is not root but may use Docker: the servers run as that user, and all files stay the user's.
 #[test]
+#[ignore = "needs Docker"]
 fn a_user_who_may_use_docker_owns_all_of_the_stack() {
-    if !docker() {
-        return;
-    }
     let socket = std::env::var("DOCKER_HOST").unwrap().replace("unix://", "");
     let (uid, group) = (23_456, std::fs::metadata(&socket).unwrap().gid());
     let stack = Sandbox::new("");

@@ -1,6 +1,7 @@
 //! The engine under test, `KESTACK_E2E_ENGINE=podman|docker|process`, and what can be seen of it and done to it
 //! without our own code: by its command line, or in `/proc`.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use crate::bounded::Bounded as _;
@@ -34,15 +35,6 @@ pub(crate) fn kind() -> Kind {
 /// True if the engine is Podman of a user who is not root.
 pub(crate) fn rootless() -> bool {
     kind() == Kind::Podman && !rustix::process::geteuid().is_root()
-}
-
-/// True if the engine has containers to look into; otherwise says that the test is about nothing else.
-pub(crate) fn has_containers() -> bool {
-    let has = kind() != Kind::Process;
-    if !has {
-        eprintln!("skipped: about containers and images, which the process engine does not have");
-    }
-    has
 }
 
 /// Runs the command line of the container engine, which must succeed.
@@ -84,10 +76,7 @@ impl Kind {
     /// Ends a server with SIGKILL.
     pub(crate) fn kill(self, container: &str) {
         match self {
-            Self::Process => {
-                let killed = Command::new("kill").args(["-KILL", &server(container).pid]).status().unwrap();
-                assert!(killed.success());
-            }
+            Self::Process => kill(&[server(container).pid]),
             _ => drop(cli(&["kill", "--signal", "KILL", container])),
         }
     }
@@ -113,6 +102,17 @@ impl Kind {
         let shared = shared.iter().map(|(what, arguments)| (*what, arguments.to_vec()));
         all.into_iter().chain(shared).map(|(what, arguments)| (what, cli(&arguments))).collect()
     }
+}
+
+/// Ends processes with SIGKILL.
+pub(crate) fn kill(pids: &[String]) {
+    assert!(!pids.is_empty());
+    assert!(Command::new("kill").arg("-KILL").args(pids).status().unwrap().success());
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// `<pid> <command line>` of each process of `program` (of any if empty) that names the stack in its arguments or

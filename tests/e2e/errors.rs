@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 
-use crate::engine::{has_containers, kind};
-use crate::sandbox::{Sandbox, enabled};
+use crate::engine::kind;
+use crate::sandbox::Sandbox;
 
 /// Nothing was made: no folder, no pod.
 fn untouched(stack: &Sandbox) {
@@ -12,10 +12,8 @@ fn untouched(stack: &Sandbox) {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_taken_port() {
-    if !enabled() {
-        return;
-    }
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let stack = Sandbox::new(&format!("minio: {{ port: {port}, console_port: 0 }}\n"));
@@ -30,10 +28,8 @@ fn a_taken_port() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn an_unwritable_folder() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     // for root, too, nothing can be made below /proc
     let error = stack.fails(&["up", "--dir", "/proc/kestack"], 6);
@@ -43,10 +39,8 @@ fn an_unwritable_folder() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_file_where_the_folder_should_be() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let file = stack.folder().join("file");
     std::fs::write(&file, "").unwrap();
@@ -56,21 +50,8 @@ fn a_file_where_the_folder_should_be() {
 }
 
 #[test]
-fn no_engine() {
-    if !enabled() || !has_containers() {
-        return;
-    }
-    let stack = Sandbox::new("");
-    let error = stack.fails(&["up", "--host", "unix:///nonexistent/podman.sock"], 6);
-    assert!(error.contains("/nonexistent/podman.sock"), "{error}");
-    untouched(&stack);
-}
-
-#[test]
+#[ignore = "needs an engine"]
 fn no_minio() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: /nonexistent/minio }\n");
     let error = stack.fails(&["up"], 6);
     assert!(error.contains("/nonexistent/minio"), "{error}");
@@ -78,10 +59,8 @@ fn no_minio() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_broken_manifest_and_an_unknown_keystore() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("keystore: { etcd: { endpoint: x } }\nbukets: []\nkeys: [a b]\n");
     let error = stack.fails(&["up"], 2);
     for part in ["kestack.yaml:5:", "kestack.yaml:6:", "kestack.yaml:7:", "etcd", "bukets", "buckets"] {
@@ -91,14 +70,26 @@ fn a_broken_manifest_and_an_unknown_keystore() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_foreign_pod_of_that_name() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let seed = Sandbox::new("");
     seed.ok(&["up"]);
     let error = stack.fails(&["status"], 3);
     assert!(error.contains("is not running"), "{error}");
     assert!(error.contains("kestack up"), "{error}");
+}
+
+/// About containers and images, which the process engine does not have.
+mod containers {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn no_engine() {
+        let stack = Sandbox::new("");
+        let error = stack.fails(&["up", "--host", "unix:///nonexistent/podman.sock"], 6);
+        assert!(error.contains("/nonexistent/podman.sock"), "{error}");
+        untouched(&stack);
+    }
 }

@@ -4,50 +4,12 @@
 use std::net::TcpListener;
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, kind};
-use crate::sandbox::{Sandbox, enabled};
+use crate::engine::{Kind, free_port, kind};
+use crate::sandbox::Sandbox;
 
 #[test]
-fn a_stack_is_up_on_one_engine_and_moves_with_its_data() {
-    if !enabled() || kind() == Kind::Process {
-        return;
-    }
-    let here = kind().name();
-    let stack = Sandbox::new("");
-    stack.ok(&["up"]);
-    stack.put("/encrypted/first", b"in a container");
-    for arguments in [
-        &["up", "--engine", "process"][..],
-        &["down", "--data", "--engine", "process"],
-        &["status", "--engine", "process"],
-    ] {
-        let error = stack.fails(arguments, 6);
-        assert!(
-            error.contains(&format!("is up on {here}")) && error.contains(&format!("kestack down --engine {here}")),
-            "{error}"
-        );
-    }
-    assert_eq!(stack.json(&["up", "--engine", "auto"])["changed"], 0, "auto finds what runs");
-    stack.ok(&["down"]);
-    let elsewhere = |arguments: &[&str]| stack.ok(&[arguments, &["--engine", "process"]].concat());
-    elsewhere(&["up"]);
-    let output = stack.command(&["verify"]).env("KESTACK_ENGINE", "process").finished();
-    assert!(output.status.success(), "{output:?}");
-    elsewhere(&["key", "create", "made-elsewhere"]);
-    elsewhere(&["bucket", "create", "elsewhere", "--key", "made-elsewhere"]);
-    elsewhere(&["down"]);
-    stack.ok(&["up"]);
-    assert_eq!(stack.read("/encrypted/first"), b"in a container");
-    stack.put("/elsewhere/second", b"under the key of the other engine");
-    assert_eq!(stack.read("/elsewhere/second"), b"under the key of the other engine");
-    assert_eq!(stack.json(&["verify"])["proven"], true);
-}
-
-#[test]
+#[ignore = "needs an engine"]
 fn ports_are_known_without_the_engine_and_never_mistaken() {
-    if !enabled() {
-        return;
-    }
     let (stack, other) = (Sandbox::new(""), Sandbox::new(""));
     stack.ok(&["up"]);
     other.ok(&["up"]);
@@ -60,7 +22,7 @@ fn ports_are_known_without_the_engine_and_never_mistaken() {
     stack.ok(&unreachable);
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = free_port();
     let moved = |to: u16| record.replace(&format!(":{port}\n"), &format!(":{to}\n"));
     for (what, wrong) in [
         ("written by an older kestack", record.lines().next().unwrap().to_owned()),
@@ -82,4 +44,43 @@ fn ports_are_known_without_the_engine_and_never_mistaken() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), record, "`up` writes it again");
     stack.ok(&["down"]);
     stack.fails(&["sandbox", "create", "a"], 3);
+}
+
+/// From containers to processes and back.
+mod containers {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn a_stack_is_up_on_one_engine_and_moves_with_its_data() {
+        let here = kind().name();
+        let stack = Sandbox::new("");
+        stack.ok(&["up"]);
+        stack.put("/encrypted/first", b"in a container");
+        for arguments in [
+            &["up", "--engine", "process"][..],
+            &["down", "--data", "--engine", "process"],
+            &["status", "--engine", "process"],
+        ] {
+            let error = stack.fails(arguments, 6);
+            assert!(
+                error.contains(&format!("is up on {here}")) && error.contains(&format!("kestack down --engine {here}")),
+                "{error}"
+            );
+        }
+        assert_eq!(stack.json(&["up", "--engine", "auto"])["changed"], 0, "auto finds what runs");
+        stack.ok(&["down"]);
+        let elsewhere = |arguments: &[&str]| stack.ok(&[arguments, &["--engine", "process"]].concat());
+        elsewhere(&["up"]);
+        let output = stack.command(&["verify"]).env("KESTACK_ENGINE", "process").finished();
+        assert!(output.status.success(), "{output:?}");
+        elsewhere(&["key", "create", "made-elsewhere"]);
+        elsewhere(&["bucket", "create", "elsewhere", "--key", "made-elsewhere"]);
+        elsewhere(&["down"]);
+        stack.ok(&["up"]);
+        assert_eq!(stack.read("/encrypted/first"), b"in a container");
+        stack.put("/elsewhere/second", b"under the key of the other engine");
+        assert_eq!(stack.read("/elsewhere/second"), b"under the key of the other engine");
+        assert_eq!(stack.json(&["verify"])["proven"], true);
+    }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use kestack::servers::s3::{Encryption, S3Client};
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, kind};
-use crate::sandbox::{Sandbox, binary, enabled, text};
+use crate::engine::{Kind, free_port, kind};
+use crate::sandbox::{Sandbox, binary, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,10 +40,6 @@ fn kes(arguments: &[&str]) -> String {
     let output = Command::new(binary().with_file_name("kes")).args(arguments).finished();
     assert!(output.status.success(), "kes {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
-}
-
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Certificates, configuration and environment as the procedure's variant without containers has them.
@@ -82,13 +78,11 @@ fn by_hand(folder: &Path, kes_port: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an engine"]
 async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let folder = stack.root();
-    let (kes_port, s3_port) = (port(), port());
+    let (kes_port, s3_port) = (free_port(), free_port());
     by_hand(&folder, kes_port);
     let object = |number: usize| vec![u8::try_from(number).unwrap(); 1000 + number * 40_000];
     {
@@ -158,10 +152,8 @@ async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
 
 /// A Compose file that was never started: variables, an init container, and a KES whose keys do not exist yet.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an engine"]
 async fn a_compose_file_comes_up_with_its_password_its_key_and_its_buckets() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let project = stack.folder().join("project");
     std::fs::create_dir(&project).unwrap();

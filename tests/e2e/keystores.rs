@@ -2,13 +2,12 @@
 //! checks signatures and policies. A real MinIO writes, everything is restarted cold, and the object is read.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, kind, rootless};
-use crate::sandbox::{Sandbox, enabled, text};
+use crate::engine::{Kind, free_port, kind};
+use crate::sandbox::{Sandbox, text};
 
 /// A server that ends with the test.
 struct Emulator {
@@ -35,12 +34,12 @@ impl Emulator {
         Self { child, port: port.unwrap_or_else(|| panic!("{url}")).parse().unwrap() }
     }
 
-    /// moto; `None`, told, without `KESTACK_PYTHON`.
-    fn moto() -> Option<Self> {
-        let mut command = Command::new(python()?);
+    /// moto, from the packages of `KESTACK_PYTHON`.
+    fn moto() -> Self {
+        let mut command = Command::new(python());
         command.arg("-B").arg(judge()).args(["serve", "0.0.0.0"]).env("INITIAL_NO_AUTH_ACTION_COUNT", "0");
         let (child, port) = serve(command.stdin(Stdio::null()).stderr(Stdio::null()));
-        Some(Self { child, port: port.parse().unwrap() })
+        Self { child, port: port.parse().unwrap() }
     }
 
     /// Its URL from where KES runs.
@@ -52,7 +51,7 @@ impl Emulator {
     /// Access key and secret key of a user of moto that may do this and nothing else.
     fn user(&self, name: &str, actions: &str) -> (String, String) {
         let url = format!("http://127.0.0.1:{}", self.port);
-        let mut command = Command::new(python().unwrap());
+        let mut command = Command::new(python());
         let output = command.arg("-B").arg(judge()).args(["user", &url, name, actions]).finished();
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -72,25 +71,9 @@ fn judge() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kes-server/tests/keystores/judges/aws.py")
 }
 
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("KESTACK_PYTHON");
-    if python.is_none() {
-        eprintln!("skipped: KESTACK_PYTHON names no Python with the packages of kes-server/tests/keystores/judges");
-    }
-    python.map(PathBuf::from)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Docker on Linux gives its containers no name for the host.
-fn reaches_the_host() -> bool {
-    let reaches = kind() != Kind::Docker && !rootless();
-    if !reaches {
-        eprintln!("skipped: the emulators listen on this host, which containers of this engine do not reach here");
-    }
-    reaches
+fn python() -> PathBuf {
+    let named = std::env::var_os("KESTACK_PYTHON");
+    named.expect("KESTACK_PYTHON names a Python with the packages of kes-server/tests/keystores/judges").into()
 }
 
 /// Up, an object, down, up again with everything cold, the object; and `doctor` finds nothing wrong on the way.
@@ -120,86 +103,89 @@ fn vault(url: &str, engine: &str, secret: &str) -> String {
     )
 }
 
-#[test]
-fn vault_holds_the_keys() {
-    if !enabled() || !reaches_the_host() {
-        return;
+/// Containers of Docker and of rootless Podman do not reach the emulators, which listen on this host.
+mod reached {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs rootful Podman or the process engine"]
+    fn vault_holds_the_keys() {
+        let emulator = Emulator::start("vault");
+        round_trip(&vault(&emulator.url(), "engine: kv, version: v1, prefix: team", "kes-secret"));
+        round_trip(&vault(&emulator.url(), "engine: kv2, version: v2, transit: { key: kes }", "kes-secret"));
+        refused(&vault(&emulator.url(), "engine: kv", "wrong"), "refuses KES");
+        let nobody = format!("http://127.0.0.1:{}", free_port());
+        refused(&vault(&nobody, "engine: kv", "kes-secret"), "cannot be reached");
     }
-    let emulator = Emulator::start("vault");
-    round_trip(&vault(&emulator.url(), "engine: kv, version: v1, prefix: team", "kes-secret"));
-    round_trip(&vault(&emulator.url(), "engine: kv2, version: v2, transit: { key: kes }", "kes-secret"));
-    refused(&vault(&emulator.url(), "engine: kv", "wrong"), "refuses KES");
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    refused(&vault(&nobody, "engine: kv", "kes-secret"), "cannot be reached");
+
+    #[test]
+    #[ignore = "needs rootful Podman or the process engine"]
+    fn the_appliances_hold_the_keys() {
+        let keysecure = Emulator::start("keysecure");
+        round_trip(&format!(
+            "keystore: {{ gemalto: {{ keysecure: {{ endpoint: '{}', credentials: {{ token: refresh }} }} }} }}\n",
+            keysecure.url()
+        ));
+        let fortanix = Emulator::start("fortanix");
+        round_trip(&format!(
+            "keystore: {{ fortanix: {{ sdkms: {{ endpoint: '{}', credentials: {{ key: YXBwOmtleQ== }} }} }} }}\n",
+            fortanix.url()
+        ));
+        let entrust = Emulator::start("entrust");
+        round_trip(&format!(
+            "keystore: {{ entrust: {{ keycontrol: {{ endpoint: '{}', vault_id: vault, box_id: box, \
+             credentials: {{ username: user, password: password }} }} }} }}\n",
+            entrust.url()
+        ));
+    }
 }
 
-#[test]
-fn aws_holds_the_keys_with_the_least_permissions() {
-    if !enabled() || !reaches_the_host() {
-        return;
+/// moto needs a Python that only its owner can run: not with `tests/as-user`.
+mod judged {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs rootful Podman, and KESTACK_PYTHON"]
+    fn aws_holds_the_keys_with_the_least_permissions() {
+        let moto = Emulator::moto();
+        let section = |(access_key, secret_key): (String, String)| {
+            format!(
+                "keystore: {{ aws: {{ secretsmanager: {{ endpoint: '{}', region: eu-central-1, \
+                 credentials: {{ accesskey: '{access_key}', secretkey: '{secret_key}' }} }} }} }}\n",
+                moto.url()
+            )
+        };
+        let least = r#"["secretsmanager:CreateSecret","secretsmanager:DeleteSecret","secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#;
+        round_trip(&section(moto.user("kes", least)));
+        // the stack's key is there by now: writing is only tried where it must be made
+        let other = "keys: [other-key]\n";
+        let reader = moto.user("reader", r#"["secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#);
+        refused(&(section(reader) + other), "grant secretsmanager:CreateSecret");
+        let writer = moto.user("writer", r#"["secretsmanager:CreateSecret"]"#);
+        refused(&(section(writer) + other), "grant secretsmanager:GetSecretValue");
     }
-    let Some(moto) = Emulator::moto() else { return };
-    let section = |(access_key, secret_key): (String, String)| {
-        format!(
-            "keystore: {{ aws: {{ secretsmanager: {{ endpoint: '{}', region: eu-central-1, \
-             credentials: {{ accesskey: '{access_key}', secretkey: '{secret_key}' }} }} }} }}\n",
-            moto.url()
-        )
-    };
-    let least = r#"["secretsmanager:CreateSecret","secretsmanager:DeleteSecret","secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#;
-    round_trip(&section(moto.user("kes", least)));
-    // the stack's key is there by now: writing is only tried where it must be made
-    let other = "keys: [other-key]\n";
-    let reader = moto.user("reader", r#"["secretsmanager:GetSecretValue","secretsmanager:ListSecrets"]"#);
-    refused(&(section(reader) + other), "grant secretsmanager:CreateSecret");
-    let writer = moto.user("writer", r#"["secretsmanager:CreateSecret"]"#);
-    refused(&(section(writer) + other), "grant secretsmanager:GetSecretValue");
 }
 
-#[test]
-fn azure_and_gcp_hold_the_keys() {
-    if !enabled() {
-        return;
-    }
-    if kind() != Kind::Process {
-        eprintln!("skipped: these clouds get secrets over HTTPS only, but for an emulator on KES's own loopback");
-        return;
-    }
-    let azure = Emulator::start("azure");
-    let url = azure.url();
-    round_trip(&format!(
-        "kes: {{ port: 0, env: {{ AZURE_AUTHORITY_HOST: '{url}', KES_AZURE_SKIP_DOMAIN_CHECK: 'on' }} }}\n\
-         keystore: {{ azure: {{ keyvault: {{ endpoint: '{url}', credentials: {{ tenant_id: tenant, client_id: client, \
-         client_secret: 's3cret~+&= %' }} }} }} }}\n"
-    ));
-    let gcp = Emulator::start("gcp");
-    let url = gcp.url();
-    round_trip(&format!(
-        "kes: {{ port: 0, env: {{ GCE_METADATA_HOST: '127.0.0.1:{}' }} }}\n\
-         keystore: {{ gcp: {{ secretmanager: {{ endpoint: '{url}', project_id: my-project }} }} }}\n",
-        gcp.port
-    ));
-}
+/// These clouds get secrets over HTTPS only, except for an emulator on the loopback of KES.
+mod process {
+    use super::*;
 
-#[test]
-fn the_appliances_hold_the_keys() {
-    if !enabled() || !reaches_the_host() {
-        return;
+    #[test]
+    #[ignore = "needs the process engine"]
+    fn azure_and_gcp_hold_the_keys() {
+        let azure = Emulator::start("azure");
+        let url = azure.url();
+        round_trip(&format!(
+            "kes: {{ port: 0, env: {{ AZURE_AUTHORITY_HOST: '{url}', KES_AZURE_SKIP_DOMAIN_CHECK: 'on' }} }}\n\
+             keystore: {{ azure: {{ keyvault: {{ endpoint: '{url}', credentials: {{ tenant_id: tenant, client_id: client, \
+             client_secret: 's3cret~+&= %' }} }} }} }}\n"
+        ));
+        let gcp = Emulator::start("gcp");
+        let url = gcp.url();
+        round_trip(&format!(
+            "kes: {{ port: 0, env: {{ GCE_METADATA_HOST: '127.0.0.1:{}' }} }}\n\
+             keystore: {{ gcp: {{ secretmanager: {{ endpoint: '{url}', project_id: my-project }} }} }}\n",
+            gcp.port
+        ));
     }
-    let keysecure = Emulator::start("keysecure");
-    round_trip(&format!(
-        "keystore: {{ gemalto: {{ keysecure: {{ endpoint: '{}', credentials: {{ token: refresh }} }} }} }}\n",
-        keysecure.url()
-    ));
-    let fortanix = Emulator::start("fortanix");
-    round_trip(&format!(
-        "keystore: {{ fortanix: {{ sdkms: {{ endpoint: '{}', credentials: {{ key: YXBwOmtleQ== }} }} }} }}\n",
-        fortanix.url()
-    ));
-    let entrust = Emulator::start("entrust");
-    round_trip(&format!(
-        "keystore: {{ entrust: {{ keycontrol: {{ endpoint: '{}', vault_id: vault, box_id: box, \
-         credentials: {{ username: user, password: password }} }} }} }}\n",
-        entrust.url()
-    ));
 }

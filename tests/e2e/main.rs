@@ -1,6 +1,5 @@
-//! The real tool on a real engine with a real MinIO. Runs when `KESTACK_E2E=1`; `tests/run` sets it.
-//!
-//! These tests share one engine: run them with `--test-threads=1`.
+//! The real tool on a real engine with a real MinIO. `tests/run` runs these tests once for each engine, one after the other,
+//! and `.config/nextest.toml` says which tests are about which engine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::bounded::Bounded as _;
 use crate::engine::kind;
-use crate::sandbox::{Sandbox, binary, enabled, text};
+use crate::sandbox::{Sandbox, binary, text};
 
 /// The tool in another folder, with the same folder of stacks.
 fn run_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> Output {
@@ -31,10 +31,8 @@ fn ok_in(folder: &Path, stack: &Sandbox, arguments: &[&str]) -> String {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn another_manifest_changes_nothing_of_a_stack() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     stack.put("/encrypted/kept", b"precious");
@@ -77,10 +75,8 @@ fn another_manifest_changes_nothing_of_a_stack() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_stack_is_seen_as_it_is_from_anywhere() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("keys: [first]\nbuckets: [{ name: docs }]\n");
     stack.ok(&["up"]);
     let endpoint = stack.variable("AWS_ENDPOINT_URL_S3");
@@ -105,10 +101,8 @@ fn a_stack_is_seen_as_it_is_from_anywhere() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn stacks_without_a_manifest_stand_side_by_side_and_are_listed() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let nowhere = tempfile::tempdir().unwrap();
     let names = ["one", "two"].map(|name| format!("{}-{name}", stack.name));
@@ -155,10 +149,8 @@ fn stacks_without_a_manifest_stand_side_by_side_and_are_listed() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn stacks_that_come_up_at_the_same_time_get_different_ports() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let nowhere = tempfile::tempdir().unwrap();
     let names = ["one", "two", "three"].map(|name| format!("{}-{name}", stack.name));
@@ -178,20 +170,16 @@ fn stacks_that_come_up_at_the_same_time_get_different_ports() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_stack_without_the_console_comes_up() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("minio: { env: { MINIO_BROWSER: off } }\n");
     stack.ok(&["up"]);
     stack.ok(&["up"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn ports_that_are_left_to_kestack_stay_what_they_are() {
-    if !enabled() {
-        return;
-    }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let stack = Sandbox::new(&format!("kes: {{ port: 0 }}\nminio: {{ port: {port}, console_port: 0 }}\n"));

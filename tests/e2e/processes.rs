@@ -1,17 +1,8 @@
 //! What only the process engine has: supervisors, and a place among the other engines.
 
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, kind, processes};
-use crate::sandbox::{Sandbox, enabled, text};
-
-/// True if these tests can run; otherwise says why not.
-fn applies() -> bool {
-    let applies = enabled() && kind() == Kind::Process;
-    if !applies {
-        eprintln!("skipped: about the process engine; run with KESTACK_E2E_ENGINE=process");
-    }
-    applies
-}
+use crate::engine::{kill, kind, processes};
+use crate::sandbox::{Sandbox, text};
 
 /// Process numbers of a stack's processes of that program.
 fn pids(stack: &Sandbox, program: &str) -> Vec<String> {
@@ -19,16 +10,9 @@ fn pids(stack: &Sandbox, program: &str) -> Vec<String> {
     lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
-fn kill(pids: &[String]) {
-    assert!(!pids.is_empty());
-    assert!(std::process::Command::new("kill").arg("-KILL").args(pids).status().unwrap().success());
-}
-
 #[test]
+#[ignore = "needs the process engine"]
 fn whatever_is_killed_comes_back_with_its_data() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     stack.put("/encrypted/kept", b"precious");
@@ -44,10 +28,8 @@ fn whatever_is_killed_comes_back_with_its_data() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn a_killed_server_comes_back_by_itself() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     for program in ["kes", "minio"] {
@@ -64,10 +46,8 @@ fn a_killed_server_comes_back_by_itself() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn down_finds_servers_without_supervisors() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     kill(&pids(&stack, "kestack"));
@@ -77,10 +57,8 @@ fn down_finds_servers_without_supervisors() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn a_stack_stays_on_its_engine() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     assert_eq!(stack.json(&["up", "--engine", "auto"])["changed"], 0, "auto finds what runs");
@@ -89,13 +67,10 @@ fn a_stack_stays_on_its_engine() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn auto_falls_back_to_processes_and_says_so() {
-    if !applies() {
-        return;
-    }
-    if ["/run/podman/podman.sock", "/var/run/docker.sock"].iter().any(|socket| std::path::Path::new(socket).exists()) {
-        eprintln!("skipped: a container engine's socket is here");
-        return;
+    for socket in ["/run/podman/podman.sock", "/var/run/docker.sock"] {
+        assert!(!std::path::Path::new(socket).exists(), "{socket} is here: run this test with tests/as-user");
     }
     let stack = Sandbox::new("");
     let mut command = stack.command(&["up", "--engine", "auto", "--quiet", "--output", "json"]);
@@ -109,10 +84,8 @@ fn auto_falls_back_to_processes_and_says_so() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn images_are_refused_before_anything_is_made() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("minio: { port: 0, console_port: 0, image: example.org/minio }\n");
     let error = stack.fails(&["up"], 6);
     assert!(error.contains("minio.image") && error.contains("minio.binary"), "{error}");
@@ -122,10 +95,8 @@ fn images_are_refused_before_anything_is_made() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn a_server_that_cannot_start_is_reported_with_its_words() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: not-minio }\n");
     let program = stack.folder().join("not-minio");
     std::fs::write(&program, "#!/bin/sh\necho 'not today' >&2\nexit 7\n").unwrap();
@@ -135,10 +106,8 @@ fn a_server_that_cannot_start_is_reported_with_its_words() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn a_path_with_blanks_works() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("dir: with blanks\n");
     let run = |arguments: &[&str]| {
         let output = stack.command(arguments).env_remove("KESTACK_DIR").finished();
@@ -151,10 +120,8 @@ fn a_path_with_blanks_works() {
 }
 
 #[test]
+#[ignore = "needs the process engine"]
 fn nothing_goes_on_without_the_stacks_folder() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     std::fs::remove_dir_all(stack.root()).unwrap();
@@ -169,10 +136,8 @@ fn nothing_goes_on_without_the_stacks_folder() {
 
 /// With so few files MinIO lets every upload wait forever.
 #[test]
+#[ignore = "needs the process engine"]
 fn too_low_a_limit_of_open_files_is_refused_by_name() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     let limited = |arguments: &str| {
         let mut shell = std::process::Command::new("sh");

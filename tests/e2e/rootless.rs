@@ -10,17 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
 use crate::bounded::{Bounded as _, ended};
-use crate::engine::{cli, rootless};
-use crate::sandbox::{Sandbox, enabled, text};
-
-/// True if these tests can run; otherwise says why not.
-fn applies() -> bool {
-    let applies = enabled() && rootless();
-    if !applies {
-        eprintln!("skipped: about rootless Podman; run with tests/as-user");
-    }
-    applies
-}
+use crate::engine::cli;
+use crate::sandbox::{Sandbox, text};
 
 /// Everything in a folder, at any depth.
 fn tree(folder: &Path) -> Vec<PathBuf> {
@@ -45,10 +36,8 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
+#[ignore = "needs rootless Podman"]
 fn every_file_is_the_users_and_can_be_removed_without_podman() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     stack.put("/encrypted/object", &vec![7; 2_000_000]);
@@ -69,10 +58,8 @@ fn every_file_is_the_users_and_can_be_removed_without_podman() {
 }
 
 #[test]
+#[ignore = "needs rootless Podman"]
 fn servers_are_the_users_processes_without_any_capability() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     for server in ["kes-server", "minio-server"] {
@@ -87,10 +74,8 @@ fn servers_are_the_users_processes_without_any_capability() {
 
 /// `status` and `doctor` say what the kernel says, and KES says the same.
 #[test]
+#[ignore = "needs rootless Podman"]
 fn what_is_locked_is_said_and_nothing_more() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     let proc_status = status_of(&format!("{}-kes-server", stack.name));
@@ -108,10 +93,8 @@ fn what_is_locked_is_said_and_nothing_more() {
 }
 
 #[test]
+#[ignore = "needs rootless Podman"]
 fn the_users_socket_is_found_before_a_service_is_started() {
-    if !applies() {
-        return;
-    }
     let folder = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap()).join("podman");
     fs::create_dir_all(&folder).unwrap();
     let socket = folder.join("podman.sock");
@@ -139,10 +122,8 @@ fn the_users_socket_is_found_before_a_service_is_started() {
 }
 
 #[test]
+#[ignore = "needs rootless Podman"]
 fn a_port_below_1024_is_refused_before_anything_is_made() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("minio: { port: 443, console_port: 0 }\n");
     let error = stack.fails(&["up"], 6);
     assert!(error.contains("port 127.0.0.1:443 for S3") && error.contains("only ports from 1024 on"), "{error}");
@@ -151,10 +132,8 @@ fn a_port_below_1024_is_refused_before_anything_is_made() {
 
 /// Without `--dir` the folder is in the home, and only its owner may look into what is secret.
 #[test]
+#[ignore = "needs rootless Podman"]
 fn the_stack_lives_in_the_home() {
-    if !applies() {
-        return;
-    }
     let stack = Sandbox::new("");
     let home = |arguments: &[&str]| {
         let output = stack.command(arguments).env_remove("KESTACK_DIR").finished();

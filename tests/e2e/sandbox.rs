@@ -18,15 +18,6 @@ pub(crate) struct Sandbox {
     base: PathBuf,
 }
 
-/// True if the tier runs; otherwise says why not.
-pub(crate) fn enabled() -> bool {
-    let on = std::env::var_os("KESTACK_E2E").is_some();
-    if !on {
-        eprintln!("skipped: set KESTACK_E2E=1 to run against a real engine");
-    }
-    on
-}
-
 impl Sandbox {
     /// A stack with the default key and bucket, or with more lines of manifest.
     pub(crate) fn new(more: &str) -> Self {
@@ -70,7 +61,12 @@ impl Sandbox {
 
     /// The tool, ready to run in the folder of the manifest.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.command_of(&binary(), arguments)
+    }
+
+    /// The same of a tool in another place.
+    pub(crate) fn command_of(&self, kestack: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(kestack);
         command.args(arguments).current_dir(self.folder.path()).env("KESTACK_DIR", self.base());
         command.env("KESTACK_ENGINE", kind().name());
         for variable in ["KESTACK_NAME", "KESTACK_FILE", "KESTACK_OUTPUT"] {
@@ -193,6 +189,15 @@ impl Drop for Sandbox {
 /// The tool under test: a release build if `KESTACK_BIN` names one.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("KESTACK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kestack").into(), PathBuf::from)
+}
+
+/// Puts a program into a folder, under its own name.
+pub(crate) fn install(program: &Path, folder: &Path) -> PathBuf {
+    let path = folder.join(program.file_name().unwrap());
+    if std::fs::hard_link(program, &path).is_err() {
+        std::fs::copy(program, &path).unwrap();
+    }
+    path
 }
 
 /// Bytes as text.

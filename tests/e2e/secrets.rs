@@ -3,8 +3,8 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::engine::{Kind, cli, has_containers, kind};
-use crate::sandbox::{Sandbox, enabled, text};
+use crate::engine::{Kind, cli, kind};
+use crate::sandbox::{Sandbox, text};
 
 /// The secrets of a stack: MinIO's credentials, every private key's lines, the EK's stored form.
 fn secrets(stack: &Sandbox) -> Vec<String> {
@@ -22,7 +22,7 @@ fn secrets(stack: &Sandbox) -> Vec<String> {
 
 /// What the container engine shows of pod, containers and images; nothing where there are none.
 fn inspected(stack: &Sandbox) -> Vec<(&'static str, String)> {
-    if !has_containers() {
+    if kind() == Kind::Process {
         return vec![];
     }
     let mut seen = Vec::new();
@@ -39,10 +39,8 @@ fn inspected(stack: &Sandbox) -> Vec<(&'static str, String)> {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn no_secret_leaves_its_file() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     let up = stack.run(&["up", "-vv"]);
     assert!(up.status.success());
@@ -69,10 +67,8 @@ fn no_secret_leaves_its_file() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn secret_files_are_readable_by_their_owner_only() {
-    if !enabled() {
-        return;
-    }
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     let mut private = 0;

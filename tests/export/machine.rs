@@ -254,11 +254,8 @@ fn the_units_fit_together() {
 }
 
 #[test]
+#[ignore = "needs systemd"]
 fn systemd_takes_the_units() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        eprintln!("skipped: no systemd-analyze");
-        return;
-    }
     for keystore in ["fs", "vault-approle", "aws-role"] {
         let exported = Exported::new(keystore, &["systemd"]);
         let stage = staged(&exported.out());

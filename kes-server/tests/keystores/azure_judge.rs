@@ -12,8 +12,9 @@ use super::fake::azure::{Azure, SECRET};
 use super::judge::Judge;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the vendors' clients of KESTACK_PYTHON"]
 async fn azures_client_and_kes_read_each_other() {
-    let Some(judge) = Judge::find("key_vault") else { return };
+    let judge = Judge::find("key_vault");
     // one vault with two doors: Azure's client takes TLS alone
     let service = Arc::<Azure>::default();
     let (ours, theirs) = (Fake::start(service.clone()).await, Fake::start_tls(service.clone()).await);

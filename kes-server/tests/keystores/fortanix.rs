@@ -161,8 +161,9 @@ async fn its_certificate_is_checked_against_the_ca_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs the vendors' clients of KESTACK_PYTHON"]
 async fn fortanixs_client_and_kes_read_each_other() {
-    let Some(judge) = Judge::find("fortanix") else { return };
+    let judge = Judge::find("fortanix");
     let (fake, _) = start().await;
     let store = connect(&fake, "", "YXBwOmtleQ==").await.unwrap();
     let url = fake.url();

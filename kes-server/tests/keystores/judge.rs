@@ -18,14 +18,12 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// `None`, told, without the interpreter's path in `KESTACK_PYTHON`: `tests/run` sets it.
-    pub fn find(name: &str) -> Option<Self> {
-        let Some(python) = std::env::var_os("KESTACK_PYTHON") else {
-            tell("skipped: KESTACK_PYTHON names no Python with the packages of judges/requirements.txt");
-            return None;
-        };
+    /// Needs the interpreter's path in `KESTACK_PYTHON`, which `tests/run` sets.
+    pub fn find(name: &str) -> Self {
+        let python = std::env::var_os("KESTACK_PYTHON");
+        let python = python.expect("KESTACK_PYTHON names a Python with the packages of judges/requirements.txt");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keystores/judges");
-        Some(Self { python: python.into(), script: folder.join(format!("{name}.py")) })
+        Self { python: python.into(), script: folder.join(format!("{name}.py")) }
     }
 
     fn command(&self) -> Command {
@@ -53,9 +51,4 @@ impl Judge {
         tokio::time::timeout(START, stdout.read_line(&mut line)).await.expect("the server does not start").unwrap();
         (server, line.trim().parse().unwrap())
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
-fn tell(text: &str) {
-    eprintln!("{text}");
 }

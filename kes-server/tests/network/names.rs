@@ -36,6 +36,7 @@ fn kes(folder: &Folder, arguments: &[&str]) -> bool {
 }
 
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn the_hosts_file_needs_no_name_server() {
     let hosts = "127.0.0.1 localhost kes.corp.test\n10.1.2.3 vault.corp.test\n";
     let Some(_inside) = Namespace::enter("names::the_hosts_file_needs_no_name_server", hosts, SILENT) else { return };
@@ -55,6 +56,7 @@ fn the_hosts_file_needs_no_name_server() {
 }
 
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn ipv4_is_used_when_nothing_answers_for_ipv6() {
     let test = "names::ipv4_is_used_when_nothing_answers_for_ipv6";
     let Some(_inside) = Namespace::enter(test, "127.0.0.1 localhost\n", SILENT) else { return };
@@ -72,6 +74,7 @@ fn ipv4_is_used_when_nothing_answers_for_ipv6() {
 
 /// Nobody reloads it: a machine that moves to another network has other name servers.
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn other_name_servers_are_noticed() {
     let test = "names::other_name_servers_are_noticed";
     let Some(inside) = Namespace::enter(test, "127.0.0.1 localhost\n", GOOD) else { return };

@@ -1,6 +1,5 @@
 //! Namespaces that last for one test.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -32,19 +31,9 @@ impl Namespace {
         let outside = Self { folder: folder.path().into() };
         outside.set_hosts(hosts);
         outside.set_resolv(resolv);
-        if !Command::new("unshare")
-            .args(["--net", "--mount", "true"])
-            .output()
-            .is_ok_and(|ended| ended.status.success())
-        {
-            // past the test harness, which hides what passing tests print
-            let told = format!("SKIPPED {name}: only root may make namespaces (unshare --net --mount)\n");
-            std::io::stderr().write_all(told.as_bytes()).unwrap();
-            return None;
-        }
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "sh", "-c", SETUP]).arg(folder.path()).arg(std::env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture"]).env(INSIDE, folder.path());
+        command.args(["--ignored", "--exact", name, "--nocapture"]).env(INSIDE, folder.path());
         let ended = command.output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         assert!(ended.status.success() && out.contains("1 passed"), "{out}{err}");

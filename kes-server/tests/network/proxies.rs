@@ -40,6 +40,7 @@ const ALL: [(&str, &str); 6] = [
 ];
 
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn what_is_on_this_machine_never_reaches_a_proxy() {
     let name = "proxies::what_is_on_this_machine_never_reaches_a_proxy";
     let Some(_inside) = Namespace::enter(name, HOSTS, "") else { return };
@@ -60,6 +61,7 @@ fn what_is_on_this_machine_never_reaches_a_proxy() {
 }
 
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn exceptions_and_schemes_count_as_in_go() {
     let Some(_inside) = Namespace::enter("proxies::exceptions_and_schemes_count_as_in_go", HOSTS, "") else { return };
     run(async {
@@ -92,6 +94,7 @@ fn exceptions_and_schemes_count_as_in_go() {
 }
 
 #[test]
+#[ignore = "needs root, who may make namespaces"]
 fn the_command_line_uses_the_proxy_to_a_server_that_is_far() {
     let name = "proxies::the_command_line_uses_the_proxy_to_a_server_that_is_far";
     let Some(_inside) = Namespace::enter(name, HOSTS, "") else { return };

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{assert_gone, assert_mended, fill, precious, seeded, span, times, until};
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, cli, kind};
-use crate::sandbox::{Sandbox, enabled, text};
+use crate::engine::cli;
+use crate::sandbox::{Sandbox, text};
 
 /// A program that systemd would run, known by its pid file.
 struct Service {
@@ -22,30 +22,26 @@ struct Service {
 }
 
 impl Service {
-    /// The daemon of the tests' own, if Docker is under test; otherwise says why not.
-    fn dockerd() -> Option<Self> {
+    /// The daemon of the tests' own.
+    fn dockerd() -> Self {
         Self::named("dockerd", || Command::new("docker").arg("version").finished().status.success())
     }
 
     /// The containerd that it works with.
-    fn containerd() -> Option<Self> {
+    fn containerd() -> Self {
         Self::named("containerd", || {
             let mut ctr = Command::new("ctr");
-            ctr.arg("--address").arg(folder().unwrap().join("containerd.sock")).args(["--timeout", "5s", "version"]);
+            ctr.arg("--address").arg(folder().join("containerd.sock")).args(["--timeout", "5s", "version"]);
             ctr.finished().status.success()
         })
     }
 
-    fn named(program: &str, answers: fn() -> bool) -> Option<Self> {
-        let Some(folder) = folder().filter(|_| enabled() && kind() == Kind::Docker) else {
-            eprintln!("skipped: about a Docker daemon of the tests' own; run with tests/with-docker");
-            return None;
-        };
-        let pid_file = folder.join(program).with_extension("pid");
+    fn named(program: &str, answers: fn() -> bool) -> Self {
+        let pid_file = folder().join(program).with_extension("pid");
         let pid = read_to_string(&pid_file).unwrap();
         let command = text(&read(format!("/proc/{}/cmdline", pid.trim())).unwrap());
         let command = command.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
-        Some(Self { pid_file, command, answers })
+        Self { pid_file, command, answers }
     }
 
     /// Ends it, and waits until no process is left of it: dockerd does not start next to the zombie that its pid file
@@ -103,8 +99,9 @@ impl Service {
 }
 
 /// Where the tests' own daemon keeps its files.
-fn folder() -> Option<PathBuf> {
-    Some(PathBuf::from(std::env::var_os("KESTACK_E2E_DOCKERD")?).parent()?.to_owned())
+fn folder() -> PathBuf {
+    let pid_file = std::env::var_os("KESTACK_E2E_DOCKERD").expect("run this test with tests/with-docker");
+    PathBuf::from(pid_file).parent().unwrap().to_owned()
 }
 
 /// Brings the stack up again. Where Docker keeps a port for a container that is gone, and no other will do, `up` says what
@@ -159,22 +156,25 @@ fn killed_during_up(stack: &Sandbox, dockerd: &Service) -> u32 {
 }
 
 #[test]
+#[ignore = "needs a Docker of tests/with-docker"]
 fn a_daemon_killed_during_up_is_mended_by_the_next() {
-    let Some(dockerd) = Service::dockerd() else { return };
+    let dockerd = Service::dockerd();
     assert_eq!(killed_during_up(&Sandbox::new(""), &dockerd), 0, "other ports are taken");
 }
 
 #[test]
+#[ignore = "needs a Docker of tests/with-docker"]
 fn a_daemon_killed_during_up_with_named_ports_is_mended_or_to_be_restarted() {
-    let Some(dockerd) = Service::dockerd() else { return };
+    let dockerd = Service::dockerd();
     let ports = "kes: { port: 17373 }\nminio: { port: 19000, console_port: 19001 }\n";
     killed_during_up(&Sandbox::new(ports), &dockerd);
 }
 
 /// The daemon comes back with everything stopped, as after a reboot of the host.
 #[test]
+#[ignore = "needs a Docker of tests/with-docker"]
 fn a_killed_daemon_is_mended_by_up() {
-    let Some(dockerd) = Service::dockerd() else { return };
+    let dockerd = Service::dockerd();
     let stack = precious();
     dockerd.end(Signal::KILL);
     let error = stack.fails(&["up"], 6);
@@ -188,8 +188,9 @@ fn a_killed_daemon_is_mended_by_up() {
 }
 
 #[test]
+#[ignore = "needs a Docker of tests/with-docker"]
 fn a_killed_containerd_is_mended_by_up() {
-    let Some(containerd) = Service::containerd() else { return };
+    let containerd = Service::containerd();
     let stack = precious();
     let minio = format!("{}-minio-server", stack.name);
     for _ in 0..times("KESTACK_E2E_DAEMON_KILLS", 1) {

@@ -13,17 +13,8 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use super::proxy::Proxy;
 use super::{assert_gone, assert_mended, fill, precious, seeded, span, times, until};
 use crate::bounded::Bounded as _;
-use crate::engine::{Kind, cli, has_containers, kind, rootless};
-use crate::sandbox::{Sandbox, enabled, text};
-
-/// True if Podman is under test; otherwise says so.
-fn podman() -> bool {
-    let on = enabled() && kind() == Kind::Podman;
-    if !on {
-        eprintln!("skipped: about Podman");
-    }
-    on
-}
+use crate::engine::{Kind, cli, kind};
+use crate::sandbox::{Sandbox, text};
 
 fn kill(pid: i32) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
@@ -46,121 +37,18 @@ fn processes(stack: &Sandbox, format: &str) -> Vec<i32> {
     pids.split_whitespace().map(|pid| pid.parse().unwrap()).filter(|pid| *pid > 0).collect()
 }
 
-#[test]
-fn a_service_killed_during_up_is_mended_by_the_next() {
-    if !podman() {
-        return;
-    }
-    let mut dice = seeded();
-    let stack = precious();
-    stack.ok(&["down"]);
-    let span = span(|| drop(stack.ok(&["up"])));
-    for _ in 0..times("KESTACK_E2E_KILLS", 2) {
-        stack.ok(&["down"]);
-        let mut up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        until("kestack starts a service", || service_of(&up).is_some());
-        let moment = dice.moment(span);
-        std::thread::sleep(moment);
-        // rootless Podman serves in a second process of the group
-        let killed = service_of(&up).map(|pid| kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL));
-        let output = up.finished();
-        let error = text(&output.stderr);
-        eprintln!("service killed after {moment:?} ({killed:?}): {:?} {error}", output.status.code());
-        assert!(output.status.success() || error.contains("error: "), "{error}");
-        assert!(!error.contains("panicked"), "{error}");
-        assert_mended(&stack);
-    }
-    assert_gone(&stack);
-}
-
 /// What `iptables-save -t nat` prints.
 fn nat() -> String {
     text(&Command::new("iptables-save").args(["-t", "nat"]).finished().stdout)
 }
 
-#[test]
-fn forwarding_that_a_killed_service_left_is_taken_back() {
-    if !podman() || rootless() {
-        eprintln!("skipped: about rootful Podman");
-        return;
-    }
-    let stack = precious();
-    let port = stack.json(&["up"])["s3"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-    let about = format!("--dport {port}");
-    let rules: Vec<_> = nat().lines().filter(|line| line.contains(&about)).map(str::to_owned).collect();
-    cli(&["pod", "stop", &stack.name]);
-    assert!(!nat().contains(&about));
-    // as after SIGKILL in the middle: the rules are there, and the address they lead to is nobody's
-    for rule in rules.iter().filter(|rule| rule.contains("-j DNAT")) {
-        let words: Vec<_> = rule.split(' ').collect();
-        let [.., destination] = words[..] else { panic!("{rule}") };
-        let stale = rule.replace(destination, "10.88.255.254:9000");
-        let _ = Command::new("iptables").args(["-t", "nat", "-N", words[1]]).stderr(Stdio::null()).status().unwrap();
-        let added = Command::new("iptables").args(["-t", "nat"]).args(stale.split(' ')).status().unwrap();
-        assert!(added.success(), "{stale}");
-    }
-    assert!(nat().contains("10.88.255.254"));
-    assert_mended(&stack);
-    assert!(!nat().contains("10.88.255.254"));
-    assert_gone(&stack);
-    assert!(!nat().contains(&about));
-}
-
-#[test]
-fn killed_monitors_do_not_stop_the_servers_and_leave_nothing() {
-    if !podman() {
-        return;
-    }
-    let stack = precious();
-    for pid in processes(&stack, "{{.State.ConmonPid}}") {
-        kill(pid);
-        assert_mended(&stack);
-    }
-    processes(&stack, "{{.State.ConmonPid}}").into_iter().for_each(kill);
-    assert_gone(&stack);
-}
-
-#[test]
-fn everything_killed_at_once_is_mended_by_up() {
-    if !podman() {
-        return;
-    }
-    let stack = precious();
-    for _ in 0..2 {
-        let all = processes(&stack, "{{.State.ConmonPid}} {{.State.Pid}}");
-        assert!(all.len() >= 6, "{all:?}");
-        all.into_iter().for_each(kill);
-        assert_mended(&stack);
-    }
-    assert_gone(&stack);
-}
-
-/// The host is switched off: no process is left, and what lives in memory is gone. Only where the user, its runtime folder
-/// and all its processes are the tests' own.
-#[test]
-fn a_reboot_is_mended_by_up() {
-    if !enabled() || !rootless() {
-        eprintln!("skipped: only a user of the tests' own is rebooted; run with tests/as-user");
-        return;
-    }
-    let stack = precious();
-    let run = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap());
-    let own = i32::try_from(std::process::id()).unwrap();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let ours = status.lines().any(|line| line.starts_with(&format!("Uid:\t{}\t", geteuid().as_raw())));
-        if let Some(pid) = pid.filter(|pid| ours && *pid != own) {
-            kill(pid);
-        }
-    }
-    for entry in fs::read_dir(&run).unwrap().flatten() {
-        let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
-    }
-    let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
-    assert!(!states.is_empty() && !states.contains("running"), "{states}");
-    assert_mended(&stack);
-    assert_gone(&stack);
+/// This process and those that started it: the runner of the tests is not a part of the host that is switched off.
+fn ancestry() -> Vec<i32> {
+    let parent = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
+    };
+    std::iter::successors(i32::try_from(std::process::id()).ok(), parent).collect()
 }
 
 /// An engine that serves a socket for the tests.
@@ -201,56 +89,171 @@ fn served() -> Served {
     Served { socket, child, _folder: folder }
 }
 
-#[test]
-fn a_slow_engine_is_waited_for() {
-    if !enabled() || !has_containers() {
-        return;
-    }
-    let engine = served();
-    let proxy = Proxy::start(&engine.socket, Duration::from_millis(40), i64::MAX);
-    let stack = Sandbox::new("");
-    stack.ok(&["up", "--host", &proxy.host()]);
-    fill(&stack);
-    stack.ok(&["down", "--host", &proxy.host()]);
-    assert_mended(&stack);
-    assert_gone(&stack);
-}
+/// About processes that only Podman has.
+mod podman {
+    use super::*;
 
-#[test]
-fn a_dropped_connection_is_said_and_mended_by_the_next_up() {
-    if !enabled() || !has_containers() {
-        return;
-    }
-    let mut dice = seeded();
-    let engine = served();
-    let stack = precious();
-    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
+    #[test]
+    #[ignore = "needs Podman"]
+    fn a_service_killed_during_up_is_mended_by_the_next() {
+        let mut dice = seeded();
+        let stack = precious();
         stack.ok(&["down"]);
-        let bytes = i64::try_from(dice.below(12_000)).unwrap();
-        let proxy = Proxy::start(&engine.socket, Duration::ZERO, bytes);
-        let output = stack.run(&["up", "--host", &proxy.host()]);
-        let error = text(&output.stderr);
-        eprintln!("hung up after {bytes} bytes: {:?} {error}", output.status.code());
-        assert!(output.status.success() || error.contains("error: "), "{error}");
-        assert!(!error.contains("panicked"), "{error}");
-        assert_mended(&stack);
+        let span = span(|| drop(stack.ok(&["up"])));
+        for _ in 0..times("KESTACK_E2E_KILLS", 2) {
+            stack.ok(&["down"]);
+            let mut up = stack.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            until("kestack starts a service", || service_of(&up).is_some());
+            let moment = dice.moment(span);
+            std::thread::sleep(moment);
+            // rootless Podman serves in a second process of the group
+            let killed = service_of(&up).map(|pid| kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL));
+            let output = up.finished();
+            let error = text(&output.stderr);
+            eprintln!("service killed after {moment:?} ({killed:?}): {:?} {error}", output.status.code());
+            assert!(output.status.success() || error.contains("error: "), "{error}");
+            assert!(!error.contains("panicked"), "{error}");
+            assert_mended(&stack);
+        }
+        assert_gone(&stack);
     }
-    assert_gone(&stack);
+
+    #[test]
+    #[ignore = "needs Podman"]
+    fn killed_monitors_do_not_stop_the_servers_and_leave_nothing() {
+        let stack = precious();
+        for pid in processes(&stack, "{{.State.ConmonPid}}") {
+            kill(pid);
+            assert_mended(&stack);
+        }
+        processes(&stack, "{{.State.ConmonPid}}").into_iter().for_each(kill);
+        assert_gone(&stack);
+    }
+
+    #[test]
+    #[ignore = "needs Podman"]
+    fn everything_killed_at_once_is_mended_by_up() {
+        let stack = precious();
+        for _ in 0..2 {
+            let all = processes(&stack, "{{.State.ConmonPid}} {{.State.Pid}}");
+            assert!(all.len() >= 6, "{all:?}");
+            all.into_iter().for_each(kill);
+            assert_mended(&stack);
+        }
+        assert_gone(&stack);
+    }
 }
 
-#[test]
-fn an_engine_that_never_answers_is_named_in_time() {
-    if !enabled() || !has_containers() {
-        return;
+/// About forwarding in the firewall, which only root can change.
+mod rootful {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs rootful Podman"]
+    fn forwarding_that_a_killed_service_left_is_taken_back() {
+        let stack = precious();
+        let port = stack.json(&["up"])["s3"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+        let about = format!("--dport {port}");
+        let rules: Vec<_> = nat().lines().filter(|line| line.contains(&about)).map(str::to_owned).collect();
+        cli(&["pod", "stop", &stack.name]);
+        assert!(!nat().contains(&about));
+        // as after SIGKILL in the middle: the rules are there, and the address they lead to is nobody's
+        for rule in rules.iter().filter(|rule| rule.contains("-j DNAT")) {
+            let words: Vec<_> = rule.split(' ').collect();
+            let [.., destination] = words[..] else { panic!("{rule}") };
+            let stale = rule.replace(destination, "10.88.255.254:9000");
+            let _ =
+                Command::new("iptables").args(["-t", "nat", "-N", words[1]]).stderr(Stdio::null()).status().unwrap();
+            let added = Command::new("iptables").args(["-t", "nat"]).args(stale.split(' ')).status().unwrap();
+            assert!(added.success(), "{stale}");
+        }
+        assert!(nat().contains("10.88.255.254"));
+        assert_mended(&stack);
+        assert!(!nat().contains("10.88.255.254"));
+        assert_gone(&stack);
+        assert!(!nat().contains(&about));
     }
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("silent.sock");
-    // connections are taken by the system, and nobody reads them
-    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let stack = Sandbox::new("");
-    let start = std::time::Instant::now();
-    let error = stack.fails(&["up", "--host", &format!("unix://{}", socket.display())], 6);
-    assert!(error.contains(socket.to_str().unwrap()) && error.contains("no answer"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
-    assert!(!stack.root().exists(), "nothing is made before");
+}
+
+/// Only a user of the tests' own, who is made by `tests/as-user`, can lose all processes.
+mod rootless {
+    use super::*;
+
+    /// The host is switched off: no process is left, and what lives in memory is gone. Only where the user, its runtime folder
+    /// and all its processes are the tests' own.
+    #[test]
+    #[ignore = "needs rootless Podman"]
+    fn a_reboot_is_mended_by_up() {
+        let stack = precious();
+        let run = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap());
+        let own = ancestry();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let ours = status.lines().any(|line| line.starts_with(&format!("Uid:\t{}\t", geteuid().as_raw())));
+            if let Some(pid) = pid.filter(|pid| ours && !own.contains(pid)) {
+                kill(pid);
+            }
+        }
+        for entry in fs::read_dir(&run).unwrap().flatten() {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+        let states = cli(&["ps", "--all", "--filter", &format!("name={}", stack.name), "--format", "{{.State}}"]);
+        assert!(!states.is_empty() && !states.contains("running"), "{states}");
+        assert_mended(&stack);
+        assert_gone(&stack);
+    }
+}
+
+/// On Podman and on Docker.
+mod containers {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn a_slow_engine_is_waited_for() {
+        let engine = served();
+        let proxy = Proxy::start(&engine.socket, Duration::from_millis(40), i64::MAX);
+        let stack = Sandbox::new("");
+        stack.ok(&["up", "--host", &proxy.host()]);
+        fill(&stack);
+        stack.ok(&["down", "--host", &proxy.host()]);
+        assert_mended(&stack);
+        assert_gone(&stack);
+    }
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn a_dropped_connection_is_said_and_mended_by_the_next_up() {
+        let mut dice = seeded();
+        let engine = served();
+        let stack = precious();
+        for _ in 0..times("KESTACK_E2E_KILLS", 3) {
+            stack.ok(&["down"]);
+            let bytes = i64::try_from(dice.below(12_000)).unwrap();
+            let proxy = Proxy::start(&engine.socket, Duration::ZERO, bytes);
+            let output = stack.run(&["up", "--host", &proxy.host()]);
+            let error = text(&output.stderr);
+            eprintln!("hung up after {bytes} bytes: {:?} {error}", output.status.code());
+            assert!(output.status.success() || error.contains("error: "), "{error}");
+            assert!(!error.contains("panicked"), "{error}");
+            assert_mended(&stack);
+        }
+        assert_gone(&stack);
+    }
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn an_engine_that_never_answers_is_named_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("silent.sock");
+        // connections are taken by the system, and nobody reads them
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let stack = Sandbox::new("");
+        let start = std::time::Instant::now();
+        let error = stack.fails(&["up", "--host", &format!("unix://{}", socket.display())], 6);
+        assert!(error.contains(socket.to_str().unwrap()) && error.contains("no answer"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        assert!(!stack.root().exists(), "nothing is made before");
+    }
 }

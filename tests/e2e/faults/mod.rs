@@ -26,7 +26,7 @@ pub(crate) fn times(variable: &str, default: u32) -> u32 {
 const PRECIOUS: &[u8] = b"precious";
 
 /// A stack that is up, with an object under its own key and one under another.
-fn precious() -> Sandbox {
+pub(crate) fn precious() -> Sandbox {
     let stack = Sandbox::new("");
     fill(&stack);
     stack
@@ -48,7 +48,7 @@ fn assert_kept(stack: &Sandbox) {
 }
 
 /// `up` repairs whatever happened, has then nothing more to do, and nothing is lost.
-fn assert_mended(stack: &Sandbox) {
+pub(crate) fn assert_mended(stack: &Sandbox) {
     stack.ok(&["up"]);
     assert_kept(stack);
     assert_eq!(stack.json(&["verify"])["proven"], true);
@@ -72,7 +72,7 @@ fn span(work: impl FnOnce()) -> Duration {
 }
 
 /// Waits for something that must come.
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}: not within a minute");

@@ -4,8 +4,9 @@ use super::super::judge::Judge;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the vendors' clients of KESTACK_PYTHON"]
 async fn hvac_and_kes_understand_each_other() {
-    let Some(judge) = Judge::find("vault") else { return };
+    let judge = Judge::find("vault");
     let (fake, _) = start().await;
     assert_eq!(judge.ask(&["write", &fake.url()]).await, "written");
     let with_transit = VaultConfig { transit: Some(transit()), prefix: "secure".into(), ..v2(&fake) };
