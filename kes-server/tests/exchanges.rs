@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "the other tests call the rest")]
 #[path = "abuse/dial.rs"]
 mod dial;
+#[path = "abuse/frames.rs"]
+mod frames;
 mod support;
 
 use std::{
@@ -13,6 +15,7 @@ use std::{
 };
 
 use dial::{Dialer, Tls};
+use frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame};
 use kes_server::{
     crypto::{Algorithm, Key},
     fuzzing::request_body,
@@ -163,30 +166,17 @@ fn is_algorithm(name: &[u8]) -> bool {
     name.is_empty() || std::str::from_utf8(name).is_ok_and(|name| name.parse::<Algorithm>().is_ok())
 }
 
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 /// The first frame that answers the first stream: its kind, and its first byte.
 fn answer(dialer: &Dialer, frames: &[u8]) -> (u8, u8) {
     let mut connection = dialer.connect().unwrap();
-    let start = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[]), frames].concat();
+    let start = [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames].concat();
     connection.write_all(&start).unwrap();
     loop {
         let mut head = [0; 9];
         connection.read_exact(&mut head).unwrap();
         let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
         connection.read_exact(&mut payload).unwrap();
-        if [HEADERS, RESET].contains(&head[3]) {
+        if [HEADERS, RST_STREAM].contains(&head[3]) {
             return (head[3], payload[0]);
         }
     }
@@ -219,8 +209,8 @@ fn a_body_is_left_out_if_none_is_announced() {
     // a stream that goes on promises a body, even if its end comes at once
     assert_eq!(answer(&dialer, &[open(&[]), end.clone()].concat()), (HEADERS, BAD_REQUEST));
     assert_eq!(answer(&dialer, &[open(&[json]), end.clone()].concat()), (HEADERS, BAD_REQUEST));
-    assert_eq!(answer(&dialer, &closed(&[json, ("content-length", "5")])).0, RESET);
-    assert_eq!(answer(&dialer, &[open(&[json, ("content-length", "5")]), end].concat()).0, RESET);
+    assert_eq!(answer(&dialer, &closed(&[json, ("content-length", "5")])).0, RST_STREAM);
+    assert_eq!(answer(&dialer, &[open(&[json, ("content-length", "5")]), end].concat()).0, RST_STREAM);
 }
 
 #[test]

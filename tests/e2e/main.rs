@@ -1,7 +1,15 @@
 //! The real tool on a real engine with a real MinIO. `tests/run` runs these tests once for each engine, one after the other,
 //! and `.config/nextest.toml` says which tests are about which engine.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
-#![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::wildcard_imports,
+    reason = "test"
+)]
 
 mod answers;
 mod bounded;
@@ -34,5 +42,7 @@ mod sandboxes;
 mod secrets;
 mod seed;
 mod snapshot;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod verbs;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::bounded::Bounded as _;
 use crate::engine::kind;
+pub(crate) use crate::support::{binary, text};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -186,11 +187,6 @@ impl Drop for Sandbox {
     }
 }
 
-/// The tool under test: a release build if `KESTACK_BIN` names one.
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("KESTACK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kestack").into(), PathBuf::from)
-}
-
 /// Puts a program into a folder, under its own name.
 pub(crate) fn install(program: &Path, folder: &Path) -> PathBuf {
     let path = folder.join(program.file_name().unwrap());
@@ -198,9 +194,4 @@ pub(crate) fn install(program: &Path, folder: &Path) -> PathBuf {
         std::fs::copy(program, &path).unwrap();
     }
     path
-}
-
-/// Bytes as text.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

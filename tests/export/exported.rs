@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::keystores;
+pub(crate) use crate::support::{binary, text};
 
 /// What an export wrote or printed.
 pub(crate) struct Exported {
@@ -15,16 +16,6 @@ pub(crate) struct Exported {
     pub(crate) files: BTreeMap<String, String>,
     /// Standard output.
     pub(crate) stdout: String,
-}
-
-/// The tool under test: a release build if `KESTACK_BIN` names one.
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("KESTACK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kestack").into(), PathBuf::from)
-}
-
-/// Bytes as text.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A folder with a manifest for that keystore and the files that it names.

@@ -1,7 +1,14 @@
-//! Everything that `kestack export` writes: compared with goldens, linked part to part, read by KES's own parser, and
-//! (when `KESTACK_E2E=1`) run by the orchestrator it is for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
-#![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "test")]
+//! Everything that `kestack export` writes: compared with goldens, linked part to part, read by KES's own parser, and run by
+//! the orchestrator that it is for, if there is one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "test"
+)]
 
 mod cluster;
 mod exported;
@@ -10,5 +17,7 @@ mod keystores;
 mod machine;
 mod refused;
 mod run;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod units;

@@ -8,26 +8,13 @@ use std::{
 
 use crate::{
     dial::{Dialer, Tls, rest},
+    frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame},
     support::{Folder, Server},
     witness::{Witness, assert_memory},
 };
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
-
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// The header block of a request, in HPACK without Huffman.
 pub(crate) fn head(is_post: bool, path: &str) -> Vec<u8> {

@@ -17,6 +17,7 @@ mod bodies;
 mod certificates;
 mod dial;
 mod flood;
+mod frames;
 mod http1;
 mod http2;
 mod idle;

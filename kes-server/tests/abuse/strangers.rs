@@ -11,7 +11,8 @@ use kes_server::auth::ApiKey;
 
 use crate::{
     dial::{Dialer, Tls},
-    http2::{END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, head, stream},
+    frames::{END_HEADERS, HEADERS, PREFACE, SETTINGS, frame},
+    http2::{head, stream},
     support::{Folder, Server},
 };
 

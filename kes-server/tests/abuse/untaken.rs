@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     dial::Dialer,
-    http2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, head, stream},
+    frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame},
+    http2::{head, stream},
     support::{Folder, Server},
     witness::{Witness, memory},
 };
