@@ -4,8 +4,7 @@
 //! # async fn test() -> Result<(), kestack::Error> {
 //! use std::time::Duration;
 //!
-//! use kestack::chaos::Fault;
-//! use kestack::testing::Stack;
+//! use kestack::testing::{Fault, Stack};
 //!
 //! let stack = Stack::builder().bucket("invoices").up().await?;
 //! let client = (stack.s3_endpoint(), stack.environment());
@@ -24,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::host::lock::Hold;
-use crate::operate::chaos::{self, Fault};
+use crate::operate::chaos;
 use crate::operate::reset;
 use crate::operate::sandbox::{Access, SandboxName, SandboxWish, Sandboxes};
 use crate::operate::session::{Intent, Opened, Session, Wish};
@@ -35,6 +34,7 @@ use crate::stack;
 mod builder;
 
 pub use crate::manifest::EngineKind;
+pub use crate::operate::chaos::Fault;
 pub use builder::StackBuilder;
 
 /// A stack that is up, for tests. It has ports, credentials, keys and a folder of its own.

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kestack::operate::chaos::Fault;
 use kestack::servers::s3::S3Client;
-use kestack::testing::{EngineKind, Stack, StackBuilder};
+use kestack::testing::{EngineKind, Fault, Stack, StackBuilder};
 
 use crate::engine::{Kind, kind};
 use crate::sandbox::binary;

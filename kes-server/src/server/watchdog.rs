@@ -174,7 +174,7 @@ mod tests {
         let beat = Beat::since(Instant::now().checked_sub(PATIENCE * 2).unwrap());
         assert!(beat.silent_for() > PATIENCE);
         let mut account = tempfile::tempfile().unwrap();
-        write!(account, "1000 {} 3\n", (PATIENCE * 3 / 2).as_nanos()).unwrap();
+        writeln!(account, "1000 {} 3", (PATIENCE * 3 / 2).as_nanos()).unwrap();
         beat.0.account.set(account).unwrap();
         assert!(beat.silent_for() < PATIENCE, "{:?}", beat.silent_for());
     }

@@ -203,7 +203,9 @@ fn small_answers_asked_for_during_a_pause_cost_little_more() {
         let ask = |number| frame(HEADERS, END_HEADERS | END_STREAM, stream(number), &head(is_post, path));
         let requests: Vec<_> = (0..250).flat_map(ask).collect();
         server.pause();
-        clients.iter_mut().for_each(|client| client.write_all(&requests).unwrap());
+        for client in &mut clients {
+            client.write_all(&requests).unwrap();
+        }
         server.go_on();
         sleep(ATTACK);
         drop(clients);
