@@ -191,7 +191,7 @@ pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Er
     let opened = Opened::of(globals, intent).await?;
     let wish = opened.wish.clone();
     let layout = wish.layout();
-    let has_choice = wish.manifest.leaves_ports() && !layout.exported().exists();
+    let has_choice = wish.manifest.leaves_ports() && !layout.is_exported();
     if !layout.admin_key().exists() || !has_choice {
         return Known::new(Stack::existing(wish.manifest, &wish.base, None)?);
     }

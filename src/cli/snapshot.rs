@@ -178,7 +178,7 @@ async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> R
 
 /// What others start is not ours to stop.
 fn refuse_exported(layout: &Layout) -> Result<(), Error> {
-    if !layout.exported().exists() {
+    if !layout.is_exported() {
         return Ok(());
     }
     Err(Error::Usage {

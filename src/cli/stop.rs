@@ -48,7 +48,7 @@ impl Stop {
 
 /// Refuses a stack that an orchestrator starts and stops.
 fn refuse_others(session: &Session) -> Result<(), Error> {
-    if session.context.engine.info().kind != units::KIND && !session.stack.layout.exported().exists() {
+    if session.context.engine.info().kind != units::KIND && !session.stack.layout.is_exported() {
         return Ok(());
     }
     Err(Error::Usage {

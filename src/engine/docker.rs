@@ -160,11 +160,11 @@ impl Docker {
     }
 
     /// If a port was taken by another container, says by which: better than naming Docker's own process.
-    async fn name_holder(&self, error: EngineError) -> EngineError {
-        let EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint } = error else {
+    async fn name_holder(&self, mut error: EngineError) -> EngineError {
+        let EngineError::Refused { obstacle: Obstacle::TakenPort(port), message, hint, .. } = &mut error else {
             return error;
         };
-        let hint = match self.publishing(port).await {
+        *hint = match self.publishing(*port).await {
             Some(holder) => Some(format!(
                 "{what} publishes port {port}: stop it with `docker stop {name}`, or choose another port in \
                  kestack.yaml (0 takes a free one)",
@@ -175,9 +175,9 @@ impl Docker {
                 "Docker keeps port {port} for a container that no longer exists: restart it \
                  (`sudo systemctl restart docker`), or choose another port in kestack.yaml (0 takes a free one)"
             )),
-            None => hint,
+            None => hint.take(),
         };
-        EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint }
+        error
     }
 
     async fn publishing(&self, port: u16) -> Option<Container> {

@@ -68,12 +68,10 @@ impl EngineError {
 
     /// The same of a call that starts a container. One that an engine does not start and cannot say why was half started
     /// when the engine's service died: its runtime refuses without a reason (docs/containers.md §8).
-    pub(super) fn of_start(self) -> Self {
-        match self {
-            Self::Refused { call, obstacle: Obstacle::Unexplained, message, hint } => {
-                Self::Refused { call, obstacle: Obstacle::StuckContainer, message, hint }
-            }
-            other => other,
+    pub(super) fn of_start(mut self) -> Self {
+        if let Self::Refused { obstacle: obstacle @ Obstacle::Unexplained, .. } = &mut self {
+            *obstacle = Obstacle::StuckContainer;
         }
+        self
     }
 }

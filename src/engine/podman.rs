@@ -100,18 +100,16 @@ impl Podman {
     }
 
     /// If a port was taken by another pod, says by which: better than naming Podman's own process.
-    async fn name_holder(&self, error: EngineError) -> EngineError {
-        let EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint } = error else {
-            return error;
-        };
-        let hint = match self.pod_publishing(port).await {
-            Some(pod) => Some(format!(
+    async fn name_holder(&self, mut error: EngineError) -> EngineError {
+        if let EngineError::Refused { obstacle: Obstacle::TakenPort(port), hint, .. } = &mut error
+            && let Some(pod) = self.pod_publishing(*port).await
+        {
+            *hint = Some(format!(
                 "pod '{pod}' publishes port {port}: stop it with `podman pod stop {pod}`, or choose another port in \
                  kestack.yaml (0 takes a free one)"
-            )),
-            None => hint,
-        };
-        EngineError::Refused { call, obstacle: Obstacle::TakenPort(port), message, hint }
+            ));
+        }
+        error
     }
 
     async fn pod_publishing(&self, port: u16) -> Option<String> {

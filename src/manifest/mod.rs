@@ -25,7 +25,7 @@ mod variables;
 pub use cache::CacheTimes;
 pub(crate) use check::is_secret;
 pub use from_environment::KeystoreKind;
-pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_on};
+pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};
 
 pub use names::{BucketName, HostName, StackName};
 pub use seed::{LifecycleRule, NotificationRule, Seed, SeedAccessKey, SeedCommand, SeedObjects, SeedPolicy, SeedUser};

@@ -123,6 +123,11 @@ pub(crate) fn is_on(value: &str) -> bool {
     ON.contains(&value)
 }
 
+/// True if MinIO understands this value of a switch as off.
+pub(crate) fn is_off(value: &str) -> bool {
+    OFF.contains(&value)
+}
+
 /// Refuses a variable of `minio.env` that the stack itself sets, that has no effect, or that the file cannot carry.
 ///
 /// # Errors
@@ -135,7 +140,7 @@ pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
         let near = nearest(name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         return Err(format!("has no effect: MinIO reads no variable of this name{near}"));
     }
-    if SWITCHES.contains(&name) && !ON.contains(&value) && !OFF.contains(&value) {
+    if SWITCHES.contains(&name) && !is_on(value) && !is_off(value) {
         return Err(format!("MinIO does not understand '{value}', and reads it as off: write on or off"));
     }
     if !carried(value) {

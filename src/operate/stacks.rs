@@ -131,7 +131,7 @@ fn origin(folder: Option<&Path>) -> Option<Origin> {
 fn folders(base: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
     let folders = entries.map(|entry| entry.path()).filter(|folder| is_ours(folder));
-    let is_stack = |layout: &Layout| layout.ca_cert().is_file() && !layout.exported().exists();
+    let is_stack = |layout: &Layout| layout.ca_cert().is_file() && !layout.is_exported();
     folders.filter(|folder| is_stack(&Layout::at(folder))).collect()
 }
 

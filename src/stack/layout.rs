@@ -115,6 +115,11 @@ impl Layout {
         self.place("minio", DRIVE)
     }
 
+    /// True if an export runs this stack instead of `up`.
+    pub fn is_exported(&self) -> bool {
+        self.exported().exists()
+    }
+
     /// Says which export runs this stack instead of `up`.
     pub fn exported(&self) -> PathBuf {
         self.root.join(units::RECORD)

@@ -57,7 +57,7 @@ impl Claims {
 impl Ports {
     /// The manifest's ports; where it leaves the choice, the one that the stack holds already, else a free one.
     pub fn resolve(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
-        Self::chosen(manifest, held, vec![], if manifest.ports.elsewhere { is_free_elsewhere } else { is_free })
+        Self::chosen(manifest, held, vec![], false, if manifest.ports.elsewhere { is_free_elsewhere } else { is_free })
     }
 
     /// The same, and no other kestack chooses them as long as the claims are kept. `taken` are those of other stacks,
@@ -65,21 +65,22 @@ impl Ports {
     pub(crate) fn claim(manifest: &Manifest, held: &[PortMapping], taken: Vec<u16>) -> Result<(Self, Claims), Error> {
         let is_free = if manifest.ports.elsewhere { is_free_elsewhere } else { is_free };
         let mut claims = Claims::default();
-        let ports = Self::chosen(manifest, held, taken, |host, port, taken| {
-            !taken.contains(&port) && claims.add(port) && is_free(host, port, taken)
+        let ports = Self::chosen(manifest, held, taken, false, |host, port, taken| {
+            claims.add(port) && is_free(host, port, taken)
         })?;
         Ok((ports, claims))
     }
 
     /// The same of a stack that is there: it has the ports that the manifest prefers, unless it is known to hold others.
     pub fn existing(manifest: &Manifest, held: &[PortMapping]) -> Result<Self, Error> {
-        Self::chosen(manifest, held, vec![], |_, _, _| true)
+        Self::chosen(manifest, held, vec![], true, is_free)
     }
 
     fn chosen(
         manifest: &Manifest,
         held: &[PortMapping],
         mut taken: Vec<u16>,
+        is_there: bool,
         mut may_have: impl FnMut(IpAddr, u16, &[u16]) -> bool,
     ) -> Result<Self, Error> {
         let mut pick = |wish: PortWish, inside: u16| {
@@ -87,7 +88,7 @@ impl Ports {
             let port = match (wish, holds) {
                 (PortWish::Exactly(port), _) => port,
                 (PortWish::Rather(_) | PortWish::Any, Some(mapping)) => mapping.host_port,
-                (PortWish::Rather(port), None) if may_have(manifest.host, port, &taken) => port,
+                (PortWish::Rather(port), None) if is_there || may_have(manifest.host, port, &taken) => port,
                 (PortWish::Rather(_) | PortWish::Any, None) if manifest.ports.elsewhere => fastrand::u16(AUTOMATIC),
                 (PortWish::Rather(_) | PortWish::Any, None) => {
                     free_port(manifest.host, |port| may_have(manifest.host, *port, &taken))?
@@ -218,6 +219,10 @@ mod tests {
         let mut manifest = Manifest::default();
         manifest.minio.port = port;
         assert_eq!(Ports::existing(&manifest, &[]).unwrap().s3, port, "it may be the stack that holds it");
+        let mut unknown = Manifest::default();
+        (unknown.minio.port, unknown.minio.console_port) = (0, 0);
+        let unknown = Ports::existing(&unknown, &[]).unwrap();
+        assert_ne!(unknown.s3, unknown.console, "each server has one of its own");
         let preferred = Ports::resolve(&manifest, &[]).unwrap();
         assert!(preferred.s3 != port && AUTOMATIC.contains(&preferred.s3));
         let has = [PortMapping { host_ip: manifest.host, host_port: 7, container_port: S3_PORT }];

@@ -100,16 +100,15 @@ fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) 
 fn stack_findings(manifest: &Manifest, base: &std::path::Path, pod: Option<&PodState>) -> Vec<Finding> {
     let layout = Layout::new(base, manifest.name.as_str());
     // one that others run holds its ports without a pod of ours
-    let ports = if layout.exported().exists() { Ports::existing } else { Ports::resolve };
+    let ports = if layout.is_exported() { Ports::existing } else { Ports::resolve };
     let held = pod.map(|pod| pod.ports.as_slice()).unwrap_or_default();
-    let stack = ports(manifest, held).and_then(|ports| Stack::resolve(manifest.clone(), base, ports));
-    let stack = match stack {
+    let stack = match ports(manifest, held).and_then(|ports| Stack::resolve(manifest.clone(), base, ports)) {
         Ok(stack) => stack,
         Err(error) => return vec![failure("files", &error)],
     };
     let held = pod.filter(|pod| pod.running).map(|pod| pod.ports.clone()).unwrap_or_default();
     // the servers of an exported stack have them, whoever runs those
-    let is_known_elsewhere = stack.layout.exported().exists() || manifest.ports.elsewhere;
+    let is_known_elsewhere = stack.layout.is_exported() || manifest.ports.elsewhere;
     let free = if is_known_elsewhere { Ok(()) } else { stack.ports.check_free(&held) };
     let ports = outcome("ports", free, || {
         format!("{} {} {}", stack.s3_endpoint(), stack.console_endpoint(), stack.kes_endpoints())
@@ -138,7 +137,7 @@ async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Optio
 
 fn certificate(found: &CertificateState, layout: &Layout) -> Finding {
     let text = found.to_string();
-    let again = if layout.exported().exists() { "export the stack again" } else { "run `kestack up`" };
+    let again = if layout.is_exported() { "export the stack again" } else { "run `kestack up`" };
     match found.state {
         Lifetime::Good => Finding::good("certificate", text),
         Lifetime::Due => Finding::warning("certificate", text, again),

@@ -49,7 +49,7 @@ pub(crate) async fn require(
 /// # Errors
 /// Those of KES and of the record's file.
 pub(crate) async fn remember(stack: &Stack, context: &Context, key: &str) -> Result<(), Error> {
-    if stack.layout.exported().exists() {
+    if stack.layout.is_exported() {
         return Ok(());
     }
     let path = stack.layout.guard();

@@ -139,7 +139,7 @@ impl Session {
                 && pod.containers.len() > self.stack.ports.kes.len()
                 && pod.containers.iter().all(|container| container.running)
         });
-        if self.stack.layout.exported().exists() {
+        if self.stack.layout.is_exported() {
             check_containers(self.context.engine.info().kind)?;
             let s3 = &self.context.s3;
             // a signed call too: MinIO answers that it is ready before it knows its users

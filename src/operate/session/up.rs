@@ -9,7 +9,7 @@ use super::{Wish, environment, keystore_environment};
 use crate::engine::{Engine, Obstacle, PodState, units};
 use crate::error::Error;
 use crate::host::ownership;
-use crate::manifest::{Manifest, PortWish};
+use crate::manifest::{Manifest, PortWish, is_off};
 use crate::operate::chaos;
 use crate::operate::doctor;
 use crate::operate::guard;
@@ -54,7 +54,7 @@ fn is_automatic(manifest: &Manifest, port: u16) -> bool {
 /// True unless the manifest switches MinIO's console off.
 fn has_console(manifest: &Manifest) -> bool {
     let switch = manifest.minio.env.get("MINIO_BROWSER");
-    switch.is_none_or(|switch| !["off", "false", "0", "disabled"].contains(&switch.to_lowercase().as_str()))
+    switch.is_none_or(|switch| !is_off(&switch.to_lowercase()))
 }
 
 async fn bring_up_once(
