@@ -25,7 +25,7 @@ mod source;
 mod version;
 
 use binary::Search;
-pub use inventory::{Inventory, Item, inventory};
+pub use inventory::{Item, Supplies, inventory};
 pub use judgement::warning;
 use module::GoBuild;
 pub use module::ModuleError;

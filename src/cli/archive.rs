@@ -73,7 +73,7 @@ pub(super) struct Imported {
 
 impl Export {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
-        let layout = Opened::of(globals, Intent::Read).await?.wish.layout();
+        let layout = Opened::of(globals, Intent::Read).await?.options.layout();
         Snapshot::find(&layout, &self.name)?;
         let seal = self.seal()?;
         let interrupt = interrupt.clone();
@@ -99,7 +99,7 @@ impl Import {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let opener = self.opener(Closed::of(&self.archive)?)?;
         let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
-        let layout = opened.wish.layout();
+        let layout = opened.options.layout();
         layout.check_writable()?;
         refuse_pending(&layout)?;
         let interrupt = interrupt.clone();

@@ -78,13 +78,13 @@ impl Bucket {
         };
         let session = Session::running(globals, intent).await?;
         match self {
-            Self::Create(wish) => wish.settle(&session, output).await,
+            Self::Create(options) => options.settle(&session, output).await,
             Self::List => list(&session, output).await,
             Self::Delete(delete) => delete.run(&session, output).await,
-            Self::Encrypt(wish) => {
+            Self::Encrypt(options) => {
                 // says NoSuchBucket before anything is changed
-                session.context.s3.bucket_encryption(wish.name.as_str()).await?;
-                wish.settle(&session, output).await
+                session.context.s3.bucket_encryption(options.name.as_str()).await?;
+                options.settle(&session, output).await
             }
             Self::Info { name } => {
                 output.result(&entry(&session, name.as_str()).await?, |bucket| {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
-use super::session::{Intent, Opened, Reached, Wish, environment};
+use super::session::{Intent, Opened, Options, Reached, environment};
 use crate::engine::Engine;
 use crate::engine::image::{Archive, check_static};
 use crate::error::Error;
@@ -72,12 +72,12 @@ impl Bundle {
 impl Save {
     async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let opened = Opened::of(globals, Intent::Read).await?;
-        refuse_named_programs(&opened.wish.manifest)?;
+        refuse_named_programs(&opened.options.manifest)?;
         let reached = opened.connect().await?;
         let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let staging = private_tempdir(UNFINISHED, folder).map_err(Error::file("write", &self.bundle))?;
         let progress = output.progress(reached.engine().info());
-        let contents = contents(&reached.wish, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
+        let contents = contents(&reached.options, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
         output.result(&saved, saved_text)?;
@@ -101,7 +101,7 @@ fn refuse_named_programs(manifest: &Manifest) -> Result<(), Error> {
 
 /// All that goes into the bundle; content that has no file yet is written into `staging`.
 async fn contents(
-    wish: &Wish,
+    options: &Options,
     engine: &dyn Engine,
     staging: &Path,
     waiting: &dyn Waiting,
@@ -111,12 +111,12 @@ async fn contents(
         std::fs::write(&file, text).map_err(Error::file("write", &file))?;
         Ok::<_, Error>(Content { name, kind, reference: None, file })
     };
-    let mine = match &wish.path {
+    let mine = match &options.path {
         Some(path) => std::fs::read(path).map_err(Error::file("read", path))?,
         None => b"version: v1\n".to_vec(),
     };
-    let kes = supply::kes(&wish.manifest.kes, engine.info(), &environment)?;
-    let minio = supply::minio(&wish.manifest.minio, engine, &environment).await?;
+    let kes = supply::kes(&options.manifest.kes, engine.info(), &environment)?;
+    let minio = supply::minio(&options.manifest.minio, engine, &environment).await?;
     Ok(vec![
         text(bundle::SOURCES, Kind::Text, supply::sources()?.as_bytes())?,
         text(MANIFEST, Kind::Manifest, &mine)?,

@@ -11,7 +11,7 @@ use super::output::{self, Output, span as shown};
 use super::session::{self, FAULT, Intent, Opened, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::chaos::{self, Fault, Record};
+use crate::operate::chaos::{self, Fault, FaultRecord};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Chaos {
@@ -97,10 +97,10 @@ impl Chaos {
 /// KES may be down: the stack need not run. A fault that another kestack plays is ended by that one.
 async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
     let start = Instant::now();
-    let layout = Opened::of(globals, Intent::Share).await?.wish.layout();
-    let played = Record::read(&layout)?.map(|record| record.fault);
+    let layout = Opened::of(globals, Intent::Share).await?.options.layout();
+    let played = FaultRecord::read(&layout)?.map(|record| record.fault);
     if played.is_some() {
-        Record::ask_to_end(&layout)?;
+        FaultRecord::ask_to_end(&layout)?;
     }
     let session = Session::of(globals, FAULT).await?;
     let fault = chaos::heal(&session.stack, &session.context).await?.or(played);

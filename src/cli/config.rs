@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{Intent, Wish};
+use super::session::{Intent, Options};
 use crate::error::Error;
 use crate::manifest;
 use crate::stack::seed;
@@ -35,14 +35,14 @@ impl Config {
     pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         match self {
             Self::Check => {
-                let wish = Wish::load(globals, Intent::Read)?;
-                let file = wish.path.ok_or_else(|| Error::Usage {
+                let options = Options::load(globals, Intent::Read)?;
+                let file = options.path.ok_or_else(|| Error::Usage {
                     what: "there is no kestack.yaml in this folder or in those above it".into(),
                     hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold"
                         .into(),
                 })?;
-                seed::check(&wish.manifest.seed)?;
-                let checked = Checked { name: wish.manifest.name.to_string(), file, valid: true };
+                seed::check(&options.manifest.seed)?;
+                let checked = Checked { name: options.manifest.name.to_string(), file, valid: true };
                 output.result(&checked, |checked| {
                     format!("'{}' is valid; it describes stack '{}'", checked.file.display(), checked.name)
                 })?;

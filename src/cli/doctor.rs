@@ -28,7 +28,7 @@ pub(super) struct Report {
 impl Doctor {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let reached = Reached::of(globals, Intent::Read).await?;
-        let (manifest, base) = (&reached.wish.manifest, &reached.wish.base);
+        let (manifest, base) = (&reached.options.manifest, &reached.options.base);
         let keystores = keystore_environment(manifest);
         let findings = doctor::examine(manifest, base, reached.engine().as_ref(), &environment, keystores).await?;
         let healthy = !findings.iter().any(Finding::is_bad);

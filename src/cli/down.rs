@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{self, Output};
-use super::session::{All, CHANGE, Opened, Reached, Scope, Wish};
+use super::session::{All, CHANGE, Opened, Options, Reached, Scope};
 use crate::error::Error;
 use crate::manifest::{Manifest, StackName};
 use crate::operate::stacks::{Listed, State};
@@ -46,8 +46,8 @@ impl Down {
             return self.run_all(globals, output).await;
         }
         let reached = Reached::of(globals, CHANGE).await?;
-        let name = reached.wish.manifest.name.as_str();
-        let removed = teardown::stack(reached.engine().as_ref(), &reached.wish.layout(), name, self.data).await?;
+        let name = reached.options.manifest.name.as_str();
+        let removed = teardown::stack(reached.engine().as_ref(), &reached.options.layout(), name, self.data).await?;
         output.result(&removed, |removed| human(name, removed))?;
         Ok(())
     }
@@ -87,9 +87,9 @@ impl Down {
             stack.name.parse().map_err(|what| Error::Usage { what, hint: "kestack did not make it".into() })?;
         let base = folder.parent().unwrap_or(folder).to_owned();
         let manifest = Manifest { name, ..Manifest::default() };
-        let wish = Wish { manifest, path: None, adopt: true, base, host: None, program: None };
-        let opened = Opened::new(wish, CHANGE).await?;
-        teardown::stack(engine, &opened.wish.layout(), &stack.name, self.data).await
+        let options = Options { manifest, path: None, adopt: true, base, host: None, program: None };
+        let opened = Opened::new(options, CHANGE).await?;
+        teardown::stack(engine, &opened.options.layout(), &stack.name, self.data).await
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Globals;
 use super::clients::{S3Program, Setup};
 use super::output::{self, Output};
-use super::session::{self, Intent, Wish, environment};
+use super::session::{self, Intent, Options, environment};
 use super::shell::Shell;
 use crate::error::Error;
 use crate::stack::{AUTHORITY, STALE, variable_names};
@@ -59,10 +59,10 @@ impl Env {
     }
 
     fn remove(&self, globals: &Globals) -> Result<(), Error> {
-        let wish = Wish::load(globals, Intent::Read)?;
-        let mut names = variable_names(wish.manifest.name.as_str());
+        let options = Options::load(globals, Intent::Read)?;
+        let mut names = variable_names(options.manifest.name.as_str());
         // another authority's are the user's own
-        let ca = wish.layout().ca_cert();
+        let ca = options.layout().ca_cert();
         let is_ours = |name: &&str| environment(name).is_some_and(|value| ca == Path::new(&value));
         names.extend(AUTHORITY.into_iter().filter(is_ours).map(str::to_owned));
         let names: Vec<_> = names.iter().map(String::as_str).collect();

@@ -10,7 +10,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Reached, environment};
 use crate::error::Error;
-use crate::supply::{self, Inventory, Item, Standing};
+use crate::supply::{self, Item, Standing, Supplies};
 
 #[derive(Debug, Args)]
 pub(super) struct Images {}
@@ -22,18 +22,18 @@ pub(super) struct Report {
     /// Engine and its version.
     engine: String,
     #[serde(flatten)]
-    inventory: Inventory,
+    inventory: Supplies,
 }
 
 impl Images {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let reached = Reached::of(globals, Intent::Read).await?;
-        let (wish, engine) = (&reached.wish, reached.engine().as_ref());
-        let pod = engine.pod(wish.manifest.name.as_str()).await?;
-        let inventory = supply::inventory(&wish.manifest, engine, pod.as_ref(), &environment).await?;
+        let (options, engine) = (&reached.options, reached.engine().as_ref());
+        let pod = engine.pod(options.manifest.name.as_str()).await?;
+        let inventory = supply::inventory(&options.manifest, engine, pod.as_ref(), &environment).await?;
         let info = engine.info();
         let report = Report {
-            name: wish.manifest.name.to_string(),
+            name: options.manifest.name.to_string(),
             engine: format!("{} {}", info.kind, info.version),
             inventory,
         };

@@ -51,7 +51,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::manifest::{self, Manifest, PortWish};
+    use crate::manifest::{self, Manifest, PortChoice};
 
     fn read(text: &str) -> Manifest {
         let folder = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ mod tests {
         assert!(set.is_named && !plain.is_named);
         assert_eq!((set.auto_encryption, set.engine, set.host), (Some(true), plain.engine, plain.host));
         assert_eq!((&set.keystore, &set.keys, set.kes.replicas), (&plain.keystore, &plain.keys, plain.kes.replicas));
-        assert_eq!((set.s3_port(), set.console_port()), (PortWish::Exactly(9000), PortWish::Exactly(9001)));
+        assert_eq!((set.s3_port(), set.console_port()), (PortChoice::Exactly(9000), PortChoice::Exactly(9001)));
         let bucket = |manifest: &Manifest| {
             let only = manifest.buckets.first().unwrap();
             (only.name.to_string(), only.encryption, only.versioning)

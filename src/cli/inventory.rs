@@ -10,7 +10,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Opened};
 use crate::data::drive::{self, Count};
-use crate::data::guard::Record;
+use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 
@@ -30,8 +30,8 @@ pub(super) struct Report {
 impl Inventory {
     /// Reads the drive alone: the stack may run or not, KES is not asked.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Opened::of(globals, Intent::Read).await?.wish;
-        let (layout, name) = (wish.layout().seen_by_servers(), wish.manifest.name.to_string());
+        let options = Opened::of(globals, Intent::Read).await?.options;
+        let (layout, name) = (options.layout().seen_by_servers(), options.manifest.name.to_string());
         let drive = layout.drive();
         if !drive.is_dir() {
             return Err(Error::NotRunning(name));
@@ -39,7 +39,7 @@ impl Inventory {
         let place = drive.clone();
         let take = move || drive::take(&place).map_err(Error::file("read", place));
         let inventory = blocking("read", &drive, take).await?;
-        let record = Record::load(&layout.guard())?.unwrap_or_default();
+        let record = KeyRecord::load(&layout.guard())?.unwrap_or_default();
         let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
         let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();
         output.result(&Report { name, inventory, unused_keys }, human)?;

@@ -32,7 +32,7 @@ impl Plan {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let reached = Reached::of(globals, Intent::Read).await?;
         let engine = reached.engine().clone();
-        let (stack, images, _) = resolve(reached.wish.clone(), engine.as_ref()).await?;
+        let (stack, images, _) = resolve(reached.options.clone(), engine.as_ref()).await?;
         let context = stack.context(engine.clone())?;
         let pod = engine.pod(stack.manifest.name.as_str()).await?;
         let keystores = keystore_environment(&stack.manifest);

@@ -42,10 +42,10 @@ impl Reset {
             return Box::pin(hard(globals, output)).await;
         }
         let opened = Opened::of(globals, CHANGE).await?;
-        if snapshot::is_pending(&opened.wish.layout()) {
-            return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
+        if snapshot::is_pending(&opened.options.layout()) {
+            return Err(Error::NotRunning(opened.options.manifest.name.to_string()));
         }
-        let content = Content::load(&opened.wish.manifest.seed)?;
+        let content = Content::load(&opened.options.manifest.seed)?;
         let mut session = opened.connect().await?.session().await?.require_running().await?;
         session.stack.seed = content;
         let progress = output.progress(session.context.engine.info());
@@ -62,8 +62,8 @@ impl Reset {
 /// Under one lock: nobody brings up in between what is about to be made again.
 async fn hard(globals: &Globals, output: &Output) -> Result<(), Error> {
     let reached = Opened::of(globals, CHANGE).await?.connect().await?;
-    check_removable(&reached.wish.layout())?;
-    teardown::pod(reached.engine().as_ref(), reached.wish.manifest.name.as_str()).await?;
-    teardown::files(&reached.wish.layout(), &mut teardown::Removed::default())?;
+    check_removable(&reached.options.layout())?;
+    teardown::pod(reached.engine().as_ref(), reached.options.manifest.name.as_str()).await?;
+    teardown::files(&reached.options.layout(), &mut teardown::Removed::default())?;
     Up::default().bring_up(&reached, output).await
 }

@@ -12,7 +12,7 @@ use super::output::{self, Output, table};
 use super::session::{self, Intent, Known};
 use super::shell::Shell;
 use crate::error::Error;
-use crate::operate::sandbox::{Kept, Sandbox, SandboxName, SandboxWish, Sandboxes};
+use crate::operate::sandbox::{Kept, Sandbox, SandboxName, SandboxOptions, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {
@@ -91,11 +91,11 @@ impl Sandboxed {
         let Known { stack, clients } = session::known(globals, self.intent()).await?;
         let sandboxes = Sandboxes::of(&stack, clients);
         match self {
-            Self::Create(wish) => wish.run(&sandboxes, start, output).await,
+            Self::Create(options) => options.run(&sandboxes, start, output).await,
             Self::List => list(&sandboxes, output).await,
             Self::Env { name, shell } => {
                 let sandbox = sandboxes.find(name).await?;
-                print(sandbox.variables(&sandboxes.access_of(&sandbox)?), stack.ports.host, *shell, output)?;
+                print(sandbox.variables(&sandboxes.user_of(&sandbox)?), stack.ports.host, *shell, output)?;
                 Ok(())
             }
             Self::Extend { name, lease } => {
@@ -121,9 +121,9 @@ impl Sandboxed {
 impl Create {
     async fn run(&self, sandboxes: &Sandboxes, start: Instant, output: &Output) -> Result<(), Error> {
         let name = self.name.clone().map_or_else(SandboxName::random, Ok)?;
-        let wish = SandboxWish { name, lease: self.lease, versioning: self.versioning };
-        let (sandbox, access) = sandboxes.create(&wish).await?;
-        let env = sandbox.variables(&access).into_iter().map(|(name, value)| (name, value.into())).collect();
+        let options = SandboxOptions { name, lease: self.lease, versioning: self.versioning };
+        let (sandbox, user) = sandboxes.create(&options).await?;
+        let env = sandbox.variables(&user).into_iter().map(|(name, value)| (name, value.into())).collect();
         let created = Created { sandbox, milliseconds: start.elapsed().as_millis(), env };
         output.result(&created, |created| {
             let sandbox = &created.sandbox;

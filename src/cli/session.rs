@@ -8,14 +8,14 @@ use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Loaded, Manifest, StackName};
 pub(super) use crate::operate::session::{
-    All, Intent, Opened, Reached, Scope, Session, Wish, environment, keystore_environment,
+    All, Intent, Opened, Options, Reached, Scope, Session, environment, keystore_environment,
 };
 use crate::stack::{Clients, Home, Layout, Origin, Stack};
 
 /// How long a KES that runs may take to answer whether it is the stack's; a slower one is looked for through the engine.
 const GLANCE: Duration = Duration::from_secs(1);
 
-impl Wish {
+impl Options {
     /// What the command line asks for. Where no manifest is at hand, the one counts that the stack was brought up from.
     pub(super) fn load(globals: &Globals, intent: Intent) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
@@ -35,11 +35,11 @@ impl Wish {
             manifest.keystore = kind.section(&environment)?;
         }
         manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
-        let wish = Self { manifest, path, adopt: globals.adopt, base, host: globals.host.clone(), program: None };
+        let options = Self { manifest, path, adopt: globals.adopt, base, host: globals.host.clone(), program: None };
         if globals.file.is_none() {
-            wish.check_named_files()?;
+            options.check_named_files()?;
         }
-        Ok(wish)
+        Ok(options)
     }
 }
 
@@ -122,13 +122,13 @@ impl Opened {
     /// The stack that the command line means. Whether one that another manifest brought up is taken over, whoever sits at
     /// the terminal is asked.
     pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
-        let wish = Wish::load(globals, intent)?;
-        match Self::new(wish.clone(), intent).await {
+        let options = Options::load(globals, intent)?;
+        match Self::new(options.clone(), intent).await {
             Err(Error::Foreign { stack, what, .. }) if output::is_attended() => {
                 if !output::confirm(&format!("stack '{stack}' {what}; take it over?")).await {
                     return Err(Error::Declined);
                 }
-                Self::new(Wish { adopt: true, ..wish }, intent).await
+                Self::new(Options { adopt: true, ..options }, intent).await
             }
             opened => opened,
         }
@@ -170,16 +170,16 @@ impl Known {
 
     /// The stack on the ports that it had when it was brought up, if its KES answers there. Nobody else can be taken for
     /// that: the stack's own authority has signed its certificate. What is asked next goes over the same connection.
-    async fn recorded(wish: &Wish) -> Result<Option<Self>, Error> {
-        let layout = wish.layout();
+    async fn recorded(options: &Options) -> Result<Option<Self>, Error> {
+        let layout = options.layout();
         let (home, held) = (Home::recorded(&layout)?, Home::ports(&layout)?);
-        let engine = home.and_then(|home| EngineKind::named(&home.kind));
+        let engine = home.map(|home| home.kind);
         // another engine than the recorded one is refused when it is asked
-        let meant = [Some(EngineKind::Auto), engine].contains(&Some(wish.manifest.engine));
+        let meant = [Some(EngineKind::Auto), engine].contains(&Some(options.manifest.engine));
         if held.is_empty() || !meant {
             return Ok(None);
         }
-        let known = Self::new(Stack::existing_at(wish.manifest.clone(), &wish.base, &held)?)?;
+        let known = Self::new(Stack::existing_at(options.manifest.clone(), &options.base, &held)?)?;
         let answered = tokio::time::timeout(GLANCE, known.clients.kes.version()).await;
         Ok(matches!(answered, Ok(Ok(_))).then_some(known))
     }
@@ -189,13 +189,13 @@ impl Known {
 /// and only if what stands in the stack's folder is not so any more.
 pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Error> {
     let opened = Opened::of(globals, intent).await?;
-    let wish = opened.wish.clone();
-    let layout = wish.layout();
-    let has_choice = wish.manifest.leaves_ports() && !layout.is_exported();
+    let options = opened.options.clone();
+    let layout = options.layout();
+    let has_choice = options.manifest.leaves_ports() && !layout.is_exported();
     if !layout.admin_key().exists() || !has_choice {
-        return Known::new(Stack::existing(wish.manifest, &wish.base, None)?);
+        return Known::new(Stack::existing(options.manifest, &options.base, None)?);
     }
-    if let Some(known) = Known::recorded(&wish).await? {
+    if let Some(known) = Known::recorded(&options).await? {
         return Ok(known);
     }
     Known::new(opened.connect().await?.session().await?.stack)

@@ -83,7 +83,7 @@ impl Snapshot {
         match self {
             Self::Save { name } => save(globals, name, output, interrupt).await,
             Self::List => {
-                let snapshots = Saved::list(&Opened::of(globals, Intent::Read).await?.wish.layout())?;
+                let snapshots = Saved::list(&Opened::of(globals, Intent::Read).await?.options.layout())?;
                 output.result(&Listed { snapshots }, human_list)?;
                 Ok(())
             }
@@ -98,7 +98,7 @@ impl Snapshot {
 async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
     let start = Instant::now();
     let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
-    refuse_exported(&opened.wish.layout())?;
+    refuse_exported(&opened.options.layout())?;
     let reached = interrupt.ends(opened.connect()).await?;
     reached.recover().await?;
     let session = interrupt.ends(reached.session()).await?;
@@ -114,26 +114,26 @@ async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt
 async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
     let start = Instant::now();
     let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
-    let layout = opened.wish.layout();
+    let layout = opened.options.layout();
     refuse_exported(&layout)?;
     Saved::find(&layout, name)?;
     let reached = interrupt.ends(opened.connect()).await?;
-    let (mut wish, engine) = (reached.wish.clone(), reached.engine().as_ref());
+    let (mut options, engine) = (reached.options.clone(), reached.engine().as_ref());
     // the stack is as it was then, not as it would be made
-    wish.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
+    options.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
     reached.recover().await?;
-    let pod = engine.pod(wish.manifest.name.as_str()).await?;
-    let former = match Stack::existing(wish.manifest.clone(), &wish.base, pod.as_ref()) {
+    let pod = engine.pod(options.manifest.name.as_str()).await?;
+    let former = match Stack::existing(options.manifest.clone(), &options.base, pod.as_ref()) {
         Err(Error::NotRunning(_)) => None,
         former => Some(former?),
     };
     let context = former.as_ref().map(|stack| stack.context(reached.engine().clone())).transpose()?;
     let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod.as_ref()));
     let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
-    let keystores = keystore_environment(&wish.manifest);
-    let prepared = snapshot::prepare(&wish.manifest, &layout, name, kes, &keystores, interrupt).await?;
+    let keystores = keystore_environment(&options.manifest);
+    let prepared = snapshot::prepare(&options.manifest, &layout, name, kes, &keystores, interrupt).await?;
 
-    let stack = wish.manifest.name.clone();
+    let stack = options.manifest.name.clone();
     let containers = pod.iter().flat_map(|pod| &pod.containers).filter(|container| container.running);
     let minio_name = format!("{stack}-minio-server");
     let (minio, kes): (Vec<_>, Vec<_>) =
@@ -145,7 +145,8 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     // also after a failure: either everything was exchanged or nothing
     let up = Box::pin(async {
         if started && !snapshot::is_pending(&layout) {
-            bring_up(wish, reached.engine().clone(), None, output.progress(reached.engine().info()).as_ref()).await?;
+            bring_up(options, reached.engine().clone(), None, output.progress(reached.engine().info()).as_ref())
+                .await?;
         }
         Ok(())
     });
@@ -163,7 +164,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
 
 async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> Result<(), Error> {
     let opened = Opened::of(globals, CHANGE).await?;
-    let layout = opened.wish.layout();
+    let layout = opened.options.layout();
     snapshot::refuse_pending(&layout)?;
     for name in names {
         Saved::find(&layout, name)?;

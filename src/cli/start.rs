@@ -16,8 +16,8 @@ impl Start {
     /// stack that was never brought up is refused.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let opened = Opened::of(globals, CHANGE).await?;
-        if !opened.wish.layout().admin_key().exists() {
-            return Err(Error::NotRunning(opened.wish.manifest.name.to_string()));
+        if !opened.options.layout().admin_key().exists() {
+            return Err(Error::NotRunning(opened.options.manifest.name.to_string()));
         }
         let reached = opened.connect().await?;
         reached.recover().await?;

@@ -7,8 +7,8 @@ use clap::Args;
 use super::Globals;
 use super::output::Output;
 use super::session::{Intent, Session};
-use crate::engine;
 use crate::error::Error;
+use crate::manifest::EngineKind;
 use crate::operate::locked;
 use crate::operate::status::{self as health, State};
 
@@ -41,7 +41,7 @@ fn human(status: &health::Status) -> String {
         row("fault", fault.advice.clone());
     }
     row("folder", status.folder.clone());
-    let server = if status.engine.starts_with(engine::process::KIND) { "process" } else { "container" };
+    let server = if status.engine.starts_with(EngineKind::Process.word()) { "process" } else { "container" };
     for (name, state) in &status.containers {
         row(server, format!("{name}  {state}"));
     }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::Globals;
 use super::output::Output;
 use super::session::{CHANGE, Session};
-use crate::engine::units;
 use crate::error::Error;
+use crate::manifest::EngineKind;
 
 /// How long a server may take to end in good order.
 const GRACE: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Stop {
 
 /// Refuses a stack that an orchestrator starts and stops.
 fn refuse_others(session: &Session) -> Result<(), Error> {
-    if session.context.engine.info().kind != units::KIND && !session.stack.layout.is_exported() {
+    if session.context.engine.info().kind != EngineKind::Systemd && !session.stack.layout.is_exported() {
         return Ok(());
     }
     Err(Error::Usage {

@@ -78,11 +78,11 @@ impl Up {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
         let engine = reached.engine();
         let progress = output.progress(engine.info());
-        let mut wish = reached.wish.clone();
+        let mut options = reached.options.clone();
         if let Some(choice) = self.port {
-            wish.manifest.ports.any = choice == PortChoice::Auto;
+            options.manifest.ports.any = choice == PortChoice::Auto;
         }
-        let (stack, steps) = bring_up(wish, engine.clone(), expires, progress.as_ref()).await?;
+        let (stack, steps) = bring_up(options, engine.clone(), expires, progress.as_ref()).await?;
         progress.finished();
         output.result(&report(&stack, engine.as_ref(), steps), human)?;
         Ok(())

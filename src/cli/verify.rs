@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::operate::coverage::Coverage;
 use crate::operate::drill::{self, Trial};
-use crate::operate::verify::{self, Evidence, Verdict};
+use crate::operate::verify::{self, Evidence, Proof};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -35,7 +35,7 @@ pub(super) struct Report {
     /// True if everything was proven.
     proven: bool,
     /// Findings by bucket.
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<Proof>,
     /// Buckets that are not encrypted, although kestack.yaml does not allow that; empty with --bucket.
     exposed_buckets: Vec<String>,
     /// Results of the drill.
@@ -65,7 +65,7 @@ impl Verify {
         };
         let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
         let exposed_buckets = self.exposed(&session).await?;
-        let proven = held && exposed_buckets.is_empty() && verdicts.iter().all(Verdict::proven);
+        let proven = held && exposed_buckets.is_empty() && verdicts.iter().all(Proof::proven);
         let name = session.stack.manifest.name.to_string();
         let report = Report { name, proven, verdicts, exposed_buckets, drill };
         output.result(&report, |report| self.human(report))?;
@@ -116,9 +116,9 @@ impl Verify {
 }
 
 fn failures(report: &Report) -> String {
-    let failed = report.verdicts.iter().flat_map(|verdict| {
-        let failed = verdict.evidence.iter().filter(|evidence| !evidence.proven);
-        failed.map(|evidence| format!("bucket '{}': not proven: {}", verdict.bucket, evidence.claim))
+    let failed = report.verdicts.iter().flat_map(|proof| {
+        let failed = proof.evidence.iter().filter(|evidence| !evidence.proven);
+        failed.map(|evidence| format!("bucket '{}': not proven: {}", proof.bucket, evidence.claim))
     });
     let trials = report.drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
         let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
@@ -135,9 +135,9 @@ fn failures(report: &Report) -> String {
 
 fn listed(report: &Report) -> String {
     let mut text = String::new();
-    for verdict in &report.verdicts {
-        let _ = writeln!(text, "bucket '{}'", verdict.bucket);
-        list(&mut text, &verdict.evidence);
+    for proof in &report.verdicts {
+        let _ = writeln!(text, "bucket '{}'", proof.bucket);
+        list(&mut text, &proof.evidence);
     }
     if let Some(drill) = &report.drill {
         let _ = writeln!(text, "drill, seed {}", drill.seed);

@@ -64,7 +64,7 @@ pub struct Connection {
 
 /// Which engine is wanted.
 #[derive(Clone)]
-pub struct EngineWish<'a> {
+pub struct EngineOptions<'a> {
     /// The value of `engine:` in kestack.yaml.
     pub kind: EngineKind,
     /// The value of `--host` or `KESTACK_HOST`: `unix:///path` or a path.
@@ -81,29 +81,29 @@ pub struct EngineWish<'a> {
 ///
 /// # Errors
 /// [`EngineError::NotFound`] with every place tried, why it did not do, and what to do.
-pub async fn connect(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    if let Some(units) = Units::of(wish.stack)? {
+pub async fn connect(options: &EngineOptions<'_>) -> Result<Connection, EngineError> {
+    if let Some(units) = Units::of(options.stack)? {
         return Ok(Connection { engine: Arc::new(units), _service: None });
     }
-    if let Some(connection) = processes::chosen(wish)? {
+    if let Some(connection) = processes::chosen(options)? {
         return Ok(connection);
     }
-    match named(wish) {
-        Some((name, value)) => at(&name, &value, wish).await,
-        None => match first_of(wish, podman_places(wish.env), docker_places(wish.env)).await {
-            Err(error) => processes::instead_of(error, wish),
+    match named(options) {
+        Some((name, value)) => at(&name, &value, options).await,
+        None => match first_of(options, podman_places(options.env), docker_places(options.env)).await {
+            Err(error) => processes::instead_of(error, options),
             found => found,
         },
     }
 }
 
 /// The socket that the user named, and by what. `CONTAINER_HOST` is a variable of Podman's alone.
-fn named(wish: &EngineWish<'_>) -> Option<(String, String)> {
-    let variable = |name: &str| Some((name.to_owned(), (wish.env)(name)?));
-    let flag = wish.host.clone().map(|host| ("--host (or KESTACK_HOST)".to_owned(), host));
-    let podmans = if wish.kind == EngineKind::Docker { None } else { variable("CONTAINER_HOST") };
+fn named(options: &EngineOptions<'_>) -> Option<(String, String)> {
+    let variable = |name: &str| Some((name.to_owned(), (options.env)(name)?));
+    let flag = options.host.clone().map(|host| ("--host (or KESTACK_HOST)".to_owned(), host));
+    let podmans = if options.kind == EngineKind::Docker { None } else { variable("CONTAINER_HOST") };
     // `docker` itself asks for a context only without a host
-    let context = if wish.kind == EngineKind::Podman { None } else { variable("DOCKER_CONTEXT") };
+    let context = if options.kind == EngineKind::Podman { None } else { variable("DOCKER_CONTEXT") };
     let context = context.filter(|(_, name)| name != "default" && !name.is_empty());
     let context = context.map(|(variable, name)| (variable, format!("{CONTEXT}{name}")));
     [flag, variable("KESTACK_HOST"), podmans, variable("DOCKER_HOST"), context]
@@ -116,20 +116,22 @@ fn named(wish: &EngineWish<'_>) -> Option<(String, String)> {
 ///
 /// # Errors
 /// [`EngineError::NotFound`] if that engine cannot be used.
-pub(crate) fn address_elsewhere(wish: &EngineWish<'_>) -> Result<Option<IpAddr>, EngineError> {
-    if wish.kind == EngineKind::Process {
+pub(crate) fn address_elsewhere(options: &EngineOptions<'_>) -> Result<Option<IpAddr>, EngineError> {
+    if options.kind == EngineKind::Process {
         return Ok(None);
     }
-    let Some((name, value)) = named(wish) else { return Ok(None) };
+    let Some((name, value)) = named(options) else { return Ok(None) };
     let wrong = |why: String| EngineError::NotFound(format!("{name} {why}"));
-    let Some(remote) = Remote::of(&value, wish.env).map_err(wrong)? else { return Ok(None) };
+    let Some(remote) = Remote::of(&value, options.env).map_err(wrong)? else { return Ok(None) };
     remote.elsewhere().map_err(|error| EngineError::NotFound(format!("{name} names {remote}: {error}")))
 }
 
 /// Connects to the named socket or fails.
-async fn at(name: &str, value: &str, wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    let kind = wish.kind;
-    if let Some(remote) = Remote::of(value, wish.env).map_err(|why| EngineError::NotFound(format!("{name} {why}")))? {
+async fn at(name: &str, value: &str, options: &EngineOptions<'_>) -> Result<Connection, EngineError> {
+    let kind = options.kind;
+    if let Some(remote) =
+        Remote::of(value, options.env).map_err(|why| EngineError::NotFound(format!("{name} {why}")))?
+    {
         return behind(name, remote, kind).await;
     }
     let path = socket_path(value).ok_or_else(|| EngineError::NotFound(unusable(name, value)))?;
@@ -182,21 +184,21 @@ fn is_of_a_virtual_machine(path: &Path) -> bool {
 }
 
 /// Connects to the first engine that answers and suits, or starts a Podman. Whoever has Podman and gets Docker reads why.
-async fn first_of(wish: &EngineWish<'_>, podman: Places, docker: Places) -> Result<Connection, EngineError> {
+async fn first_of(options: &EngineOptions<'_>, podman: Places, docker: Places) -> Result<Connection, EngineError> {
     let mut tried = Vec::new();
-    let installed = find_program("podman", (wish.env)("PATH").as_deref()).is_some();
-    if wish.kind != EngineKind::Docker {
-        if let Some(connection) = answering(podman, wish.kind, &mut tried).await? {
+    let installed = find_program("podman", (options.env)("PATH").as_deref()).is_some();
+    if options.kind != EngineKind::Docker {
+        if let Some(connection) = answering(podman, options.kind, &mut tried).await? {
             return Ok(connection);
         }
-        match own_service(wish.env).await {
+        match own_service(options.env).await {
             Ok(connection) => return Ok(connection),
             Err(why) => tried.push(format!("a service of our own: {why}")),
         }
     }
     let without_podman = tried.len();
-    if wish.kind != EngineKind::Podman
-        && let Some(connection) = answering(docker, wish.kind, &mut tried).await?
+    if options.kind != EngineKind::Podman
+        && let Some(connection) = answering(docker, options.kind, &mut tried).await?
     {
         if let Some(why) = tried.iter().take(without_podman).next_back().filter(|_| installed) {
             tracing::warn!("Podman cannot be used, so kestack uses Docker; {why}");
@@ -281,8 +283,8 @@ mod tests {
     async fn refusal(kind: EngineKind, host: Option<&str>, variables: &[(&str, &str)]) -> String {
         let env = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind, host: host.map(str::to_owned), env: &env, stack, program: None };
-        connect(&wish).await.unwrap_err().to_string()
+        let options = EngineOptions { kind, host: host.map(str::to_owned), env: &env, stack, program: None };
+        connect(&options).await.unwrap_err().to_string()
     }
 
     #[tokio::test]
@@ -300,8 +302,8 @@ mod tests {
         let engine = FakeEngine::start(|_| Reply::Answer(200, "OK"));
         let env = |name: &str| (name == "CONTAINER_HOST").then(|| format!("unix://{}", engine.socket().display()));
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
-        let connection = connect(&wish).await.unwrap();
+        let options = EngineOptions { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
+        let connection = connect(&options).await.unwrap();
         assert_eq!(connection.engine.info().version, "4.3.1");
         assert_eq!(connection.engine.info().rootless, !geteuid().is_root());
         assert!(engine.requests().iter().all(|request| request == "GET /_ping"));
@@ -329,7 +331,7 @@ mod tests {
             });
             let env = |_: &str| None;
             let host = engine.socket().to_str().map(str::to_owned);
-            let connection = connect(&EngineWish {
+            let connection = connect(&EngineOptions {
                 kind: EngineKind::Docker,
                 host,
                 env: &env,
@@ -365,14 +367,14 @@ mod tests {
     async fn every_place_tried_is_listed() {
         let env = |name: &str| (name == "PATH" || name == "XDG_RUNTIME_DIR").then(|| "/nonexistent".to_owned());
         let stack = Path::new("/nonexistent/stack");
-        let wish = EngineWish { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
+        let options = EngineOptions { kind: EngineKind::Auto, host: None, env: &env, stack, program: None };
         // The others may really answer on the host of this test.
         let absent = |mut places: Places| {
             places.retain(|(_, path)| path.starts_with("/nonexistent"));
             places
         };
         let (podman, docker) = (absent(podman_places(&env)), absent(docker_places(&env)));
-        let text = first_of(&wish, podman, docker).await.unwrap_err().to_string();
+        let text = first_of(&options, podman, docker).await.unwrap_err().to_string();
         assert!(text.contains("rootless Podman, /nonexistent/podman/podman.sock"), "{text}");
         assert!(text.contains("rootless Docker, /nonexistent/docker.sock"), "{text}");
         assert!(text.contains("`podman` is not in PATH"), "{text}");

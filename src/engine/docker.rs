@@ -25,6 +25,7 @@ use super::{
 };
 use crate::engine::image::{self, Archive};
 use crate::host::disk::UNFINISHED;
+use crate::manifest::EngineKind;
 
 mod answer;
 mod body;
@@ -67,7 +68,8 @@ impl Docker {
     pub(super) fn new(socket: Socket, version: String, api: ClientVersion, user: User) -> Result<Self, EngineError> {
         let address = socket.address();
         let compat = Compat::new(socket.clone(), "docker", api)?;
-        let info = EngineInfo { kind: "docker", version, rootless: user.is_mapped(), owner: user.owner(), address };
+        let info =
+            EngineInfo { kind: EngineKind::Docker, version, rootless: user.is_mapped(), owner: user.owner(), address };
         Ok(Self { info, socket, api, compat, user })
     }
 

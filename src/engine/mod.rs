@@ -13,6 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use crate::manifest::EngineKind;
+
 mod compat;
 mod configuration;
 pub mod discover;
@@ -52,8 +54,8 @@ pub const LABEL_VERSION: &str = "io.kestack.version";
 /// Which engine answers, and how.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
-    /// `podman`, `docker`, `process`; `systemd` for an exported stack.
-    pub kind: &'static str,
+    /// Which one; never [`EngineKind::Auto`].
+    pub kind: EngineKind,
     /// The engine's own version, for example `4.3.1`.
     pub version: String,
     /// True if the engine runs without root.
@@ -68,7 +70,7 @@ pub struct EngineInfo {
 impl EngineInfo {
     /// True if servers run in containers; else they are processes of this host, with its paths and ports.
     pub fn has_containers(&self) -> bool {
-        ![process::KIND, units::KIND].contains(&self.kind)
+        !matches!(self.kind, EngineKind::Process | EngineKind::Systemd)
     }
 
     /// True if the engine is behind TCP: its processes and ports are those of another machine, or of a container.
@@ -79,8 +81,8 @@ impl EngineInfo {
     /// The call by which a user removes a pod without kestack's help, where there is one.
     pub fn removal_of(&self, pod: &str) -> String {
         match self.kind {
-            "docker" => format!("docker rm --force {pod}-infra"),
-            process::KIND => format!("kestack down --name {pod} --engine process"),
+            EngineKind::Docker => format!("docker rm --force {pod}-infra"),
+            EngineKind::Process => format!("kestack down --name {pod} --engine process"),
             _ => format!("podman pod rm --force {pod}"),
         }
     }

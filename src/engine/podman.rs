@@ -21,6 +21,7 @@ use super::{
     PodState, PortMapping, Signal,
 };
 use crate::engine::image::Archive;
+use crate::manifest::EngineKind;
 
 mod answer;
 mod body;
@@ -54,7 +55,7 @@ impl Podman {
         // Podman answers any version of the shared API, in the shape of its own release.
         let compat = Compat::new(socket.clone(), "podman", LEAST_API)?;
         let owner = (!rootless).then_some(body::USER);
-        Ok(Self { info: EngineInfo { kind: "podman", version, rootless, owner, address }, socket, compat })
+        Ok(Self { info: EngineInfo { kind: EngineKind::Podman, version, rootless, owner, address }, socket, compat })
     }
 
     /// One libpod call. Any answer is fine here; `repeat` is the call as the user can repeat it.

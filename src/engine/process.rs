@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -25,8 +24,10 @@ use super::{
     PodState, PortMapping, Signal,
 };
 use crate::engine::image::Archive;
+use crate::host::digest::sha256;
 use crate::host::disk::is_absent;
 use crate::host::ownership::not_own;
+use crate::manifest::EngineKind;
 
 mod bases;
 pub(super) mod identity;
@@ -41,8 +42,6 @@ pub use bases::bases;
 use member::{Lock, Member, create_private, read, remove_tree, write};
 use tail::{Tail, send};
 
-/// The engine's name.
-pub const KIND: &str = "process";
 /// The hidden verb that a supervisor is started with.
 const SUPERVISE: &str = "process-supervise";
 /// What a supervisor says of a server that was started.
@@ -64,7 +63,7 @@ impl Processes {
     /// The engine for stacks below `base`; `kestack` is the program that supervises.
     pub fn new(base: PathBuf, kestack: PathBuf) -> Self {
         let info = EngineInfo {
-            kind: KIND,
+            kind: EngineKind::Process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rootless: !rustix::process::geteuid().is_root(),
             // files that another engine's containers had
@@ -350,7 +349,7 @@ fn taken(port: &PortMapping) -> Option<(&PortMapping, io::Error)> {
 
 /// The ID of an image: 64 hex digits, as engines have it, of a path and the digest of what is there.
 fn image_id(reference: &str) -> String {
-    hex::encode(Sha256::digest(reference))
+    sha256(reference.as_bytes())
 }
 
 fn no_images(call: &str) -> EngineError {

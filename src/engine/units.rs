@@ -19,6 +19,7 @@ use super::{
 };
 use crate::engine::image::Archive;
 use crate::host::disk::is_absent;
+use crate::manifest::EngineKind;
 
 /// The engine's name.
 pub const KIND: &str = "systemd";
@@ -82,7 +83,7 @@ impl Units {
         })?;
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         let info = EngineInfo {
-            kind: KIND,
+            kind: EngineKind::Systemd,
             version: said.split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
             rootless: !rustix::process::geteuid().is_root(),
             owner: None,

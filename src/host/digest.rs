@@ -2,10 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use aws_lc_rs::hmac;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 /// Lowercase hex SHA-256 of a value's JSON form. Struct fields and map keys come in a fixed order, so equal
 /// values have equal digests.
@@ -13,7 +12,12 @@ pub fn of(value: &impl Serialize) -> String {
     // A value that cannot be written as JSON has no maps with non-string keys here; the empty form then differs
     // from every real one and leads to a replacement, never to a wrong `keep`.
     let json = serde_json::to_vec(value).unwrap_or_default();
-    hex::encode(Sha256::digest(json))
+    sha256(&json)
+}
+
+/// Lowercase hex SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
 }
 
 /// Key under which secret parts of a state enter its digest: labels are readable by everybody who may ask the

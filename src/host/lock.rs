@@ -1,17 +1,15 @@
 //! The lock of a stack. It keeps out commands that would disturb each other: two `up`s queue and never mix.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use sha2::{Digest as _, Sha256};
-
 use super::error::HostError;
+use crate::host::digest::sha256;
 use crate::host::ownership;
 use crate::host::volatile;
 
@@ -79,6 +77,15 @@ impl fmt::Display for Holder {
     }
 }
 
+/// With whom a file may be locked at the same time.
+#[derive(Debug, Clone, Copy)]
+enum Share {
+    /// With nobody.
+    Alone,
+    /// With others of this kind.
+    Together,
+}
+
 /// A locked file.
 #[derive(Debug)]
 struct LockFile {
@@ -94,16 +101,15 @@ impl StackLock {
     /// [`HostError::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
     pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, HostError> {
         ownership::check_stack(root)?;
-        let exclusive = FlockOperation::NonBlockingLockExclusive;
         let wanted = match hold {
-            Hold::Change => vec![("", exclusive)],
-            Hold::Add => vec![("-add", exclusive), ("", FlockOperation::NonBlockingLockShared)],
-            Hold::Fault => vec![("-fault", exclusive), ("", FlockOperation::NonBlockingLockShared)],
+            Hold::Change => vec![("", Share::Alone)],
+            Hold::Add => vec![("-add", Share::Alone), ("", Share::Together)],
+            Hold::Fault => vec![("-fault", Share::Alone), ("", Share::Together)],
         };
         let (start, mut waiting, mut files) = (Instant::now(), Some(waiting), Vec::new());
-        for (kind, operation) in wanted {
+        for (kind, share) in wanted {
             let path = lock_path(root, kind)?;
-            files.push(LockFile::acquire(path, operation, start, &mut waiting).await?);
+            files.push(LockFile::acquire(path, share, start, &mut waiting).await?);
         }
         Ok(Self { _files: files })
     }
@@ -112,13 +118,13 @@ impl StackLock {
 impl LockFile {
     async fn acquire(
         path: PathBuf,
-        operation: FlockOperation,
+        share: Share,
         start: Instant,
         waiting: &mut Option<impl FnOnce(&Holder)>,
     ) -> Result<Self, HostError> {
         let mut holder = Holder(None);
         while start.elapsed() < PATIENCE {
-            match try_lock(&path, operation)? {
+            match try_lock(&path, share)? {
                 Try::Locked(file) => return Ok(Self { path, file }),
                 Try::Gone => {}
                 Try::Held(by) => {
@@ -140,7 +146,7 @@ impl LockFile {
 impl Drop for LockFile {
     fn drop(&mut self) {
         // Only whoever has it alone removes it: nobody else can hold this very file then, who waits finds a new one.
-        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if self.file.try_lock().is_ok() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -155,7 +161,7 @@ enum Try {
 }
 
 /// Locks the file if it is free and still the one that the path names.
-fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, HostError> {
+fn try_lock(path: &Path, share: Share) -> Result<Try, HostError> {
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -164,10 +170,14 @@ fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, HostError> {
         .mode(0o600)
         .open(path)
         .map_err(HostError::file("open the lock", path))?;
-    match flock(&file, operation) {
+    let locked = match share {
+        Share::Alone => file.try_lock(),
+        Share::Together => file.try_lock_shared(),
+    };
+    match locked {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Try::Held(Holder::of(&mut file))),
-        Err(error) => return Err(HostError::file("lock", path)(error.into())),
+        Err(TryLockError::WouldBlock) => return Ok(Try::Held(Holder::of(&mut file))),
+        Err(TryLockError::Error(error)) => return Err(HostError::file("lock", path)(error)),
     }
     let mine = file.metadata().map_err(HostError::file("look at", path))?.ino();
     if !std::fs::metadata(path).is_ok_and(|found| found.ino() == mine) {
@@ -179,7 +189,7 @@ fn try_lock(path: &Path, operation: FlockOperation) -> Result<Try, HostError> {
 
 /// Outside the stack's folder: an `up` that is refused leaves nothing there, a `down --data` nothing to trip over.
 fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, HostError> {
-    let digest = hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()));
+    let digest = sha256(root.as_os_str().as_encoded_bytes());
     Ok(volatile::folder()?.join(format!("{}{kind}.lock", digest.get(..16).unwrap_or_default())))
 }
 

@@ -2,11 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::host::disk::private_tempdir;
@@ -31,7 +29,7 @@ impl Scratch {
         clear_abandoned(place, prefix);
         let folder = private_tempdir(prefix, place)?;
         let held = File::open(folder.path())?;
-        lock(&held)?;
+        held.try_lock()?;
         Ok(Self { folder, _held: held })
     }
 
@@ -41,10 +39,6 @@ impl Scratch {
     }
 }
 
-fn lock(folder: impl AsFd) -> io::Result<()> {
-    Ok(flock(folder, FlockOperation::NonBlockingLockExclusive)?)
-}
-
 fn clear_abandoned(place: &Path, prefix: &str) {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
@@ -52,7 +46,7 @@ fn clear_abandoned(place: &Path, prefix: &str) {
         let made = entry.metadata().and_then(|meta| meta.modified());
         let is_settled = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED));
         // locked until it is removed: another kestack clears as well
-        let held = || File::open(entry.path()).ok().filter(|folder| lock(folder).is_ok());
+        let held = || File::open(entry.path()).ok().filter(|folder| folder.try_lock().is_ok());
         if is_folder && is_settled && held().is_some() {
             let removed = fs::remove_dir_all(entry.path());
             tracing::debug!(folder = %entry.path().display(), ?removed, "removed what a killed kestack left");

@@ -17,13 +17,6 @@ use super::{
     Bucket, BucketEncryption, EngineKind, Environment, HostName, KesSection, Manifest, MinioSection, PortRules,
 };
 
-const ENGINES: [(&str, EngineKind); 4] = [
-    ("auto", EngineKind::Auto),
-    ("podman", EngineKind::Podman),
-    ("docker", EngineKind::Docker),
-    ("process", EngineKind::Process),
-];
-
 const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
     [("sse-kms", BucketEncryption::SseKms), ("sse-s3", BucketEncryption::SseS3), ("none", BucketEncryption::None)];
 
@@ -163,7 +156,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
         to.name = name;
         to.is_named = true;
     }
-    if let Some(engine) = find("engine").and_then(|node| reader.word(node, "engine", &ENGINES)) {
+    if let Some(engine) = find("engine").and_then(|node| reader.word(node, "engine", &EngineKind::CHOICES)) {
         to.engine = engine;
     }
     to.dir = find("dir").and_then(|node| reader.text(node, "dir")).map(|dir| folder.join(dir));

@@ -4,6 +4,7 @@
 //! mistake at once, each with its line. The `keystore` section is KES's own, byte for byte.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,7 @@ pub struct Manifest {
 /// Kind of engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum EngineKind {
     /// The first one that works.
     Auto,
@@ -76,12 +78,42 @@ pub enum EngineKind {
     Docker,
     /// No containers: local processes.
     Process,
+    /// The units of an exported stack. Nobody chooses it: the stack's folder says so.
+    #[schemars(skip)]
+    #[value(skip)]
+    Systemd,
 }
 
 impl EngineKind {
-    /// The one that a word names.
-    pub fn named(word: &str) -> Option<Self> {
-        <Self as clap::ValueEnum>::from_str(word, false).ok()
+    /// Those that a user may choose, by their words.
+    pub const CHOICES: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("podman", Self::Podman), ("docker", Self::Docker), ("process", Self::Process)];
+
+    /// The one that a word of the user's names.
+    pub fn chosen(word: &str) -> Option<Self> {
+        Self::CHOICES.into_iter().find_map(|(known, kind)| (known == word).then_some(kind))
+    }
+
+    /// The one that the folder of a stack names.
+    pub fn recorded(word: &str) -> Option<Self> {
+        Self::chosen(word).or_else(|| (word == Self::Systemd.word()).then_some(Self::Systemd))
+    }
+
+    /// Its word in files, labels and messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+            Self::Process => "process",
+            Self::Systemd => "systemd",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -104,7 +136,7 @@ pub struct PortRules {
 
 /// What is wanted of one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortWish {
+pub enum PortChoice {
     /// This one and no other.
     Exactly(u16),
     /// This one if it is free.
@@ -296,12 +328,12 @@ impl PortRules {
     /// All ports count as they are written.
     pub const FIXED: Self = Self { kes: true, s3: true, console: true, any: false, elsewhere: false };
 
-    fn wish(self, port: u16, is_given: bool) -> PortWish {
+    fn choice(self, port: u16, is_given: bool) -> PortChoice {
         match port {
-            0 => PortWish::Any,
-            _ if self.any => PortWish::Any,
-            port if is_given => PortWish::Exactly(port),
-            port => PortWish::Rather(port),
+            0 => PortChoice::Any,
+            _ if self.any => PortChoice::Any,
+            port if is_given => PortChoice::Exactly(port),
+            port => PortChoice::Rather(port),
         }
     }
 }
@@ -330,8 +362,8 @@ impl Default for MinioSection {
     }
 }
 
-impl std::fmt::Debug for MinioSection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for MinioSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MinioSection")
             .field("port", &self.port)
             .field("console_port", &self.console_port)
@@ -355,25 +387,25 @@ impl Bucket {
 
 impl Manifest {
     /// The port of each replica of KES.
-    pub fn kes_ports(&self) -> impl Iterator<Item = PortWish> + use<> {
+    pub fn kes_ports(&self) -> impl Iterator<Item = PortChoice> + use<> {
         let rules = self.ports;
-        self.kes.ports().map(move |port| rules.wish(port, rules.kes))
+        self.kes.ports().map(move |port| rules.choice(port, rules.kes))
     }
 
     /// The port of S3.
-    pub fn s3_port(&self) -> PortWish {
-        self.ports.wish(self.minio.port, self.ports.s3)
+    pub fn s3_port(&self) -> PortChoice {
+        self.ports.choice(self.minio.port, self.ports.s3)
     }
 
     /// The port of the console.
-    pub fn console_port(&self) -> PortWish {
-        self.ports.wish(self.minio.console_port, self.ports.console)
+    pub fn console_port(&self) -> PortChoice {
+        self.ports.choice(self.minio.console_port, self.ports.console)
     }
 
     /// True if the manifest leaves a choice of ports to kestack.
     pub fn leaves_ports(&self) -> bool {
         let mut all = self.kes_ports().chain([self.s3_port(), self.console_port()]);
-        all.any(|port| !matches!(port, PortWish::Exactly(_)))
+        all.any(|port| !matches!(port, PortChoice::Exactly(_)))
     }
 
     /// Whether MinIO encrypts what is put into buckets without an encryption of their own. `former` is how the stack has

@@ -4,6 +4,7 @@ use std::fmt;
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Value};
+use strsim::osa_distance;
 
 use super::Environment;
 
@@ -200,29 +201,11 @@ pub(super) fn is_null(node: &Node<'_>) -> bool {
 
 /// `unknown key 'bukets' in the manifest, did you mean 'buckets'?`
 fn unknown(word: &str, what: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|known| (distance(word, known), known)).min();
+    let nearest = known.iter().map(|known| (osa_distance(word, known), known)).min();
     match nearest {
         Some((distance, known)) if distance <= 1 + word.len() / 4 => {
             format!("'{word}' is not known in {what}, did you mean '{known}'?")
         }
         _ => format!("'{word}' is not known in {what}; known are: {}", known.join(", ")),
     }
-}
-
-/// Number of letters to add, remove or change.
-pub(super) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<_> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut left = i + 1;
-        let mut diagonal = i;
-        let mut next = vec![left];
-        for (other, above) in b.iter().zip(row.iter().skip(1)) {
-            left = (left + 1).min(above + 1).min(diagonal + usize::from(letter != *other));
-            diagonal = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

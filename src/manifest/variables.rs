@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use super::tree::distance;
+use strsim::osa_distance;
 
 /// MinIO's switch for `auto_encryption`.
 pub(crate) const AUTO_ENCRYPTION: &str = "MINIO_KMS_AUTO_ENCRYPTION";
@@ -169,7 +169,7 @@ fn is_known(name: &str) -> bool {
 
 /// The known name that a misspelt one is most like.
 fn nearest(name: &str) -> Option<&'static str> {
-    let near = NAMES.0.iter().map(|known| (distance(name, known), *known));
+    let near = NAMES.0.iter().map(|known| (osa_distance(name, known), *known));
     near.filter(|(distance, _)| *distance <= 3).min().map(|(_, known)| known)
 }
 

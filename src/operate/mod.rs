@@ -1,5 +1,6 @@
 //! What is done with a stack: one module for each verb or group of verbs.
 
+pub(crate) mod access;
 pub(crate) mod canary;
 pub mod chaos;
 pub mod coverage;

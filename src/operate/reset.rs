@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::data::guard::Record;
-use crate::engine::units;
+use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::{clear, create_private};
+use crate::manifest::EngineKind;
 use crate::resource::Context;
 use crate::resource::apply::{self, Progress, Step};
 use crate::stack::Stack;
@@ -25,7 +25,7 @@ pub async fn in_place(
     keys: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Step>, Error> {
-    if context.engine.info().kind == units::KIND {
+    if context.engine.info().kind == EngineKind::Systemd {
         return Err(Error::Usage {
             what: "systemd runs this stack, and kestack does not empty its drive".into(),
             hint: "remove its buckets, or bring up a stack for tests with `kestack up`".into(),
@@ -34,8 +34,8 @@ pub async fn in_place(
     context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
     set_aside(stack)?;
     // whenever this is killed, there are keys without data, never data without its keys
-    Record::forget(&stack.layout.guard())?;
-    seed::Record::forget(&stack.layout)?;
+    KeyRecord::forget(&stack.layout.guard())?;
+    seed::SeedRecord::forget(&stack.layout)?;
     undeclared_keys(stack, context, keys).await?;
     clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await
 }

@@ -72,7 +72,7 @@ impl InForce {
     /// # Errors
     /// If the record cannot be read.
     pub fn of(layout: &Layout) -> Result<Option<Self>, Error> {
-        let record = chaos::Record::read(layout)?;
+        let record = chaos::FaultRecord::read(layout)?;
         Ok(record.map(|record| Self {
             advice: format!("{record}; `kestack chaos heal` ends it now"),
             fault: record.fault,

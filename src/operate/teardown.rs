@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState, units};
+use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::host::disk::{self, UNFINISHED};
 use crate::host::lock::{Hold, Holder, StackLock};
+use crate::manifest::EngineKind;
 use crate::operate::chaos;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::marker::{self, check_removable};
@@ -55,7 +56,7 @@ pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool)
 
 /// What systemd runs is not kestack's to end: its files here are what an `install` is made from.
 fn check_not_by_units(engine: &dyn Engine, layout: &Layout) -> Result<(), Error> {
-    if engine.info().kind != units::KIND {
+    if engine.info().kind != EngineKind::Systemd {
         return Ok(());
     }
     Err(Error::Usage {

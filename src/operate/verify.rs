@@ -12,13 +12,12 @@ use futures_util::{Stream, StreamExt as _};
 use kes_server::client::{AuditEvent, LogStream};
 use serde::Serialize;
 
-use crate::engine::Signal;
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
+use crate::operate::access::{Access, set_access};
 use crate::operate::canary;
 use crate::resource::Context;
-use crate::resource::probe;
-use crate::stack::{Stack, kes_config};
+use crate::stack::Stack;
 
 /// Size of the canary: more than MinIO keeps inline in an object's metadata file.
 const CANARY_BYTES: usize = 192 * 1024;
@@ -26,7 +25,7 @@ const CANARY_BYTES: usize = 192 * 1024;
 /// Length of the byte runs that are looked for on the drive. Sixteen random bytes do not occur by chance.
 const RUN: usize = 16;
 
-/// Longest time KES may take to take up a configuration, and to report a call.
+/// Longest time KES may take to report a call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One finding.
@@ -42,14 +41,14 @@ pub struct Evidence {
 
 /// What `verify` found out about one bucket.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
-pub struct Verdict {
+pub struct Proof {
     /// Bucket the canary was written to.
     pub bucket: String,
     /// Findings in the order they were made.
     pub evidence: Vec<Evidence>,
 }
 
-impl Verdict {
+impl Proof {
     /// True if every claim was proven.
     pub fn proven(&self) -> bool {
         self.evidence.iter().all(|evidence| evidence.proven)
@@ -66,7 +65,7 @@ impl Verdict {
 /// # Errors
 /// Those of the calls that must work whatever the encryption; a claim that fails is not an error but evidence.
 /// [`Error::Interrupted`] after a signal.
-pub async fn verify(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Verdict, Error> {
+pub async fn verify(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Proof, Error> {
     let canary = Canary::new()?;
     let permission = Permission::default();
     let work = async {
@@ -77,10 +76,10 @@ pub async fn verify(stack: &Stack, context: &Context, bucket: &str, interrupt: &
     let result = interrupt.ends(work).await;
     let given_back = permission.give_back(stack, context).await;
     let removed = context.s3.delete_object_versions(bucket, &canary.name).await;
-    let verdict = result?;
+    let proof = result?;
     given_back?;
     removed?;
-    Ok(verdict)
+    Ok(proof)
 }
 
 /// Whether MinIO's permission at KES is taken away at the moment. If this process is killed, the next `up` gives it back.
@@ -92,12 +91,12 @@ struct Permission {
 impl Permission {
     async fn take(&self, stack: &Stack, context: &Context) -> Result<(), Error> {
         self.taken.store(true, Ordering::Relaxed);
-        permit(stack, context, false).await
+        set_access(stack, context, Access::Denied).await
     }
 
     async fn give_back(&self, stack: &Stack, context: &Context) -> Result<(), Error> {
         if self.taken.load(Ordering::Relaxed) {
-            permit(stack, context, true).await?;
+            set_access(stack, context, Access::Allowed).await?;
             self.taken.store(false, Ordering::Relaxed);
         }
         Ok(())
@@ -111,9 +110,9 @@ async fn examine(
     canary: &Canary,
     permission: &Permission,
     calls: &mut KeyCalls,
-) -> Result<Verdict, Error> {
+) -> Result<Proof, Error> {
     let s3 = &context.s3;
-    let mut verdict = Verdict { bucket: bucket.to_owned(), evidence: Vec::new() };
+    let mut proof = Proof { bucket: bucket.to_owned(), evidence: Vec::new() };
     s3.put_object(bucket, &canary.name, &canary.bytes).await?;
     let head = s3.head_object(bucket, &canary.name).await?;
     let key = head.kms_key.clone();
@@ -122,25 +121,25 @@ async fn examine(
         (Some("AES256"), _) => (true, format!("AES256 (SSE-S3) with key '{}'", stack.manifest.default_key)),
         (other, _) => (false, format!("x-amz-server-side-encryption: {}", other.unwrap_or("none"))),
     };
-    verdict.add("the object's metadata names its encryption", claim, seen);
+    proof.add("the object's metadata names its encryption", claim, seen);
     let key = key.unwrap_or_else(|| stack.manifest.default_key.to_string());
 
     let scan = canary.scan(&stack.layout.drive())?;
-    verdict.add("the drive holds no part of the object in clear", scan.clean(), scan.to_string());
+    proof.add("the drive holds no part of the object in clear", scan.clean(), scan.to_string());
 
     let path = format!("/v1/key/generate/{key}");
     let seen = calls.wait_for(&path).await;
-    verdict.add("KES created the object's data key", seen.is_some(), described(&path, seen));
+    proof.add("KES created the object's data key", seen.is_some(), described(&path, seen));
 
     let read = s3.get_object(bucket, &canary.name).await?;
     let same = read == canary.bytes;
-    verdict.add("the object reads back unchanged", same, format!("{} bytes", read.len()));
+    proof.add("the object reads back unchanged", same, format!("{} bytes", read.len()));
     let path = format!("/v1/key/decrypt/{key}");
     let seen = calls.wait_for(&path).await;
-    verdict.add("KES decrypted the data key for the read", seen.is_some(), described(&path, seen));
+    proof.add("KES decrypted the data key for the read", seen.is_some(), described(&path, seen));
 
-    revoked(stack, context, canary, permission, &mut verdict).await?;
-    Ok(verdict)
+    revoked(stack, context, canary, permission, &mut proof).await?;
+    Ok(proof)
 }
 
 /// Takes MinIO's permission away, reads, gives it back, reads again.
@@ -149,9 +148,9 @@ async fn revoked(
     context: &Context,
     canary: &Canary,
     permission: &Permission,
-    verdict: &mut Verdict,
+    proof: &mut Proof,
 ) -> Result<(), Error> {
-    let bucket = verdict.bucket.clone();
+    let bucket = proof.bucket.clone();
     permission.take(stack, context).await?;
     let between = context.s3.get_object(&bucket, &canary.name).await;
     permission.give_back(stack, context).await?;
@@ -159,36 +158,13 @@ async fn revoked(
         Err(error) => (true, error.to_string()),
         Ok(bytes) => (false, format!("{} bytes were read", bytes.len())),
     };
-    verdict.add("without permission at KES the object cannot be read", proven, seen);
+    proof.add("without permission at KES the object cannot be read", proven, seen);
     let after = context.s3.get_object(&bucket, &canary.name).await;
     let (proven, seen) = match after {
         Ok(bytes) => (bytes == canary.bytes, format!("{} bytes", bytes.len())),
         Err(error) => (false, error.to_string()),
     };
-    verdict.add("with the permission again, the object can be read", proven, seen);
-    Ok(())
-}
-
-/// Puts a configuration of KES into force that lists MinIO's identity, or does not, and waits until every replica says so.
-pub(crate) async fn permit(stack: &Stack, context: &Context, allowed: bool) -> Result<(), Error> {
-    let minio = stack.material.minio_identity()?;
-    let text = kes_config(stack, context.engine.info(), allowed)?;
-    let path = stack.layout.kes_config();
-    // In place: the container has this very file mounted, a renamed one would not reach it.
-    std::fs::write(&path, text.as_bytes()).map_err(Error::file("write", &path))?;
-    for replica in stack.replicas() {
-        context.engine.signal_container(&replica.container, Signal::Hup).await?;
-        let kes = context.replicas.at(&replica.endpoint)?;
-        probe::until_ready("KES with the changed policy", DEADLINE, || async {
-            match kes.describe_identity(minio.as_str()).await {
-                Ok(_) if allowed => Ok(()),
-                Err(error) if !allowed && error.status() == Some(404) => Ok(()),
-                Ok(_) => Err("MinIO's identity is still known".to_owned()),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await?;
-    }
+    proof.add("with the permission again, the object can be read", proven, seen);
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -15,6 +14,7 @@ use super::directory::{own, shown};
 use super::{Context, Owner, Resource};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::host::digest::sha256;
 use crate::host::disk::{self, UNFINISHED};
 use crate::resource::plan::Observed;
 
@@ -151,7 +151,7 @@ impl Resource for FileResource {
 
 /// Only compared within this process, never printed or stored: a plain digest is enough.
 fn state(content: &[u8], mode: u32, id: Option<u32>) -> String {
-    format!("{} {mode:o} {id:?}", hex::encode(Sha256::digest(content)))
+    format!("{} {mode:o} {id:?}", sha256(content))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kes_server::auth::KeyName;
 
 use super::plan::Observed;
 use super::{Context, Resource};
-use crate::data::guard::{Guarded, Record};
+use crate::data::guard::{Guarded, KeyRecord};
 use crate::error::Error;
 use crate::manifest::Manifest;
 
@@ -34,7 +34,7 @@ impl GuardRecord {
     }
 
     /// Names of keys that the record does not have yet.
-    async fn missing(&self, record: &Record, context: &Context) -> Result<BTreeSet<String>, Error> {
+    async fn missing(&self, record: &KeyRecord, context: &Context) -> Result<BTreeSet<String>, Error> {
         let mut names: BTreeSet<_> = self.declared.iter().filter(|name| !record.knows(name)).cloned().collect();
         if !self.all {
             return Ok(names);
@@ -51,8 +51,8 @@ impl GuardRecord {
 
     /// The record as it is, without keys that are no longer there and those whose material changed: what protects
     /// data was refused before.
-    async fn current(&self, context: &Context) -> Result<Record, Error> {
-        let mut record = Record::load(&self.path)?.unwrap_or_default();
+    async fn current(&self, context: &Context) -> Result<KeyRecord, Error> {
+        let mut record = KeyRecord::load(&self.path)?.unwrap_or_default();
         for proof in record.clone().proofs() {
             match context.kes.decrypt(&proof.key, &proof.ciphertext, &proof.context).await {
                 Err(error) if error.is_key_not_found() || error.is_not_authentic() => record.drop_key(&proof.key),
@@ -80,7 +80,7 @@ impl Resource for GuardRecord {
     }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
-        let Some(found) = Record::load(&self.path)? else { return Ok(Observed::Absent) };
+        let Some(found) = KeyRecord::load(&self.path)? else { return Ok(Observed::Absent) };
         let whole =
             async { Ok(self.current(context).await? == found && self.missing(&found, context).await?.is_empty()) };
         match whole.await {
@@ -99,7 +99,7 @@ impl Resource for GuardRecord {
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
-        Record::forget(&self.path)
+        KeyRecord::forget(&self.path)
     }
 
     /// What is right of it stays.

@@ -112,7 +112,7 @@ impl Resource for ServiceResource {
         match told {
             Err(error) if error.obstacle() == Some(Obstacle::StuckContainer) => return Err(error.into()),
             Err(error) => tracing::debug!(%error, "{} does not read its configuration again", self.name()),
-            Ok(()) if self.comes_round(context).await? => return Ok(()),
+            Ok(()) if self.recovers_in_time(context).await? => return Ok(()),
             Ok(()) => {}
         }
         self.remove(context).await?;
@@ -122,7 +122,7 @@ impl Resource for ServiceResource {
 
 impl ServiceResource {
     /// True if a server that runs answers in time.
-    async fn comes_round(&self, context: &Context) -> Result<bool, Error> {
+    async fn recovers_in_time(&self, context: &Context) -> Result<bool, Error> {
         let name = self.name();
         tokio::select! {
             ready = probe::until_ready(&name, PATIENCE, || self.ask(context)) => Ok(ready.is_ok()),

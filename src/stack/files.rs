@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::view::{View, shown};
 use super::{Stack, ports, units};
-use crate::engine::{self, EngineInfo};
+use crate::engine::EngineInfo;
 use crate::error::Error;
 use crate::keystore;
+use crate::manifest::EngineKind;
 use crate::resource::{AbsentFile, DirectoryResource, FileResource, Owner};
 use crate::template::{self, KesConfigContext, KesPlace, MinioEnvContext, MinioPaths};
 
@@ -94,7 +95,7 @@ impl Stack {
 
 /// `kes-config.yaml` on that engine; without `minio` MinIO's identity is not in the policy, and KES refuses all it asks.
 pub fn kes_config(stack: &Stack, engine: &EngineInfo, minio: bool) -> Result<Zeroizing<String>, Error> {
-    if engine.kind == engine::units::KIND {
+    if engine.kind == EngineKind::Systemd {
         return units::kes_config(stack, minio);
     }
     config_of_kes(stack, &View::of(stack, engine)?, minio)

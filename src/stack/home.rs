@@ -8,14 +8,15 @@ use crate::engine::{EngineInfo, PortMapping};
 use crate::error::Error;
 use crate::host::disk::{self, is_absent};
 use crate::host::ownership;
+use crate::manifest::EngineKind;
 use crate::resource::FileResource;
 
 /// The engine that a stack is up on, or will be: what stands in its folder from before the pod is made until after it
 /// is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
-    /// `podman`, `docker` or `process`.
-    pub kind: String,
+    /// Which one.
+    pub kind: EngineKind,
     rootless: bool,
 }
 
@@ -24,15 +25,26 @@ impl Home {
     pub fn of(engine: &EngineInfo) -> Self {
         // processes have no engine that could be another one
         let rootless = engine.rootless && engine.has_containers();
-        Self { kind: engine.kind.to_owned(), rootless }
+        Self { kind: engine.kind, rootless }
     }
 
     /// The engine that the stack's folder names; `None` if the stack is not up.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if this kestack does not know that engine.
     pub fn recorded(layout: &Layout) -> Result<Option<Self>, Error> {
         let text = read(layout)?;
         let mut words = text.lines().next().unwrap_or_default().split_whitespace();
-        let kind = words.next().map(str::to_owned);
-        Ok(kind.map(|kind| Self { kind, rootless: words.next() == Some("rootless") }))
+        let Some(word) = words.next() else { return Ok(None) };
+        let unknown = || Error::Environment {
+            what: format!(
+                "'{}' names the engine '{word}', which this kestack does not know",
+                layout.engine().display()
+            ),
+            hint: "use the kestack that brought the stack up, or a newer one".into(),
+        };
+        let kind = EngineKind::recorded(word).ok_or_else(unknown)?;
+        Ok(Some(Self { kind, rootless: words.next() == Some("rootless") }))
     }
 
     /// The ports that the stack had when it was last brought up; none if an older kestack did it. Whether it still has
@@ -47,7 +59,7 @@ impl Home {
     /// [`Error::Environment`] naming that engine.
     pub fn check(&self, layout: &Layout) -> Result<(), Error> {
         let Some(found) = Self::recorded(layout)?.filter(|found| found != self) else { return Ok(()) };
-        let (kind, path) = (&found.kind, layout.engine());
+        let (kind, path) = (found.kind, layout.engine());
         Err(Error::Environment {
             what: format!("the stack in '{}' is up on {found}, not on {self}", layout.root().display()),
             hint: format!(
@@ -112,11 +124,13 @@ mod tests {
         assert_eq!(Home::recorded(&layout).unwrap(), None);
         std::fs::create_dir_all(layout.config()).unwrap();
         let ports = Ports { host: "::1".parse().unwrap(), kes: vec![20_000, 20_001], s3: 20_002, console: 20_003 };
-        engine("podman", true).file(&layout, &ports).make().unwrap();
+        engine(EngineKind::Podman, true).file(&layout, &ports).make().unwrap();
         assert_eq!(Home::ports(&layout).unwrap(), ports.mappings());
-        assert_eq!(Home::recorded(&layout).unwrap(), Some(engine("podman", true)));
-        engine("podman", true).check(&layout).unwrap();
-        for other in [engine("podman", false), engine("docker", true), engine("process", true)] {
+        assert_eq!(Home::recorded(&layout).unwrap(), Some(engine(EngineKind::Podman, true)));
+        engine(EngineKind::Podman, true).check(&layout).unwrap();
+        for other in
+            [engine(EngineKind::Podman, false), engine(EngineKind::Docker, true), engine(EngineKind::Process, true)]
+        {
             let error = other.check(&layout).unwrap_err().to_string();
             assert!(
                 error.contains("is up on podman rootless, not on ") && error.contains("down --engine podman"),
@@ -124,11 +138,11 @@ mod tests {
             );
         }
         std::fs::write(layout.engine(), "podman rootless\n").unwrap();
-        assert_eq!(Home::recorded(&layout).unwrap(), Some(engine("podman", true)));
+        assert_eq!(Home::recorded(&layout).unwrap(), Some(engine(EngineKind::Podman, true)));
         assert_eq!(Home::ports(&layout).unwrap(), [], "an older kestack wrote none");
         Home::forget(&layout).unwrap();
         assert_eq!(Home::ports(&layout).unwrap(), []);
-        engine("process", false).check(&layout).unwrap();
-        assert_eq!(engine("process", true), engine("process", false));
+        engine(EngineKind::Process, false).check(&layout).unwrap();
+        assert_eq!(engine(EngineKind::Process, true), engine(EngineKind::Process, false));
     }
 }

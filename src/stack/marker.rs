@@ -34,7 +34,7 @@ impl Marker {
             Some(found) => found.id,
             None => random()?,
         };
-        Ok(Self { name: name.to_owned(), engine: engine.kind.to_owned(), id })
+        Ok(Self { name: name.to_owned(), engine: engine.kind.to_string(), id })
     }
 
     /// What the folder says; `None` if it says nothing that is understood.
@@ -115,7 +115,7 @@ pub(crate) fn check_pair(layout: &Layout, pod: &PodState, engine: &EngineInfo) -
     let same = marker.is_some_and(|marker| {
         marker.name == pod.name
             && *root.file_name().unwrap_or_default() == *pod.name
-            && marker.engine == engine.kind
+            && marker.engine == engine.kind.word()
             && pod.labels.get(LABEL_ID) == Some(&marker.id)
     });
     if same {
@@ -204,9 +204,16 @@ fn random() -> Result<String, Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
+    use crate::manifest::EngineKind;
 
     fn podman() -> EngineInfo {
-        EngineInfo { kind: "podman", version: "1".into(), rootless: false, owner: None, address: "here".into() }
+        EngineInfo {
+            kind: EngineKind::Podman,
+            version: "1".into(),
+            rootless: false,
+            owner: None,
+            address: "here".into(),
+        }
     }
 
     fn pod(name: &str, id: &str) -> PodState {
@@ -271,7 +278,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let (layout, marker) = stack(base.path(), "leased");
         check_pair(&layout, &pod("leased", &marker.id), &podman()).unwrap();
-        let docker = EngineInfo { kind: "docker", ..podman() };
+        let docker = EngineInfo { kind: EngineKind::Docker, ..podman() };
         for (what, refused) in [
             ("a number that an image chose", check_pair(&layout, &pod("leased", "00"), &podman())),
             ("another pod", check_pair(&layout, &pod("other", &marker.id), &podman())),

@@ -123,7 +123,7 @@ fn encrypts_all(env: &BTreeMap<String, String>) -> bool {
 /// The user's credentials, else those already in the env file, else new ones. Both parts are random: an unpatched
 /// MinIO CVE needs only a known access key (docs/architecture.md §5).
 fn credentials(stored: &BTreeMap<String, String>, manifest: &Manifest) -> Result<Credentials, Error> {
-    let pick = |wish: Option<&str>, name: &str, length: usize| match (wish, stored.get(name)) {
+    let pick = |options: Option<&str>, name: &str, length: usize| match (options, stored.get(name)) {
         (Some(value), _) => Ok(value.to_owned()),
         (None, Some(value)) => Ok(value.clone()),
         (None, None) => random(length).map(|text| text.to_string()),

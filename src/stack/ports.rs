@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::PortMapping;
 use crate::error::Error;
-use crate::manifest::{Manifest, PortWish};
+use crate::manifest::{Manifest, PortChoice};
 use crate::resource::probe;
 
 /// Ports inside the pod.
@@ -83,14 +83,14 @@ impl Ports {
         is_there: bool,
         mut may_have: impl FnMut(IpAddr, u16, &[u16]) -> bool,
     ) -> Result<Self, Error> {
-        let mut pick = |wish: PortWish, inside: u16| {
+        let mut pick = |choice: PortChoice, inside: u16| {
             let holds = held.iter().find(|port| port.container_port == inside);
-            let port = match (wish, holds) {
-                (PortWish::Exactly(port), _) => port,
-                (PortWish::Rather(_) | PortWish::Any, Some(mapping)) => mapping.host_port,
-                (PortWish::Rather(port), None) if is_there || may_have(manifest.host, port, &taken) => port,
-                (PortWish::Rather(_) | PortWish::Any, None) if manifest.ports.elsewhere => fastrand::u16(AUTOMATIC),
-                (PortWish::Rather(_) | PortWish::Any, None) => {
+            let port = match (choice, holds) {
+                (PortChoice::Exactly(port), _) => port,
+                (PortChoice::Rather(_) | PortChoice::Any, Some(mapping)) => mapping.host_port,
+                (PortChoice::Rather(port), None) if is_there || may_have(manifest.host, port, &taken) => port,
+                (PortChoice::Rather(_) | PortChoice::Any, None) if manifest.ports.elsewhere => fastrand::u16(AUTOMATIC),
+                (PortChoice::Rather(_) | PortChoice::Any, None) => {
                     free_port(manifest.host, |port| may_have(manifest.host, *port, &taken))?
                 }
             };
@@ -98,7 +98,7 @@ impl Ports {
             Ok::<_, Error>(port)
         };
         let kes: Result<_, Error> =
-            manifest.kes_ports().zip(KES_PORT..).map(|(wish, inside)| pick(wish, inside)).collect();
+            manifest.kes_ports().zip(KES_PORT..).map(|(choice, inside)| pick(choice, inside)).collect();
         Ok(Self {
             kes: kes?,
             s3: pick(manifest.s3_port(), S3_PORT)?,

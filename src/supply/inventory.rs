@@ -13,7 +13,7 @@ use crate::manifest::Manifest;
 
 /// All that a stack can be made of.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Inventory {
+pub struct Supplies {
     /// Day of what is known of releases and their defects.
     pub as_of: String,
     /// The available ones, in the order of choice.
@@ -59,7 +59,7 @@ pub async fn inventory(
     engine: &dyn Engine,
     pod: Option<&PodState>,
     env: &Env<'_>,
-) -> Result<Inventory, SupplyError> {
+) -> Result<Supplies, SupplyError> {
     let releases = Releases::known().map_err(SupplyError::Releases)?;
     let look = Look { engine, env, releases: &releases };
     let has_containers = engine.info().has_containers();
@@ -72,7 +72,7 @@ pub async fn inventory(
     let mut items = look.all("kes", &kes, running("kes")).await?;
     let minio = minio_candidates(&manifest.minio, engine, env).await?;
     items.extend(look.all("minio", &minio, running("minio")).await?);
-    Ok(Inventory { as_of: releases.as_of, items })
+    Ok(Supplies { as_of: releases.as_of, items })
 }
 
 /// What a server is running now.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::engine::image::Archive;
 use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
+use crate::manifest::EngineKind;
 use crate::resource::apply::Silent;
 
 /// An engine that only has a store of images; it can pull what `registry` holds.
@@ -23,10 +24,10 @@ struct Store {
 
 impl Store {
     fn new(images: &[&str], registry: &[&'static str]) -> Self {
-        Self::of("podman", images, registry)
+        Self::of(EngineKind::Podman, images, registry)
     }
 
-    fn of(kind: &'static str, images: &[&str], registry: &[&'static str]) -> Self {
+    fn of(kind: EngineKind, images: &[&str], registry: &[&'static str]) -> Self {
         let info = info(kind);
         let names = images.iter().map(ToString::to_string).collect();
         Self { info, registry: registry.to_vec(), names: Mutex::new(names) }
@@ -113,7 +114,7 @@ impl Engine for Store {
 const SECTION: KesSection =
     KesSection { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() };
 
-fn info(kind: &'static str) -> EngineInfo {
+fn info(kind: EngineKind) -> EngineInfo {
     EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }
 }
 
@@ -177,7 +178,7 @@ async fn the_maintained_flavour_comes_first() {
     std::fs::copy(both.path().join("minio"), both.path().join("silo")).unwrap();
     let path = std::env::join_paths([both.path(), only.path()]).unwrap();
     let env = variables(&[("PATH", Path::new(&path))]);
-    for kind in ["podman", "process"] {
+    for kind in [EngineKind::Podman, EngineKind::Process] {
         let store = Store::of(kind, &[], &[]);
         let source = minio(&MinioSection::default(), &store, &env).await.unwrap();
         assert_eq!(source.program(), Some(both.path().join("silo")), "{kind}");
@@ -241,7 +242,7 @@ async fn a_program_is_what_it_says_wherever_it_lies() {
     ] {
         let minio = program_in(folder.path(), place, &answer);
         let env = variables(&[("MINIO_BINARY", &minio), ("KESTACK_KES_BINARY", &kes)]);
-        let processes = Store::of("process", &[], &[]);
+        let processes = Store::of(EngineKind::Process, &[], &[]);
         let inventory = inventory(&crate::manifest::Manifest::default(), &processes, None, &env).await.unwrap();
         let item = inventory.items.iter().find(|item| item.role == "minio").unwrap();
         assert_eq!((item.flavour, defects(item)), (flavour, count), "{place}: {item:#?}");
@@ -328,17 +329,18 @@ async fn a_build_that_fails_shows_the_last_words_of_go() {
 #[test]
 fn kes_is_found_in_path_or_its_absence_is_explained() {
     let folder = folder_with("kes", &executable());
-    let source = kes(&SECTION, &info("podman"), &variables(&[("PATH", folder.path())])).unwrap();
+    let source = kes(&SECTION, &info(EngineKind::Podman), &variables(&[("PATH", folder.path())])).unwrap();
     assert!(source.reference().starts_with("localhost/kestack/kes:"), "{source}");
     let folder = folder_with("kes", b"not a program");
-    let error = kes(&SECTION, &info("podman"), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
+    let error =
+        kes(&SECTION, &info(EngineKind::Podman), &variables(&[("PATH", folder.path())])).unwrap_err().to_string();
     assert!(error.contains("not a Linux executable") && error.contains("KESTACK_KES_BINARY"), "{error}");
 }
 
 #[tokio::test]
 async fn without_containers_programs_are_run_as_they_are() {
     let (named, found) = (folder_with("named", b"#!/bin/sh\n"), folder_with("minio", b"#!/bin/sh\n"));
-    let processes = Store::of("process", &[SUPPLIED, REGISTRIES[0]], &[REGISTRIES[1]]);
+    let processes = Store::of(EngineKind::Process, &[SUPPLIED, REGISTRIES[0]], &[REGISTRIES[1]]);
     let env = variables(&[("PATH", found.path())]);
     let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
     assert_eq!(
@@ -360,7 +362,7 @@ async fn without_containers_programs_are_run_as_they_are() {
 
 #[tokio::test]
 async fn without_containers_the_module_is_the_last_resort() {
-    let processes = Store::of("process", &[], &[]);
+    let processes = Store::of(EngineKind::Process, &[], &[]);
     let error = minio(&MinioSection::default(), &processes, &|_| None).await.unwrap_err().to_string();
     for expected in ["MINIO_BINARY: not set", "there is no `go`", "minio.binary", "install Go"] {
         assert!(error.contains(expected), "{error}");

@@ -7,12 +7,11 @@ use jiff::Timestamp;
 
 use super::Stack;
 use crate::engine::host::find_program;
-use crate::engine::process;
 use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
 use crate::operate::sandbox::{SandboxName, end_of};
-use crate::operate::session::{Intent, Opened, Wish, bring_up, environment};
+use crate::operate::session::{Intent, Opened, Options, bring_up, environment};
 use crate::operate::teardown;
 use crate::resource::apply::Silent;
 use crate::stack::Layout;
@@ -112,10 +111,10 @@ impl StackBuilder {
     pub async fn up(self) -> Result<Stack, Error> {
         let lease = self.lease;
         let expires = end_of(lease, Timestamp::now())?;
-        let wish = self.wish()?;
-        let reached = Opened::new(wish.clone(), Intent::Read).await?.connect().await?;
+        let options = self.options()?;
+        let reached = Opened::new(options.clone(), Intent::Read).await?.connect().await?;
         let engine = reached.engine().clone();
-        if engine.info().kind == process::KIND && wish.program.is_none() {
+        if engine.info().kind == EngineKind::Process && options.program.is_none() {
             return Err(Error::Environment {
                 what: "the process engine needs the program `kestack`, which looks after its servers".into(),
                 hint: "put it into PATH, or name it with `StackBuilder::program`".into(),
@@ -127,12 +126,12 @@ impl StackBuilder {
         }
         let reached = reached.lock(Hold::Change).await?;
         reached.recover().await?;
-        Box::pin(bring_up(wish.clone(), engine, Some(expires), &Silent)).await?;
+        Box::pin(bring_up(options.clone(), engine, Some(expires), &Silent)).await?;
         let session = reached.session().await?.require_running().await?.unlocked();
-        Ok(Stack { session, wish, lease })
+        Ok(Stack { session, options, lease })
     }
 
-    fn wish(self) -> Result<Wish, Error> {
+    fn options(self) -> Result<Options, Error> {
         let name = self.name.map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
         let program = self.program.or_else(|| find_program("kestack", environment("PATH").as_deref()));
         let mut manifest = read(&name, &self.keys, &self.buckets)?;
@@ -142,14 +141,14 @@ impl StackBuilder {
             program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
         let base = Layout::base(folder.as_deref(), &name, environment)?;
-        Ok(Wish { manifest, path: None, adopt: false, base, host: environment("KESTACK_HOST"), program })
+        Ok(Options { manifest, path: None, adopt: false, base, host: environment("KESTACK_HOST"), program })
     }
 }
 
 /// The engine that `KESTACK_ENGINE` names, else whichever is there.
 fn engine() -> Result<EngineKind, Error> {
     let Some(word) = environment("KESTACK_ENGINE").filter(|word| !word.is_empty()) else { return Ok(EngineKind::Auto) };
-    EngineKind::named(&word).ok_or_else(|| Error::Usage {
+    EngineKind::chosen(&word).ok_or_else(|| Error::Usage {
         what: format!("KESTACK_ENGINE is '{word}'"),
         hint: "use auto, podman, docker or process".into(),
     })
@@ -183,14 +182,14 @@ mod tests {
 
     #[test]
     fn names_follow_the_rules_of_the_manifest() {
-        let wish = Stack::builder().name("a").key("one").key("two").bucket("first").wish().unwrap();
-        assert_eq!(wish.manifest.default_key.to_string(), "one");
-        assert_eq!(wish.manifest.keys.len(), 2);
-        assert_eq!(wish.manifest.buckets.len(), 1);
-        assert_eq!((wish.manifest.kes.port, wish.manifest.minio.port), (0, 0));
-        let wrong = Stack::builder().name("a b").bucket("No").wish().unwrap_err().to_string();
+        let options = Stack::builder().name("a").key("one").key("two").bucket("first").options().unwrap();
+        assert_eq!(options.manifest.default_key.to_string(), "one");
+        assert_eq!(options.manifest.keys.len(), 2);
+        assert_eq!(options.manifest.buckets.len(), 1);
+        assert_eq!((options.manifest.kes.port, options.manifest.minio.port), (0, 0));
+        let wrong = Stack::builder().name("a b").bucket("No").options().unwrap_err().to_string();
         assert!(wrong.contains("'a b'") && wrong.contains("'No'"), "{wrong}");
-        let names: Vec<_> = (0..2).map(|_| Stack::builder().wish().unwrap().manifest.name).collect();
+        let names: Vec<_> = (0..2).map(|_| Stack::builder().options().unwrap().manifest.name).collect();
         assert!(names.iter().all(|name| name.as_str().starts_with("test-")) && names.first() != names.get(1));
     }
 }

@@ -25,8 +25,8 @@ use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::operate::chaos;
 use crate::operate::reset;
-use crate::operate::sandbox::{Access, SandboxName, SandboxWish, Sandboxes};
-use crate::operate::session::{Intent, Opened, Session, Wish};
+use crate::operate::sandbox::{SandboxName, SandboxOptions, SandboxUser, Sandboxes};
+use crate::operate::session::{Intent, Opened, Options, Session};
 use crate::operate::teardown;
 use crate::resource::apply::Silent;
 use crate::stack;
@@ -40,7 +40,7 @@ pub use builder::StackBuilder;
 /// A stack that is up, for tests. It has ports, credentials, keys and a folder of its own.
 pub struct Stack {
     session: Session,
-    wish: Wish,
+    options: Options,
     lease: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct Stack {
 pub struct Sandbox {
     all: Sandboxes,
     this: crate::operate::sandbox::Sandbox,
-    access: Access,
+    user: SandboxUser,
 }
 
 /// The credentials of a user of a stack or a sandbox.
@@ -112,9 +112,9 @@ impl Stack {
     /// Those of KES and MinIO; what was made by then is removed again.
     pub async fn sandbox(&self) -> Result<Sandbox, Error> {
         let sandboxes = Sandboxes::of(self.stack(), self.stack().clients()?);
-        let wish = SandboxWish { name: SandboxName::random()?, lease: Some(self.lease), versioning: false };
-        let (sandbox, access) = sandboxes.create(&wish).await?;
-        Ok(Sandbox { all: sandboxes, this: sandbox, access })
+        let options = SandboxOptions { name: SandboxName::random()?, lease: Some(self.lease), versioning: false };
+        let (sandbox, user) = sandboxes.create(&options).await?;
+        Ok(Sandbox { all: sandboxes, this: sandbox, user })
     }
 
     /// Breaks something for that long and repairs it; returns when both servers are well again. Run it next to the code
@@ -147,11 +147,11 @@ impl Stack {
     pub async fn down(self) -> Result<(), Error> {
         let _opened = self.open(Hold::Change).await?;
         let engine = self.session.context.engine.as_ref();
-        teardown::stack(engine, &self.wish.layout(), self.name(), true).await.map(drop)
+        teardown::stack(engine, &self.options.layout(), self.name(), true).await.map(drop)
     }
 
     async fn open(&self, hold: Hold) -> Result<Opened, Error> {
-        Opened::new(self.wish.clone(), Intent::Write(hold)).await
+        Opened::new(self.options.clone(), Intent::Write(hold)).await
     }
 
     fn stack(&self) -> &stack::Stack {
@@ -172,12 +172,12 @@ impl Sandbox {
 
     /// Its user, who may use bucket and key and nothing else.
     pub fn credentials(&self) -> Credentials {
-        Credentials { access_key: self.access.access_key.clone(), secret_key: self.access.secret_key.clone() }
+        Credentials { access_key: self.user.access_key.clone(), secret_key: self.user.secret_key.clone() }
     }
 
     /// The variables that `kestack sandbox env` prints. They hold secrets.
     pub fn environment(&self) -> Vec<(String, String)> {
-        self.this.variables(&self.access)
+        self.this.variables(&self.user)
     }
 
     /// Removes it with all it holds.

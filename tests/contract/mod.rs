@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use kestack::engine::discover::{Connection, EngineWish, connect};
+use kestack::engine::discover::{Connection, EngineOptions, connect};
 use kestack::engine::image::{ImageRecipe, compose};
 use kestack::engine::{ContainerSpec, Engine, EngineError, LABEL_STACK, LogLine, Mount, PodSpec, PortMapping, Signal};
 use kestack::manifest::EngineKind;
@@ -58,7 +58,7 @@ pub(crate) async fn with(kind: EngineKind, test: &str, body: impl AsyncFnOnce(&F
     let result = AssertUnwindSafe(body(&fixture)).catch_unwind().await;
     fixture.engine().remove_pod(&fixture.name).await.unwrap();
     assert_eq!(fixture.engine().pod(&fixture.name).await.unwrap(), None);
-    let removed = Command::new(fixture.engine().info().kind).args(["rmi", &fixture.image]).output().unwrap();
+    let removed = Command::new(fixture.engine().info().kind.word()).args(["rmi", &fixture.image]).output().unwrap();
     assert!(removed.status.success(), "{removed:?}");
     let socket = PathBuf::from(fixture.engine().info().address.trim_start_matches("unix://"));
     let ours = kind == EngineKind::Podman && !socket.starts_with("/run");
@@ -72,8 +72,9 @@ pub(crate) async fn with(kind: EngineKind, test: &str, body: impl AsyncFnOnce(&F
 impl Fixture {
     async fn new(kind: EngineKind, test: &str) -> Self {
         static COUNT: AtomicU16 = AtomicU16::new(0);
-        let wish = EngineWish { kind, host: None, env: &environment, stack: Path::new("/nonexistent"), program: None };
-        let connection = connect(&wish).await.unwrap();
+        let options =
+            EngineOptions { kind, host: None, env: &environment, stack: Path::new("/nonexistent"), program: None };
+        let connection = connect(&options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let binary = folder.path().join("program");
         let pause = PAUSE.iter().find_map(|path| std::fs::read(path).ok()).expect("catatonit is installed");

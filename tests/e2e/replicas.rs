@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest as sha256};
 use kes_server::client::{Client, Credentials, Timeouts, Trust};
 use kestack::servers::s3::S3Client;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::engine::{Kind, cli, kind, processes};
@@ -154,7 +154,7 @@ impl Writers {
         let mut wrong = Vec::new();
         for (name, digest) in written {
             match s3.get_object("encrypted", &name).await {
-                Ok(body) if Sha256::digest(&body).as_slice() == digest => {}
+                Ok(body) if sha256(&SHA256, &body).as_ref() == digest => {}
                 Ok(_) => wrong.push(format!("{name}: other content")),
                 Err(error) => wrong.push(format!("{name}: {error}")),
             }
@@ -182,7 +182,7 @@ async fn write(number: usize, s3: S3Client, log: Arc<Mutex<Log>>, end: Arc<Atomi
         let mut log = log.lock().unwrap();
         match answer {
             Ok(()) => {
-                log.acknowledged.insert(name, Sha256::digest(&body).to_vec());
+                log.acknowledged.insert(name, sha256(&SHA256, &body).as_ref().to_vec());
                 log.times.push((begin, Instant::now()));
             }
             Err(error) => log.failed.push(error.to_string()),

@@ -46,7 +46,7 @@ impl User {
         presigned: Option<Duration>,
     ) -> (u16, String) {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.endpoint));
-        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(body));
+        let digest = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
         if presigned.is_none() {
             request = request.header("x-amz-content-sha256", digest);
         }

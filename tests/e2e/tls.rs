@@ -22,7 +22,7 @@ async fn with_customer_key(stack: &Sandbox, method: &str, path: &str, body: &[u8
     let ca = reqwest::Certificate::from_pem(&ca).unwrap();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
     let url = format!("{}{path}", stack.variable("AWS_ENDPOINT_URL_S3"));
-    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(body));
+    let digest = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
     let mut request = http::Request::builder().method(method).uri(url).header("x-amz-content-sha256", digest);
     for (name, value) in CUSTOMER_KEY {
         request = request.header(name, value);

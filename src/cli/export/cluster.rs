@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::super::output::{self, Output};
-use super::super::session::Wish;
+use super::super::session::Options;
 use super::{Printed, human, printed, report};
 use crate::error::Error;
 use crate::stack::{Layout, Material};
 use crate::supply;
-use crate::transfer::export::{self, Certificates, Cluster, ClusterWish, Document, Export, Fleet};
+use crate::transfer::export::{self, Certificates, Cluster, ClusterOptions, Document, Export, Fleet};
 
 #[derive(Debug, Args)]
-pub(super) struct ClusterOptions {
+pub(super) struct ClusterArguments {
     /// Folder to write to instead of standard output; certificates and credentials there are kept at the next export
     #[arg(short = 'd', long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub(super) struct ClusterOptions {
 }
 
 /// Notes to the user, in addition to the documents.
-pub(super) struct Told {
+pub(super) struct Advice {
     pub(super) notes: Vec<String>,
     /// Commands that go on, given the paths of what was written.
     pub(super) next: fn(&Cluster, &[PathBuf]) -> Vec<String>,
@@ -89,12 +89,12 @@ pub(super) enum Issuance {
 /// Pods of KES, unless somebody says how many.
 const REPLICAS: u16 = 3;
 
-impl ClusterOptions {
+impl ClusterArguments {
     /// The model of the export.
-    pub(super) fn cluster(&self, wish: Wish, issuance: Issuance) -> Result<Cluster, Error> {
-        let material = Material::complete(&self.source(&wish), &wish.manifest)?;
-        let declared = wish.manifest.kes.replicas;
-        let wished = ClusterWish {
+    pub(super) fn cluster(&self, options: Options, issuance: Issuance) -> Result<Cluster, Error> {
+        let material = Material::complete(&self.source(&options), &options.manifest)?;
+        let declared = options.manifest.kes.replicas;
+        let settings = ClusterOptions {
             namespace: self.namespace.clone(),
             domain: self.domain.clone(),
             kes_image: self.kes_image.clone(),
@@ -109,13 +109,13 @@ impl ClusterOptions {
             workload_identity: self.workload_identity.clone(),
             fleet: self.fleet.clone(),
         };
-        Cluster::resolve(wish.manifest, material, wished)
+        Cluster::resolve(options.manifest, material, settings)
     }
 
     /// What an earlier export left, else what the stack of `up` has.
-    fn source(&self, wish: &Wish) -> Layout {
-        let written = self.output_dir.as_ref().map(|folder| Layout::new(folder, wish.manifest.name.as_str()));
-        written.filter(|layout| layout.ca_key().exists()).unwrap_or_else(|| wish.layout())
+    fn source(&self, options: &Options) -> Layout {
+        let written = self.output_dir.as_ref().map(|folder| Layout::new(folder, options.manifest.name.as_str()));
+        written.filter(|layout| layout.ca_key().exists()).unwrap_or_else(|| options.layout())
     }
 
     fn certificates(&self, issuance: Issuance) -> Result<Certificates, Error> {
@@ -143,21 +143,21 @@ impl ClusterOptions {
         target: &'static str,
         cluster: &Cluster,
         mut documents: Vec<Document>,
-        mut told: Told,
+        mut advice: Advice,
         output: &Output,
     ) -> Result<(), Error> {
         let warning = supply::warning(&supply::minio_image(Some(cluster.minio_image()))).await?;
-        told.notes.extend(warning.map(|warning| format!("{warning}; name an image with --minio-image")));
+        advice.notes.extend(warning.map(|warning| format!("{warning}; name an image with --minio-image")));
         let Some(folder) = &self.output_dir else {
             if output.json() {
-                let next = (told.next)(cluster, &[]);
-                let printed = Printed { target, documents: printed(&documents), notes: told.notes, next };
+                let next = (advice.next)(cluster, &[]);
+                let printed = Printed { target, documents: printed(&documents), notes: advice.notes, next };
                 return output.result(&printed, |_| String::new());
             }
             let texts: Vec<_> = documents.iter().map(|document| document.text.trim_end()).collect();
             output::raw(format!("{}\n", texts.join("\n---\n")).as_bytes())?;
-            let lines = told.notes.iter().map(|note| format!("note: {note}"));
-            let next = (told.next)(cluster, &[]);
+            let lines = advice.notes.iter().map(|note| format!("note: {note}"));
+            let next = (advice.next)(cluster, &[]);
             let next = ["next:".to_owned()].into_iter().chain(next.iter().map(|command| format!("  {command}")));
             output::note(&lines.chain(next).collect::<Vec<_>>().join("\n"));
             return Ok(());
@@ -173,8 +173,8 @@ impl ClusterOptions {
         let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
         let (folders, kept) = cluster.keepsakes(&folder);
         files.extend(kept);
-        let next = (told.next)(cluster, &paths);
-        let export = Export { target, folders, files, images: vec![], notes: told.notes, next };
+        let next = (advice.next)(cluster, &paths);
+        let export = Export { target, folders, files, images: vec![], notes: advice.notes, next };
         let report = report(cluster.name().to_owned(), &folder, &export);
         export::write(export, &folder, self.force).await?;
         output.result(&report, human)?;

@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::super::output::{self, Output};
-use super::super::session::Wish;
+use super::super::session::Options;
 use super::{Printed, printed};
 use crate::error::Error;
 use crate::stack::Material;
-use crate::transfer::export::{self, Certificates, Cluster, ClusterWish};
+use crate::transfer::export::{self, Certificates, Cluster, ClusterOptions};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Iam {
@@ -21,10 +21,10 @@ pub(in crate::cli) struct Iam {
 
 impl Iam {
     /// Prints what the keystore's side must allow KES, and no more; nothing in it is secret.
-    pub(in crate::cli) fn run(&self, wish: Wish, output: &Output) -> Result<(), Error> {
-        let material = Material::complete(&wish.layout(), &wish.manifest)?;
+    pub(in crate::cli) fn run(&self, options: Options, output: &Output) -> Result<(), Error> {
+        let material = Material::complete(&options.layout(), &options.manifest)?;
         // only the keystore matters for what is printed
-        let wished = ClusterWish {
+        let settings = ClusterOptions {
             namespace: self.namespace.clone(),
             domain: "cluster.local".into(),
             kes_image: Some("kes".into()),
@@ -39,7 +39,7 @@ impl Iam {
             workload_identity: self.workload_identity.clone(),
             fleet: None,
         };
-        let cluster = Cluster::resolve(wish.manifest, material, wished)?;
+        let cluster = Cluster::resolve(options.manifest, material, settings)?;
         let documents = export::iam(&cluster)?;
         if output.json() {
             let printed = Printed { target: "iam", documents: printed(&documents), notes: vec![], next: vec![] };

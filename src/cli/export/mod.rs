@@ -13,11 +13,11 @@ mod tenant;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{Intent, Wish, environment};
+use super::session::{Intent, Options, environment};
 use crate::error::Error;
 use crate::stack::Images;
 use crate::supply;
-use crate::transfer::export::{self, Deployment, DeploymentWish, PodmanVersion};
+use crate::transfer::export::{self, Deployment, DeploymentOptions, PodmanVersion};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Export {
@@ -106,17 +106,17 @@ fn printed(documents: &[export::Document]) -> Vec<Named> {
 
 impl Export {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let wish = Wish::load(globals, Intent::Read)?;
+        let options = Options::load(globals, Intent::Read)?;
         match self {
-            Self::Compose(machine) => machine.run(wish, output, export::compose).await,
-            Self::Kube(machine) => machine.run(wish, output, export::kube).await,
+            Self::Compose(machine) => machine.run(options, output, export::compose).await,
+            Self::Kube(machine) => machine.run(options, output, export::kube).await,
             Self::Quadlet(Quadlet { machine, podman }) => {
-                machine.run(wish, output, |deployment| export::quadlet(deployment, *podman)).await
+                machine.run(options, output, |deployment| export::quadlet(deployment, *podman)).await
             }
-            Self::Kubernetes(kubernetes) => kubernetes.run(wish, output).await,
-            Self::Iam(iam) => iam.run(wish, output),
-            Self::Tenant(tenant) => tenant.run(wish, output).await,
-            Self::Systemd(machine) => machine.run(wish, output, export::systemd).await,
+            Self::Kubernetes(kubernetes) => kubernetes.run(options, output).await,
+            Self::Iam(iam) => iam.run(options, output),
+            Self::Tenant(tenant) => tenant.run(options, output).await,
+            Self::Systemd(machine) => machine.run(options, output, export::systemd).await,
         }
     }
 }
@@ -124,25 +124,25 @@ impl Export {
 impl Machine {
     async fn run(
         &self,
-        wish: Wish,
+        options: Options,
         output: &Output,
         make: impl Fn(&Deployment) -> Result<export::Export, Error>,
     ) -> Result<(), Error> {
         let folder = std::path::absolute(&self.output_dir).map_err(Error::file("find", &self.output_dir))?;
         let at = self.at.as_ref().unwrap_or(&folder);
-        let name = wish.manifest.name.to_string();
+        let name = options.manifest.name.to_string();
         let images = Images {
-            kes: supply::kes_without_engine(&wish.manifest.kes, &environment)?,
-            minio: supply::minio_without_engine(&wish.manifest.minio, &environment)?,
+            kes: supply::kes_without_engine(&options.manifest.kes, &environment)?,
+            minio: supply::minio_without_engine(&options.manifest.minio, &environment)?,
         };
         let warning = supply::warning(&images.minio).await?;
         let deployment = Deployment::resolve(
-            wish.manifest,
+            options.manifest,
             images,
-            &DeploymentWish {
+            &DeploymentOptions {
                 folder: &folder,
                 at,
-                base: &wish.base,
+                base: &options.base,
                 archives: self.images,
                 caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             },

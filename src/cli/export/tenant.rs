@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::super::output::Output;
-use super::super::session::Wish;
-use super::cluster::{ClusterOptions, Issuance, Told};
+use super::super::session::Options;
+use super::cluster::{Advice, ClusterArguments, Issuance};
 use crate::error::Error;
 use crate::transfer::export;
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Tenant {
     #[command(flatten)]
-    options: ClusterOptions,
+    options: ClusterArguments,
     /// Issuer of certificates
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Issuance::Cluster)]
     certificates: Issuance,
@@ -32,8 +32,8 @@ pub(in crate::cli) struct Tenant {
 }
 
 impl Tenant {
-    pub(in crate::cli) async fn run(&self, wish: Wish, output: &Output) -> Result<(), Error> {
-        let cluster = self.options.cluster(wish, self.certificates)?;
+    pub(in crate::cli) async fn run(&self, options: Options, output: &Output) -> Result<(), Error> {
+        let cluster = self.options.cluster(options, self.certificates)?;
         let documents = if self.helm_values { export::helm_values(&cluster)? } else { export::tenant(&cluster)? };
         if let Some(source) = &self.check {
             let schema = export::tenant_schema(&definition(source).await?)?;
@@ -41,8 +41,8 @@ impl Tenant {
                 export::check_tenant(&document.text, &schema)?;
             }
         }
-        let told = Told { notes: export::tenant_notes(&cluster), next: export::tenant_next };
-        self.options.finish("tenant", &cluster, documents, told, output).await
+        let advice = Advice { notes: export::tenant_notes(&cluster), next: export::tenant_next };
+        self.options.finish("tenant", &cluster, documents, advice, output).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Verdict;
 use super::ask::{Answer, Opener};
-use super::record::{Proof, Record};
+use super::record::{KeyRecord, Proof};
 use crate::data::drive::{self, Inventory, KeyUse};
 use crate::error::Error;
 use crate::manifest::Manifest;
@@ -68,7 +68,7 @@ impl Guarded {
     /// The record's proofs; for keys without any, those of MinIO's own files, and of its objects if there is no record.
     fn proofs(&self) -> Result<Vec<Proof>, Error> {
         let unreadable = |error| Error::file("read", &self.drive)(error);
-        let record = Record::load(&self.record)?;
+        let record = KeyRecord::load(&self.record)?;
         let mut sealed = drive::configuration(&self.drive).map_err(unreadable)?;
         if record.is_none() {
             sealed.extend(drive::samples(&self.drive).map_err(unreadable)?);
@@ -101,7 +101,7 @@ impl Guarded {
             let used = inventory.keys.get(key).map_or_else(|| "what is on the drive".into(), ToString::to_string);
             let _ = write!(text, "\n  key '{key}' {state}; it protects {used} in '{}'", self.drive.display());
         }
-        let former = Record::load(&self.record)?.map(|record| record.keystore);
+        let former = KeyRecord::load(&self.record)?.map(|record| record.keystore);
         if let Some(former) = former.filter(|former| *former != self.keystore) {
             let _ = write!(text, "\n  the data was written with keystore '{former}'; now it is '{}'", self.keystore);
         }

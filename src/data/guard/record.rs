@@ -6,10 +6,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use kes_server::client::{Client, ClientError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::data::drive::Sealed;
 use crate::error::Error;
+use crate::host::digest::sha256;
 use crate::host::disk;
 
 /// What the data keys of the record are bound to: they open nothing else.
@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 
 /// The file next to the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct KeyRecord {
     version: u32,
     /// The keystore of the time when the data was written, in words for people.
     pub keystore: String,
@@ -47,7 +47,7 @@ pub(crate) struct Proof {
     pub(crate) digest: Option<String>,
 }
 
-impl Record {
+impl KeyRecord {
     /// A record without keys.
     pub(crate) fn of(keystore: String) -> Self {
         Self { keystore, ..Self::default() }
@@ -106,7 +106,7 @@ impl Record {
     /// Those of KES.
     pub async fn add(&mut self, key: &str, kes: &Client) -> Result<(), ClientError> {
         let made = kes.generate_key(key, CONTEXT).await?;
-        let sha256 = hex::encode(Sha256::digest(&*made.plaintext));
+        let sha256 = sha256(&made.plaintext);
         let fingerprint = Fingerprint { ciphertext: made.ciphertext, sha256, since: Timestamp::now() };
         self.keys.insert(key.to_owned(), fingerprint);
         Ok(())
@@ -131,7 +131,7 @@ impl Record {
 impl Proof {
     /// True if that is what was inside, as far as it is known.
     pub(super) fn is_of(&self, plaintext: &[u8]) -> bool {
-        self.digest.as_ref().is_none_or(|digest| *digest == hex::encode(Sha256::digest(plaintext)))
+        self.digest.as_ref().is_none_or(|digest| *digest == sha256(plaintext))
     }
 }
 
@@ -162,22 +162,22 @@ mod tests {
 
     use super::*;
 
-    fn record(key: &Key) -> Record {
+    fn record(key: &Key) -> KeyRecord {
         let dek = key.generate_dek(CONTEXT).unwrap();
-        let sha256 = hex::encode(Sha256::digest(*dek.plaintext));
+        let sha256 = sha256(&*dek.plaintext);
         let fingerprint = Fingerprint { ciphertext: dek.ciphertext, sha256, since: Timestamp::now() };
-        Record { keys: [("docs".to_owned(), fingerprint)].into(), ..Record::of("somewhere".into()) }
+        KeyRecord { keys: [("docs".to_owned(), fingerprint)].into(), ..KeyRecord::of("somewhere".into()) }
     }
 
     #[test]
     fn a_record_survives_its_file_and_only_the_key_opens_its_proof() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guard.json");
-        assert_eq!(Record::load(&path).unwrap(), None);
+        assert_eq!(KeyRecord::load(&path).unwrap(), None);
         let key = Key::generate(Algorithm::Aes256, "").unwrap();
         let mut record = record(&key);
         record.save(&path).unwrap();
-        let read = Record::load(&path).unwrap().unwrap();
+        let read = KeyRecord::load(&path).unwrap().unwrap();
         assert_eq!(read, record);
         for proof in read.proofs() {
             assert!(proof.is_of(&key.decrypt(&proof.ciphertext, &proof.context).unwrap()));
@@ -192,10 +192,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guard.json");
         std::fs::write(&path, "{ \"version\": 1, \"keys").unwrap();
-        assert_eq!(Record::load(&path).unwrap(), None);
+        assert_eq!(KeyRecord::load(&path).unwrap(), None);
         std::fs::write(&path, r#"{ "version": 2, "keystore": "", "keys": {} }"#).unwrap();
-        assert_eq!(Record::load(&path).unwrap_err().exit_code(), 6);
-        Record::forget(&path).unwrap();
-        Record::forget(&path).unwrap();
+        assert_eq!(KeyRecord::load(&path).unwrap_err().exit_code(), 6);
+        KeyRecord::forget(&path).unwrap();
+        KeyRecord::forget(&path).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::process::{self, Processes};
 use super::{
-    Connection, EngineWish, Found, ask, at, docker_places, named, own_service, podman_places, socket_path, why,
+    Connection, EngineOptions, Found, ask, at, docker_places, named, own_service, podman_places, socket_path, why,
 };
 use crate::manifest::EngineKind;
 
@@ -20,21 +20,21 @@ pub struct Every {
 }
 
 /// Connects to every engine of the wanted kind that answers; processes are those of every folder where some run, and of
-/// the folder above `wish.stack`.
-pub async fn every(wish: &EngineWish<'_>) -> Every {
+/// the folder above `options.stack`.
+pub async fn every(options: &EngineOptions<'_>) -> Every {
     let mut every = Every { connections: Vec::new(), silent: Vec::new() };
-    if [EngineKind::Auto, EngineKind::Process].contains(&wish.kind) && wish.host.is_none() {
-        every.processes(wish);
+    if [EngineKind::Auto, EngineKind::Process].contains(&options.kind) && options.host.is_none() {
+        every.processes(options);
     }
-    if wish.kind != EngineKind::Process {
-        every.containers(wish).await;
+    if options.kind != EngineKind::Process {
+        every.containers(options).await;
     }
     every
 }
 
 impl Every {
-    fn processes(&mut self, wish: &EngineWish<'_>) {
-        let below = wish.stack.parent().map(PathBuf::from);
+    fn processes(&mut self, options: &EngineOptions<'_>) {
+        let below = options.stack.parent().map(PathBuf::from);
         let bases: BTreeSet<_> = process::bases().into_iter().chain(below).collect();
         // nothing is started through these, so that the program does not matter
         let program = std::env::current_exe().unwrap_or_default();
@@ -42,13 +42,13 @@ impl Every {
         self.connections.extend(bases.into_iter().map(engine));
     }
 
-    async fn containers(&mut self, wish: &EngineWish<'_>) {
-        let wished = named(wish).and_then(|(_, value)| socket_path(&value));
-        let places = match (wished, &wish.host) {
+    async fn containers(&mut self, options: &EngineOptions<'_>) {
+        let socket = named(options).and_then(|(_, value)| socket_path(&value));
+        let places = match (socket, &options.host) {
             (Some(path), Some(_)) => vec![path],
-            (wished, _) => {
-                let known = podman_places(wish.env).into_iter().chain(docker_places(wish.env));
-                wished.into_iter().chain(known.map(|(_, path)| path)).collect()
+            (socket, _) => {
+                let known = podman_places(options.env).into_iter().chain(docker_places(options.env));
+                socket.into_iter().chain(known.map(|(_, path)| path)).collect()
             }
         };
         // two paths may lead to one socket: Podman can be Docker's
@@ -57,7 +57,7 @@ impl Every {
         let mut is_podman_served = false;
         for path in sockets {
             match ask(&path).await {
-                Ok(found) if found.suits(wish.kind) => {
+                Ok(found) if found.suits(options.kind) => {
                     is_podman_served |= matches!(found, Found::Podman { .. });
                     self.keep(found.connect(&path, None).map_err(|error| error.to_string()));
                 }
@@ -65,16 +65,16 @@ impl Every {
                 Err(error) => self.silent.push(format!("{}: {}", path.display(), why(&error))),
             }
         }
-        self.elsewhere(wish).await;
-        if !is_podman_served && wish.kind != EngineKind::Docker && wish.host.is_none() {
-            self.keep(own_service(wish.env).await.map_err(|why| format!("a Podman service of our own: {why}")));
+        self.elsewhere(options).await;
+        if !is_podman_served && options.kind != EngineKind::Docker && options.host.is_none() {
+            self.keep(own_service(options.env).await.map_err(|why| format!("a Podman service of our own: {why}")));
         }
     }
 
     /// The Docker behind TCP that the user named.
-    async fn elsewhere(&mut self, wish: &EngineWish<'_>) {
-        if let Some((name, value)) = named(wish).filter(|(_, value)| value.starts_with("tcp://")) {
-            self.keep(at(&name, &value, wish).await.map_err(|error| error.to_string()));
+    async fn elsewhere(&mut self, options: &EngineOptions<'_>) {
+        if let Some((name, value)) = named(options).filter(|(_, value)| value.starts_with("tcp://")) {
+            self.keep(at(&name, &value, options).await.map_err(|error| error.to_string()));
         }
     }
 

@@ -5,31 +5,31 @@ use std::sync::Arc;
 
 use super::super::EngineError;
 use super::super::process::{Processes, is_there};
-use super::{ADVICE, Connection, EngineWish};
+use super::{ADVICE, Connection, EngineOptions};
 use crate::manifest::EngineKind;
 
 /// The process engine if it is the one: named, or the one where the stack is up.
 ///
 /// # Errors
 /// [`EngineError::NotFound`] if the stack is up there and another engine is named, or a socket is.
-pub(super) fn chosen(wish: &EngineWish<'_>) -> Result<Option<Connection>, EngineError> {
-    match (wish.kind, is_there(wish.stack)) {
-        (EngineKind::Process, _) | (EngineKind::Auto, true) => connection(wish).map(Some),
+pub(super) fn chosen(options: &EngineOptions<'_>) -> Result<Option<Connection>, EngineError> {
+    match (options.kind, is_there(options.stack)) {
+        (EngineKind::Process, _) | (EngineKind::Auto, true) => connection(options).map(Some),
         (_, false) => Ok(None),
         (_, true) => Err(EngineError::NotFound(format!(
             "the stack in '{}' is up as processes of this host\n  end it there first: `kestack down --engine process`",
-            wish.stack.display()
+            options.stack.display()
         ))),
     }
 }
 
 /// What is left where `auto` found no container engine.
-pub(super) fn instead_of(error: EngineError, wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    if wish.kind != EngineKind::Auto {
+pub(super) fn instead_of(error: EngineError, options: &EngineOptions<'_>) -> Result<Connection, EngineError> {
+    if options.kind != EngineKind::Auto {
         return Err(error);
     }
     tracing::warn!("no container engine answers: the servers are processes of this host ({})", reasons(&error));
-    connection(wish)
+    connection(options)
 }
 
 /// Every place tried, in one line, without what to do about it.
@@ -39,8 +39,8 @@ fn reasons(error: &EngineError) -> String {
     text.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
-    if let Some(host) = wish.host.as_ref().filter(|host| !host.is_empty()) {
+fn connection(options: &EngineOptions<'_>) -> Result<Connection, EngineError> {
+    if let Some(host) = options.host.as_ref().filter(|host| !host.is_empty()) {
         return Err(EngineError::NotFound(format!(
             "--host (or KESTACK_HOST) is '{host}', the socket of a container engine, but the servers are processes of \
              this host\n  leave it out, or choose another engine"
@@ -50,8 +50,8 @@ fn connection(wish: &EngineWish<'_>) -> Result<Connection, EngineError> {
         std::env::current_exe()
             .map_err(|error| EngineError::NotFound(format!("kestack cannot find its own program file: {error}")))
     };
-    let kestack = wish.program.map_or_else(this, |program| Ok(program.to_owned()))?;
-    let base = wish.stack.parent().unwrap_or(wish.stack);
+    let kestack = options.program.map_or_else(this, |program| Ok(program.to_owned()))?;
+    let base = options.stack.parent().unwrap_or(options.stack);
     Ok(Connection { engine: Arc::new(Processes::new(base.to_owned(), kestack)), _service: None })
 }
 
@@ -73,8 +73,14 @@ mod tests {
         let stack = base.path().join("stack");
         std::fs::create_dir_all(stack.join("run")).unwrap();
         let connect = async |kind, host: Option<&str>| {
-            connect(&EngineWish { kind, host: host.map(str::to_owned), env: &|_| None, stack: &stack, program: None })
-                .await
+            connect(&EngineOptions {
+                kind,
+                host: host.map(str::to_owned),
+                env: &|_| None,
+                stack: &stack,
+                program: None,
+            })
+            .await
         };
         for kind in [EngineKind::Auto, EngineKind::Process] {
             assert!(!connect(kind, None).await.unwrap().engine.info().has_containers());

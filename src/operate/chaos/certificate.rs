@@ -1,13 +1,13 @@
 //! A KES that presents an expired certificate.
 
-use super::{GRACE, Record, kes_of};
+use super::{FaultRecord, GRACE, kes_of};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::{Layout, Stack};
 
 /// Puts an expired certificate of the stack's authority in the place of KES's own, and starts KES again: connections
 /// that are open would not notice.
-pub(super) async fn expire(stack: &Stack, context: &Context, record: &mut Record) -> Result<(), Error> {
+pub(super) async fn expire(stack: &Stack, context: &Context, record: &mut FaultRecord) -> Result<(), Error> {
     let path = stack.layout.kes_cert();
     record.certificate = Some(std::fs::read_to_string(&path).map_err(Error::file("read", &path))?);
     record.write(&stack.layout)?;
@@ -18,7 +18,7 @@ pub(super) async fn expire(stack: &Stack, context: &Context, record: &mut Record
 }
 
 /// Undoes [`expire`], but for the server's memory of it.
-pub(super) fn restore(layout: &Layout, record: &Record) -> Result<(), Error> {
+pub(super) fn restore(layout: &Layout, record: &FaultRecord) -> Result<(), Error> {
     record.certificate.as_ref().map_or(Ok(()), |certificate| overwrite(layout, certificate))
 }
 

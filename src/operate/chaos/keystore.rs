@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::system::{file_size, set_file_size, set_immutable};
-use super::{Record, kes_of};
+use super::{FaultRecord, kes_of};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -14,7 +14,7 @@ const READ_ONLY: u32 = 0o500;
 
 /// Takes away from KES's user what it needs to make keys. Permission bits bind every user but root; the immutable flag
 /// binds root too, on file systems that have it.
-pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut Record) -> Result<(), Error> {
+pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut FaultRecord) -> Result<(), Error> {
     let folder = stack.keys_folder();
     let failed = |error| Error::file("change the mode of", &folder)(error);
     let mode = std::fs::metadata(&folder).map_err(failed)?.permissions().mode() & 0o7777;
@@ -42,7 +42,7 @@ pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut Recor
 
 /// Lowers the size that a file written by KES may have to nothing: what it gets is an error of the file system in the
 /// middle of writing a key, as when there is no space.
-pub(super) async fn fill(stack: &Stack, context: &Context, record: &mut Record) -> Result<(), Error> {
+pub(super) async fn fill(stack: &Stack, context: &Context, record: &mut FaultRecord) -> Result<(), Error> {
     let pid = context.engine.process_id(&kes_of(stack)).await?;
     let pid = pid.ok_or_else(|| Error::NotRunning(stack.manifest.name.to_string()))?;
     let limited = |error: std::io::Error| Error::Environment {
@@ -66,7 +66,7 @@ pub(super) async fn fill(stack: &Stack, context: &Context, record: &mut Record) 
 }
 
 /// Undoes [`fill`], for the process that is KES now.
-pub(super) fn empty(pid: i32, record: &Record) -> Result<(), Error> {
+pub(super) fn empty(pid: i32, record: &FaultRecord) -> Result<(), Error> {
     let Some(before) = record.file_size else { return Ok(()) };
     // it may never have been changed, by one who may not
     if file_size(pid).is_ok_and(|now| now == before) {
@@ -79,7 +79,7 @@ pub(super) fn empty(pid: i32, record: &Record) -> Result<(), Error> {
 }
 
 /// Undoes [`protect`].
-pub(super) fn release(record: &Record) -> Result<(), Error> {
+pub(super) fn release(record: &FaultRecord) -> Result<(), Error> {
     let Some((folder, mode)) = &record.keys else { return Ok(()) };
     if !folder.exists() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Faults on demand, for tests of what applications do when keys are out of reach: begun, played for a time and
 //! always undone.
 //!
-//! Before anything is broken, a [`Record`] of it is written into the stack's folder; it goes once all is well again.
+//! Before anything is broken, a [`FaultRecord`] of it is written into the stack's folder; it goes once all is well again.
 //! So whatever ends this process, `kestack chaos heal` and the next `up` know what to repair.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::engine::{Engine, Signal};
 use crate::error::Error;
-use crate::operate::verify::permit;
+use crate::operate::access::{Access, set_access};
 use crate::resource::Context;
 use crate::resource::probe;
 use crate::stack::{Layout, Stack};
@@ -23,7 +23,7 @@ mod record;
 mod schedule;
 mod system;
 
-pub use record::Record;
+pub use record::FaultRecord;
 pub use schedule::{Act, Schedule};
 
 /// How long servers may take to be well again.
@@ -102,14 +102,14 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<
     }
     heal(stack, context).await?;
     // somebody may have asked for the end of an earlier one
-    Record::remove(&stack.layout)?;
+    FaultRecord::remove(&stack.layout)?;
     let until = time.and_then(|time| Timestamp::now().checked_add(SignedDuration::try_from(time).ok()?).ok());
-    let mut record = Record::new(fault, until);
+    let mut record = FaultRecord::new(fault, until);
     record.write(&stack.layout)?;
     let begun = match fault {
         Fault::KesSlow | Fault::KesFlap => Ok(()),
         Fault::KesDown => context.engine.stop_container(&kes_of(stack), GRACE).await.map_err(Error::from),
-        Fault::KesDeny => permit(stack, context, false).await,
+        Fault::KesDeny => set_access(stack, context, Access::Denied).await,
         Fault::KeystoreReadonly => keystore::protect(stack, context, &mut record).await,
         Fault::KeystoreFull => keystore::fill(stack, context, &mut record).await,
         Fault::CertExpired => certificate::expire(stack, context, &mut record).await,
@@ -160,22 +160,22 @@ pub async fn heal(stack: &Stack, context: &Context) -> Result<Option<Fault>, Err
         ready.map_err(Error::from)
     };
     probe::until_ready("KES after a fault", DEADLINE, started).await?;
-    permit(stack, context, true).await?;
+    set_access(stack, context, Access::Allowed).await?;
     probe::until_ready("MinIO with KES back", DEADLINE, || context.s3.health("ready")).await?;
-    Record::remove(&stack.layout)?;
+    FaultRecord::remove(&stack.layout)?;
     Ok(Some(record.fault))
 }
 
 /// Puts the files back that the fault on record changed; needs no server. The record stays until all is well.
-pub fn undo_files(layout: &Layout) -> Result<Option<Record>, Error> {
-    let Some(record) = Record::read(layout)? else { return Ok(None) };
+pub fn undo_files(layout: &Layout) -> Result<Option<FaultRecord>, Error> {
+    let Some(record) = FaultRecord::read(layout)? else { return Ok(None) };
     keystore::release(&record)?;
     certificate::restore(layout, &record)?;
     Ok(Some(record))
 }
 
 /// Frees KES's process from what a fault did to it alone; one that does not run needs nothing.
-pub async fn undo_process(record: &Record, engine: &dyn Engine, kes: &str) -> Result<(), Error> {
+pub async fn undo_process(record: &FaultRecord, engine: &dyn Engine, kes: &str) -> Result<(), Error> {
     let Some(pid) = engine.process_id(kes).await? else { return Ok(()) };
     if record.fault == Fault::KesSlow {
         engine.signal_container(kes, Signal::Cont).await?;

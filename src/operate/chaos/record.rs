@@ -14,7 +14,7 @@ use crate::stack::Layout;
 
 /// A fault that may be in force, and what was before. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct FaultRecord {
     /// Which fault.
     pub fault: Fault,
     /// When it is to be over; `None` if it lasts until it is undone.
@@ -31,7 +31,7 @@ pub struct Record {
     pub(super) certificate: Option<String>,
 }
 
-impl Record {
+impl FaultRecord {
     pub(super) fn new(fault: Fault, until: Option<Timestamp>) -> Self {
         Self { fault, until, keys: None, immutable: false, file_size: None, certificate: None }
     }
@@ -67,7 +67,7 @@ impl Record {
     }
 }
 
-impl std::fmt::Display for Record {
+impl std::fmt::Display for FaultRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.until.map(|until| until.strftime("%H:%M:%S UTC")) {
             Some(until) => write!(f, "the fault {} is in force until {until}", self.fault),

@@ -66,7 +66,8 @@ async fn ask(config: &KeyStoreConfig, manifest: &Manifest, depth: Depth, environ
     if let Err(error) = backend.status().await {
         return vec![no_connection(&name, &error)];
     }
-    let mut probe = Probe { backend, manifest, findings: vec![Finding::good("keystore", format!("{name} answers"))] };
+    let mut probe =
+        StoreProbe { backend, manifest, findings: vec![Finding::good("keystore", format!("{name} answers"))] };
     let key = manifest.default_key.as_str();
     let found = probe.backend.get(key).await;
     match (&found, &depth) {
@@ -103,13 +104,13 @@ fn no_connection(name: &str, error: &KeyStoreError) -> Finding {
 }
 
 /// A keystore that answers.
-struct Probe<'a> {
+struct StoreProbe<'a> {
     backend: Backend,
     manifest: &'a Manifest,
     findings: Vec<Finding>,
 }
 
-impl Probe<'_> {
+impl StoreProbe<'_> {
     fn refused(&mut self, call: Call, error: &KeyStoreError) {
         let seen = format!("the keystore does not allow KES to {}: {error}", call.verb());
         let advice = match error {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kes_server::auth::KeyName;
 
 use crate::data::drive::{self, Inventory};
-use crate::data::guard::Record;
+use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::operate::snapshot::Snapshot;
 use crate::stack::Stack;
@@ -39,7 +39,9 @@ pub(crate) fn require_unused(stack: &Stack, names: &[KeyName]) -> Result<(), Err
 /// If the record cannot be read or written.
 pub(crate) fn forget(stack: &Stack, name: &KeyName) -> Result<bool, Error> {
     let path = stack.layout.guard();
-    let Some(mut record) = Record::load(&path)?.filter(|record| record.knows(name.as_str())) else { return Ok(false) };
+    let Some(mut record) = KeyRecord::load(&path)?.filter(|record| record.knows(name.as_str())) else {
+        return Ok(false);
+    };
     record.drop_key(name.as_str());
     record.save(&path)?;
     Ok(true)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kes_server::keystore::Environment;
 
 use crate::data::drive;
-use crate::data::guard::{Keystore, Record, Verdict};
+use crate::data::guard::{KeyRecord, Keystore, Verdict};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -53,7 +53,7 @@ pub(crate) async fn remember(stack: &Stack, context: &Context, key: &str) -> Res
         return Ok(());
     }
     let path = stack.layout.guard();
-    let mut record = Record::load(&path)?.unwrap_or_else(|| Record::of(stack.manifest.keystore_name()));
+    let mut record = KeyRecord::load(&path)?.unwrap_or_else(|| KeyRecord::of(stack.manifest.keystore_name()));
     if !record.knows(key) {
         record.add(key, &context.kes).await?;
         record.save(&path)?;

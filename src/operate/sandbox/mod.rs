@@ -51,7 +51,7 @@ pub struct Sandboxes {
 
 /// The wanted state of a sandbox.
 #[derive(Debug, Clone)]
-pub struct SandboxWish {
+pub struct SandboxOptions {
     /// Its name.
     pub name: SandboxName,
     /// How long it is needed; [`Sandboxes::sweep`] drops it afterwards. Without one it stays until it is dropped.
@@ -81,7 +81,7 @@ pub struct Sandbox {
 
 /// What its user needs to come in.
 #[derive(Clone)]
-pub struct Access {
+pub struct SandboxUser {
     /// URL of S3.
     pub endpoint: String,
     /// Certificate of the authority that clients must trust, with TLS.
@@ -92,9 +92,9 @@ pub struct Access {
     pub secret_key: Zeroizing<String>,
 }
 
-impl std::fmt::Debug for Access {
+impl std::fmt::Debug for SandboxUser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("SandboxUser").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -124,26 +124,30 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`Error::Usage`] if there is one of that name.
-    pub async fn create(&self, wish: &SandboxWish) -> Result<(Sandbox, Access), Error> {
-        let id = wish.name.resource();
-        let sandbox = Sandbox::new(wish)?;
-        let access = self.access_of(&sandbox)?;
+    pub async fn create(&self, options: &SandboxOptions) -> Result<(Sandbox, SandboxUser), Error> {
+        let id = options.name.resource();
+        let sandbox = Sandbox::new(options)?;
+        let user = self.user_of(&sandbox)?;
         match self.kes.create_key(&id).await {
-            Err(error) if error.is_key_exists() => return Err(self.taken(&wish.name)?),
+            Err(error) if error.is_key_exists() => return Err(self.taken(&options.name)?),
             made => made.map_err(|error| self.unreached(error))?,
         }
         if let Err(error) = self.s3.create_bucket(&id).await {
             self.replicas.delete_key(&id).await?;
-            return Err(if error.code() == "BucketAlreadyOwnedByYou" { self.taken(&wish.name)? } else { error.into() });
+            return Err(if error.code() == "BucketAlreadyOwnedByYou" {
+                self.taken(&options.name)?
+            } else {
+                error.into()
+            });
         }
         // neither is given up halfway: what they make must be known before it is removed
-        let (settings, user) =
-            join(self.furnish(&sandbox, wish.versioning), self.make_user(&id, &access.secret_key)).await;
-        if let Err(error) = settings.and(user) {
+        let (settings, made) =
+            join(self.configure(&sandbox, options.versioning), self.make_user(&id, &user.secret_key)).await;
+        if let Err(error) = settings.and(made) {
             self.clear(&id).await?;
             return Err(error);
         }
-        Ok((sandbox, access))
+        Ok((sandbox, user))
     }
 
     /// The sandbox of that name.
@@ -179,7 +183,7 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`Error::Usage`] if the sandbox was never finished.
-    pub fn access_of(&self, sandbox: &Sandbox) -> Result<Access, Error> {
+    pub fn user_of(&self, sandbox: &Sandbox) -> Result<SandboxUser, Error> {
         let created = sandbox.created.ok_or_else(|| Error::Usage {
             what: format!("sandbox '{}' is incomplete: its creation was interrupted", sandbox.name),
             hint: format!("remove it with `kestack sandbox drop {}` and create it again", sandbox.name),
@@ -188,7 +192,7 @@ impl Sandboxes {
         let mut password = self.secrets.tag(secret.as_bytes());
         // as much as MinIO itself would take for a secret key: 160 bits
         password.truncate(40);
-        Ok(Access {
+        Ok(SandboxUser {
             endpoint: self.endpoint.clone(),
             authority: self.authority.clone(),
             access_key: sandbox.bucket.clone(),
@@ -218,7 +222,7 @@ impl Sandboxes {
         Ok(Some(tags))
     }
 
-    async fn furnish(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {
+    async fn configure(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {
         let bucket = &sandbox.bucket;
         self.s3.put_bucket_tags(bucket, &sandbox.tags()).await?;
         self.s3.put_bucket_encryption(bucket, &Encryption::SseKms(sandbox.key.clone())).await?;
@@ -273,8 +277,8 @@ impl Sandboxes {
 
 impl Sandbox {
     /// What AWS SDKs and `mc` read, and where in the sandbox they are.
-    pub fn variables(&self, access: &Access) -> Vec<(String, String)> {
-        let Access { endpoint, authority, access_key, secret_key } = access;
+    pub fn variables(&self, user: &SandboxUser) -> Vec<(String, String)> {
+        let SandboxUser { endpoint, authority, access_key, secret_key } = user;
         let mut variables = s3_variables(self.name.as_str(), endpoint.clone(), access_key, secret_key);
         variables.extend(authority_variables(authority.as_deref()));
         variables.extend([
@@ -285,11 +289,11 @@ impl Sandbox {
         variables
     }
 
-    fn new(wish: &SandboxWish) -> Result<Self, Error> {
+    fn new(options: &SandboxOptions) -> Result<Self, Error> {
         let now = Timestamp::now();
-        let expires = wish.lease.map(|lease| end_of(lease, now)).transpose()?;
-        let id = wish.name.resource();
-        Ok(Self { name: wish.name.clone(), bucket: id.clone(), key: id, created: Some(now), expires })
+        let expires = options.lease.map(|lease| end_of(lease, now)).transpose()?;
+        let id = options.name.resource();
+        Ok(Self { name: options.name.clone(), bucket: id.clone(), key: id, created: Some(now), expires })
     }
 
     fn found(name: &SandboxName, tags: &BTreeMap<String, String>) -> Self {
@@ -332,12 +336,13 @@ mod tests {
 
     #[test]
     fn tags_carry_a_sandbox_to_the_nanosecond() {
-        let wish = SandboxWish { name: "a".parse().unwrap(), lease: Some(Duration::from_secs(60)), versioning: false };
-        let sandbox = Sandbox::new(&wish).unwrap();
-        assert_eq!(Sandbox::found(&wish.name, &sandbox.tags()), sandbox);
+        let options =
+            SandboxOptions { name: "a".parse().unwrap(), lease: Some(Duration::from_secs(60)), versioning: false };
+        let sandbox = Sandbox::new(&options).unwrap();
+        assert_eq!(Sandbox::found(&options.name, &sandbox.tags()), sandbox);
         let end = sandbox.expires.unwrap();
         assert!(sandbox.expired(end) && !sandbox.expired(sandbox.created.unwrap()));
-        let unfinished = Sandbox::found(&wish.name, &BTreeMap::new());
+        let unfinished = Sandbox::found(&options.name, &BTreeMap::new());
         assert_eq!((unfinished.created, unfinished.expires), (None, None));
         assert!(!unfinished.expired(Timestamp::MAX));
         assert!(end_of(Duration::MAX, Timestamp::now()).is_err());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment;
 use crate::engine::Engine;
-use crate::engine::discover::{self, EngineWish, Every};
+use crate::engine::discover::{self, EngineOptions, Every};
 use crate::error::Error;
 use crate::manifest::EngineKind;
 use crate::operate::stacks::{self, Listed};
@@ -32,8 +32,8 @@ impl All {
     pub(crate) async fn of(scope: &Scope) -> Result<Self, Error> {
         let Scope { base, is_bounded, kind, host } = scope;
         let any = base.join("any");
-        let wish = EngineWish { kind: *kind, host: host.clone(), env: &environment, stack: &any, program: None };
-        let engines = discover::every(&wish).await;
+        let options = EngineOptions { kind: *kind, host: host.clone(), env: &environment, stack: &any, program: None };
+        let engines = discover::every(&options).await;
         let answering: Vec<_> = engines.connections.iter().map(|connection| connection.engine.as_ref()).collect();
         let stacks = stacks::all(&answering, base, is_bounded.then_some(base.as_path())).await?;
         Ok(Self { stacks, engines })

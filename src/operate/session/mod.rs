@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::discover::{self, Connection, EngineWish};
+use crate::engine::discover::{self, Connection, EngineOptions};
 use crate::error::Error;
 use crate::keystore::from_here;
 use crate::manifest::{EngineKind, Manifest};
@@ -33,7 +33,7 @@ pub(crate) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore:
 
 /// The manifest with what the command line, or a program, changes, and the folder of all stacks.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct Options {
     pub(crate) manifest: Manifest,
     /// The file that it was read from, as a canonical path.
     pub(crate) path: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub(crate) struct Wish {
     pub(crate) program: Option<PathBuf>,
 }
 
-impl Wish {
+impl Options {
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(&self.base, self.manifest.name.as_str())
     }
@@ -81,13 +81,13 @@ impl Wish {
         Ok(discover::connect(&self.engine(&layout)?).await?)
     }
 
-    fn engine<'a>(&'a self, layout: &'a Layout) -> Result<EngineWish<'a>, Error> {
+    fn engine<'a>(&'a self, layout: &'a Layout) -> Result<EngineOptions<'a>, Error> {
         // `auto` is the engine that the stack is up on, if it is
         let kind = match (self.manifest.engine, Home::recorded(layout)?) {
-            (EngineKind::Auto, Some(home)) => EngineKind::named(&home.kind).unwrap_or(EngineKind::Auto),
+            (EngineKind::Auto, Some(home)) => home.kind,
             (kind, _) => kind,
         };
-        Ok(EngineWish {
+        Ok(EngineOptions {
             kind,
             host: self.host.clone(),
             env: &environment,
@@ -96,7 +96,7 @@ impl Wish {
         })
     }
 
-    /// The wish with the address of the engine, if that is another machine's: ports are published there, whatever address
+    /// The options with the address of the engine, if that is another machine's: ports are published there, whatever address
     /// of this machine the manifest names.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! The files that a manifest names.
 
-use super::Wish;
+use super::Options;
 use crate::error::Error;
 use crate::host::ownership::check_file;
 use crate::keystore;
 
-impl Wish {
+impl Options {
     /// Refuses files that a manifest names, and that somebody else can change, unless the user named that manifest: its
     /// programs are run, and its certificates trusted.
     ///

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Wish;
+use super::Options;
 use crate::engine::discover::Connection;
-use crate::engine::{self, Engine, PodState};
+use crate::engine::{Engine, PodState};
 use crate::error::Error;
 use crate::host::lock::{Hold, Holder, StackLock};
+use crate::manifest::EngineKind;
 use crate::operate::snapshot;
 use crate::resource::Context;
 use crate::resource::probe;
@@ -31,14 +32,14 @@ pub(crate) enum Intent {
 /// A stack whose lock is held, if the verb needs it. Nobody was asked anything yet.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) wish: Wish,
+    pub(crate) options: Options,
     lock: Option<StackLock>,
 }
 
 /// A stack whose engine answers. Whether the stack is there is not known yet.
 #[derive(Debug)]
 pub(crate) struct Reached {
-    pub(crate) wish: Wish,
+    pub(crate) options: Options,
     connection: Connection,
     lock: Option<StackLock>,
 }
@@ -58,19 +59,19 @@ impl Opened {
     ///
     /// # Errors
     /// [`Error::Foreign`] if the caller wants to change a stack that was brought up from another manifest.
-    pub(crate) async fn new(wish: Wish, intent: Intent) -> Result<Self, Error> {
+    pub(crate) async fn new(options: Options, intent: Intent) -> Result<Self, Error> {
         let lock = match intent {
             Intent::Read | Intent::Share => None,
             Intent::Write(hold) => {
-                let name = &wish.manifest.name;
+                let name = &options.manifest.name;
                 let waiting = |holder: &Holder| tracing::info!("stack '{name}': waiting for {holder}");
-                Some(StackLock::acquire(wish.layout().root(), hold, waiting).await?)
+                Some(StackLock::acquire(options.layout().root(), hold, waiting).await?)
             }
         };
         if intent != Intent::Read {
-            wish.check_origin()?;
+            options.check_origin()?;
         }
-        Ok(Self { wish: wish.at_engine()?, lock })
+        Ok(Self { options: options.at_engine()?, lock })
     }
 
     /// Connects to the stack's engine: looked for under the lock, so that it cannot change any more.
@@ -78,14 +79,14 @@ impl Opened {
     /// # Errors
     /// Those of the engine, and [`Error::Environment`] if the stack is up on another one.
     pub(crate) async fn connect(self) -> Result<Reached, Error> {
-        let connection = self.wish.connect().await?;
+        let connection = self.options.connect().await?;
         self.over(connection)
     }
 
     fn over(self, connection: Connection) -> Result<Reached, Error> {
-        let Self { wish, lock } = self;
-        Home::of(connection.engine.info()).check(&wish.layout())?;
-        Ok(Reached { wish, connection, lock })
+        let Self { options, lock } = self;
+        Home::of(connection.engine.info()).check(&options.layout())?;
+        Ok(Reached { options, connection, lock })
     }
 }
 
@@ -100,13 +101,13 @@ impl Reached {
     /// # Errors
     /// [`Error::Environment`] if the stack came up on another engine meanwhile.
     pub(crate) async fn lock(self, hold: Hold) -> Result<Self, Error> {
-        Opened::new(self.wish, Intent::Write(hold)).await?.over(self.connection)
+        Opened::new(self.options, Intent::Write(hold)).await?.over(self.connection)
     }
 
     /// Ends what a killed `snapshot` left. The lock is held.
     pub(crate) async fn recover(&self) -> Result<(), Error> {
-        let name = self.wish.manifest.name.as_str();
-        snapshot::recover(&self.wish.layout(), self.engine().as_ref(), name).await
+        let name = self.options.manifest.name.as_str();
+        snapshot::recover(&self.options.layout(), self.engine().as_ref(), name).await
     }
 
     /// The existing stack, running or not.
@@ -114,10 +115,10 @@ impl Reached {
     /// # Errors
     /// [`Error::NotRunning`] if it was never brought up.
     pub(crate) async fn session(self) -> Result<Session, Error> {
-        let Self { wish, connection, lock } = self;
+        let Self { options, connection, lock } = self;
         let engine = connection.engine.clone();
-        let pod = engine.pod(wish.manifest.name.as_str()).await?;
-        let stack = Stack::existing(wish.manifest, &wish.base, pod.as_ref())?;
+        let pod = engine.pod(options.manifest.name.as_str()).await?;
+        let stack = Stack::existing(options.manifest, &options.base, pod.as_ref())?;
         let context = stack.context(engine)?;
         Ok(Session { stack, context, pod, _connection: connection, _lock: lock })
     }
@@ -156,8 +157,8 @@ impl Session {
 }
 
 /// An exported stack runs in containers, and so must what speaks to its KES.
-fn check_containers(engine: &str) -> Result<(), Error> {
-    if engine != engine::process::KIND {
+fn check_containers(engine: EngineKind) -> Result<(), Error> {
+    if engine != EngineKind::Process {
         return Ok(());
     }
     Err(Error::Usage {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::round_trip::round_trip;
-use super::{Wish, environment, keystore_environment};
-use crate::engine::{Engine, Obstacle, PodState, units};
+use super::{Options, environment, keystore_environment};
+use crate::engine::{Engine, Obstacle, PodState};
 use crate::error::Error;
 use crate::host::ownership;
-use crate::manifest::{Manifest, PortWish, is_off};
+use crate::manifest::{EngineKind, Manifest, PortChoice, is_off};
 use crate::operate::chaos;
 use crate::operate::doctor;
 use crate::operate::guard;
@@ -26,29 +26,29 @@ use crate::supply;
 /// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
 /// whose daemon was killed: the pod gets other ports then, once.
 pub(crate) async fn bring_up(
-    wish: Wish,
+    options: Options,
     engine: Arc<dyn Engine>,
     expires: Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
-    let brought = bring_up_once(wish.clone(), engine.clone(), expires, progress).await;
+    let brought = bring_up_once(options.clone(), engine.clone(), expires, progress).await;
     let taken = match &brought {
         Err(Error::Engine(error)) => match error.obstacle() {
-            Some(Obstacle::TakenPort(port)) => Some(port).filter(|port| is_automatic(&wish.manifest, *port)),
+            Some(Obstacle::TakenPort(port)) => Some(port).filter(|port| is_automatic(&options.manifest, *port)),
             _ => None,
         },
         _ => None,
     };
     let Some(port) = taken else { return brought };
     tracing::warn!("port {port} was taken meanwhile; kestack chooses other ports");
-    engine.remove_pod(wish.manifest.name.as_str()).await?;
-    bring_up_once(wish, engine, expires, progress).await
+    engine.remove_pod(options.manifest.name.as_str()).await?;
+    bring_up_once(options, engine, expires, progress).await
 }
 
 /// True if the manifest leaves the choice of this port to kestack.
 fn is_automatic(manifest: &Manifest, port: u16) -> bool {
     let all = manifest.kes_ports().chain([manifest.s3_port(), manifest.console_port()]);
-    !all.into_iter().any(|wish| wish == PortWish::Exactly(port))
+    !all.into_iter().any(|choice| choice == PortChoice::Exactly(port))
 }
 
 /// True unless the manifest switches MinIO's console off.
@@ -58,13 +58,13 @@ fn has_console(manifest: &Manifest) -> bool {
 }
 
 async fn bring_up_once(
-    wish: Wish,
+    options: Options,
     engine: Arc<dyn Engine>,
     expires: Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
-    let broken = chaos::undo_files(&wish.layout())?;
-    let (mut stack, images, _claims) = resolve(wish, engine.as_ref()).await?;
+    let broken = chaos::undo_files(&options.layout())?;
+    let (mut stack, images, _claims) = resolve(options, engine.as_ref()).await?;
     stack.expires = expires;
     let context = stack.context(engine.clone())?;
     if let Some(record) = &broken {
@@ -107,7 +107,7 @@ async fn bring_up_once(
         }
     }
     if broken.is_some() {
-        chaos::Record::remove(&stack.layout)?;
+        chaos::FaultRecord::remove(&stack.layout)?;
     }
     remove_former_images(engine.as_ref(), &images, &steps).await;
     Ok((stack, steps))
@@ -130,32 +130,32 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
 }
 
 /// Everything that can be wrong is looked at here, before anything is made.
-pub(crate) async fn resolve(wish: Wish, engine: &dyn Engine) -> Result<(Stack, Images, Claims), Error> {
-    if engine.info().kind == units::KIND {
+pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<(Stack, Images, Claims), Error> {
+    if engine.info().kind == EngineKind::Systemd {
         return Err(Error::Usage {
-            what: format!("systemd runs the stack in '{}'", wish.layout().root().display()),
+            what: format!("systemd runs the stack in '{}'", options.layout().root().display()),
             hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
         });
     }
     open_files::require(engine.info())?;
-    let name = wish.manifest.name.to_string();
+    let name = options.manifest.name.to_string();
     let pod = engine.pod(&name).await?;
     check_ours(&name, pod.as_ref(), engine.info())?;
-    marker::check_usable(&wish.layout())?;
-    wish.layout().check_writable()?;
-    engine.check_address(wish.manifest.host).await?;
-    engine.check_mount(wish.layout().root())?;
-    engine.check_shared(wish.layout().root()).await?;
+    marker::check_usable(&options.layout())?;
+    options.layout().check_writable()?;
+    engine.check_address(options.manifest.host).await?;
+    engine.check_mount(options.layout().root())?;
+    engine.check_shared(options.layout().root()).await?;
     let images = Images {
-        kes: supply::kes(&wish.manifest.kes, engine.info(), &environment)?,
-        minio: supply::minio(&wish.manifest.minio, engine, &environment).await?,
+        kes: supply::kes(&options.manifest.kes, engine.info(), &environment)?,
+        minio: supply::minio(&options.manifest.minio, engine, &environment).await?,
     };
-    let seed = Content::load(&wish.manifest.seed)?;
-    let origin = origin(&wish)?;
+    let seed = Content::load(&options.manifest.seed)?;
+    let origin = origin(&options)?;
     // one that does not run holds them as well, if its engine died while it started the pod
     let held = pod.as_ref().map(|pod| pod.ports.as_slice()).unwrap_or_default();
-    let (ports, claims) = Ports::claim(&wish.manifest, held, ports_of_others(engine, pod.as_ref()).await)?;
-    let mut stack = Stack::resolve(wish.manifest, &wish.base, ports)?;
+    let (ports, claims) = Ports::claim(&options.manifest, held, ports_of_others(engine, pod.as_ref()).await)?;
+    let mut stack = Stack::resolve(options.manifest, &options.base, ports)?;
     stack.origin = Some(origin);
     stack.seed = seed;
     if let Some(folder) = stack.manifest.fs_path() {
@@ -177,9 +177,9 @@ async fn ports_of_others(engine: &dyn Engine, pod: Option<&PodState>) -> Vec<u16
 }
 
 /// What the stack must remember: since when it is there, and what it is brought up from now.
-fn origin(wish: &Wish) -> Result<Origin, Error> {
-    let mut origin = Origin::new(wish.path.clone(), wish.manifest.ports.any);
-    if let Some(former) = Origin::load(&wish.layout())? {
+fn origin(options: &Options) -> Result<Origin, Error> {
+    let mut origin = Origin::new(options.path.clone(), options.manifest.ports.any);
+    if let Some(former) = Origin::load(&options.layout())? {
         origin.created = former.created;
     }
     Ok(origin)

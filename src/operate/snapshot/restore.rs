@@ -13,7 +13,7 @@ use super::journal::{self, Exchange, Journal};
 use super::rollback::Rollback;
 use super::tree::{Copier, same, sync};
 use super::{Interrupt, Snapshot, SnapshotName, clear, folder};
-use crate::data::guard::{Guarded, Keystore, Record, Verdict};
+use crate::data::guard::{Guarded, KeyRecord, Keystore, Verdict};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::blocking::blocking;
@@ -132,7 +132,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: 
         present(&layout, &to.join("config"), &mut copier)?;
         copier.file(&from.join("guard.json"), &to.join("guard.json"))?;
         if !to.join("guard.json").exists() {
-            Record::default().save(&to.join("guard.json"))?;
+            KeyRecord::default().save(&to.join("guard.json"))?;
         }
         Ok(())
     };

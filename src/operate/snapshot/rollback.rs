@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Copier, is_as, is_content, is_copy, make_folder};
+use super::tree::{Copier, is_content, is_copy, is_unchanged, make_folder};
 use super::walk::{Move, Taken, walk};
 use crate::error::Error;
 use crate::host::disk::{is_absent, remove};
@@ -127,7 +127,7 @@ fn is_to_be_put_back(copier: &Copier, path: &Path, meta: &Metadata, there: Optio
     if is_content(path) {
         copier.check_unchanged(path, meta)?;
     }
-    Ok(!there.is_some_and(|there| is_as(there, meta)))
+    Ok(!there.is_some_and(|there| is_unchanged(there, meta)))
 }
 
 /// What is in a folder of the drive; nothing if it is not there.

@@ -158,7 +158,7 @@ impl Kind<'_> {
     fn former(self, file: &Path, meta: &Metadata) -> Option<PathBuf> {
         let Self::Drive { root, former } = self else { return None };
         let former = former?.join(file.strip_prefix(root).ok()?);
-        is_as(meta, &std::fs::symlink_metadata(&former).ok()?).then_some(former)
+        is_unchanged(meta, &std::fs::symlink_metadata(&former).ok()?).then_some(former)
     }
 }
 
@@ -172,7 +172,7 @@ pub(super) fn is_content(file: &Path) -> bool {
 /// True if two files are the same, or one was copied from the other and neither was written to since: a copy gets the time
 /// of its original file, and MinIO is stopped and started between two snapshots. A time in full seconds says too
 /// little: it is that of an imported snapshot, or of a file system that knows no other.
-pub(super) fn is_as(one: &Metadata, other: &Metadata) -> bool {
+pub(super) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
     is_copy(one, other) && (one.mtime_nsec() != 0 || one.ino() == other.ino())
 }
 

@@ -1,11 +1,11 @@
 //! One call: signed, sent, and its answer or refusal read.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{S3Client, S3Error};
 
@@ -43,7 +43,7 @@ impl S3Client {
 
     /// A call whose body MinIO takes only with a checksum of it in a header.
     pub(super) async fn put_checked(&self, bucket: &str, query: &str, body: Bytes) -> Result<(), S3Error> {
-        let checksum = STANDARD.encode(Sha256::digest(&body));
+        let checksum = STANDARD.encode(digest(&SHA256, &body));
         let headers: Headers<'_> = &[("x-amz-checksum-sha256", &checksum)];
         self.send(&Call { method: Method::PUT, path: format!("/{bucket}"), query, headers, body }, true).await.map(drop)
     }
@@ -77,7 +77,7 @@ impl S3Client {
         let mut url = self.endpoint.clone();
         url.set_path(&call.path);
         url.set_query(Some(call.query).filter(|query| !query.is_empty()));
-        let digest = hex::encode(Sha256::digest(&call.body));
+        let digest = hex::encode(digest(&SHA256, &call.body));
         let mut request = http::Request::builder()
             .method(call.method.clone())
             .uri(url.as_str())

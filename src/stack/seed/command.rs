@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
-use super::record::{Item, Record};
+use super::record::{Item, SeedRecord};
 use crate::error::Error;
 use crate::host::digest;
 use crate::manifest::SeedCommand;
@@ -167,13 +167,13 @@ impl Resource for CommandResource {
 
     /// Its arguments are on screen and in the list of processes anyway: they are not secret.
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {
-        let item = Record::load(&self.layout)?.items.remove(ID);
+        let item = SeedRecord::load(&self.layout)?.items.remove(ID);
         Ok(item.map_or(Observed::Absent, |item| Observed::ready(item.declared)))
     }
 
     async fn create(&self, _: &Context) -> Result<(), Error> {
         self.run().await?;
-        Record::add(&self.layout, [(ID.to_owned(), Item { declared: self.wanted(), ..Item::default() })])
+        SeedRecord::add(&self.layout, [(ID.to_owned(), Item { declared: self.wanted(), ..Item::default() })])
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {

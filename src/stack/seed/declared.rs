@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::record::{Item, Record};
+use super::record::{Item, SeedRecord};
 use crate::error::Error;
 use crate::host::digest::{self, SecretKey};
 use crate::manifest::{LifecycleRule, NotificationRule, Seed};
@@ -153,7 +153,7 @@ impl Declared {
             what: format!("MinIO took {} of `seed:`, but does not have it", self.how.id()),
             hint: "`kestack logs` shows what MinIO says".into(),
         })?;
-        Record::add(&self.layout, [(self.how.id(), Item { declared: self.wanted(), found: digest::of(&found) })])
+        SeedRecord::add(&self.layout, [(self.how.id(), Item { declared: self.wanted(), found: digest::of(&found) })])
     }
 }
 
@@ -178,7 +178,7 @@ impl Resource for Declared {
             found => found?,
         };
         let Some(found) = found else { return Ok(Observed::Absent) };
-        let item = Record::load(&self.layout)?.items.remove(&self.how.id()).unwrap_or_default();
+        let item = SeedRecord::load(&self.layout)?.items.remove(&self.how.id()).unwrap_or_default();
         let digest = if item.found == digest::of(&found) { item.declared } else { "changed by hand".into() };
         Ok(Observed::ready(digest))
     }

@@ -20,7 +20,7 @@ pub(crate) use content::check;
 use credentials::Accounts;
 use declared::{Declared, How};
 use objects::ObjectsResource;
-pub(crate) use record::Record;
+pub(crate) use record::SeedRecord;
 use undeclared::Undeclared;
 
 /// The content of a stack, in the order in which it can be made; nothing if nothing was ever declared.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use super::content::{Entry, Folder, open};
-use super::record::{Item, Record};
+use super::record::{Item, SeedRecord};
 use crate::error::Error;
 use crate::host::digest;
 use crate::resource::plan::Observed;
@@ -63,7 +63,7 @@ impl ObjectsResource {
                 Item { declared: entry.sha256.clone(), ..Item::default() },
             )
         };
-        Record::add(&self.layout, self.folder.files.iter().map(item))
+        SeedRecord::add(&self.layout, self.folder.files.iter().map(item))
     }
 
     async fn store(&self, s3: &S3Client, entry: &Entry) -> Result<(), Error> {

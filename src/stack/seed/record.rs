@@ -11,7 +11,7 @@ use crate::stack::Layout;
 
 /// A file in the stack's folder of configuration: a snapshot takes it along with the data that it is about.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct SeedRecord {
     #[serde(default)]
     pub(super) items: BTreeMap<String, Item>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Item {
     pub(super) found: String,
 }
 
-impl Record {
+impl SeedRecord {
     /// What is recorded; nothing if nothing was made yet.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 use super::declared::{lifecycle, notifications};
-use super::record::Record;
+use super::record::SeedRecord;
 use crate::error::Error;
 use crate::resource::plan::Observed;
 use crate::resource::{Context, Resource};
@@ -40,7 +40,7 @@ impl Undeclared {
     /// What is recorded, not declared, and still there.
     async fn left(&self, s3: &S3Client) -> Result<Vec<String>, Error> {
         let mut left = Vec::new();
-        for id in Record::load(&self.layout)?.items.into_keys().filter(|id| !self.declared.contains(id)) {
+        for id in SeedRecord::load(&self.layout)?.items.into_keys().filter(|id| !self.declared.contains(id)) {
             if left.len() > NAMED || is_there(s3, &id).await? {
                 left.push(id);
             }

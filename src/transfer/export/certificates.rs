@@ -16,7 +16,7 @@ pub(super) struct Names {
 
 /// Authority, servers and client as PEM; `null` where others issue them.
 pub(super) fn own(cluster: &Cluster, names: &Names) -> Result<Value, Error> {
-    if cluster.wish.certificates != Certificates::Own {
+    if cluster.options.certificates != Certificates::Own {
         return Ok(Value::Null);
     }
     let (kes, minio) = (issue(cluster, "kes", &names.kes)?, issue(cluster, "minio", &names.minio)?);

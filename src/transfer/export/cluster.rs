@@ -23,7 +23,7 @@ pub(super) const KES_FOLDER: &str = "/tmp/kes";
 
 /// What the user wants of an export for a cluster.
 #[derive(Debug, Clone)]
-pub struct ClusterWish {
+pub struct ClusterOptions {
     /// Namespace; the stack's name if not given.
     pub namespace: Option<String>,
     /// Domain of the cluster, normally `cluster.local`.
@@ -73,7 +73,7 @@ pub enum Certificates {
 pub struct Cluster {
     pub(super) manifest: Manifest,
     pub(super) material: Material,
-    pub(super) wish: ClusterWish,
+    pub(super) options: ClusterOptions,
     pub(super) namespace: String,
     pub(super) kes_image: String,
     pub(super) minio_image: String,
@@ -90,20 +90,31 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Usage`] with what cannot work there, why, and what to do.
-    pub fn resolve(manifest: Manifest, material: Material, wish: ClusterWish) -> Result<Self, Error> {
-        let namespace = wish.namespace.clone().unwrap_or_else(|| manifest.name.to_string());
+    pub fn resolve(manifest: Manifest, material: Material, options: ClusterOptions) -> Result<Self, Error> {
+        let namespace = options.namespace.clone().unwrap_or_else(|| manifest.name.to_string());
         check_label("the stack's name", manifest.name.as_str())?;
         check_label("--namespace", &namespace)?;
         check_keystore(&manifest.keystore)?;
-        check_drives(&wish)?;
-        let kes_image = kes_image(&manifest, &wish)?;
-        let named = wish.minio_image.as_deref().or(manifest.minio.image.as_deref());
+        check_drives(&options)?;
+        let kes_image = kes_image(&manifest, &options)?;
+        let named = options.minio_image.as_deref().or(manifest.minio.image.as_deref());
         let minio_image = supply::minio_image(named).reference().to_owned();
-        let identity = identity::resolve(&manifest.keystore, &wish)?;
+        let identity = identity::resolve(&manifest.keystore, &options)?;
         let section = keystore::with_files(&manifest.keystore, |name| format!("{KES_FOLDER}/{name}"));
         let (section, credentials) = keystore::without_credentials(&section);
         let files = files(&manifest.keystore)?;
-        Ok(Self { manifest, material, wish, namespace, kes_image, minio_image, section, credentials, files, identity })
+        Ok(Self {
+            manifest,
+            material,
+            options,
+            namespace,
+            kes_image,
+            minio_image,
+            section,
+            credentials,
+            files,
+            identity,
+        })
     }
 
     /// The name of the stack.
@@ -152,22 +163,22 @@ impl Cluster {
 
     /// What templates of all targets use.
     pub(super) fn values(&self) -> Value {
-        let wish = &self.wish;
+        let options = &self.options;
         json!({
             "name": self.name(),
             "namespace": self.namespace,
-            "domain": wish.domain,
+            "domain": options.domain,
             "kes_image": self.kes_image,
             "minio_image": self.minio_image,
-            "pull_secret": wish.pull_secret,
-            "replicas": wish.replicas,
-            "servers": wish.servers,
-            "volumes": wish.volumes,
-            "storage": wish.storage,
-            "storage_class": wish.storage_class,
+            "pull_secret": options.pull_secret,
+            "replicas": options.replicas,
+            "servers": options.servers,
+            "volumes": options.volumes,
+            "storage": options.storage,
+            "storage_class": options.storage_class,
             "default_key": self.manifest.default_key.as_str(),
-            "certificates": wish.certificates.word(),
-            "issuer": wish.certificates.issuer(),
+            "certificates": options.certificates.word(),
+            "issuer": options.certificates.issuer(),
             "credentials": self.credentials.iter().map(|(name, value)| json!([name, value.as_str()])).collect::<Vec<_>>(),
             "files": self.files.iter().map(|(name, content)| json!([name, content.as_str()])).collect::<Vec<_>>(),
             "identity": self.identity,
@@ -215,7 +226,7 @@ impl Cluster {
                     .into(),
             );
         }
-        if self.wish.certificates == Certificates::Own {
+        if self.options.certificates == Certificates::Own {
             notes.push(
                 "the servers' certificates are valid for a year: export to the same folder again before they expire"
                     .into(),
@@ -293,9 +304,9 @@ fn check_keystore(section: &Value) -> Result<(), Error> {
 
 /// MinIO's documentation asks for at least four drives wherever there are several; its Operator refuses three servers with
 /// fewer than six.
-fn check_drives(wish: &ClusterWish) -> Result<(), Error> {
-    let why = match (wish.servers, wish.volumes) {
-        _ if wish.replicas == 0 => "KES needs at least one pod: give --kes-replicas 1 or more",
+fn check_drives(options: &ClusterOptions) -> Result<(), Error> {
+    let why = match (options.servers, options.volumes) {
+        _ if options.replicas == 0 => "KES needs at least one pod: give --kes-replicas 1 or more",
         (0, _) | (_, 0) => "a cluster without servers or volumes stores nothing",
         (1, 2 | 3) => "MinIO needs at least 4 drives, or a single one: give --volumes 1, or 4 and more",
         (2, 1) => "MinIO needs at least 4 drives, and these are 2: give --volumes 2 or more",
@@ -306,14 +317,17 @@ fn check_drives(wish: &ClusterWish) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(refused(
-        format!("{} servers of {} volumes and {} of KES cannot work", wish.servers, wish.volumes, wish.replicas),
+        format!(
+            "{} servers of {} volumes and {} of KES cannot work",
+            options.servers, options.volumes, options.replicas
+        ),
         why,
     ))
 }
 
 /// Images that only this machine has are of no use there.
-fn kes_image(manifest: &Manifest, wish: &ClusterWish) -> Result<String, Error> {
-    let image = wish.kes_image.clone().or_else(|| manifest.kes.image.clone());
+fn kes_image(manifest: &Manifest, options: &ClusterOptions) -> Result<String, Error> {
+    let image = options.kes_image.clone().or_else(|| manifest.kes.image.clone());
     match image.filter(|image| !image.starts_with("localhost/")) {
         Some(image) => Ok(image),
         None => Err(refused(

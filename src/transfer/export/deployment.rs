@@ -25,7 +25,7 @@ const CONTAINER_ID: u32 = 1000;
 
 /// What the user wants of an export for one machine.
 #[derive(Debug, Clone)]
-pub struct DeploymentWish<'a> {
+pub struct DeploymentOptions<'a> {
     /// Folder that is written to.
     pub folder: &'a Path,
     /// Where that folder will lie on the machine that runs it.
@@ -109,12 +109,12 @@ impl Deployment {
     ///
     /// # Errors
     /// [`Error::Usage`] for ports that are not fixed.
-    pub fn resolve(mut manifest: Manifest, images: Images, wish: &DeploymentWish<'_>) -> Result<Self, Error> {
+    pub fn resolve(mut manifest: Manifest, images: Images, options: &DeploymentOptions<'_>) -> Result<Self, Error> {
         check_ports(&manifest)?;
         // it runs elsewhere: whether a port is free here does not matter
         manifest.ports = PortRules::FIXED;
-        let layout = Layout::new(wish.folder, manifest.name.as_str());
-        let own = Layout::new(wish.base, manifest.name.as_str());
+        let layout = Layout::new(options.folder, manifest.name.as_str());
+        let own = Layout::new(options.base, manifest.name.as_str());
         let source = if layout.admin_key().exists() { &layout } else { &own };
         let stack = Stack {
             material: Material::complete(source, &manifest)?,
@@ -128,10 +128,10 @@ impl Deployment {
         Ok(Self {
             stack,
             images,
-            folder: wish.folder.to_owned(),
-            at: wish.at.to_owned(),
-            archives: wish.archives,
-            caller: wish.caller,
+            folder: options.folder.to_owned(),
+            at: options.at.to_owned(),
+            archives: options.archives,
+            caller: options.caller,
         })
     }
 

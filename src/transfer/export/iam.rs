@@ -99,7 +99,7 @@ fn aws_trust(cluster: &Cluster) -> Value {
 fn azure(cluster: &Cluster) -> String {
     let endpoint = text(&cluster.section, "/azure/keyvault/endpoint").unwrap_or_default();
     let vault = shell_word(endpoint.trim_start_matches("https://").split('.').next().unwrap_or_default());
-    let who = shell_word(cluster.wish.workload_identity.as_deref().unwrap_or("CLIENT-ID"));
+    let who = shell_word(cluster.options.workload_identity.as_deref().unwrap_or("CLIENT-ID"));
     let mut lines = vec![
         comment(&format!(
             "What KES needs of Azure Key Vault {vault}. List: it reads the oldest version of a key; purge: a key"
@@ -126,7 +126,7 @@ fn azure(cluster: &Cluster) -> String {
 
 fn gcp(cluster: &Cluster) -> String {
     let project = text(&cluster.section, "/gcp/secretmanager/project_id").unwrap_or_default();
-    let who = cluster.wish.workload_identity.as_deref().unwrap_or("SERVICE-ACCOUNT-EMAIL");
+    let who = cluster.options.workload_identity.as_deref().unwrap_or("SERVICE-ACCOUNT-EMAIL");
     let (word, account) = (shell_word(project), shell_word(who));
     let mut lines = vec![
         comment(&format!("What KES needs of Secret Manager in {project}.")),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cluster::ClusterWish;
+use super::cluster::ClusterOptions;
 use super::refused;
 use crate::error::Error;
 use crate::keystore::text;
@@ -65,9 +65,9 @@ impl FromStr for Fleet {
 ///
 /// # Errors
 /// [`Error::Usage`] if the manifest has credentials and an identity is given, or neither.
-pub(super) fn resolve(section: &Value, wish: &ClusterWish) -> Result<WorkloadIdentity, Error> {
+pub(super) fn resolve(section: &Value, options: &ClusterOptions) -> Result<WorkloadIdentity, Error> {
     let way = way(section);
-    match (way, &wish.workload_identity) {
+    match (way, &options.workload_identity) {
         (Way::Credentials, Some(_)) => Err(refused(
             "the keystore section carries credentials, and --workload-identity is given: one of them would not be used",
             "remove the credentials from kestack.yaml, or the option",
@@ -82,7 +82,7 @@ pub(super) fn resolve(section: &Value, wish: &ClusterWish) -> Result<WorkloadIde
             format!("the keystore section has no credentials, and pods have none by themselves ({what} is missing)"),
             format!("give --workload-identity {what}, or write credentials to the keystore section of kestack.yaml"),
         )),
-        (Way::Identity(_), Some(who)) => Ok(cloud(section, who, wish.fleet.as_ref())),
+        (Way::Identity(_), Some(who)) => Ok(cloud(section, who, options.fleet.as_ref())),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::certificates::{self, Names};
@@ -11,6 +10,7 @@ use super::cluster::{Cluster, ordinals};
 use super::document::{self, Document};
 use super::{Certificates, refused};
 use crate::error::Error;
+use crate::host::digest::sha256;
 use crate::pki;
 use crate::template::{self, MinioEnvContext, MinioPaths};
 
@@ -22,7 +22,7 @@ const STACK: &str = "export/kubernetes/stack.yaml.tera";
 /// # Errors
 /// [`Error::Usage`] if the cluster is to issue certificates: without the Operator nobody asks it.
 pub fn kubernetes(cluster: &Cluster) -> Result<Vec<Document>, Error> {
-    if cluster.wish.certificates == Certificates::Cluster {
+    if cluster.options.certificates == Certificates::Cluster {
         return Err(refused(
             "only MinIO's Operator asks the cluster for certificates",
             "use --certificates own, or cert-manager with --issuer",
@@ -59,10 +59,10 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
     let identity = pki::identity(&cluster.material.minio.cert_pem)?.to_string();
     let config = cluster.kes_config("`kestack export kubernetes`", vec![identity])?;
     let names = names(cluster);
-    let drives: Vec<_> = (0..cluster.wish.volumes).map(|index| format!("data{index}")).collect();
+    let drives: Vec<_> = (0..cluster.options.volumes).map(|index| format!("data{index}")).collect();
     let more = json!({
         "minio_env": minio_env(cluster)?.as_str(),
-        "config_hash": hex::encode(Sha256::digest(config.as_bytes())),
+        "config_hash": sha256(config.as_bytes()),
         "kes_config": config.as_str(),
         "names": { "kes": names.kes, "minio": names.minio },
         "own": certificates::own(cluster, &names)?,
@@ -78,7 +78,7 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
 
 /// Service `kes`, its pods, and this machine through a port forward; the same for MinIO.
 fn names(cluster: &Cluster) -> Names {
-    let domain = format!("{}.svc.{}", cluster.namespace, cluster.wish.domain);
+    let domain = format!("{}.svc.{}", cluster.namespace, cluster.options.domain);
     let short = format!("minio.{}.svc", cluster.namespace);
     Names {
         kes: vec![format!("*.kes.{domain}"), format!("kes.{domain}"), "localhost".into()],
@@ -93,10 +93,10 @@ fn names(cluster: &Cluster) -> Names {
 }
 
 fn minio_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
-    let wish = &cluster.wish;
-    let domain = format!("{}.svc.{}", cluster.namespace, wish.domain);
-    let drive = if wish.volumes > 1 { format!("/data{}", ordinals(wish.volumes)) } else { "/data0".into() };
-    let drive = match wish.servers {
+    let options = &cluster.options;
+    let domain = format!("{}.svc.{}", cluster.namespace, options.domain);
+    let drive = if options.volumes > 1 { format!("/data{}", ordinals(options.volumes)) } else { "/data0".into() };
+    let drive = match options.servers {
         1 => drive,
         servers => format!("https://minio-{}.minio-hl.{domain}:9000{drive}", ordinals(servers)),
     };
@@ -104,7 +104,7 @@ fn minio_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
     Ok(template::render_minio_env(&MinioEnvContext {
         root_user: root.user.clone(),
         root_password: root.password.clone(),
-        kes_endpoint: format!("https://kes-{}.kes.{domain}:7373", ordinals(wish.replicas)),
+        kes_endpoint: format!("https://kes-{}.kes.{domain}:7373", ordinals(options.replicas)),
         paths: MinioPaths {
             drive: Some(drive),
             cert: "/kes-client/tls.crt".into(),

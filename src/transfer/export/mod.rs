@@ -28,9 +28,9 @@ mod schema;
 mod systemd;
 mod tenant;
 
-pub use cluster::{Certificates, Cluster, ClusterWish};
+pub use cluster::{Certificates, Cluster, ClusterOptions};
 pub use compose::compose;
-pub use deployment::{Deployment, DeploymentWish};
+pub use deployment::{Deployment, DeploymentOptions};
 pub use document::{Document, kustomization};
 pub use iam::iam;
 pub use identity::Fleet;

@@ -39,7 +39,7 @@ pub fn helm_values(cluster: &Cluster) -> Result<Vec<Document>, Error> {
             "use `kestack export tenant` without --helm-values, or an identity of GKE without --fleet",
         ));
     }
-    if cluster.wish.certificates != Certificates::Cluster {
+    if cluster.options.certificates != Certificates::Cluster {
         return Err(refused(
             "the Operator's tenant chart cannot express externalClientCertSecret, MinIO's certificate towards KES",
             "use --certificates cluster, or `kestack export tenant` without --helm-values",
@@ -59,7 +59,7 @@ pub fn helm_values(cluster: &Cluster) -> Result<Vec<Document>, Error> {
 pub fn tenant_next(cluster: &Cluster, files: &[PathBuf]) -> Vec<String> {
     let (name, namespace) = (cluster.name(), &cluster.namespace);
     let mut next: Vec<_> = document::apply_commands(files);
-    if cluster.wish.certificates == Certificates::Own {
+    if cluster.options.certificates == Certificates::Own {
         next.push(format!(
             "kubectl get secret {name}-ca -n {namespace} -o jsonpath='{{.data.public\\.crt}}' | base64 -d > ca.crt; \
              kubectl create secret generic operator-ca-tls-{name} -n minio-operator --from-file=ca.crt"
@@ -83,7 +83,7 @@ pub fn tenant_notes(cluster: &Cluster) -> Vec<String> {
         ),
         "the Operator gives KES no probes; `kes` ends itself when it stalls, and is started again".into(),
     ];
-    if cluster.wish.certificates == Certificates::Cluster {
+    if cluster.options.certificates == Certificates::Cluster {
         notes.push(format!(
             "the Operator never renews the certificates of KES: within a year delete the Secrets {0}-kes-tls and \
              {0}-client-tls and restart KES and MinIO, or use --certificates cert-manager",
@@ -95,7 +95,7 @@ pub fn tenant_notes(cluster: &Cluster) -> Vec<String> {
 }
 
 fn values(cluster: &Cluster) -> Result<Value, Error> {
-    let (name, namespace, domain) = (cluster.name(), &cluster.namespace, &cluster.wish.domain);
+    let (name, namespace, domain) = (cluster.name(), &cluster.namespace, &cluster.options.domain);
     let service = format!("{name}-kes-hl-svc.{namespace}.svc.{domain}");
     let mut values = cluster.values();
     let names = Names { kes: kes_names(cluster), minio: minio_names(cluster) };
@@ -103,7 +103,7 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
         "config_env": config_env(cluster)?.as_str(),
         // the Operator puts the hash of MinIO's certificate there
         "kes_config": cluster.kes_config("`kestack export tenant`", vec!["${MINIO_KES_IDENTITY}".into()])?.as_str(),
-        "endpoint": format!("https://{name}-kes-{}.{service}:7373", ordinals(cluster.wish.replicas)),
+        "endpoint": format!("https://{name}-kes-{}.{service}:7373", ordinals(cluster.options.replicas)),
         "names": { "kes": names.kes, "minio": names.minio },
         "own": certificates::own(cluster, &names)?,
     });
@@ -115,12 +115,12 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
 
 /// The headless Service, which the Operator tells MinIO, and each pod, which the list of endpoints names.
 fn kes_names(cluster: &Cluster) -> Vec<String> {
-    let service = format!("{}-kes-hl-svc.{}.svc.{}", cluster.name(), cluster.namespace, cluster.wish.domain);
+    let service = format!("{}-kes-hl-svc.{}.svc.{}", cluster.name(), cluster.namespace, cluster.options.domain);
     vec![format!("*.{service}"), service, "localhost".into()]
 }
 
 fn minio_names(cluster: &Cluster) -> Vec<String> {
-    let (name, namespace, domain) = (cluster.name(), &cluster.namespace, &cluster.wish.domain);
+    let (name, namespace, domain) = (cluster.name(), &cluster.namespace, &cluster.options.domain);
     let mut names: Vec<_> = ["minio".to_owned(), format!("minio.{namespace}"), format!("minio.{namespace}.svc")].into();
     names.push(format!("minio.{namespace}.svc.{domain}"));
     names.push(format!("*.{name}-hl.{namespace}.svc.{domain}"));
