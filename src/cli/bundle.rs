@@ -155,7 +155,7 @@ async fn content(
         "kes" => ("kes.tar", staging.join("kes.tar")),
         _ => ("minio.tar", staging.join("minio.tar")),
     };
-    engine.save_image(reference, &file).await?;
+    engine.images()?.save(reference, &file).await?;
     Ok(Content { name, kind: Kind::Image, reference: Some(reference.to_owned()), file })
 }
 
@@ -192,7 +192,7 @@ async fn load_images(globals: &Globals, staged: &Staged, images: &[&Member]) -> 
     let engine = reached.engine().as_ref();
     for image in images {
         let Some(reference) = &image.reference else { continue };
-        engine.load_image(Archive::of_file(staged.path(image), image.size, reference)).await?;
+        engine.images()?.load(Archive::of_file(staged.path(image), image.size, reference)).await?;
         if engine.image(reference).await?.is_none() {
             return Err(Error::Environment {
                 what: format!("the bundle's '{}' does not hold the image '{reference}'", image.name),

@@ -9,7 +9,7 @@ use super::output::{Output, kind, table};
 use super::session::{Intent, Reached, keystore_environment};
 use crate::error::Error;
 use crate::operate::guard;
-use crate::operate::session::resolve;
+use crate::operate::session::{Resolved, resolve};
 use crate::resource::apply::{self, Step};
 use crate::resource::plan::Decision;
 
@@ -32,9 +32,8 @@ impl Plan {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let reached = Reached::of(globals, Intent::Read).await?;
         let engine = reached.engine().clone();
-        let (stack, images, _) = resolve(reached.options.clone(), engine.as_ref()).await?;
+        let Resolved { stack, images, pod, .. } = resolve(reached.options.clone(), engine.as_ref()).await?;
         let context = stack.context(engine.clone())?;
-        let pod = engine.pod(stack.manifest.name.as_str()).await?;
         let keystores = keystore_environment(&stack.manifest);
         let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
         let stages = stack.stages(engine.info(), &images, keys)?;

@@ -9,14 +9,12 @@ use serde::Serialize;
 use super::Globals;
 use super::archive::{Export, Import};
 use super::output::{Output, span, table, time};
-use super::session::{CHANGE, Intent, Opened, keystore_environment};
+use super::session::{CHANGE, Intent, Opened};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::manifest::Seed;
-use crate::operate::reset;
-use crate::operate::session::bring_up;
-use crate::operate::snapshot::{self, Servers, Snapshot as Saved, SnapshotName};
-use crate::stack::{Layout, Stack};
+use crate::operate::session;
+use crate::operate::snapshot::{self, Snapshot as Saved, SnapshotName};
+use crate::stack::Layout;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Snapshot {
@@ -118,42 +116,9 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     refuse_exported(&layout)?;
     Saved::find(&layout, name)?;
     let reached = interrupt.ends(opened.connect()).await?;
-    let (mut options, engine) = (reached.options.clone(), reached.engine().as_ref());
-    // the stack is as it was then, not as it would be made
-    options.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
-    reached.recover().await?;
-    let pod = engine.pod(options.manifest.name.as_str()).await?;
-    let former = match Stack::existing(options.manifest.clone(), &options.base, pod.as_ref()) {
-        Err(Error::NotRunning(_)) => None,
-        former => Some(former?),
-    };
-    let context = former.as_ref().map(|stack| stack.context(reached.engine().clone())).transpose()?;
-    let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod.as_ref()));
-    let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
-    let keystores = keystore_environment(&options.manifest);
-    let prepared = snapshot::prepare(&options.manifest, &layout, name, kes, &keystores, interrupt).await?;
-
-    let stack = options.manifest.name.clone();
-    let containers = pod.iter().flat_map(|pod| &pod.containers).filter(|container| container.running);
-    let minio_name = format!("{stack}-minio-server");
-    let (minio, kes): (Vec<_>, Vec<_>) =
-        containers.map(|container| container.name.clone()).partition(|name| *name == minio_name);
-    let minio = minio.first();
-    let servers = Servers { kes: &kes, minio: minio.map(String::as_str) };
-    let committed = prepared.commit(engine, servers, interrupt).await;
-    let started = minio.is_some();
-    // also after a failure: either everything was exchanged or nothing
-    let up = Box::pin(async {
-        if started && !snapshot::is_pending(&layout) {
-            bring_up(options, reached.engine().clone(), None, output.progress(reached.engine().info()).as_ref())
-                .await?;
-        }
-        Ok(())
-    });
-    match committed {
-        Ok(()) => reset::clearing(&layout.trash(), up).await?,
-        Err(error) => return up.await.and(Err(error)),
-    }
+    let stack = reached.options.manifest.name.clone();
+    let progress = output.progress(reached.engine().info());
+    let started = session::restore(&reached, name, interrupt, progress.as_ref()).await?;
     let report = Restored { name: name.clone(), milliseconds: start.elapsed().as_millis(), started };
     output.result(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };

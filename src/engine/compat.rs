@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 
 use super::hint::refused;
 use super::transport::{Answer, Socket, TransportError, query};
-use super::{EngineError, ImageDescription, LABEL_ROLE, LogLine, Signal};
+use super::{EngineError, ImageDescription, ImageStore, LABEL_ROLE, LogLine, Signal};
 use crate::engine::image::Archive;
 
 /// The least version of the shared API that kestack knows: of Docker 20.10 and Podman 4.
@@ -108,41 +109,6 @@ impl Compat {
         Ok(Self { docker, socket, api, program })
     }
 
-    /// The ID of a present image.
-    pub(super) async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        Ok(self.inspect_image(reference).await?.map(|image| bare_id(image.id)))
-    }
-
-    /// What is known of a present image.
-    pub(super) async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
-        Ok(self.inspect_image(reference).await?.map(|image| {
-            let config = image.config.unwrap_or_default();
-            ImageDescription {
-                id: bare_id(image.id),
-                tags: image.repo_tags.unwrap_or_default(),
-                digests: image.repo_digests.unwrap_or_default(),
-                labels: config.labels.unwrap_or_default(),
-                entrypoint: config.entrypoint.unwrap_or_default(),
-                size: image.size.unwrap_or_default(),
-            }
-        }))
-    }
-
-    /// Writes a present image into a file.
-    pub(super) async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
-        let call = self.call(&["save", "--output", &to.display().to_string(), reference]);
-        let mut chunks = std::pin::pin!(self.docker.export_image(reference));
-        let write = async {
-            let mut file = tokio::fs::File::create(to).await?;
-            while let Some(chunk) = chunks.try_next().await? {
-                file.write_all(&chunk).await?;
-            }
-            file.flush().await?;
-            Ok(())
-        };
-        within(LOAD, write).await.map_err(|error| failed(call, error))
-    }
-
     async fn inspect_image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         let call = self.call(&["image", "inspect", reference]);
         // Not by bollard: its types refuse what they do not know, and only the ID is wanted.
@@ -156,53 +122,6 @@ impl Compat {
         }
         let image = serde_json::from_slice(&answer.body);
         image.map(Some).map_err(|error| EngineError::Answer { call, detail: error.to_string() })
-    }
-
-    /// Loads a docker-archive. Podman answers a failure with a status, Docker inside the stream.
-    pub(super) async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
-        let call = self.call(&["load", "<", archive.reference()]);
-        let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let answers = self.docker.import_image(options, body_try_stream(archive.into_stream()), None);
-        within(LOAD, drain(answers)).await.map_err(|error| failed(call, error))
-    }
-
-    /// Pulls an image and returns its ID.
-    pub(super) async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        let call = self.call(&["pull", reference]);
-        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
-        let answers = self.docker.create_image(Some(options), None, None);
-        within(PULL, drain(answers)).await.map_err(|error| failed(call.clone(), error))?;
-        self.image(reference)
-            .await?
-            .ok_or_else(|| EngineError::Answer { call, detail: "the image is not there after the pull".to_owned() })
-    }
-
-    /// Gives an image another name, of the form `repository:tag`.
-    pub(super) async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
-        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
-        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
-        let answer = within(QUICK, self.docker.tag_image(reference, Some(options))).await;
-        answer.map_err(|error| failed(self.call(&["tag", reference, name]), error))
-    }
-
-    /// Removes composed images of a role but the one that `keep` names; those that a container uses stay.
-    pub(super) async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
-        let kept = self.image(keep).await?;
-        let filters = serde_json::json!({ "label": [format!("{LABEL_ROLE}={role}")] }).to_string();
-        let call = self.call(&["images", "--filter", &format!("label={LABEL_ROLE}={role}")]);
-        let path = format!("/v{}/images/json?filters={}", self.api, query(&filters));
-        let answer = self.request(Method::GET, &path, &call).await?;
-        let listed: Vec<Listed> = serde_json::from_slice(&answer.body)
-            .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
-        for image in listed.into_iter().filter(|image| image.is_composed(role)) {
-            let id = bare_id(image.id);
-            if kept.as_ref() != Some(&id) {
-                let call = self.call(&["rmi", &id]);
-                let answer = self.request(Method::DELETE, &format!("/v{}/images/{id}", self.api), &call).await?;
-                tracing::debug!(image = id, status = %answer.status, "former image");
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn start_container(&self, name: &str) -> Result<(), EngineError> {
@@ -232,14 +151,6 @@ impl Compat {
         answer.map_err(|error| failed(self.call(&["kill", "--signal", signal, name]), error))
     }
 
-    /// Number of a container's main process; `None` if it is absent or does not run.
-    pub(super) async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        let answer = within(QUICK, self.docker.inspect_container(name, None)).await;
-        let found = absent_is_none(answer).map_err(|error| failed(self.call(&["inspect", name]), error))?;
-        let pid = found.and_then(|found| found.state?.pid).and_then(|pid| i32::try_from(pid).ok());
-        Ok(pid.filter(|pid| *pid > 0))
-    }
-
     /// Lines of an existing container's log. Podman before 5.3 answers only with the first line: nothing is
     /// awaited here.
     pub(super) fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> mpsc::Receiver<LogLine> {
@@ -264,6 +175,81 @@ impl Compat {
 
     fn call(&self, arguments: &[&str]) -> String {
         format!("{} {}", self.program, arguments.join(" "))
+    }
+}
+
+#[async_trait]
+impl ImageStore for Compat {
+    async fn describe(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        Ok(self.inspect_image(reference).await?.map(|image| {
+            let config = image.config.unwrap_or_default();
+            ImageDescription {
+                id: bare_id(image.id),
+                tags: image.repo_tags.unwrap_or_default(),
+                digests: image.repo_digests.unwrap_or_default(),
+                labels: config.labels.unwrap_or_default(),
+                entrypoint: config.entrypoint.unwrap_or_default(),
+                size: image.size.unwrap_or_default(),
+            }
+        }))
+    }
+
+    async fn save(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
+        let call = self.call(&["save", "--output", &to.display().to_string(), reference]);
+        let mut chunks = std::pin::pin!(self.docker.export_image(reference));
+        let write = async {
+            let mut file = tokio::fs::File::create(to).await?;
+            while let Some(chunk) = chunks.try_next().await? {
+                file.write_all(&chunk).await?;
+            }
+            file.flush().await?;
+            Ok(())
+        };
+        within(LOAD, write).await.map_err(|error| failed(call, error))
+    }
+
+    async fn load(&self, archive: Archive) -> Result<(), EngineError> {
+        let call = self.call(&["load", "<", archive.reference()]);
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let answers = self.docker.import_image(options, body_try_stream(archive.into_stream()), None);
+        within(LOAD, drain(answers)).await.map_err(|error| failed(call, error))
+    }
+
+    async fn pull(&self, reference: &str) -> Result<(), EngineError> {
+        let call = self.call(&["pull", reference]);
+        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let answers = self.docker.create_image(Some(options), None, None);
+        within(PULL, drain(answers)).await.map_err(|error| failed(call.clone(), error))?;
+        match self.describe(reference).await? {
+            Some(_) => Ok(()),
+            None => Err(EngineError::Answer { call, detail: "the image is not there after the pull".to_owned() }),
+        }
+    }
+
+    async fn tag(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        let answer = within(QUICK, self.docker.tag_image(reference, Some(options))).await;
+        answer.map_err(|error| failed(self.call(&["tag", reference, name]), error))
+    }
+
+    async fn remove_former(&self, role: &str, keep: &str) -> Result<(), EngineError> {
+        let kept = self.describe(keep).await?.map(|image| image.id);
+        let filters = serde_json::json!({ "label": [format!("{LABEL_ROLE}={role}")] }).to_string();
+        let call = self.call(&["images", "--filter", &format!("label={LABEL_ROLE}={role}")]);
+        let path = format!("/v{}/images/json?filters={}", self.api, query(&filters));
+        let answer = self.request(Method::GET, &path, &call).await?;
+        let listed: Vec<Listed> = serde_json::from_slice(&answer.body)
+            .map_err(|error| EngineError::Answer { call, detail: error.to_string() })?;
+        for image in listed.into_iter().filter(|image| image.is_composed(role)) {
+            let id = bare_id(image.id);
+            if kept.as_ref() != Some(&id) {
+                let call = self.call(&["rmi", &id]);
+                let answer = self.request(Method::DELETE, &format!("/v{}/images/{id}", self.api), &call).await?;
+                tracing::debug!(image = id, status = %answer.status, "former image");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -20,10 +20,10 @@ use super::compat::{Compat, failure_text};
 use super::hint::refused;
 use super::transport::{Answer, Socket, query};
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
-    PodState, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageStore, LABEL_STACK, LogLine, Obstacle, PodSpec, PodState,
+    Signal,
 };
-use crate::engine::image::{self, Archive};
+use crate::engine::image;
 use crate::host::disk::UNFINISHED;
 use crate::manifest::EngineKind;
 
@@ -154,10 +154,10 @@ impl Docker {
         let Some(archive) = image::pause().filter(|archive| body["Image"] == archive.reference()) else {
             return Ok(false);
         };
-        if self.compat.image(archive.reference()).await?.is_some() {
+        if self.compat.describe(archive.reference()).await?.is_some() {
             return Ok(false);
         }
-        self.compat.load_image(archive).await?;
+        self.compat.load(archive).await?;
         Ok(true)
     }
 
@@ -244,32 +244,8 @@ impl Engine for Docker {
         &self.info
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        self.compat.image(reference).await
-    }
-
-    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
-        self.compat.describe_image(reference).await
-    }
-
-    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
-        self.compat.save_image(reference, to).await
-    }
-
-    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
-        self.compat.load_image(archive).await
-    }
-
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        self.compat.pull_image(reference).await
-    }
-
-    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
-        self.compat.tag_image(reference, name).await
-    }
-
-    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
-        self.compat.remove_former_images(role, keep).await
+    fn images(&self) -> Result<&dyn ImageStore, EngineError> {
+        Ok(&self.compat)
     }
 
     /// Docker separates the parts of a mount by colons, and has no way to write one.
@@ -372,11 +348,6 @@ impl Engine for Docker {
 
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
         self.compat.signal_container(name, signal).await
-    }
-
-    /// Another machine's number is somebody else's here.
-    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        if self.info.is_elsewhere() { Ok(None) } else { self.compat.process_id(name).await }
     }
 
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {

@@ -1,6 +1,6 @@
 //! Container engines: what a stack needs of one, and nothing more.
 //!
-//! [`Engine`] is the complete interface: images, one pod, its containers. Every call is one or a few requests to the
+//! [`Engine`] is the complete interface: one pod, its containers, and an [`ImageStore`] where it has one. Every call is one or a few requests to the
 //! engine's API socket (docs/architecture.md §3.6); nothing here waits for a program to become ready, that is
 //! [`crate::resource::probe`]'s work.
 
@@ -25,6 +25,7 @@ mod fake;
 mod hint;
 pub(crate) mod host;
 pub mod image;
+mod images;
 mod listener;
 mod podman;
 pub mod process;
@@ -34,6 +35,7 @@ mod transport;
 pub mod units;
 
 pub use error::{EngineError, Obstacle};
+pub use images::{ImageDescription, ImageStore};
 pub(crate) use service::Env;
 
 /// Label on pods, containers and images: the name of the stack they belong to.
@@ -175,25 +177,8 @@ pub struct ContainerState {
     pub exit_code: Option<i64>,
     /// Image ID it was made from.
     pub image: String,
-    /// Its main process on the engine's host, if it runs.
+    /// Its main process as this host knows it, if it runs.
     pub pid: Option<i32>,
-}
-
-/// An image in the engine's store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageDescription {
-    /// 64 hex digits.
-    pub id: String,
-    /// Its names, with their tags.
-    pub tags: Vec<String>,
-    /// Its names with the digests that registries have it under.
-    pub digests: Vec<String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// The program that it runs, and first arguments.
-    pub entrypoint: Vec<String>,
-    /// Bytes of its layers, unpacked.
-    pub size: u64,
 }
 
 /// One line a container wrote.
@@ -225,27 +210,16 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Which engine this is.
     fn info(&self) -> &EngineInfo;
 
-    /// The ID of a present image (64 hex digits), `None` if it is not there.
-    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError>;
+    /// Its images.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] by an engine that runs programs of this host.
+    fn images(&self) -> Result<&dyn ImageStore, EngineError>;
 
-    /// What is known of a present image, `None` if it is not there.
-    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError>;
-
-    /// Writes a present image into a new file, as a docker-archive tar.
-    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError>;
-
-    /// Loads an image from a docker-archive tar (docs/containers.md §3).
-    async fn load_image(&self, archive: image::Archive) -> Result<(), EngineError>;
-
-    /// Pulls an image from its registry and returns its ID.
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError>;
-
-    /// Gives a present image another name, of the form `repository:tag`.
-    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError>;
-
-    /// Removes the images that kestack composed for a role (`kes` or `minio`), unless a container uses them, and keeps
-    /// the one that `keep` names.
-    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError>;
+    /// The ID of what containers are made from (64 hex digits), `None` if it is not there.
+    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.images()?.describe(reference).await?.map(|image| image.id))
+    }
 
     /// Makes sure that ports of a pod can be published on that address.
     ///
@@ -297,9 +271,6 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Sends a signal to the main process of a running container.
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError>;
-
-    /// Number of the main process of a container as this host knows it; `None` if it does not run.
-    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError>;
 
     /// Lines of a container's log: the last `tail` (all if `None`), then, with `follow`, those to come.
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError>;

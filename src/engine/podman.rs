@@ -4,7 +4,6 @@
 //! (docs/containers.md §1.1). `/info` and `/version` are never asked: they cost up to half a second.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,10 +16,9 @@ use super::compat::{Compat, LEAST_API};
 use super::hint::refused;
 use super::transport::{Answer, Socket, query};
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
-    PodState, PortMapping, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageStore, LABEL_STACK, LogLine, Obstacle, PodSpec, PodState,
+    PortMapping, Signal,
 };
-use crate::engine::image::Archive;
 use crate::manifest::EngineKind;
 
 mod answer;
@@ -195,32 +193,8 @@ impl Engine for Podman {
         &self.info
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        self.compat.image(reference).await
-    }
-
-    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
-        self.compat.describe_image(reference).await
-    }
-
-    async fn save_image(&self, reference: &str, to: &Path) -> Result<(), EngineError> {
-        self.compat.save_image(reference, to).await
-    }
-
-    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
-        self.compat.load_image(archive).await
-    }
-
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        self.compat.pull_image(reference).await
-    }
-
-    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
-        self.compat.tag_image(reference, name).await
-    }
-
-    async fn remove_former_images(&self, role: &str, keep: &str) -> Result<(), EngineError> {
-        self.compat.remove_former_images(role, keep).await
+    fn images(&self) -> Result<&dyn ImageStore, EngineError> {
+        Ok(&self.compat)
     }
 
     /// Rootful Podman forwards to the pod's own address, of which there is one for IPv6 only if the network has it.
@@ -302,10 +276,6 @@ impl Engine for Podman {
 
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
         self.compat.signal_container(name, signal).await
-    }
-
-    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        self.compat.process_id(name).await
     }
 
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {

@@ -20,10 +20,9 @@ use tokio::time::timeout;
 
 use super::hint::port_hint;
 use super::{
-    ContainerSpec, Engine, EngineError, EngineInfo, ImageDescription, LABEL_STACK, LogLine, Obstacle, PodSpec,
-    PodState, PortMapping, Signal,
+    ContainerSpec, Engine, EngineError, EngineInfo, ImageStore, LABEL_STACK, LogLine, Obstacle, PodSpec, PodState,
+    PortMapping, Signal,
 };
-use crate::engine::image::Archive;
 use crate::host::digest::sha256;
 use crate::host::disk::is_absent;
 use crate::host::ownership::not_own;
@@ -141,34 +140,13 @@ impl Engine for Processes {
         &self.info
     }
 
+    fn images(&self) -> Result<&dyn ImageStore, EngineError> {
+        Err(no_images())
+    }
+
     async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
         let program = crate::engine::image::program_of(reference);
         Ok(super::host::is_executable(program).then(|| image_id(reference)))
-    }
-
-    async fn describe_image(&self, _: &str) -> Result<Option<ImageDescription>, EngineError> {
-        Ok(None)
-    }
-
-    async fn save_image(&self, reference: &str, _: &Path) -> Result<(), EngineError> {
-        Err(no_images(&format!("save {reference}")))
-    }
-
-    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
-        Err(no_images(&format!("load {}", archive.reference())))
-    }
-
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        Err(no_images(&format!("pull {reference}")))
-    }
-
-    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
-        Err(no_images(&format!("tag {reference} {name}")))
-    }
-
-    /// Programs run where they lie; nothing was made of them.
-    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
-        Ok(())
     }
 
     async fn pod(&self, name: &str) -> Result<Option<PodState>, EngineError> {
@@ -273,12 +251,6 @@ impl Engine for Processes {
         }
     }
 
-    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        let Some(member) = self.member(name)? else { return Ok(None) };
-        let server = member.server().map_err(failed("read", member.folder()))?;
-        Ok(server.filter(identity::Identity::alive).map(|server| server.pid))
-    }
-
     async fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         let member = self.known(name, &format!("logs {name}"))?;
         let (sender, lines) = mpsc::channel(64);
@@ -352,9 +324,9 @@ fn image_id(reference: &str) -> String {
     sha256(reference.as_bytes())
 }
 
-fn no_images(call: &str) -> EngineError {
+fn no_images() -> EngineError {
     let message = "the process engine runs programs of this host and has no images".to_owned();
-    refusal(call, Obstacle::Other, message, "name programs: `kes.binary` and `minio.binary` in kestack.yaml")
+    refusal("use images", Obstacle::Other, message, "name programs: `kes.binary` and `minio.binary` in kestack.yaml")
 }
 
 /// A refusal in the terms that all engines use.

@@ -14,10 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{
-    ContainerSpec, ContainerState, Engine, EngineError, EngineInfo, ImageDescription, LABEL_ROLE, LABEL_STACK, LogLine,
+    ContainerSpec, ContainerState, Engine, EngineError, EngineInfo, ImageStore, LABEL_ROLE, LABEL_STACK, LogLine,
     Obstacle, PodSpec, PodState, Signal,
 };
-use crate::engine::image::Archive;
 use crate::host::disk::is_absent;
 use crate::manifest::EngineKind;
 
@@ -142,32 +141,12 @@ impl Engine for Units {
         &self.info
     }
 
+    fn images(&self) -> Result<&dyn ImageStore, EngineError> {
+        Err(theirs("use images"))
+    }
+
     async fn image(&self, _: &str) -> Result<Option<String>, EngineError> {
         Ok(None)
-    }
-
-    async fn describe_image(&self, _: &str) -> Result<Option<ImageDescription>, EngineError> {
-        Ok(None)
-    }
-
-    async fn save_image(&self, reference: &str, _: &Path) -> Result<(), EngineError> {
-        Err(theirs(&format!("save {reference}")))
-    }
-
-    async fn load_image(&self, _: Archive) -> Result<(), EngineError> {
-        Err(theirs("load an image"))
-    }
-
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        Err(theirs(&format!("pull {reference}")))
-    }
-
-    async fn tag_image(&self, reference: &str, _: &str) -> Result<(), EngineError> {
-        Err(theirs(&format!("tag {reference}")))
-    }
-
-    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
-        Ok(())
     }
 
     /// What runs of the units; `None` if none of them does.
@@ -215,11 +194,6 @@ impl Engine for Units {
             Signal::Cont => "--signal=SIGCONT",
         };
         self.systemctl(&["kill", signal, self.unit(name)?]).await.map(drop)
-    }
-
-    async fn process_id(&self, name: &str) -> Result<Option<i32>, EngineError> {
-        let said = self.systemctl(&["show", "--property=MainPID", "--value", self.unit(name)?]).await?;
-        Ok(said.parse().ok().filter(|pid| *pid > 0))
     }
 
     async fn logs(&self, name: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {

@@ -134,7 +134,10 @@ impl Look<'_> {
         let program = source.program().filter(|program| program.is_file());
         let image = match &program {
             Some(_) => None,
-            None => self.engine.describe_image(source.reference()).await?,
+            None => match self.engine.images() {
+                Ok(store) => store.describe(source.reference()).await?,
+                Err(_) => None,
+            },
         };
         let mut item = Item {
             role,

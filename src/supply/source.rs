@@ -141,11 +141,13 @@ impl ImageSource {
             Way::Present => Ok(()),
             Way::Program(path) => Err(SupplyError::Gone(path.clone())),
             Way::Make(build) => Ok(build.run().await.map(drop)?),
-            Way::Compose { recipe, cache } => Ok(engine.load_image(compose(recipe, None, cache.as_deref())?).await?),
+            Way::Compose { recipe, cache } => {
+                Ok(engine.images()?.load(compose(recipe, None, cache.as_deref())?).await?)
+            }
             Way::Pull(from) => self.pull(from, engine).await,
             Way::Build(build) => {
                 let recipe = ImageRecipe { name: "minio", binary: build.run().await? };
-                Ok(engine.load_image(compose(&recipe, Some(&self.reference), None)?).await?)
+                Ok(engine.images()?.load(compose(&recipe, Some(&self.reference), None)?).await?)
             }
         }
     }
@@ -155,9 +157,9 @@ impl ImageSource {
             call: format!("{} pull {from}", engine.info().kind),
             source: format!("not done within {} s", PULL.as_secs()).into(),
         };
-        timeout(PULL, engine.pull_image(from)).await.map_err(late)??;
+        timeout(PULL, engine.images()?.pull(from)).await.map_err(late)??;
         if from != self.reference {
-            engine.tag_image(from, &self.reference).await?;
+            engine.images()?.tag(from, &self.reference).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::engine::image::Archive;
-use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, LogLine, PodSpec, PodState, Signal};
+use crate::engine::{ContainerSpec, EngineInfo, ImageDescription, ImageStore, LogLine, PodSpec, PodState, Signal};
 use crate::manifest::EngineKind;
 use crate::resource::apply::Silent;
 
@@ -47,34 +47,8 @@ impl Engine for Store {
     fn info(&self) -> &EngineInfo {
         &self.info
     }
-    async fn image(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        Ok(self.has(reference).then(|| "id".to_owned()))
-    }
-    async fn describe_image(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
-        let image = || ImageDescription { tags: vec![reference.to_owned()], ..ImageDescription::default() };
-        Ok(self.has(reference).then(image))
-    }
-    async fn save_image(&self, _: &str, _: &Path) -> Result<(), EngineError> {
-        unreachable!()
-    }
-    async fn load_image(&self, archive: Archive) -> Result<(), EngineError> {
-        self.add(archive.reference());
-        Ok(())
-    }
-    async fn pull_image(&self, reference: &str) -> Result<String, EngineError> {
-        if self.registry.contains(&reference) {
-            self.add(reference);
-            return Ok("id".to_owned());
-        }
-        Err(EngineError::Answer { call: format!("podman pull {reference}"), detail: "no such host".to_owned() })
-    }
-    async fn tag_image(&self, reference: &str, name: &str) -> Result<(), EngineError> {
-        assert!(self.has(reference));
-        self.add(name);
-        Ok(())
-    }
-    async fn remove_former_images(&self, _: &str, _: &str) -> Result<(), EngineError> {
-        unreachable!()
+    fn images(&self) -> Result<&dyn ImageStore, EngineError> {
+        Ok(self)
     }
     async fn pod(&self, _: &str) -> Result<Option<PodState>, EngineError> {
         unreachable!()
@@ -103,10 +77,41 @@ impl Engine for Store {
     async fn signal_container(&self, _: &str, _: Signal) -> Result<(), EngineError> {
         unreachable!()
     }
-    async fn process_id(&self, _: &str) -> Result<Option<i32>, EngineError> {
+    async fn logs(&self, _: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
         unreachable!()
     }
-    async fn logs(&self, _: &str, _: Option<u32>, _: bool) -> Result<mpsc::Receiver<LogLine>, EngineError> {
+}
+
+#[async_trait]
+impl ImageStore for Store {
+    async fn describe(&self, reference: &str) -> Result<Option<ImageDescription>, EngineError> {
+        let image = || ImageDescription {
+            id: "id".to_owned(),
+            tags: vec![reference.to_owned()],
+            ..ImageDescription::default()
+        };
+        Ok(self.has(reference).then(image))
+    }
+    async fn save(&self, _: &str, _: &Path) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn load(&self, archive: Archive) -> Result<(), EngineError> {
+        self.add(archive.reference());
+        Ok(())
+    }
+    async fn pull(&self, reference: &str) -> Result<(), EngineError> {
+        if self.registry.contains(&reference) {
+            self.add(reference);
+            return Ok(());
+        }
+        Err(EngineError::Answer { call: format!("podman pull {reference}"), detail: "no such host".to_owned() })
+    }
+    async fn tag(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        assert!(self.has(reference));
+        self.add(name);
+        Ok(())
+    }
+    async fn remove_former(&self, _: &str, _: &str) -> Result<(), EngineError> {
         unreachable!()
     }
 }

@@ -83,7 +83,7 @@ impl Fixture {
             .unwrap();
         let archive = compose(&ImageRecipe { name: "kes", binary }, None, None).unwrap();
         let (id, tag) = (archive.identity().id.clone(), archive.identity().tag.clone());
-        connection.engine.load_image(archive).await.unwrap();
+        connection.engine.images().unwrap().load(archive).await.unwrap();
         assert_eq!(connection.engine.image(&tag).await.unwrap(), Some(id), "the id is known before the load");
         let name = format!("kestack-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         Self { connection, name, image: tag, ports: free_ports() }

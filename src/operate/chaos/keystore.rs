@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::system::{file_size, set_file_size, set_immutable};
-use super::{FaultRecord, kes_of};
+use super::{FaultRecord, process_of_kes};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -43,7 +43,7 @@ pub(super) async fn protect(stack: &Stack, context: &Context, record: &mut Fault
 /// Lowers the size that a file written by KES may have to nothing: what it gets is an error of the file system in the
 /// middle of writing a key, as when there is no space.
 pub(super) async fn fill(stack: &Stack, context: &Context, record: &mut FaultRecord) -> Result<(), Error> {
-    let pid = context.engine.process_id(&kes_of(stack)).await?;
+    let pid = process_of_kes(stack, context.engine.as_ref()).await?;
     let pid = pid.ok_or_else(|| Error::NotRunning(stack.manifest.name.to_string()))?;
     let limited = |error: std::io::Error| Error::Environment {
         what: format!("the limits of KES's process cannot be changed: {error}"),

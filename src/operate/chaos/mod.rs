@@ -146,7 +146,7 @@ async fn asked_to_end(layout: &Layout) {
 pub async fn heal(stack: &Stack, context: &Context) -> Result<Option<Fault>, Error> {
     let Some(record) = undo_files(&stack.layout)? else { return Ok(None) };
     let kes = kes_of(stack);
-    undo_process(&record, context.engine.as_ref(), &kes).await?;
+    undo_process(&record, context.engine.as_ref(), stack).await?;
     if record.fault == Fault::CertExpired {
         // MinIO's and KES's connections of before are of no use to anybody
         context.engine.stop_container(&kes, GRACE).await?;
@@ -175,12 +175,19 @@ pub fn undo_files(layout: &Layout) -> Result<Option<FaultRecord>, Error> {
 }
 
 /// Frees KES's process from what a fault did to it alone; one that does not run needs nothing.
-pub async fn undo_process(record: &FaultRecord, engine: &dyn Engine, kes: &str) -> Result<(), Error> {
-    let Some(pid) = engine.process_id(kes).await? else { return Ok(()) };
+pub async fn undo_process(record: &FaultRecord, engine: &dyn Engine, stack: &Stack) -> Result<(), Error> {
+    let Some(pid) = process_of_kes(stack, engine).await? else { return Ok(()) };
     if record.fault == Fault::KesSlow {
-        engine.signal_container(kes, Signal::Cont).await?;
+        engine.signal_container(&kes_of(stack), Signal::Cont).await?;
     }
     keystore::empty(pid, record)
+}
+
+/// The process of that KES, if it runs on this host.
+async fn process_of_kes(stack: &Stack, engine: &dyn Engine) -> Result<Option<i32>, Error> {
+    let kes = kes_of(stack);
+    let pod = engine.pod(stack.manifest.name.as_str()).await?;
+    Ok(pod.and_then(|pod| pod.containers.into_iter().find(|container| container.name == kes)?.pid))
 }
 
 /// Container of the one KES that faults are about.

@@ -11,12 +11,14 @@ use crate::stack::{Home, Layout, Origin};
 mod all;
 mod named;
 mod opening;
+mod restore;
 mod round_trip;
 mod up;
 
 pub(crate) use all::{All, Scope};
 pub(crate) use opening::{Intent, Opened, Reached, Session};
-pub(crate) use up::{bring_up, resolve};
+pub(crate) use restore::restore;
+pub(crate) use up::{Resolved, bring_up, resolve};
 
 /// The environment is read here and nowhere else. A variable that is empty counts as one that is not set.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

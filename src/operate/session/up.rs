@@ -64,13 +64,12 @@ async fn bring_up_once(
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
     let broken = chaos::undo_files(&options.layout())?;
-    let (mut stack, images, _claims) = resolve(options, engine.as_ref()).await?;
+    let Resolved { mut stack, images, pod, _claims } = resolve(options, engine.as_ref()).await?;
     stack.expires = expires;
     let context = stack.context(engine.clone())?;
     if let Some(record) = &broken {
-        chaos::undo_process(record, engine.as_ref(), &chaos::kes_of(&stack)).await?;
+        chaos::undo_process(record, engine.as_ref(), &stack).await?;
     }
-    let pod = engine.pod(stack.manifest.name.as_str()).await?;
     let keystores = keystore_environment(&stack.manifest);
     // before the keystore is: that makes the stack's key, whoever lost it
     let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
@@ -116,6 +115,7 @@ async fn bring_up_once(
 /// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made
 /// again then. A file that cannot be removed is not worth a failure.
 async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Step]) {
+    let Ok(store) = engine.images() else { return };
     for (role, image) in [("kes", &images.kes), ("minio", &images.minio)] {
         let is_new = |step: &Step| {
             step.kind == "image" && step.decision != Decision::Keep && step.name.split(' ').next() == Some(role)
@@ -123,29 +123,25 @@ async fn remove_former_images(engine: &dyn Engine, images: &Images, steps: &[Ste
         if !steps.iter().any(is_new) {
             continue;
         }
-        if let Err(error) = engine.remove_former_images(role, image.reference()).await {
+        if let Err(error) = store.remove_former(role, image.reference()).await {
             tracing::warn!(%error, "old images could not be removed");
         }
     }
 }
 
+/// The wanted state, and what was learned on the way to it. Nothing is made yet.
+pub(crate) struct Resolved {
+    pub(crate) stack: Stack,
+    pub(crate) images: Images,
+    /// The stack's pod, if it is there.
+    pub(crate) pod: Option<PodState>,
+    /// Its ports, kept from others until the pod has them.
+    _claims: Claims,
+}
+
 /// Everything that can be wrong is looked at here, before anything is made.
-pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<(Stack, Images, Claims), Error> {
-    if engine.info().kind == EngineKind::Systemd {
-        return Err(Error::Usage {
-            what: format!("systemd runs the stack in '{}'", options.layout().root().display()),
-            hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
-        });
-    }
-    open_files::require(engine.info())?;
-    let name = options.manifest.name.to_string();
-    let pod = engine.pod(&name).await?;
-    check_ours(&name, pod.as_ref(), engine.info())?;
-    marker::check_usable(&options.layout())?;
-    options.layout().check_writable()?;
-    engine.check_address(options.manifest.host).await?;
-    engine.check_mount(options.layout().root())?;
-    engine.check_shared(options.layout().root()).await?;
+pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Resolved, Error> {
+    let pod = check_place(&options, engine).await?;
     let images = Images {
         kes: supply::kes(&options.manifest.kes, engine.info(), &environment)?,
         minio: supply::minio(&options.manifest.minio, engine, &environment).await?,
@@ -166,7 +162,27 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<(St
     if !stack.manifest.ports.elsewhere {
         stack.ports.check_free(held)?;
     }
-    Ok((stack, images, claims))
+    Ok(Resolved { stack, images, pod, _claims: claims })
+}
+
+/// Makes sure that this engine can have the stack in its folder, on its address; the pod that is there already.
+async fn check_place(options: &Options, engine: &dyn Engine) -> Result<Option<PodState>, Error> {
+    if engine.info().kind == EngineKind::Systemd {
+        return Err(Error::Usage {
+            what: format!("systemd runs the stack in '{}'", options.layout().root().display()),
+            hint: "start it with `systemctl`; to change it, export it again and run its `install`".into(),
+        });
+    }
+    open_files::require(engine.info())?;
+    let name = options.manifest.name.as_str();
+    let pod = engine.pod(name).await?;
+    check_ours(name, pod.as_ref(), engine.info())?;
+    marker::check_usable(&options.layout())?;
+    options.layout().check_writable()?;
+    engine.check_address(options.manifest.host).await?;
+    engine.check_mount(options.layout().root())?;
+    engine.check_shared(options.layout().root()).await?;
+    Ok(pod)
 }
 
 /// The ports of other stacks, if this one has none yet: those of stopped ones are kept for them. An engine that does not
