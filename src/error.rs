@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kes_server::client::ClientError;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::engine::EngineError;
 use crate::engine::image::ImageError;
@@ -138,6 +140,60 @@ pub enum Error {
     Verification(String),
 }
 
+/// What a failure is about. Its word in JSON, such as `not_running`, does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Certificates could not be made or read.
+    Certificates,
+    /// The user was asked, and did not want it.
+    Declined,
+    /// The engine is missing or refused a call.
+    Engine,
+    /// Something of this host is in the way.
+    Environment,
+    /// A fault that was asked for is in force.
+    FaultInForce,
+    /// A file or folder could not be read or written.
+    File,
+    /// The stack was brought up from another manifest, or none.
+    ForeignStack,
+    /// An image could not be composed.
+    Image,
+    /// A signal ended the work.
+    Interrupted,
+    /// KES refused a call or did not answer.
+    Kes,
+    /// The keystore does not hold the keys that the stack's data was written under.
+    KeysMissing,
+    /// kestack.yaml, or what stands for it, has mistakes.
+    Manifest,
+    /// `verify` found a stack that does not protect its data.
+    NotProven,
+    /// A server did not become ready in time.
+    NotReady,
+    /// The stack is not there, or does not run.
+    NotRunning,
+    /// Standard output cannot be written to.
+    Output,
+    /// MinIO refused a call or did not answer.
+    S3,
+    /// A server ended instead of becoming ready.
+    ServerEnded,
+    /// The system does not let us wait for signals.
+    Signals,
+    /// No MinIO or no `kes` is available.
+    Supply,
+    /// A template could not be rendered.
+    Template,
+    /// A part of the stack does not answer.
+    Unhealthy,
+    /// A request that makes no sense for this stack.
+    Usage,
+}
+
 /// KES tells clients no more than the protocol allows; why something failed on its side stands in its log.
 fn kes_hint(error: &ClientError) -> &'static str {
     match error {
@@ -189,6 +245,50 @@ impl Error {
             Self::Interrupted(cause) | Self::Unfinished(cause) => cause.exit_code(),
             _ => 1,
         }
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Declined => ErrorKind::Declined,
+            Self::Ended { .. } => ErrorKind::ServerEnded,
+            Self::Engine(_) => ErrorKind::Engine,
+            Self::Environment { .. } => ErrorKind::Environment,
+            Self::Faulty { .. } => ErrorKind::FaultInForce,
+            Self::File { .. } => ErrorKind::File,
+            Self::Foreign { .. } => ErrorKind::ForeignStack,
+            Self::Guard(_) => ErrorKind::KeysMissing,
+            Self::Image(_) => ErrorKind::Image,
+            Self::Interrupted(_) | Self::Unfinished(_) => ErrorKind::Interrupted,
+            Self::Kes(_) => ErrorKind::Kes,
+            Self::Manifest(_) => ErrorKind::Manifest,
+            Self::NotReady { .. } => ErrorKind::NotReady,
+            Self::NotRunning(_) => ErrorKind::NotRunning,
+            Self::Output(_) => ErrorKind::Output,
+            Self::Pki(_) => ErrorKind::Certificates,
+            Self::S3(_) => ErrorKind::S3,
+            Self::Signals(_) => ErrorKind::Signals,
+            Self::Supply(_) => ErrorKind::Supply,
+            Self::Template(_) => ErrorKind::Template,
+            Self::Unhealthy(_) => ErrorKind::Unhealthy,
+            Self::Usage { .. } => ErrorKind::Usage,
+            Self::Verification(_) => ErrorKind::NotProven,
+        }
+    }
+
+    /// What happened, and what to do: that is the last part of a text, from the first line on that is set in.
+    pub fn parts(&self) -> (String, Option<String>) {
+        let text = self.to_string();
+        let hint = match self {
+            Self::Ended { .. } => None,
+            Self::Environment { hint, .. } | Self::Foreign { hint, .. } | Self::Usage { hint, .. } => {
+                Some(hint.clone())
+            }
+            Self::Faulty { fault, .. } => Some(fault.clone()),
+            _ => text.rsplit_once("\n  ").map(|(_, hint)| hint.to_owned()),
+        };
+        let message = hint.as_deref().and_then(|hint| text.strip_suffix(hint)).unwrap_or(&text);
+        (message.trim_end().to_owned(), hint)
     }
 
     /// Shorthand for [`Error::File`].

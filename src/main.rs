@@ -1,55 +1,7 @@
-//! `kestack`: parse, start tracing, run, exit.
+//! `kestack`: the program.
 
 use std::process::ExitCode;
 
-use kestack::cli::{self, Cli, Messages, Part};
-use kestack::host::ending;
-use kestack::host::interrupt::Interrupt;
-use tokio::runtime::Builder;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-
-/// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
-/// finishes. An engine's service of our own ends before this program does.
-async fn run(cli: &Cli) -> Result<(), kestack::Error> {
-    let interrupt = Interrupt::watch()?;
-    let done = cli.run(&interrupt).await;
-    ending::ended().await;
-    done
-}
-
 fn main() -> ExitCode {
-    if let Some(part) = Part::asked_for(std::env::args_os()) {
-        return finish(Builder::new_current_thread(), part.run());
-    }
-    let cli = match Cli::read() {
-        Ok(cli) => cli,
-        Err(code) => return ExitCode::from(code),
-    };
-    let level = format!("kestack={}", cli.level());
-    let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
-    let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
-    let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
-    tracing_subscriber::registry().with(filter).with(Messages).init();
-    let mut threads = Builder::new_multi_thread();
-    threads.worker_threads(2);
-    finish(threads, run(&cli))
-}
-
-fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), kestack::Error>>) -> ExitCode {
-    let runtime = match runtime.enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(work) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::report(&error);
-            ExitCode::from(error.exit_code())
-        }
-    }
+    kestack::main()
 }

@@ -2,7 +2,7 @@
 
 mod contract;
 
-use kestack::manifest::EngineKind;
+use kestack::unstable::manifest::EngineKind;
 
 contract! { EngineKind::Docker;
     a_pod_lives_and_dies

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kestack::engine::image::program_reference;
-use kestack::engine::process::Processes;
-use kestack::engine::{
+use kestack::unstable::engine::image::program_reference;
+use kestack::unstable::engine::process::Processes;
+use kestack::unstable::engine::{
     ContainerSpec, ContainerState, Engine, EngineError, LABEL_STACK, LogLine, Obstacle, PodSpec, PortMapping, Signal,
 };
 

@@ -6,8 +6,14 @@
 //! [`client`] speaks to a running server. [`cli`] is the command line. How keystores and client reach others, names,
 //! proxies and trust, is in `outbound`, once for both.
 
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "the command line uses it")
+)]
+
 mod api;
 pub mod auth;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -34,6 +34,7 @@ mod man;
 mod output;
 mod plan;
 mod process;
+mod program;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod reference;
@@ -52,13 +53,14 @@ mod verify;
 mod version;
 
 use output::Output;
-pub use output::{Messages, report};
-pub use process::Part;
+use output::{Messages, report};
+use process::Part;
+pub use program::main;
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]
 #[command(name = "kestack", version, about, after_help = after_help(), propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     globals: Globals,
     #[command(subcommand)]
@@ -217,7 +219,7 @@ impl Cli {
     ///
     /// # Errors
     /// The exit code, if they are mistaken or ask only for help; that was printed then.
-    pub fn read() -> Result<Self, u8> {
+    pub(crate) fn read() -> Result<Self, u8> {
         let command = without_empty_variables(Self::command());
         let lenient = command.clone().ignore_errors(true).try_get_matches().ok();
         let matches = command.try_get_matches();
@@ -237,7 +239,7 @@ impl Cli {
     }
 
     /// The least important messages that are shown, as `tracing` calls them.
-    pub fn level(&self) -> &'static str {
+    pub(crate) fn level(&self) -> &'static str {
         match self.globals.verbose {
             0 if self.globals.quiet => "warn",
             0 | 1 => "info",
@@ -249,7 +251,7 @@ impl Cli {
     ///
     /// # Errors
     /// The verb's; [`Error::exit_code`] gives the exit code of the process.
-    pub async fn run(&self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) async fn run(&self, interrupt: &Interrupt) -> Result<(), Error> {
         let output = Output::new(self.globals.format(), self.globals.quiet, self.globals.verbose > 0);
         let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// A part of a running stack that this program can be.
 #[derive(Debug, Parser)]
 #[command(name = "kestack")]
-pub enum Part {
+pub(super) enum Part {
     /// Looks after one server.
     ProcessSupervise {
         /// Folder of the server
@@ -29,7 +29,7 @@ pub enum Part {
 
 impl Part {
     /// The part that the arguments ask for; `None` if they are a user's.
-    pub fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+    pub(super) fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         Self::try_parse_from(arguments).ok()
     }
 
@@ -38,7 +38,7 @@ impl Part {
     ///
     /// # Errors
     /// Those of the server's folder and of its first start.
-    pub async fn run(self) -> Result<(), Error> {
+    pub(super) async fn run(self) -> Result<(), Error> {
         match self {
             Self::ProcessSupervise { folder } => Ok(process::supervise(folder).await?),
             Self::ProcessServe { parent, folder } => Ok(process::serve(&folder, parent)?),

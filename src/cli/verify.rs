@@ -11,9 +11,8 @@ use super::output::Output;
 use super::session::{FAULT, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::coverage::Coverage;
 use crate::operate::drill::{self, Trial};
-use crate::operate::verify::{self, Evidence, Proof};
+use crate::operate::verify::{self, Evidence, Findings, Proof};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -54,37 +53,26 @@ pub(super) struct Drill {
 impl Verify {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let session = interrupt.ends(Session::running(globals, FAULT)).await?;
-        let mut verdicts = Vec::new();
-        let buckets = self.buckets(&session)?;
-        for bucket in &buckets {
-            verdicts.push(verify::verify(&session.stack, &session.context, bucket, interrupt).await?);
-        }
-        let drill = match buckets.first().filter(|_| self.drill) {
-            Some(bucket) => Some(self.drill(&session, bucket, interrupt).await?),
+        let (stack, context) = (&session.stack, &session.context);
+        let findings = verify::stack(stack, context, self.bucket.as_deref(), interrupt).await?;
+        let drill = match findings.proofs.first().filter(|_| self.drill) {
+            Some(first) => Some(self.drill(&session, &first.bucket, interrupt).await?),
             None => None,
         };
         let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
-        let exposed_buckets = self.exposed(&session).await?;
-        let proven = held && exposed_buckets.is_empty() && verdicts.iter().all(Proof::proven);
+        let proven = held && findings.proven();
+        let failures = failures(&findings, drill.as_ref());
+        let Findings { proofs: verdicts, exposed_buckets } = findings;
         let name = session.stack.manifest.name.to_string();
         let report = Report { name, proven, verdicts, exposed_buckets, drill };
         output.result(&report, |report| self.human(report))?;
-        if proven { Ok(()) } else { Err(Error::Verification(failures(&report))) }
+        if proven { Ok(()) } else { Err(Error::Verification(failures)) }
     }
 
     async fn drill(&self, session: &Session, bucket: &str, interrupt: &Interrupt) -> Result<Drill, Error> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         let trials = drill::drill(&session.stack, &session.context, bucket, seed, interrupt).await?;
         Ok(Drill { seed, trials })
-    }
-
-    /// The buckets that lie in clear and may not. Whoever names one bucket asks about that one.
-    async fn exposed(&self, session: &Session) -> Result<Vec<String>, Error> {
-        if self.bucket.is_some() {
-            return Ok(vec![]);
-        }
-        let all = Coverage::of(&session.stack, &session.context.s3).await?;
-        Ok(all.into_iter().filter(Coverage::is_exposed).map(|found| found.bucket).collect())
     }
 
     fn human(&self, report: &Report) -> String {
@@ -97,40 +85,14 @@ impl Verify {
         text.push_str(&end);
         text
     }
-
-    fn buckets(&self, session: &Session) -> Result<Vec<String>, Error> {
-        if let Some(bucket) = &self.bucket {
-            return Ok(vec![bucket.clone()]);
-        }
-        let declared = &session.stack.manifest.buckets;
-        let buckets: Vec<_> =
-            declared.iter().filter(|bucket| bucket.encrypts()).map(|bucket| bucket.name.to_string()).collect();
-        if buckets.is_empty() {
-            return Err(Error::Usage {
-                what: "the manifest declares no bucket that encrypts".into(),
-                hint: "name one with --bucket".into(),
-            });
-        }
-        Ok(buckets)
-    }
 }
 
-fn failures(report: &Report) -> String {
-    let failed = report.verdicts.iter().flat_map(|proof| {
-        let failed = proof.evidence.iter().filter(|evidence| !evidence.proven);
-        failed.map(|evidence| format!("bucket '{}': not proven: {}", proof.bucket, evidence.claim))
-    });
-    let trials = report.drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
+fn failures(findings: &Findings, drill: Option<&Drill>) -> String {
+    let trials = drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
         let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
         failed.map(|evidence| format!("{}: not true: {}", trial.fault, evidence.claim))
     });
-    let exposed = report.exposed_buckets.iter().map(|bucket| {
-        format!(
-            "bucket '{bucket}' is not encrypted, and kestack.yaml does not allow that: run \
-             `kestack bucket encrypt {bucket}`, or declare it with `encryption: none`"
-        )
-    });
-    failed.chain(trials).chain(exposed).collect::<Vec<_>>().join("; ")
+    findings.failures().chain(trials).collect::<Vec<_>>().join("; ")
 }
 
 fn listed(report: &Report) -> String {

@@ -23,9 +23,9 @@ mod seed;
 mod tree;
 mod variables;
 
+pub use from_environment::KeystoreKind;
 pub use cache::CacheTimes;
 pub(crate) use check::is_secret;
-pub use from_environment::KeystoreKind;
 pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};
 
 pub use names::{BucketName, HostName, StackName};
@@ -66,7 +66,8 @@ pub struct Manifest {
 }
 
 /// Kind of engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum EngineKind {
@@ -80,7 +81,7 @@ pub enum EngineKind {
     Process,
     /// The units of an exported stack. Nobody chooses it: the stack's folder says so.
     #[schemars(skip)]
-    #[value(skip)]
+    #[cfg_attr(feature = "cli", value(skip))]
     Systemd,
 }
 

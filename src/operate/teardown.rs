@@ -1,8 +1,9 @@
 //! Removing a stack: the pod and its containers, on request the files too.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
 use crate::error::Error;
@@ -87,6 +88,11 @@ fn lease_of(pod: &PodState, now: Timestamp) -> Option<Expired> {
     let end: Timestamp = pod.labels.get(LABEL_EXPIRES)?.parse().ok()?;
     let folder = Some(PathBuf::from(pod.labels.get(LABEL_FOLDER)?)).filter(|folder| folder.is_absolute())?;
     (end <= now).then(|| Expired { name: pod.name.clone(), folder })
+}
+
+/// True if the lease of a pod's stack is over within that time.
+pub fn ends_within(pod: &PodState, time: Duration, now: Timestamp) -> bool {
+    SignedDuration::try_from(time).is_ok_and(|time| lease_of(pod, now + time).is_some())
 }
 
 /// Removes all stacks on an engine whose lease is over at `now`, with all their data, and says which they were. One that

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::operate::access::{Access, set_access};
 use crate::operate::canary;
+use crate::operate::coverage::Coverage;
 use crate::resource::Context;
 use crate::stack::Stack;
 
@@ -59,13 +60,79 @@ impl Proof {
     }
 }
 
+/// The proof of a complete stack.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// By bucket that the manifest declares and that encrypts.
+    pub proofs: Vec<Proof>,
+    /// Buckets that are not encrypted, although the manifest does not allow that.
+    pub exposed_buckets: Vec<String>,
+}
+
+impl Findings {
+    /// True if everything was proven.
+    pub fn proven(&self) -> bool {
+        self.exposed_buckets.is_empty() && self.proofs.iter().all(Proof::proven)
+    }
+
+    /// What was not proven, each with the next step.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let failed = self.proofs.iter().flat_map(|proof| {
+            let failed = proof.evidence.iter().filter(|evidence| !evidence.proven);
+            failed.map(|evidence| format!("bucket '{}': not proven: {}", proof.bucket, evidence.claim))
+        });
+        failed.chain(self.exposed_buckets.iter().map(|bucket| {
+            format!(
+                "bucket '{bucket}' is not encrypted, and kestack.yaml does not allow that: run \
+                 `kestack bucket encrypt {bucket}`, or declare it with `encryption: none`"
+            )
+        }))
+    }
+}
+
+/// Proves `bucket`, or every declared bucket that encrypts and that no other lies in clear. The stack's lock is held.
+///
+/// # Errors
+/// [`Error::Usage`] if there is nothing to prove; else as [`bucket`].
+pub async fn stack(
+    stack: &Stack,
+    context: &Context,
+    only: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<Findings, Error> {
+    let buckets = buckets_of(stack, only)?;
+    let mut proofs = Vec::new();
+    for name in &buckets {
+        proofs.push(bucket(stack, context, name, interrupt).await?);
+    }
+    // whoever names one bucket asks about that one
+    let all = if only.is_some() { vec![] } else { Coverage::of(stack, &context.s3).await? };
+    let exposed_buckets = all.into_iter().filter(Coverage::is_exposed).map(|found| found.bucket).collect();
+    Ok(Findings { proofs, exposed_buckets })
+}
+
+fn buckets_of(stack: &Stack, only: Option<&str>) -> Result<Vec<String>, Error> {
+    if let Some(bucket) = only {
+        return Ok(vec![bucket.to_owned()]);
+    }
+    let declared = stack.manifest.buckets.iter().filter(|bucket| bucket.encrypts());
+    let buckets: Vec<_> = declared.map(|bucket| bucket.name.to_string()).collect();
+    if buckets.is_empty() {
+        return Err(Error::Usage {
+            what: "the manifest declares no bucket that encrypts".into(),
+            hint: "name one with --bucket".into(),
+        });
+    }
+    Ok(buckets)
+}
+
 /// Writes a canary object to `bucket`, gathers the evidence and removes the canary, and those that a killed proof left.
 /// The stack's lock is held. Whatever ends it, MinIO's permission is given back and the canary is removed.
 ///
 /// # Errors
 /// Those of the calls that must work whatever the encryption; a claim that fails is not an error but evidence.
 /// [`Error::Interrupted`] after a signal.
-pub async fn verify(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Proof, Error> {
+pub async fn bucket(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Proof, Error> {
     let canary = Canary::new()?;
     let permission = Permission::default();
     let work = async {

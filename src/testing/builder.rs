@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 
-use super::Stack;
+use super::shared::{self, Users};
+use super::{Error, Stack};
 use crate::engine::host::find_program;
-use crate::error::Error;
+use crate::error;
 use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
 use crate::operate::sandbox::{SandboxName, end_of};
@@ -19,17 +21,20 @@ use crate::stack::Layout;
 /// How long a stack is kept for whom nobody says more.
 const LEASE: Duration = Duration::from_secs(60 * 60);
 
-/// A stack to be. What is wrong with it [`StackBuilder::up`] says.
+/// The wanted state of a stack. [`StackBuilder::up`] refuses what is wrong with it, all at once.
 #[derive(Debug, Clone)]
+#[must_use = "nothing runs before `up`"]
 pub struct StackBuilder {
     name: Option<String>,
     engine: Option<EngineKind>,
+    default_bucket: bool,
     buckets: Vec<String>,
     keys: Vec<String>,
     lease: Duration,
     tls: bool,
     folder: Option<PathBuf>,
     program: Option<PathBuf>,
+    shared: bool,
 }
 
 impl Default for StackBuilder {
@@ -37,68 +42,68 @@ impl Default for StackBuilder {
         Self {
             name: None,
             engine: None,
+            default_bucket: true,
             buckets: vec![],
             keys: vec![],
             lease: LEASE,
             tls: false,
             folder: None,
             program: None,
+            shared: false,
         }
     }
 }
 
 impl StackBuilder {
     /// Its name, instead of a random one. A stack of that name that is up is used as it is.
-    #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// What runs it, instead of what `KESTACK_ENGINE` says or whatever is there.
-    #[must_use]
+    /// The engine that runs it, instead of the one that `KESTACK_ENGINE` names or the first one that works.
     pub fn engine(mut self, engine: EngineKind) -> Self {
         self.engine = Some(engine);
         self
     }
 
-    /// One more bucket, encrypted with the stack's default key; the first one replaces `encrypted`.
-    #[must_use]
+    /// One more bucket, encrypted with the stack's default key.
     pub fn bucket(mut self, name: impl Into<String>) -> Self {
         self.buckets.push(name.into());
         self
     }
 
-    /// One more encryption key; the first one replaces the default key.
-    #[must_use]
+    /// Without the bucket `encrypted`, which every stack has otherwise.
+    pub fn no_default_bucket(mut self) -> Self {
+        self.default_bucket = false;
+        self
+    }
+
+    /// One more encryption key, next to the default key.
     pub fn key(mut self, name: impl Into<String>) -> Self {
         self.keys.push(name.into());
         self
     }
 
     /// S3 speaks TLS: clients trust [`Stack::authority`], which [`Stack::environment`] names to SDKs.
-    #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
     /// How long it may be needed, instead of an hour.
-    #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
     /// Folder in which it keeps its files, in one of its name; instead of `KESTACK_DIR` or the user's data folder.
-    #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
     /// The program `kestack`, instead of the one in `PATH`: it looks after processes, and `kes` is next to it.
-    #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
         self
@@ -107,18 +112,19 @@ impl StackBuilder {
     /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before.
     ///
     /// # Errors
-    /// [`Error::Manifest`] for names that cannot be used; else those of `kestack up`.
+    /// [`ErrorKind::Manifest`](super::ErrorKind::Manifest) for names that cannot be used; else those of `kestack up`.
     pub async fn up(self) -> Result<Stack, Error> {
-        let lease = self.lease;
+        let (lease, shared) = (self.lease, self.shared);
         let expires = end_of(lease, Timestamp::now())?;
         let options = self.options()?;
         let reached = Opened::new(options.clone(), Intent::Read).await?.connect().await?;
         let engine = reached.engine().clone();
         if engine.info().kind == EngineKind::Process && options.program.is_none() {
-            return Err(Error::Environment {
+            return Err(error::Error::Environment {
                 what: "the process engine needs the program `kestack`, which looks after its servers".into(),
                 hint: "put it into PATH, or name it with `StackBuilder::program`".into(),
-            });
+            }
+            .into());
         }
         // what killed test runs left on this engine; another run may be removing the same
         if let Err(error) = teardown::remove_all_expired(engine.as_ref(), Timestamp::now()).await {
@@ -126,15 +132,22 @@ impl StackBuilder {
         }
         let reached = reached.lock(Hold::Change).await?;
         reached.recover().await?;
+        let users = if shared { Some(Users::join(&reached).await?) } else { None };
         Box::pin(bring_up(options.clone(), engine, Some(expires), &Silent)).await?;
         let session = reached.session().await?.require_running().await?.unlocked();
-        Ok(Stack { session, options, lease })
+        Ok(Stack { session, options, lease, owned: !shared, _users: users })
     }
 
-    fn options(self) -> Result<Options, Error> {
-        let name = self.name.map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
-        let program = self.program.or_else(|| find_program("kestack", environment("PATH").as_deref()));
-        let mut manifest = read(&name, &self.keys, &self.buckets)?;
+    /// The stack that a test binary shares.
+    pub(super) fn shared() -> Result<Self, error::Error> {
+        let builder = Self { lease: shared::LEASE, shared: true, ..Self::default() };
+        Ok(builder.name(shared::name()?))
+    }
+
+    fn options(self) -> Result<Options, error::Error> {
+        let name = self.name.clone().map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
+        let program = self.program.clone().or_else(|| find_program("kestack", environment("PATH").as_deref()));
+        let mut manifest = self.manifest(&name)?;
         manifest.minio.tls = self.tls;
         manifest.engine = self.engine.map_or_else(engine, Ok)?;
         manifest.kes.binary =
@@ -143,36 +156,33 @@ impl StackBuilder {
         let base = Layout::base(folder.as_deref(), &name, environment)?;
         Ok(Options { manifest, path: None, adopt: false, base, host: environment("KESTACK_HOST"), program })
     }
+
+    /// The names go through the manifest's own reader: one set of rules, and every mistake at once.
+    fn manifest(&self, name: &str) -> Result<Manifest, error::Error> {
+        let default = Manifest::default();
+        let own = default.buckets.iter().map(|bucket| bucket.name.to_string()).filter(|_| self.default_bucket);
+        let buckets: Vec<_> = own.chain(self.buckets.clone()).map(|name| json!({ "name": name })).collect();
+        let keys: Vec<_> = [default.default_key.to_string()].into_iter().chain(self.keys.clone()).collect();
+        let wanted = json!({
+            "name": name,
+            "kes": { "port": 0 },
+            "minio": { "port": 0, "console_port": 0 },
+            "keys": keys,
+            "buckets": buckets,
+        });
+        // JSON is YAML
+        manifest::parse(&wanted.to_string(), Path::new("/"), &environment)
+            .map_err(|mistakes| manifest::ManifestError::Mistakes(mistakes).into())
+    }
 }
 
 /// The engine that `KESTACK_ENGINE` names, else whichever is there.
-fn engine() -> Result<EngineKind, Error> {
+fn engine() -> Result<EngineKind, error::Error> {
     let Some(word) = environment("KESTACK_ENGINE").filter(|word| !word.is_empty()) else { return Ok(EngineKind::Auto) };
-    EngineKind::chosen(&word).ok_or_else(|| Error::Usage {
+    EngineKind::chosen(&word).ok_or_else(|| error::Error::Usage {
         what: format!("KESTACK_ENGINE is '{word}'"),
         hint: "use auto, podman, docker or process".into(),
     })
-}
-
-/// The names go through the manifest's own reader: one set of rules, and every mistake at once.
-fn read(name: &str, keys: &[String], buckets: &[String]) -> Result<Manifest, Error> {
-    let mut wanted = serde_json::json!({
-        "name": name,
-        "kes": { "port": 0 },
-        "minio": { "port": 0, "console_port": 0 },
-    });
-    for (section, names) in [("keys", keys), ("buckets", buckets)].into_iter().filter(|(_, names)| !names.is_empty()) {
-        let all: Vec<_> = names
-            .iter()
-            .map(|name| if section == "buckets" { serde_json::json!({ "name": name }) } else { name.as_str().into() })
-            .collect();
-        if let Some(sections) = wanted.as_object_mut() {
-            sections.insert(section.into(), all.into());
-        }
-    }
-    // JSON is YAML
-    manifest::parse(&wanted.to_string(), Path::new("/"), &environment)
-        .map_err(|mistakes| manifest::ManifestError::Mistakes(mistakes).into())
 }
 
 #[cfg(test)]
@@ -183,9 +193,15 @@ mod tests {
     #[test]
     fn names_follow_the_rules_of_the_manifest() {
         let options = Stack::builder().name("a").key("one").key("two").bucket("first").options().unwrap();
-        assert_eq!(options.manifest.default_key.to_string(), "one");
-        assert_eq!(options.manifest.keys.len(), 2);
-        assert_eq!(options.manifest.buckets.len(), 1);
+        let names = |options: &Options| {
+            let buckets: Vec<_> = options.manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect();
+            let keys: Vec<_> = options.manifest.keys.iter().map(ToString::to_string).collect();
+            (keys.join(" "), buckets.join(" "))
+        };
+        assert_eq!(options.manifest.default_key.to_string(), "minio-backend-key");
+        assert_eq!(names(&options), ("minio-backend-key one two".into(), "encrypted first".into()));
+        let bare = Stack::builder().name("a").no_default_bucket().options().unwrap();
+        assert_eq!(names(&bare), ("minio-backend-key".into(), String::new()));
         assert_eq!((options.manifest.kes.port, options.manifest.minio.port), (0, 0));
         let wrong = Stack::builder().name("a b").bucket("No").options().unwrap_err().to_string();
         assert!(wrong.contains("'a b'") && wrong.contains("'No'"), "{wrong}");

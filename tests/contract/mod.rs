@@ -18,10 +18,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use kestack::engine::discover::{Connection, EngineOptions, connect};
-use kestack::engine::image::{ImageRecipe, compose};
-use kestack::engine::{ContainerSpec, Engine, EngineError, LABEL_STACK, LogLine, Mount, PodSpec, PortMapping, Signal};
-use kestack::manifest::EngineKind;
+use kestack::unstable::engine::discover::{Connection, EngineOptions, connect};
+use kestack::unstable::engine::image::{ImageRecipe, compose};
+use kestack::unstable::engine::{
+    ContainerSpec, Engine, EngineError, LABEL_STACK, LogLine, Mount, PodSpec, PortMapping, Signal,
+};
+use kestack::unstable::manifest::EngineKind;
 
 /// Podman's init program: static, small, and in Debian's package of its own.
 const PAUSE: [&str; 3] = ["/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit"];

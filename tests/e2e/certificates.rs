@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use jiff::{Span, Timestamp};
-use kestack::pki::{self, Authority, Leaf, LeafSpec};
+use kestack::unstable::pki::{self, Authority, Leaf, LeafSpec};
 use serde_json::Value;
 
 use crate::bounded::Bounded as _;

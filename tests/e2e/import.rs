@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kestack::servers::s3::{Encryption, S3Client};
+use kestack::unstable::servers::s3::{Encryption, S3Client};
 
 use crate::bounded::Bounded as _;
 use crate::engine::{Kind, free_port, kind};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kestack::servers::s3::S3Client;
-use kestack::testing::{EngineKind, Fault, Stack, StackBuilder};
+use kestack::testing::{EngineKind, ErrorKind, Fault, Stack, StackBuilder, blocking};
+use kestack::unstable::servers::s3::{Encryption, S3Client};
 
 use crate::engine::{Kind, kind};
 use crate::sandbox::binary;
@@ -44,8 +44,7 @@ async fn a_suite_uses_a_stack() {
     // one that a killed run left: its lease ends at once
     let left = builder(folder.path()).lease(Duration::from_millis(1)).up().await.unwrap();
     let left_folder = folder.path().join(left.name());
-    drop(left);
-    assert!(left_folder.is_dir(), "dropping removes nothing");
+    std::mem::forget(left);
 
     let stack = builder(folder.path()).bucket("invoices").up().await.unwrap();
     assert!(!left_folder.exists(), "what nobody needs any more is removed");
@@ -81,6 +80,66 @@ async fn a_suite_uses_a_stack() {
     assert!(s3.get_object("invoices", "one").await.is_err());
     s3.put_object("invoices", "one", b"again").await.unwrap();
     let own_folder = folder.path().join(stack.name());
-    stack.down().await.unwrap();
-    assert!(!own_folder.exists());
+    drop(stack);
+    assert!(!own_folder.exists(), "a dropped stack is removed");
+}
+
+#[tokio::test]
+#[ignore = "needs an engine"]
+async fn a_suite_proves_and_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stack = builder(folder.path()).key("other").up().await.unwrap();
+    let s3 = root(&stack);
+    let own = s3.bucket_encryption("encrypted").await.unwrap();
+    assert_eq!(own, Some(Encryption::SseKms("minio-backend-key".into())));
+    s3.put_object("encrypted", "one", b"before").await.unwrap();
+    stack.snapshot("first").await.unwrap();
+    let taken = stack.snapshot("first").await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Usage);
+    assert!(taken.hint().unwrap().contains("another name"), "{taken}");
+    s3.put_object("encrypted", "one", b"after").await.unwrap();
+    assert_eq!(stack.restore("absent").await.unwrap_err().kind(), ErrorKind::Usage);
+    stack.restore("first").await.unwrap();
+    assert_eq!(root(&stack).get_object("encrypted", "one").await.unwrap(), b"before");
+    stack.verify().await.unwrap();
+    let kes = stack.kes_endpoint();
+    assert!(kes.starts_with("https://127.0.0.1:"), "{kes}");
+    let folder_of = folder.path().join(stack.name());
+    stack.keep();
+    let name = stack.name().to_owned();
+    drop(stack);
+    assert!(folder_of.is_dir(), "a stack that is kept stays");
+    let again = builder(folder.path()).name(&name).key("other").up().await.unwrap();
+    assert_eq!(root(&again).get_object("encrypted", "one").await.unwrap(), b"before");
+    // removes its snapshot, too
+    again.down().await.unwrap();
+    assert!(!folder_of.exists());
+}
+
+/// Tests have runtimes of their own, which end before the shared stack does.
+#[test]
+#[ignore = "needs an engine"]
+fn a_suite_without_a_runtime_shares_a_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let stack = blocking::Stack::up(builder(folder.path())).unwrap();
+    let own = folder.path().join(stack.get().name());
+    std::thread::scope(|scope| {
+        let tests: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let sandbox = stack.sandbox().unwrap();
+                    let name = sandbox.bucket().to_owned();
+                    sandbox.remove().unwrap();
+                    name
+                })
+            })
+            .collect();
+        let mut names: Vec<_> = tests.into_iter().map(|test| test.join().unwrap()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 4, "{names:?}");
+    });
+    stack.verify().unwrap();
+    drop(stack);
+    assert!(!own.exists(), "a dropped stack is removed");
 }

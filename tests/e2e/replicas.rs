@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest as sha256};
 use kes_server::client::{Client, Credentials, Timeouts, Trust};
-use kestack::servers::s3::S3Client;
+use kestack::unstable::servers::s3::S3Client;
 use tokio::task::JoinHandle;
 
 use crate::engine::{Kind, cli, kind, processes};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kes_server::config::Config;
-use kestack::template::parse_env;
+use kestack::unstable::template::parse_env;
 use serde::Deserialize as _;
 use serde_json::Value;
 

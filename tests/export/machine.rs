@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use kes_server::config::Config;
-use kestack::template::parse_env;
+use kestack::unstable::template::parse_env;
 use serde_json::Value;
 
 use crate::exported::{Exported, REPLICAS, manifest_with_kes, text};
@@ -324,7 +324,7 @@ fn secrets_are_kept(exported: &Exported) {
 
 /// The identity of a certificate's holder.
 pub(crate) fn identity(pem: &str) -> String {
-    kestack::pki::identity(pem).unwrap().to_string()
+    kestack::unstable::pki::identity(pem).unwrap().to_string()
 }
 
 /// A YAML document as JSON.

@@ -77,7 +77,7 @@ pub(in crate::cli) fn error(text: &str) {
 }
 
 /// Prints an error the way all verbs do: what happened, then what to do.
-pub fn report(failed: &Error) {
+pub(in crate::cli) fn report(failed: &Error) {
     if is_json() { failure(&Failure::of(failed)) } else { error(&failed.to_string()) }
 }
 
@@ -127,7 +127,7 @@ pub(in crate::cli) async fn confirm(question: &str) -> bool {
 
 /// Shows events of the library as messages: `warning: …`, without times, modules and names of fields.
 #[derive(Debug, Clone, Copy)]
-pub struct Messages;
+pub(in crate::cli) struct Messages;
 
 impl<S: Subscriber> Layer<S> for Messages {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

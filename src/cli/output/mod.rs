@@ -17,7 +17,7 @@ mod table;
 mod terminal;
 
 pub(super) use failure::Failure;
-pub use message::{Messages, report};
+pub(super) use message::{Messages, report};
 pub(super) use message::{confirm, error, is_attended, note, refusal, remember, usage};
 pub(super) use table::table;
 

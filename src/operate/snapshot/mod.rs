@@ -24,6 +24,7 @@ use crate::host::ownership;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::{Layout, marker};
 
+#[cfg(feature = "cli")]
 pub mod archive;
 mod journal;
 mod restore;
