@@ -11,9 +11,9 @@ mod imports;
 /// Each room, and those that it imports. All of those stand further up: there is no cycle.
 const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("host", &[]),
-    ("keystore", &[]),
+    ("keystore", &["host"]),
     ("manifest", &["host", "keystore"]),
-    ("template", &["manifest"]),
+    ("template", &["host", "manifest"]),
     ("pki", &[]),
     ("servers", &["manifest"]),
     ("engine", &["host", "manifest"]),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera, TeraResult};
 use zeroize::Zeroizing;
 
+use crate::host::quote::shell_word;
 use crate::manifest::{CacheTimes, carried, check_variable};
 
 /// Why a file cannot be rendered.
@@ -203,16 +204,6 @@ fn exec(value: &str, arguments: Kwargs, state: &State<'_>) -> TeraResult<String>
 #[expect(clippy::unnecessary_wraps, reason = "the form of a filter")]
 fn shell(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
     Ok(shell_word(value))
-}
-
-/// A text as one word of a shell.
-pub(crate) fn shell_word(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// As `yaml`, for an environment of Kubernetes, which puts variables in place of `$(NAME)`.

@@ -9,5 +9,6 @@ pub(crate) mod home;
 pub mod interrupt;
 pub mod lock;
 pub(crate) mod ownership;
+pub(crate) mod quote;
 pub(crate) mod scratch;
 pub(crate) mod volatile;

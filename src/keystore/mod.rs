@@ -4,9 +4,21 @@ use kes_server::config::{Config, KeyStoreConfig};
 use kes_server::keystore::{Backend, Environment};
 use serde_json::Value;
 
+mod call;
+mod identity;
+mod kind;
+mod policy;
 mod section;
+mod vendor;
 
-pub(crate) use section::*;
+pub(crate) use call::Call;
+pub use identity::Fleet;
+pub(crate) use identity::{Login, WorkloadIdentity};
+pub use kind::KeystoreKind;
+pub(crate) use policy::Subject;
+pub(crate) use section::{
+    Credential, KeystoreFile, files, from_environment, is_credential, text, with_files, without_credentials,
+};
 
 /// Names under which containers know the host they run on. From here, that is the loopback.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
@@ -23,6 +35,27 @@ pub(crate) async fn open(keystore: &Value, environment: &Environment) -> Result<
 /// Kind and place of a remote keystore, for people.
 pub(crate) fn name(keystore: &Value) -> String {
     parse(keystore).map_or_else(|_| "of an unknown kind".into(), |config| config.display())
+}
+
+/// The right that a call needs in the keystore of this section, by the name that its administrator knows.
+pub(crate) fn right(section: &Value, call: Call) -> String {
+    let kind = KeystoreKind::of(section).unwrap_or(KeystoreKind::Fs);
+    (kind.vendor().right)(section, call)
+}
+
+/// How KES logs in with this section.
+pub(crate) fn login(section: &Value) -> Login<'_> {
+    KeystoreKind::of(section).map_or(Login::Credentials, |kind| (kind.vendor().login)(section))
+}
+
+/// What a service account needs so that the keystore of this section knows KES by it.
+pub(crate) fn identity(section: &Value, who: &str, fleet: Option<&Fleet>) -> WorkloadIdentity {
+    KeystoreKind::of(section).map_or_else(WorkloadIdentity::default, |kind| (kind.vendor().identity)(who, fleet))
+}
+
+/// The smallest set of permissions for KES, as files; `None` for a keystore without accounts.
+pub(crate) fn policies(subject: &Subject<'_>) -> Option<Vec<policy::Policy>> {
+    (KeystoreKind::of(subject.section)?.vendor().policies)(subject)
 }
 
 /// KES's reading of a section, as it is seen from this host.

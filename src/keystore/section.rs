@@ -2,43 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// Files that a section can name: the name that each gets where KES runs, and whether it is a secret.
-const FILES: [(&str, &str, bool); 6] = [
-    ("/entrust/keycontrol/tls/ca", "ca.crt", false),
-    ("/fortanix/sdkms/tls/ca", "ca.crt", false),
-    ("/gemalto/keysecure/tls/ca", "ca.crt", false),
-    ("/vault/tls/ca", "ca.crt", false),
-    ("/vault/tls/cert", "client.crt", false),
-    ("/vault/tls/key", "client.key", true),
-];
-
-/// Credentials of each keystore, and the variable of the environment that can carry them (docs/keystores-protocol.md §3
-/// to §9).
-const CREDENTIALS: [(&str, &str); 17] = [
-    ("/aws/secretsmanager/credentials/accesskey", "AWS_ACCESS_KEY_ID"),
-    ("/aws/secretsmanager/credentials/secretkey", "AWS_SECRET_ACCESS_KEY"),
-    ("/aws/secretsmanager/credentials/token", "AWS_SESSION_TOKEN"),
-    ("/azure/keyvault/credentials/tenant_id", "AZURE_TENANT_ID"),
-    ("/azure/keyvault/credentials/client_id", "AZURE_CLIENT_ID"),
-    ("/azure/keyvault/credentials/client_secret", "AZURE_CLIENT_SECRET"),
-    ("/entrust/keycontrol/credentials/username", "ENTRUST_USERNAME"),
-    ("/entrust/keycontrol/credentials/password", "ENTRUST_PASSWORD"),
-    ("/fortanix/sdkms/credentials/key", "FORTANIX_API_KEY"),
-    ("/gcp/secretmanager/credentials/client_email", "GCP_CLIENT_EMAIL"),
-    ("/gcp/secretmanager/credentials/client_id", "GCP_CLIENT_ID"),
-    ("/gcp/secretmanager/credentials/private_key_id", "GCP_PRIVATE_KEY_ID"),
-    ("/gcp/secretmanager/credentials/private_key", "GCP_PRIVATE_KEY"),
-    ("/gemalto/keysecure/credentials/token", "KEYSECURE_TOKEN"),
-    ("/vault/approle/id", "VAULT_ROLE_ID"),
-    ("/vault/approle/secret", "VAULT_SECRET_ID"),
-    (VAULT_JWT, "VAULT_JWT"),
-];
-
-/// A token, or the file that Kubernetes writes it to and renews.
-const VAULT_JWT: &str = "/vault/kubernetes/jwt";
+use super::identity::Login;
+use super::kind::KeystoreKind;
 
 /// A file of this host that a section names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,46 +24,80 @@ pub(crate) type Credential = (&'static str, Zeroizing<String>);
 
 /// The files that a section names.
 pub(crate) fn files(section: &Value) -> Vec<KeystoreFile> {
-    let named = FILES.iter().filter_map(|(pointer, name, secret)| {
-        let path = text(section, pointer)?;
-        Some(KeystoreFile { source: path.into(), name, secret: *secret })
+    let named = KeystoreKind::of(section).map_or(&[][..], |kind| kind.vendor().files).iter().filter_map(|file| {
+        let path = text(section, file.place)?;
+        Some(KeystoreFile { source: path.into(), name: file.name, secret: file.is_secret })
     });
     named.collect()
 }
 
 /// The section with each file where `place` says.
 pub(crate) fn with_files(section: &Value, place: impl Fn(&str) -> String) -> Value {
-    let mut section = section.clone();
-    for (pointer, name, _) in FILES {
-        if text(&section, pointer).is_some()
-            && let Some(value) = section.pointer_mut(pointer)
-        {
-            *value = place(name).into();
+    let mut moved = section.clone();
+    for file in KeystoreKind::of(section).map_or(&[][..], |kind| kind.vendor().files) {
+        if text(section, file.place).is_some() {
+            put(&mut moved, file.place, Some(place(file.name)));
         }
     }
-    section
+    moved
+}
+
+/// Credentials of one kind of keystore or of all: their places, and the variables that carry them.
+fn credentials(kind: Option<KeystoreKind>) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let kinds = KeystoreKind::ALL.into_iter().filter(move |found| kind.is_none_or(|kind| kind == *found));
+    let settings = kinds.flat_map(|kind| kind.vendor().settings).filter(|setting| setting.is_credential);
+    settings.filter_map(|setting| Some((setting.place, *setting.variables.first()?)))
 }
 
 /// True if a credential stands at that place of a section, written as a JSON pointer.
 pub(crate) fn is_credential(place: &str) -> bool {
-    CREDENTIALS.iter().any(|(pointer, _)| *pointer == place)
+    credentials(None).any(|(known, _)| known == place)
+}
+
+/// A part of a section whose credentials the vendor's software takes from the environment by itself: the fields below its
+/// `credentials`, and the variable of each.
+pub(crate) fn from_environment() -> impl Iterator<Item = (&'static str, Vec<(&'static str, &'static str)>)> {
+    KeystoreKind::ALL.into_iter().filter_map(|kind| {
+        let part = kind.vendor().part?;
+        let field = |(place, variable): (&'static str, _)| Some((place.rsplit_once('/')?.1, variable));
+        Some((part, credentials(Some(kind)).filter_map(field).collect()))
+    })
 }
 
 /// The section with `${NAME}` in place of credentials, and the credentials; what is a variable already stays.
 pub(crate) fn without_credentials(section: &Value) -> (Value, Vec<Credential>) {
-    let (mut section, mut credentials) = (section.clone(), Vec::new());
-    for (pointer, variable) in CREDENTIALS {
-        let Some(value) = section.pointer_mut(pointer) else { continue };
+    let (mut section, mut found) = (section.clone(), Vec::new());
+    let Some(kind) = KeystoreKind::of(&section) else { return (section, found) };
+    let of_file = match (kind.vendor().login)(&section) {
+        Login::TokenFile(path) => Some(path.to_owned()),
+        _ => None,
+    };
+    for (place, variable) in credentials(Some(kind)) {
+        let Some(value) = section.pointer_mut(place) else { continue };
         let Some(secret) = value.as_str().map(|text| Zeroizing::new(text.to_owned())) else { continue };
         let is_variable = secret.starts_with("${") && secret.ends_with('}');
         // an empty variable counts as one that is not set
-        if secret.is_empty() || is_variable || pointer == VAULT_JWT && secret.contains('/') {
+        if secret.is_empty() || is_variable || of_file.as_ref() == Some(&*secret) {
             continue;
         }
         *value = format!("${{{variable}}}").into();
-        credentials.push((variable, secret));
+        found.push((variable, secret));
     }
-    (section, credentials)
+    (section, found)
+}
+
+/// Puts a value, and the mappings above it, into a section; without a value an empty mapping.
+pub(super) fn put(section: &mut Value, place: &str, value: Option<String>) {
+    let keys: Vec<_> = place.trim_start_matches('/').split('/').collect();
+    let Some((last, above)) = keys.split_last() else { return };
+    let mut inside = section;
+    for key in above {
+        let Some(map) = inside.as_object_mut() else { return };
+        inside = map.entry(*key).or_insert_with(|| Value::Object(Map::new()));
+    }
+    if let Some(map) = inside.as_object_mut() {
+        map.insert((*last).to_owned(), value.map_or_else(|| Value::Object(Map::new()), Value::from));
+    }
 }
 
 /// A text of a section that is not empty.

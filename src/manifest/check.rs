@@ -16,12 +16,10 @@ use super::variables::{AUTO_ENCRYPTION, check_variable, is_on};
 use super::{
     Bucket, BucketEncryption, EngineKind, Environment, HostName, KesSection, Manifest, MinioSection, PortRules,
 };
+use crate::keystore::KeystoreKind;
 
 const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
     [("sse-kms", BucketEncryption::SseKms), ("sse-s3", BucketEncryption::SseS3), ("none", BucketEncryption::None)];
-
-/// Keystores that KES knows.
-const KEYSTORES: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "entrust", "gemalto", "fortanix"];
 
 /// One machine has no use for more, and so their names and ports stay short.
 const MAX_REPLICAS: u16 = 9;
@@ -256,9 +254,10 @@ fn default_key(reader: &mut Reader<'_>, minio: Option<&Node<'_>>, to: &mut Manif
 
 fn keystore(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
     let before = reader.mistakes.len();
-    let kinds = reader.entries(node, "keystore", &KEYSTORES);
+    let words = KeystoreKind::ALL.map(KeystoreKind::word);
+    let kinds = reader.entries(node, "keystore", &words);
     if kinds.len() != 1 && reader.mistakes.len() == before {
-        reader.wrong(node, format!("keystore must name exactly one of {}", KEYSTORES.join(", ")));
+        reader.wrong(node, format!("keystore must name exactly one of {}", words.join(", ")));
     }
     let mut section = reader.json(node);
     if let Some(fs) = section.get_mut("fs") {

@@ -17,13 +17,12 @@ use zeroize::Zeroizing;
 mod cache;
 mod check;
 mod find;
-mod from_environment;
 mod names;
 mod seed;
 mod tree;
 mod variables;
 
-pub use from_environment::KeystoreKind;
+pub use crate::keystore::KeystoreKind;
 pub use cache::CacheTimes;
 pub(crate) use check::is_secret;
 pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};

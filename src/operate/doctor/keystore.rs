@@ -8,9 +8,8 @@ use kes_server::crypto::{Algorithm, Key};
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
 
 use super::Finding;
-use super::permission::{Call, needed};
 use crate::error::Error;
-use crate::keystore;
+use crate::keystore::{self, Call};
 use crate::manifest::Manifest;
 
 /// Longest time for all questions together. Azure takes its time to forget the probe.
@@ -115,7 +114,7 @@ impl StoreProbe<'_> {
         let seen = format!("the keystore does not allow KES to {}: {error}", call.verb());
         let advice = match error {
             KeyStoreError::Name(_) => "choose another name under `keys:`".to_owned(),
-            _ => format!("grant {}", needed(&self.manifest.keystore, call)),
+            _ => format!("grant {}", keystore::right(&self.manifest.keystore, call)),
         };
         // a stack works without listing, and without deleting
         self.findings.push(match call {
@@ -157,7 +156,7 @@ impl StoreProbe<'_> {
             let seen = format!("the keystore does not allow KES to create the probe '{name}': {error}");
             let advice = format!(
                 "none needed if its policy allows the stack's own keys; else grant {}",
-                needed(&self.manifest.keystore, Call::Create)
+                keystore::right(&self.manifest.keystore, Call::Create)
             );
             return self.findings.push(Finding::warning("keystore", seen, advice));
         }

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 mod host;
 pub mod keystore;
-mod permission;
 
 pub use host::examine;
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::identity::{self, Fleet, WorkloadIdentity};
+use super::identity;
 use super::{PUBLIC, SECRET, file, refused};
 use crate::error::Error;
-use crate::keystore::{self, Credential};
+use crate::keystore::{self, Credential, Fleet, KeystoreKind, WorkloadIdentity};
 use crate::manifest::CacheTimes;
 use crate::manifest::{AUTO_ENCRYPTION, BucketEncryption, Manifest};
 use crate::resource::{DirectoryResource, FileResource, Owner};
@@ -281,11 +281,14 @@ fn check_label(what: &str, name: &str) -> Result<(), Error> {
 
 fn check_keystore(section: &Value) -> Result<(), Error> {
     if section.get("fs").is_some() {
+        let others: Vec<_> = KeystoreKind::ALL.iter().map(|kind| kind.word()).filter(|word| *word != "fs").collect();
         return Err(refused(
             "the fs keystore cannot serve a cluster: its pods share no folder, and the Operator gives KES no volume, so \
              keys, and with them all data, would be lost with a pod",
-            "name another keystore in kestack.yaml (vault, aws, azure, gcp, entrust, gemalto, fortanix); `kes migrate` \
-             brings the keys over",
+            format!(
+                "name another keystore in kestack.yaml ({}); `kes migrate` brings the keys over",
+                others.join(", ")
+            ),
         ));
     }
     let endpoint = section.as_object().into_iter().flatten().find_map(|(_, kind)| {

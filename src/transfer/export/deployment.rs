@@ -11,7 +11,7 @@ use super::{Export, PUBLIC, file, quoted, refused, unreadable};
 use crate::engine::image::Archive;
 use crate::engine::{ContainerSpec, Mount, PortMapping};
 use crate::error::Error;
-use crate::keystore;
+use crate::keystore::{self, Login};
 use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
 use crate::stack::ports;
@@ -153,13 +153,12 @@ impl Deployment {
 
     /// Refuses what no single machine has.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let token = keystore::text(&self.stack.manifest.keystore, "/vault/kubernetes/jwt");
-        match token.filter(|token| token.contains('/')) {
-            Some(token) => Err(refused(
+        match keystore::login(&self.stack.manifest.keystore) {
+            Login::TokenFile(token) => Err(refused(
                 format!("Vault's login by Kubernetes reads '{token}', which only a pod of a cluster has"),
                 "use approle for this target, or `kestack export tenant` or `kubernetes`",
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 

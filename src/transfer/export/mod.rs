@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::image::{Archive, ImageError};
 use crate::error::Error;
+use crate::host::quote::shell_word;
 use crate::resource::{DirectoryResource, FileResource};
-use crate::template::shell_word;
 
 mod certificates;
 mod cluster;
@@ -28,12 +28,12 @@ mod schema;
 mod systemd;
 mod tenant;
 
+pub use crate::keystore::Fleet;
 pub use cluster::{Certificates, Cluster, ClusterOptions};
 pub use compose::compose;
 pub use deployment::{Deployment, DeploymentOptions};
 pub use document::{Document, kustomization};
 pub use iam::iam;
-pub use identity::Fleet;
 pub use kube::kube;
 pub use kubernetes::{kubernetes, kubernetes_next, kubernetes_notes};
 pub use output::write;

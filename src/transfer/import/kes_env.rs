@@ -11,19 +11,6 @@ use crate::error::Error;
 use crate::keystore;
 use crate::manifest::is_secret;
 
-/// Credentials that the software of a vendor takes from the environment if the section has none: the section's part, and
-/// the variable of each field.
-const BY_THEMSELVES: [(&str, &[(&str, &str)]); 2] = [
-    (
-        "/aws/secretsmanager",
-        &[("accesskey", "AWS_ACCESS_KEY_ID"), ("secretkey", "AWS_SECRET_ACCESS_KEY"), ("token", "AWS_SESSION_TOKEN")],
-    ),
-    (
-        "/azure/keyvault",
-        &[("tenant_id", "AZURE_TENANT_ID"), ("client_id", "AZURE_CLIENT_ID"), ("client_secret", "AZURE_CLIENT_SECRET")],
-    ),
-];
-
 /// What becomes of the environment.
 #[derive(Default)]
 pub(super) struct KesEnv {
@@ -44,8 +31,8 @@ impl KesEnv {
     /// [`Error::Usage`] for a text in which KES would put nothing in.
     pub(super) fn resolve(&mut self, found: &Found, section: &mut Value) -> Result<(), Error> {
         self.put_in(found, section, "")?;
-        for (part, fields) in BY_THEMSELVES {
-            self.add_credentials(found, section, part, fields);
+        for (part, fields) in keystore::from_environment() {
+            self.add_credentials(found, section, part, &fields);
         }
         Ok(())
     }

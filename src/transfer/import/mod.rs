@@ -194,7 +194,7 @@ impl Found {
         Some(format!(
             "{} {} {}",
             self.copy.as_ref()?,
-            crate::template::shell_word(&from),
+            crate::host::quote::shell_word(&from),
             crate::transfer::export::quoted(to)
         ))
     }
