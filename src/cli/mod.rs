@@ -35,7 +35,6 @@ mod output;
 mod plan;
 mod process;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod reference;
 mod reset;
 mod sandbox;

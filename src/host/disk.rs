@@ -178,7 +178,6 @@ pub(crate) fn spread(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -425,7 +425,6 @@ fn bucket(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Option<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
 
     fn mistakes(text: &str) -> Vec<String> {

@@ -149,7 +149,6 @@ fn put(section: &mut Value, path: &[&str], value: Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use serde_json::json;
 
     use super::*;

@@ -177,7 +177,6 @@ fn read(name: &str, keys: &[String], buckets: &[String]) -> Result<Manifest, Err
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

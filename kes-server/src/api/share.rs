@@ -91,7 +91,6 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::time::Duration;
 
     use tokio::time::timeout;

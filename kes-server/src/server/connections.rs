@@ -354,7 +354,6 @@ impl Drop for Admitted {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);

@@ -157,7 +157,6 @@ mod base64_text {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use kes_server::crypto::{Algorithm, Key};
 
     use super::*;

@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 use super::*;
 use crate::manifest::{self, Manifest};
 
