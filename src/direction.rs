@@ -1,5 +1,4 @@
 //! Imports between the rooms of this crate point one way: a test holds them against a table (docs/architecture.md §2.1).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 use std::path::Path;
 

@@ -267,7 +267,6 @@ fn live(params: &mut CertificateParams, now: Timestamp, hours: i64) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::net::Ipv4Addr;
 
     use super::*;

@@ -222,7 +222,6 @@ fn plain<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Resul
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use serde_json::json;
 
     use super::*;

@@ -211,7 +211,6 @@ fn keys(snapshot: &Snapshot) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -49,20 +49,27 @@ impl S3Program {
         let only = |prefix: &str| all.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect::<Vec<_>>();
         Ok(match self {
             Self::Boto3 | Self::S3fs => Setup::Variables(only("AWS_")),
-            Self::Mc => Setup::Variables(only("MC_HOST_")),
+            Self::Mc => Setup::Variables([only("MC_HOST_"), authority(stack, "SSL_CERT_FILE")].concat()),
             Self::Restic => {
                 let bucket = stack.manifest.buckets.first().ok_or_else(no_bucket)?;
                 let repository = format!("s3:{}/{}/restic", stack.s3_endpoint(), bucket.name);
                 let mut variables = only("AWS_");
                 variables.push(("RESTIC_REPOSITORY".into(), repository));
+                variables.extend(authority(stack, "SSL_CERT_FILE"));
                 Setup::Variables(variables)
             }
-            Self::Rclone => Setup::Variables(rclone(stack)),
+            Self::Rclone => Setup::Variables([rclone(stack), authority(stack, "RCLONE_CA_CERT")].concat()),
             Self::Pyarrow => Setup::Text(pyarrow(stack)),
             Self::S3cmd => Setup::Text(s3cmd(stack)),
             Self::Duckdb => Setup::Text(duckdb(stack)),
         })
     }
+}
+
+/// The variable by which a client learns of the stack's authority; nothing without TLS. Programs in Go that have none of
+/// their own read the system's.
+fn authority(stack: &Stack, variable: &str) -> Vec<(String, String)> {
+    stack.s3_authority().map(|ca| (variable.to_owned(), ca.display().to_string())).into_iter().collect()
 }
 
 fn no_bucket() -> Error {
@@ -119,9 +126,10 @@ fn s3cmd(stack: &Stack) -> String {
     let endpoint = stack.s3_endpoint();
     let (scheme, host) = endpoint.split_once("://").unwrap_or(("http", &endpoint));
     let use_https = if scheme == "https" { "True" } else { "False" };
+    let trust = stack.s3_authority().map(|ca| format!("\nca_certs_file = {}", ca.display())).unwrap_or_default();
     format!(
         "# `s3cmd sync` needs --no-check-md5 with this: it sends every object again each time without it\n[default]\naccess_key = {}\nsecret_key = {}\nhost_base = {host}\nhost_bucket = {host}\nuse_https = {use_https}\n\
-         bucket_location = {REGION}",
+         bucket_location = {REGION}{trust}",
         root.user, *root.password
     )
 }
@@ -130,9 +138,11 @@ fn s3cmd(stack: &Stack) -> String {
 fn pyarrow(stack: &Stack) -> String {
     let endpoint = stack.s3_endpoint();
     let (scheme, host) = endpoint.split_once("://").unwrap_or(("http", &endpoint));
+    let trust = stack.s3_authority().map(|ca| format!(", tls_ca_file_path={:?}", ca.display().to_string()));
     format!(
         "from pyarrow.fs import S3FileSystem\n\ns3 = S3FileSystem(endpoint_override=\"{host}\", scheme=\"{scheme}\", \
-         region=\"{REGION}\")"
+         region=\"{REGION}\"{})",
+        trust.unwrap_or_default()
     )
 }
 
@@ -141,9 +151,11 @@ fn duckdb(stack: &Stack) -> String {
     let endpoint = stack.s3_endpoint();
     let (scheme, host) = endpoint.split_once("://").unwrap_or(("http", &endpoint));
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let trust = stack.s3_authority().map(|ca| format!("SET ca_cert_file = {};\n", quoted(&ca.display().to_string())));
     format!(
-        "INSTALL httpfs;\nLOAD httpfs;\nCREATE OR REPLACE SECRET kestack (\n    TYPE s3,\n    KEY_ID {},\n    SECRET {},\n    \
+        "INSTALL httpfs;\nLOAD httpfs;\n{}CREATE OR REPLACE SECRET kestack (\n    TYPE s3,\n    KEY_ID {},\n    SECRET {},\n    \
          ENDPOINT {},\n    REGION '{REGION}',\n    URL_STYLE 'path',\n    USE_SSL {}\n);",
+        trust.unwrap_or_default(),
         quoted(&root.user),
         quoted(&root.password),
         quoted(host),

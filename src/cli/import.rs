@@ -53,7 +53,7 @@ impl Import {
             }
             found.name.clone_from(name);
         }
-        let imported = translate(&found, &folder)?;
+        let imported = translate(&found, &folder, globals.dir.is_some())?;
         self.write(&imported)?;
         output.result(&report(&imported), human)?;
         Ok(())

@@ -47,7 +47,6 @@ impl Init {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::path::Path;
 
     use super::*;

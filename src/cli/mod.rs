@@ -36,7 +36,6 @@ mod plan;
 mod process;
 mod program;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod reference;
 mod reset;
 mod sandbox;

@@ -139,7 +139,6 @@ fn github(name: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::process::Command;
 
     use super::*;

@@ -55,7 +55,6 @@ pub(super) fn program() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use clap::CommandFactory as _;
 
     use super::super::Cli;

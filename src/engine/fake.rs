@@ -1,5 +1,4 @@
 //! A scripted engine behind a real unix socket, for tests of what goes over the wire and what may go wrong there.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

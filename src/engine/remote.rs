@@ -159,7 +159,6 @@ fn connector(folder: &Path) -> Result<TlsConnector, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn remote(value: &str, variables: &[(&str, &str)]) -> Result<Option<String>, String> {

@@ -23,7 +23,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
     use super::*;
 
     #[tokio::test]

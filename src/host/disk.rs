@@ -27,18 +27,28 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 /// How many threads remove a folder. Most of the time each waits for the file system, whatever the processors.
 const THREADS: usize = 4;
 
+/// What a file has to outlast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlasts {
+    /// A crash of the machine.
+    Machine,
+    /// The process that writes it: made again after more than that.
+    Process,
+}
+
 /// Writes a private file completely or not at all: readers see the old content or the new.
 ///
 /// # Errors
-/// [`HostError::File`].
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), HostError> {
+/// If it cannot be written.
+pub(crate) fn replace(path: &Path, content: &[u8], outlasts: Outlasts) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
-    let written = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).and_then(|mut file| {
-        file.write_all(content)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    file.write_all(content)?;
+    if outlasts == Outlasts::Machine {
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error).map(drop)
-    });
-    written.map_err(HostError::file("write", path))
+    }
+    file.persist(path)?;
+    Ok(())
 }
 
 /// Removes a folder and all below it; one that is not there is removed.
@@ -178,7 +188,6 @@ pub(crate) fn spread(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -145,7 +145,6 @@ fn ignored() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[tokio::test]

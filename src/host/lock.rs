@@ -195,7 +195,6 @@ fn lock_path(root: &Path, kind: &str) -> Result<PathBuf, HostError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[tokio::test]

@@ -160,7 +160,6 @@ fn refuse(folder: &Path, why: Option<Foreign>) -> Result<(), HostError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::PermissionsExt as _;
 

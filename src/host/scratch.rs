@@ -56,7 +56,6 @@ fn clear_abandoned(place: &Path, prefix: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::time::SystemTime;
 
     use super::*;

@@ -42,7 +42,6 @@ fn places() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;

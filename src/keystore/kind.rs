@@ -83,7 +83,6 @@ impl KeystoreKind {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use serde_json::json;
 
     use super::*;

@@ -107,7 +107,6 @@ pub(crate) fn text<'a>(section: &'a Value, pointer: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use serde_json::json;
 
     use super::*;

@@ -1,119 +1,20 @@
 //! From the tree to the manifest, with every mistake on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kes_server::auth::KeyName;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
-use super::seed::{self, SeedFile};
+use super::sections::{kes, minio};
 use super::tree::{self, Node, Reader};
-use super::variables::{AUTO_ENCRYPTION, check_variable, is_on};
-use super::{
-    Bucket, BucketEncryption, EngineKind, Environment, HostName, KesSection, Manifest, MinioSection, PortRules,
-};
+use super::variables::{AUTO_ENCRYPTION, is_on};
+use super::{Bucket, BucketEncryption, EngineKind, Environment, Manifest, PortRules, seed};
 use crate::keystore::KeystoreKind;
 
 const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
     [("sse-kms", BucketEncryption::SseKms), ("sse-s3", BucketEncryption::SseS3), ("none", BucketEncryption::None)];
-
-/// One machine has no use for more, and so their names and ports stay short.
-const MAX_REPLICAS: u16 = 9;
-
-/// The file as its schema describes it. Read by people's editors, not by the program: a test holds both together.
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "kestack.yaml", inline)]
-struct File {
-    /// Version of this format: v1
-    version: Option<String>,
-    /// Name of the stack and of its pod
-    name: Option<String>,
-    /// Kind of container engine
-    engine: Option<EngineKind>,
-    /// Folder in which stacks keep their files
-    dir: Option<PathBuf>,
-    /// Address that ports are published on
-    host: Option<IpAddr>,
-    /// KES's own keystore section
-    keystore: Option<BTreeMap<String, Value>>,
-    /// Encryption keys; the first one encrypts MinIO's backend
-    keys: Option<Vec<String>>,
-    /// What differs for KES
-    kes: Option<KesFile>,
-    /// What differs for MinIO
-    minio: Option<MinioFile>,
-    /// Buckets and their default encryption
-    buckets: Option<Vec<BucketFile>>,
-    /// Encrypt what is put into any other bucket, with the default key: true for a new stack, unless a bucket is `none`
-    auto_encryption: Option<bool>,
-    /// Content that the stack holds from its start
-    seed: Option<SeedFile>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct KesFile {
-    /// Host port of the first replica, the others' follow it; 0 means any free ones
-    port: Option<u16>,
-    /// How many servers share the keystore on this machine: 1 to 9
-    #[schemars(range(min = 1, max = 9))]
-    replicas: Option<u16>,
-    /// Image instead of the one composed from `kes`
-    image: Option<String>,
-    /// The `kes` program to compose the image from
-    binary: Option<PathBuf>,
-    /// Names and addresses by which clients on other machines reach KES: its certificate is for them, too
-    names: Option<Vec<String>>,
-    /// Variables of KES's environment, never secrets
-    env: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct MinioFile {
-    /// Host port of S3; 0 means any free one
-    port: Option<u16>,
-    /// Host port of the console; 0 means any free one
-    console_port: Option<u16>,
-    /// Image instead of the one that kestack finds or composes
-    image: Option<String>,
-    /// The `minio` program to compose the image from
-    binary: Option<PathBuf>,
-    /// Access key of the root user, if not a random one
-    root_user: Option<String>,
-    /// Secret key of the root user, if not a random one
-    root_password: Option<String>,
-    /// Key of the backend and of SSE-S3, if not the first one
-    default_key: Option<String>,
-    /// Whether S3 and the console speak TLS, with a certificate of the stack's own authority
-    tls: Option<bool>,
-    /// Names and addresses by which clients on other machines reach S3: its certificate is for them, too
-    names: Option<Vec<String>>,
-    /// More variables of MinIO's environment
-    env: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct BucketFile {
-    /// Name of the bucket
-    name: String,
-    /// Default encryption: sse-kms unless said otherwise
-    encryption: Option<BucketEncryption>,
-    /// Key for SSE-KMS, if not the default key
-    key: Option<String>,
-    /// Whether it keeps versions
-    versioning: Option<bool>,
-}
-
-pub(super) fn schema() -> Value {
-    schemars::schema_for!(File).to_value()
-}
 
 pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Manifest, Vec<String>> {
     let mut reader = Reader::new(env);
@@ -291,98 +192,6 @@ fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
     keys
 }
 
-fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
-    const KNOWN: [&str; 6] = ["port", "replicas", "image", "binary", "names", "env"];
-    for (key, value) in reader.entries(node, "kes", &KNOWN) {
-        match key.as_str() {
-            "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
-            "replicas" => to.replicas = reader.number(value, "kes.replicas", 1..=MAX_REPLICAS).unwrap_or(to.replicas),
-            "image" => to.image = reader.text(value, "kes.image"),
-            "env" => to.env = kes_variables(reader, value),
-            "names" => to.names = host_names(reader, value, "kes.names"),
-            _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
-        }
-    }
-    to
-}
-
-fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioSection) -> MinioSection {
-    const KNOWN: [&str; 10] =
-        ["port", "console_port", "image", "binary", "root_user", "root_password", "default_key", "tls", "names", "env"];
-    for (key, value) in reader.entries(node, "minio", &KNOWN) {
-        match key.as_str() {
-            "port" => to.port = reader.port(value, "minio.port").unwrap_or(to.port),
-            "console_port" => {
-                to.console_port = reader.port(value, "minio.console_port").unwrap_or(to.console_port);
-            }
-            "image" => to.image = reader.text(value, "minio.image"),
-            "binary" => to.binary = reader.text(value, "minio.binary").map(|path| folder.join(path)),
-            "root_user" => to.root_user = long_enough(reader, value, "minio.root_user", 3),
-            "root_password" => {
-                to.root_password = long_enough(reader, value, "minio.root_password", 8).map(Zeroizing::new);
-            }
-            "default_key" => {} // read with the keys, which it is one of
-            "tls" => to.tls = reader.boolean(value, "minio.tls").unwrap_or(to.tls),
-            "names" => to.names = host_names(reader, value, "minio.names"),
-            _ => to.env = minio_variables(reader, value),
-        }
-    }
-    if let (false, Some(names)) = (to.tls, tree::entry(node, "names")) {
-        reader.wrong(names, "minio.names are the names in MinIO's certificate, which it has only with `tls: true`");
-    }
-    to
-}
-
-fn host_names(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> Vec<HostName> {
-    let names = reader.items(node, what);
-    names.iter().filter_map(|name| reader.parsed(name, what)).collect()
-}
-
-/// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
-fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
-    let variables = variables(reader, node, "minio.env");
-    for (name, value) in &variables {
-        if let Err(why) = check_variable(name, value) {
-            reader.wrong(node, format!("minio.env: {name}: {why}"));
-        }
-    }
-    variables
-}
-
-/// MinIO's own rule for its root user.
-fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usize) -> Option<String> {
-    let text = reader.text(node, what)?;
-    if text.len() < least {
-        reader.wrong(node, format!("{what} must have at least {least} characters"));
-        return None;
-    }
-    Some(text)
-}
-
-/// Parts of the names of variables that carry secrets.
-const SECRETS: [&str; 5] = ["SECRET", "PASSWORD", "TOKEN", "CREDENTIAL", "PRIVATE_KEY"];
-
-/// True if a variable of that name carries a secret, not the path of one.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let is_file = name.ends_with("_FILE") || name == "GOOGLE_APPLICATION_CREDENTIALS";
-    !is_file && SECRETS.iter().any(|part| name.contains(part))
-}
-
-/// Whoever may look at a container sees its environment: secrets belong in the keystore section.
-fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
-    let variables = variables(reader, node, "kes.env");
-    for name in variables.keys().filter(|name| is_secret(name)) {
-        let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
-        reader.wrong(node, format!("'{name}' {why}"));
-    }
-    variables
-}
-
-fn variables(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> BTreeMap<String, String> {
-    let entries = reader.entries(node, what, &[]);
-    entries.into_iter().filter_map(|(name, value)| Some((name, reader.text(value, "a variable")?))).collect()
-}
-
 fn buckets(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     for item in reader.items(node, "buckets") {
@@ -424,7 +233,7 @@ fn bucket(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Option<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+    use super::super::schema::schema;
     use super::*;
 
     fn mistakes(text: &str) -> Vec<String> {

@@ -64,7 +64,6 @@ fn pass_over(path: Option<PathBuf>, folder: &Path, why: Foreign) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::fs::{Permissions, create_dir_all, set_permissions, write};
     use std::os::unix::fs::{PermissionsExt as _, chown};
 

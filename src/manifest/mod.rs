@@ -18,13 +18,15 @@ mod cache;
 mod check;
 mod find;
 mod names;
+mod schema;
+mod sections;
 mod seed;
 mod tree;
 mod variables;
 
 pub use crate::keystore::KeystoreKind;
 pub use cache::CacheTimes;
-pub(crate) use check::is_secret;
+pub(crate) use sections::is_secret;
 pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};
 
 pub use names::{BucketName, HostName, StackName};
@@ -294,7 +296,7 @@ pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Manifest
 
 /// The JSON schema of the file, for editors.
 pub fn schema() -> Value {
-    check::schema()
+    schema::schema()
 }
 
 impl Default for Manifest {

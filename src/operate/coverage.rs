@@ -77,7 +77,6 @@ impl std::fmt::Display for Coverage {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::path::Path;
 
     use super::*;

@@ -172,7 +172,6 @@ fn ports(pod: &PodState) -> BTreeMap<String, u16> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
     use crate::engine::process::Processes;
 

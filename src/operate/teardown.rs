@@ -186,7 +186,6 @@ fn unfinished(root: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
     use crate::engine::process::Processes;
     use crate::engine::{LABEL_ID, LABEL_STACK, PodSpec};

@@ -382,7 +382,6 @@ impl std::fmt::Display for Scan {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
 
     #[test]

@@ -63,7 +63,6 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn day(day: i64) -> Timestamp {

@@ -141,7 +141,6 @@ fn change_owner(path: &Path, id: u32) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

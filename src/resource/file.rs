@@ -156,7 +156,6 @@ fn state(content: &[u8], mode: u32, id: Option<u32>) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

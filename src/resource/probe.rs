@@ -38,7 +38,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -117,7 +117,6 @@ pub(crate) fn archive(files: &[(&str, Value)]) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

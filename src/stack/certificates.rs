@@ -221,7 +221,6 @@ impl std::fmt::Display for CertificateState {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use jiff::Span;
 
     use super::*;

@@ -110,7 +110,6 @@ impl std::fmt::Display for Home {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

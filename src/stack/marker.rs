@@ -202,7 +202,6 @@ fn random() -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
     use crate::manifest::EngineKind;
 

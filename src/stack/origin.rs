@@ -77,7 +77,6 @@ fn unusable(path: &Path, why: &str, hint: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -209,7 +209,6 @@ fn free_port(host: IpAddr, may_have: impl FnMut(&u16) -> bool) -> Result<u16, Er
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -153,7 +153,6 @@ pub(super) fn is_release(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn defects(flavour: Flavour, release: Option<&str>) -> Option<usize> {

@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;

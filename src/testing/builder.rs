@@ -187,7 +187,6 @@ fn engine() -> Result<EngineKind, error::Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::{Span, Timestamp};
 use kestack::unstable::pki::{self, Authority, Leaf, LeafSpec};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::bounded::Bounded as _;
 use crate::engine::kind;
+use crate::replicas::{Replica, signal};
 use crate::sandbox::{Sandbox, text};
 
 const LEAFS: [&str; 3] = ["kes-server", "minio-kes", "admin"];
@@ -43,6 +48,18 @@ impl Certificates<'_> {
             let aged = self.authority().reissue(&self.leaf(name), &spec, then).unwrap();
             std::fs::write(self.path(&format!("{name}.cert")), aged.cert_pem).unwrap();
         }
+    }
+
+    /// The same of MinIO's certificate as a server. MinIO reads it again when it is written in place: the file is renamed.
+    fn age_s3(&self, days: i64) {
+        let then = Timestamp::now() - Span::new().hours(days * 24);
+        let leaf = Leaf { cert_pem: self.read("s3/public.crt"), key_pem: self.read("s3/private.key").into() };
+        let ip = vec!["127.0.0.1".parse().unwrap()];
+        let spec =
+            LeafSpec { common_name: "s3".into(), dns: vec!["localhost".into()], ip, server: true, client: false };
+        let aged = self.authority().reissue(&leaf, &spec, then).unwrap();
+        std::fs::write(self.path("aged"), aged.cert_pem).unwrap();
+        std::fs::rename(self.path("aged"), self.path("s3/public.crt")).unwrap();
     }
 
     fn identities(&self) -> Vec<String> {
@@ -92,6 +109,74 @@ fn due_and_expired_certificates_are_renewed_with_their_keys() {
         assert_eq!(certificates.identities(), identities);
         sound(&stack);
     }
+}
+
+/// A client that trusts the authority and asks MinIO for its health all the time, over a connection of its own each time.
+struct Asking(JoinHandle<Duration>, Arc<AtomicBool>);
+
+impl Asking {
+    fn start(stack: &Sandbox) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let ca = reqwest::Certificate::from_pem(Certificates(stack).read("ca.cert").as_bytes()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).pool_max_idle_per_host(0);
+        let http = http.timeout(Duration::from_secs(2)).build().unwrap();
+        let url = format!("{}/minio/health/ready", stack.variable("AWS_ENDPOINT_URL_S3"));
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let task = tokio::spawn(async move {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !ended.load(Ordering::Relaxed) {
+                if http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200) {
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            longest.max(last.elapsed())
+        });
+        Self(task, end)
+    }
+
+    /// How long it went without an answer, at the longest.
+    async fn longest_gap(self) -> Duration {
+        self.1.store(true, Ordering::Relaxed);
+        self.0.await.unwrap()
+    }
+}
+
+/// Two KES behind an S3 that speaks TLS: one is killed, all is restarted, and the certificate of S3 is renewed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an engine"]
+async fn the_certificate_of_s3_is_renewed_and_its_clients_go_on() {
+    let stack = Sandbox::new("kes: { port: 0, replicas: 2 }\nminio: { port: 0, console_port: 0, tls: true }\n");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    for (number, replica) in Replica::all(&stack).iter().enumerate() {
+        signal(&replica.supervisor(&stack), "-KILL");
+        let path = format!("/encrypted/without-{number}");
+        stack.put(&path, b"written meanwhile");
+        assert_eq!(stack.read(&path), b"written meanwhile");
+        stack.ok(&["up"]);
+    }
+    stack.ok(&["down"]);
+    stack.ok(&["up"]);
+    sound(&stack);
+    let key = Certificates(&stack).read("s3/private.key");
+    for days in [300, 400] {
+        Certificates(&stack).age_s3(days);
+        assert!(states(&stack).iter().any(|state| state.starts_with("s3 ") && !state.ends_with(" good")));
+        let asking = Asking::start(&stack);
+        assert_eq!(renewed(&stack.json(&["up"])), ["s3"]);
+        assert_eq!(stack.read("/encrypted/kept"), b"precious");
+        let gap = asking.longest_gap().await;
+        eprintln!("a certificate of {days} days renewed: clients waited {:.2} s at the longest", gap.as_secs_f32());
+        assert!(gap < Duration::from_secs(20), "{gap:?}");
+        assert_eq!(Certificates(&stack).read("s3/private.key"), key);
+    }
+    Certificates(&stack).age_s3(400);
+    stack.ok(&["down"]);
+    assert_eq!(renewed(&stack.json(&["up"])), ["s3"]);
+    sound(&stack);
 }
 
 #[test]

@@ -22,14 +22,14 @@ const RECOVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One server of KES as the test sees it.
-struct Replica {
+pub(crate) struct Replica {
     container: String,
     endpoint: String,
     client: Client,
 }
 
 impl Replica {
-    fn all(stack: &Sandbox) -> Vec<Self> {
+    pub(crate) fn all(stack: &Sandbox) -> Vec<Self> {
         let status = stack.json(&["status"]);
         let cert = |name: &str| std::fs::read(stack.root().join("certs").join(name)).unwrap();
         let one = |number: usize| {
@@ -39,7 +39,8 @@ impl Replica {
             let client = Client::new(&[&endpoint], credentials, &trust, Timeouts::default()).unwrap();
             Self { container: format!("{}-kes-server-{number}", stack.name), endpoint, client }
         };
-        (1..=3).map(one).collect()
+        let endpoints = status["endpoints"].as_object().unwrap().keys();
+        (1..=endpoints.filter(|name| name.starts_with("kes-")).count()).map(one).collect()
     }
 
     /// Requests that it answered with 200 so far; `None` if it does not answer.
@@ -50,7 +51,7 @@ impl Replica {
     }
 
     /// The process of its supervisor.
-    fn supervisor(&self, stack: &Sandbox) -> String {
+    pub(crate) fn supervisor(&self, stack: &Sandbox) -> String {
         if kind() != Kind::Process {
             return cli(&["inspect", "--format", "{{.State.Pid}}", &self.container]).trim().to_owned();
         }
@@ -85,7 +86,7 @@ async fn busy<'a>(replicas: &[&'a Replica]) -> &'a Replica {
     replica
 }
 
-fn signal(pid: &str, signal: &str) {
+pub(crate) fn signal(pid: &str, signal: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 

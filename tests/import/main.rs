@@ -177,3 +177,17 @@ fn a_fifo_is_not_waited_for() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("is not a regular file"), "{said}");
 }
+
+/// KESTACK_DIR comes before the folder that the manifest names: the stack would come up empty, with another root user.
+#[test]
+fn the_commands_find_the_stack_wherever_other_stacks_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = placed(&data("compose/create-buckets"), folder.path());
+    let output = folder.path().join("out");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kestack"));
+    command.arg("import").arg(&source).arg("--output-dir").arg(&output).env_clear().env("HOME", folder.path());
+    let said = command.env("KESTACK_DIR", folder.path().join("elsewhere")).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let up = said.lines().find(|line| line.contains("kestack up")).unwrap();
+    assert!(up.ends_with(&format!(" --dir {}", output.join("stacks").display())), "{said}");
+}

@@ -1,10 +1,13 @@
-"""boto3 against a stack whose S3 speaks TLS: the SDK trusts the stack's authority by its environment alone."""
+"""boto3 and mc against a stack whose S3 speaks TLS: both trust the stack's authority by their environment alone."""
 
+import base64
 import os
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+
+from test_clients import files, remote, shell  # noqa: F401: `files` is a fixture
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,12 @@ def test_the_buckets_key_still_encrypts(s3):
     put = s3.put_object(Bucket="encrypted", Key="kms", Body=b"hello")
     assert put["ServerSideEncryption"] == "aws:kms"
     assert s3.get_object(Bucket="encrypted", Key="kms")["Body"].read() == b"hello"
+
+
+def test_mc_reads_what_the_clients_own_key_encrypts_with_that_key_alone(files):  # noqa: F811
+    place = f"{remote()}/encrypted/mc/own"
+    own, other = [f'--enc-c "{place}={base64.b64encode(os.urandom(32)).decode().rstrip("=")}"' for _ in range(2)]
+    shell("mc", f"mc --quiet cp {own} data/large {place}; mc cat {own} {place} | cmp - data/large", files)
+    for wrong in ("", other):
+        with pytest.raises(AssertionError):
+            shell("mc", f"mc cat {wrong} {place}", files)

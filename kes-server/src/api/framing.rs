@@ -46,7 +46,6 @@ fn expects_nothing_else(head: &Parts) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use http::Request;
 
     use super::*;

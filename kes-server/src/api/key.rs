@@ -20,6 +20,9 @@ use crate::{
 /// Room for the names of fields and the punctuation of a response.
 const PUNCTUATION: usize = 48;
 
+/// Bytes that a name costs in addition to its text: 24 in the list, which doubles when it is full, and the heap's own.
+const NAME: usize = 64;
+
 pub(super) async fn create(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     let name = name(call)?;
     let key = Key::generate(Algorithm::preferred(), creator(call)).map_err(crypto("failed to create key"))?;
@@ -55,11 +58,18 @@ pub(super) async fn describe(call: &Authorized<'_>) -> Result<Reply, ApiError> {
 }
 
 /// All names are in one page: clients would take the continuation for a prefix (docs/kes-protocol.md §11, Q8).
-pub(super) async fn list(call: &Authorized<'_>) -> Result<Reply, ApiError> {
+pub(super) async fn list(call: &Authorized<'_>, payload: Payload<'_, '_>) -> Result<Reply, ApiError> {
     let pattern = pattern(call)?;
+    let largest = &call.state().largest_listing;
+    let memory = payload.listing(largest.get()).await;
     let names = call.keys().list(pattern.prefix()).await.map_err(keystore("failed to list keys"))?;
-    let length = names.iter().map(|name| name.len() + 3).sum::<usize>();
-    reply::json(&Names { names }, length + PUNCTUATION)
+    let length = names.iter().map(|name| name.len() + 3).sum::<usize>() + PUNCTUATION;
+    largest.grow(2 * length + NAME * names.len());
+    let reply = reply::json(&Names { names }, length);
+    if let Some(memory) = memory {
+        memory.shrink(length);
+    }
+    reply
 }
 
 pub(super) async fn delete(call: &Authorized<'_>) -> Result<Reply, ApiError> {

@@ -83,7 +83,8 @@ where
     }
     let mut source = Source::new(&mut body, &peer.share);
     let reply = dispatch(service, peer, &head, &mut source).await;
-    let permits = source.discard().await;
+    source.discard().await;
+    let permits = source.into_permits();
     let reply = if head.method == Method::HEAD { error::without_body(reply) } else { reply };
     if permits.is_empty() { reply } else { reply::with_permits(reply, permits) }
 }
@@ -109,9 +110,8 @@ async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, so
         ip: &peer.ip,
         identity: peer.identity.as_ref().map_or("", Identity::as_str),
     };
-    let payload = Payload::new(source, found.route.max_body);
     let result = match authorize::authorize(service, &state, peer, found, subject) {
-        Ok(call) => serve(call, found, payload, started).await,
+        Ok(call) => serve(call, found, source, started).await,
         Err(refusal) => Err(refusal),
     };
     conclude(service, found, subject, started, result)
@@ -132,13 +132,18 @@ fn find<'a>(state: &'a State, target: &'a Target<'_>, method: &Method) -> Result
     listing.ok_or_else(|| error::redirect(&target.directory_location(), method))
 }
 
-/// Runs the handler within the route's timeout. When that is over the work is dropped, whatever it waits for.
+/// Runs the handler within the route's timeout. When that is over the work is dropped, whatever it waits for. A body
+/// that the route does not take comes first: while it is waited for, there is no answer that must be held.
 async fn serve(
     call: Authorized<'_>,
     found: Match<'_>,
-    payload: Payload<'_, '_>,
+    source: &mut Source<'_>,
     started: Instant,
 ) -> Result<Reply, ApiError> {
+    if found.route.max_body == 0 {
+        source.discard().await;
+    }
+    let payload = Payload::new(source, found.route.max_body);
     let measure = found.route.endpoint.is_measured().then(|| Measure::start(call.metrics(), started));
     let work = call_endpoint(found.route.endpoint, call, payload);
     let result = match found.effective.timeout {
@@ -161,7 +166,7 @@ async fn call_endpoint(endpoint: Endpoint, call: Authorized<'_>, payload: Payloa
         Endpoint::CreateKey => key::create(&call).await,
         Endpoint::ImportKey => key::import(&call, payload).await,
         Endpoint::DescribeKey => key::describe(&call).await,
-        Endpoint::ListKeys => key::list(&call).await,
+        Endpoint::ListKeys => key::list(&call, payload).await,
         Endpoint::DeleteKey => key::delete(&call).await,
         Endpoint::Encrypt => key::encrypt(&call, payload).await,
         Endpoint::Generate => key::generate(&call, payload).await,

@@ -26,7 +26,7 @@ pub(super) type Upload<'a> = dyn Body<Data = Bytes, Error = hyper::Error> + Send
 pub(super) struct Source<'a> {
     body: &'a mut Upload<'a>,
     share: &'a Share,
-    /// They are held until the answer is sent: it may be as large.
+    /// They are held until the answer is sent: it may be as large. Also those of a listing.
     permits: Vec<Permit>,
 }
 
@@ -69,6 +69,13 @@ impl<'a, 'b> Payload<'a, 'b> {
     pub(super) async fn optional<T: Fields>(self) -> Result<T, PayloadError> {
         if self.source.body.size_hint().exact() == Some(0) { Ok(T::default()) } else { self.required().await }
     }
+
+    /// Memory for a listing that will need so many bytes; `None` if nobody knows. It is held until the answer is sent.
+    pub(super) async fn listing(self, bytes: Option<usize>) -> Option<&'a mut Permit> {
+        let permit = self.source.share.listing(bytes).await?;
+        self.source.permits.push(permit);
+        self.source.permits.last_mut()
+    }
 }
 
 impl<'a> Source<'a> {
@@ -77,10 +84,15 @@ impl<'a> Source<'a> {
         Self { body, share, permits: Vec::new() }
     }
 
-    /// Takes the rest of the body, and keeps its share of memory.
-    pub(super) async fn discard(self) -> Vec<Permit> {
+    /// The memory that the request has.
+    pub(super) fn into_permits(self) -> Vec<Permit> {
+        self.permits
+    }
+
+    /// Takes the rest of the body.
+    pub(super) async fn discard(&mut self) {
         if self.body.is_end_stream() {
-            return self.permits;
+            return;
         }
         let rest = async {
             let mut taken = 0;
@@ -93,7 +105,6 @@ impl<'a> Source<'a> {
         };
         // Whoever takes longer than that must do without the answer.
         let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(UNWANTED.1, rest).await;
-        self.permits
     }
 
     async fn read(&mut self, limit: usize) -> Result<Bytes, PayloadError> {
@@ -114,7 +125,7 @@ impl<'a> Source<'a> {
             }
             if length > room {
                 let needed = announced.unwrap_or(if length > UNANNOUNCED { limit } else { UNANNOUNCED });
-                self.permits.push(self.share.take(needed - room).await.ok_or(PayloadError::Busy)?);
+                self.permits.push(self.share.body(needed - room).await.ok_or(PayloadError::Busy)?);
                 room = needed;
                 whole.reserve(needed.saturating_sub(whole.len()));
             }

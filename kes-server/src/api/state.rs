@@ -1,6 +1,12 @@
 //! The state behind all requests: one part lives as long as the process, a reload replaces the other one completely.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -39,7 +45,24 @@ pub(crate) struct State {
     pub(crate) access: Access,
     pub(crate) keys: Cache<Connection>,
     pub(super) routes: Routes,
+    pub(super) largest_listing: Largest,
     keystore: KeyStoreConfig,
+}
+
+/// Bytes that the largest listing of keys has needed: what the next one may need.
+#[derive(Debug, Default)]
+pub(super) struct Largest(AtomicUsize);
+
+impl Largest {
+    /// `None` before the first listing.
+    pub(super) fn get(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// A listing has needed so many.
+    pub(super) fn grow(&self, bytes: usize) {
+        self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Service {
@@ -78,7 +101,7 @@ impl State {
             None => Cache::new(keystore, config.cache, notify),
         };
         let (access, routes) = (config.access.clone(), Routes::new(&config.api));
-        Self { access, keys, routes, keystore: config.keystore.clone() }
+        Self { access, keys, routes, largest_listing: Largest::default(), keystore: config.keystore.clone() }
     }
 
     /// Whether the configuration says anything about this identity: it is the admin's or has a policy.

@@ -100,7 +100,6 @@ impl FromStr for ListPattern {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

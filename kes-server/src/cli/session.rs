@@ -153,7 +153,6 @@ fn fail<T>(text: &str) -> Result<T, CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

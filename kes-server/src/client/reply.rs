@@ -256,7 +256,6 @@ fn secret<'de, D: Deserializer<'de>>(input: D) -> Result<Zeroizing<Vec<u8>>, D::
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

@@ -222,7 +222,6 @@ pub(super) fn content_type(response: &Response) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

@@ -182,7 +182,6 @@ fn value(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     const REST: &str = "tls: { key: k, cert: c }\n";

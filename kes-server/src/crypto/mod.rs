@@ -196,7 +196,6 @@ fn sha256_mac(key: &[u8], message: &[u8]) -> Result<[u8; 32], CryptoError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

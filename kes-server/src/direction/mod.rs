@@ -1,5 +1,4 @@
 //! Imports between the modules of this crate point one way: a test holds them against a table.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 use std::path::Path;
 

@@ -170,7 +170,6 @@ fn ascii(domain: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn proxies(variables: &[(&'static str, &'static str)]) -> Proxies {

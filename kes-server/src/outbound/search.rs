@@ -131,7 +131,6 @@ fn without_domains(content: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn candidates(content: &str, name: &str) -> Vec<String> {

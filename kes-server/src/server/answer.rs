@@ -74,7 +74,6 @@ impl Buf for Piece {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use http_body_util::BodyExt as _;
 
     use super::*;

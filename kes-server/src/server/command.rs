@@ -123,7 +123,6 @@ async fn meanwhile(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[tokio::test]

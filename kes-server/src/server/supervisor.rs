@@ -88,7 +88,6 @@ fn connect(name: &str) -> io::Result<net::UnixDatagram> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

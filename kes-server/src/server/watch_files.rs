@@ -83,7 +83,6 @@ fn look(path: &Path) -> Look {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::os::unix::fs::symlink;
 
     use super::*;

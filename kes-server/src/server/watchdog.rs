@@ -143,7 +143,6 @@ fn watch(beats: &[Beat], supervisor: &Supervisor, ended: &mpsc::Receiver<()>, st
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::io::Write as _;
 
     use super::*;

@@ -1,6 +1,7 @@
 //! Answers that nobody takes: how much memory they cost, and when it is given back.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     sync::Arc,
     thread::sleep,
@@ -73,6 +74,9 @@ const FLOODS: [Flood; 6] = [
     Flood { what: "data keys", ask: || request(Method::POST, "/v1/key/generate/witness", "{}"), count: (1_000, 250) },
 ];
 
+const LISTINGS: Flood =
+    Flood { what: "listings of 2,000 keys", ask: || request(Method::GET, "/v1/key/list/", ""), count: (250, 40) };
+
 fn name(length: usize) -> String {
     format!("/v1/key/encrypt/{}", "&".repeat(length))
 }
@@ -117,13 +121,16 @@ fn flood(runtime: &Runtime, dialer: &Dialer, connections: usize, flood: &Flood) 
 }
 
 fn measure(hostile: fn(&Folder) -> Dialer, connections: usize, kind: &Flood, limit: u64) {
-    let folder = Folder::new();
+    measure_in(&Folder::new(), hostile, connections, kind, limit);
+}
+
+fn measure_in(folder: &Folder, hostile: fn(&Folder) -> Dialer, connections: usize, kind: &Flood, limit: u64) {
     let server = folder.serve();
-    let witness = Witness::start(&folder);
+    let witness = Witness::start(folder);
     sleep(Duration::from_millis(500));
     let idle = memory(&server).0;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let clients = flood(&runtime, &hostile(&folder), connections, kind);
+    let clients = flood(&runtime, &hostile(folder), connections, kind);
     sleep(ATTACK);
     drop(clients);
     runtime.shutdown_background();
@@ -173,6 +180,19 @@ fn a_hundred_such_connections_cost_little_more() {
         measure(admin, 100, kind, HUNDRED);
     }
     measure(stranger, 100, &FLOODS[0], HUNDRED);
+}
+
+/// What is collected for an answer counts too.
+#[test]
+fn listings_that_nobody_takes_cost_a_few_megabytes() {
+    for (connections, limit) in [(1, ONE), (100, HUNDRED)] {
+        let folder = Folder::new();
+        fs::create_dir(folder.path("keys")).unwrap();
+        for number in 0..2_000 {
+            folder.write(&format!("keys/a-key-for-a-bucket-of-someone-{number:04}"), "");
+        }
+        measure_in(&folder, admin, connections, &LISTINGS, limit);
+    }
 }
 
 /// Tens of thousands of small answers at once, to clients with rights.

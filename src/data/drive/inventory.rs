@@ -216,7 +216,6 @@ fn default_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
 
     #[test]

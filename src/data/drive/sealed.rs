@@ -121,7 +121,6 @@ fn context(path: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use kes_server::crypto::Key;
 
     use super::*;

@@ -89,7 +89,6 @@ fn enter(folder: &Path, open: &mut Vec<std::fs::ReadDir>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::drive::Sealed;
 use crate::error::Error;
 use crate::host::digest::sha256;
-use crate::host::disk;
+use crate::host::disk::{self, Outlasts};
 
 /// What the data keys of the record are bound to: they open nothing else.
 const CONTEXT: &[u8] = b"kestack key guard";
@@ -79,7 +79,7 @@ impl KeyRecord {
     pub fn save(&mut self, path: &Path) -> Result<(), Error> {
         self.version = VERSION;
         let content = serde_json::to_vec_pretty(self).map_err(|error| Error::file("write", path)(error.into()))?;
-        Ok(disk::replace(path, &content)?)
+        disk::replace(path, &content, Outlasts::Machine).map_err(Error::file("write", path))
     }
 
     /// Removes the file, and with it what was remembered.
@@ -157,7 +157,6 @@ mod base64_text {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use kes_server::crypto::{Algorithm, Key};
 
     use super::*;

@@ -80,7 +80,6 @@ fn processes() -> impl Iterator<Item = i32> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::process::Command;
 
     use super::*;

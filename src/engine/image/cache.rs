@@ -3,7 +3,6 @@
 //! It is only a cache: whatever is missing, broken or cannot be written costs a fraction of a second.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use crate::host::disk::create_private;
+use crate::host::disk::{Outlasts, create_private, replace};
 
 /// A file changed this recently may change again without its time changing.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -75,9 +74,7 @@ pub(super) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, 
 
 fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
     create_private(folder).map_err(std::io::Error::other)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(entry)?)?;
-    file.persist(place)?;
+    replace(place, &serde_json::to_vec(entry)?, Outlasts::Process)?;
     forget_oldest(folder)
 }
 

@@ -96,7 +96,6 @@ async fn run(program: &Path, arguments: &[&str], input: &str) -> Option<String> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
 

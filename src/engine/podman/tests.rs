@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 

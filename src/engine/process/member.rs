@@ -17,7 +17,7 @@ use tokio::time::interval;
 
 use super::super::{ContainerSpec, ContainerState};
 use super::identity::Identity;
-use crate::host::disk::{UNFINISHED, is_absent};
+use crate::host::disk::{Outlasts, is_absent, replace};
 
 /// How often a lock or a process is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(2);
@@ -268,11 +268,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 /// Writes a record completely or not at all.
 pub(super) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
-    file.persist(path)?;
-    Ok(())
+    replace(path, &serde_json::to_vec_pretty(value)?, Outlasts::Process)
 }
 
 /// Writes a small record over the one before it, whose room on the disk it takes. One that is cut counts as absent.

@@ -79,7 +79,6 @@ fn parse(limits: &str) -> Option<FileSize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

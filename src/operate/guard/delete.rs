@@ -73,7 +73,6 @@ fn check(inventory: &Inventory, name: &str, place: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
     use crate::data::drive::{Count, KeyUse};
 

@@ -70,7 +70,6 @@ pub(super) fn archive(user: &str, password: &str, with_policy: bool) -> Result<V
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::io::{Cursor, Read as _};
 
     use super::*;

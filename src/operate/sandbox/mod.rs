@@ -331,7 +331,6 @@ fn text<S: Serializer>(name: &SandboxName, serializer: S) -> Result<S::Ok, S::Er
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

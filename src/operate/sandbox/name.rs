@@ -68,7 +68,6 @@ impl FromStr for SandboxName {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
     use crate::manifest::BucketName;
 

@@ -147,7 +147,6 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::super::tree::same;
     use super::*;
 

@@ -228,7 +228,6 @@ impl fmt::Display for Method {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -173,7 +173,6 @@ impl Aside {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::super::tree::same;

@@ -280,7 +280,6 @@ fn can_clone(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::time::Duration;
 
     use super::*;

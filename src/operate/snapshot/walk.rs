@@ -62,7 +62,6 @@ pub(super) fn walk(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::sync::Mutex;
 
     use super::*;

@@ -183,7 +183,6 @@ impl Resource for CommandResource {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::time::Instant;
 
     use super::*;

@@ -172,7 +172,6 @@ fn damaged(file: &Path, why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::super::{Content, SOURCES, save};
     use super::*;
 

@@ -93,7 +93,6 @@ fn start(deployment: &Deployment, units: &str, service: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

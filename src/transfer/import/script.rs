@@ -293,7 +293,6 @@ fn shown(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn read(text: &str) -> Script {

@@ -47,7 +47,6 @@ pub(super) fn documents(path: &Path) -> Result<Vec<Value>, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 use super::*;
 use crate::manifest::{self, Manifest};
 
@@ -46,7 +45,7 @@ fn a_compose_file_is_read_with_what_it_mounts() {
     std::fs::write(path("compose.yaml"), compose).unwrap();
     let mut found = Found::read(&path("compose.yaml"), &|_| None).unwrap();
     found.name = "moved".into();
-    let imported = translate(&found, Path::new("/out")).unwrap();
+    let imported = translate(&found, Path::new("/out"), false).unwrap();
     let manifest = manifest_of(&imported);
     assert_eq!(manifest.fs_path(), Some(path("keys")));
     assert_eq!(manifest.keys.iter().map(ToString::to_string).collect::<Vec<_>>(), ["first", "second"]);
@@ -79,7 +78,7 @@ fn a_tenant_gives_its_keystore_and_says_what_stays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenant.yaml");
     std::fs::write(&file, text).unwrap();
-    let imported = translate(&Found::read(&file, &|_| None).unwrap(), Path::new("/out")).unwrap();
+    let imported = translate(&Found::read(&file, &|_| None).unwrap(), Path::new("/out"), false).unwrap();
     let manifest = manifest_of(&imported);
     assert_eq!(manifest.name.as_str(), "tenant-1");
     assert_eq!(manifest.default_key.as_str(), "tenant-key");
@@ -96,7 +95,7 @@ fn what_cannot_be_a_stack_is_refused_with_the_reason() {
     let refused = |text: &str| {
         let file = folder.path().join("it.yaml");
         std::fs::write(&file, text).unwrap();
-        let imported = Found::read(&file, &|_| None).and_then(|found| translate(&found, Path::new("/out")));
+        let imported = Found::read(&file, &|_| None).and_then(|found| translate(&found, Path::new("/out"), false));
         imported.unwrap_err().to_string()
     };
     assert!(refused("a: b").contains("neither services nor a Tenant"));

@@ -78,11 +78,12 @@ struct MinioSection<'a> {
     env: &'a BTreeMap<String, String>,
 }
 
-/// Makes the manifest and the files next to it, below `output`; a folder of the procedure stays where it is.
+/// Makes the manifest and the files next to it, below `output`; a folder of the procedure stays where it is. The commands
+/// name the stack's folder if the caller `has_dir`: a folder for all stacks that would come before the manifest's.
 ///
 /// # Errors
 /// [`Error::Usage`] for what no stack can be.
-pub fn translate(found: &Found, output: &Path) -> Result<Imported, Error> {
+pub fn translate(found: &Found, output: &Path, has_dir: bool) -> Result<Imported, Error> {
     let name: StackName = found.name.parse().map_err(|error: String| {
         refused(error, "rename the folder, or give a name with --name where there is none to keep")
     })?;
@@ -116,7 +117,11 @@ pub fn translate(found: &Found, output: &Path) -> Result<Imported, Error> {
     if kes.in_volume.is_some() {
         notes.push("add the other keys of the volume to `keys` in kestack.yaml: `kestack reset` removes keys that are not there".into());
     }
-    let next = next(found, &folder, &layout, keys.as_deref(), &copies, has_credentials, &there);
+    let mut next = next(found, &folder, &layout, keys.as_deref(), &copies, has_credentials, &there);
+    if has_dir {
+        let dir = format!(" --dir {}", quoted(&base));
+        next.iter_mut().filter(|command| command.starts_with("kestack ")).for_each(|command| command.push_str(&dir));
+    }
     Ok(Imported { name, manifest: folder.join(MANIFEST), files, notes, next })
 }
 

@@ -110,7 +110,6 @@ pub(super) fn is_open(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn lookup(name: &str) -> Option<String> {

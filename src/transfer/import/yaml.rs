@@ -138,7 +138,6 @@ fn merge(map: &mut Map<String, Value>, value: Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use serde_json::json;
 
     use super::*;

@@ -93,7 +93,6 @@ fn parse(json: &[u8]) -> Option<Granted> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     /// Whatever stands in a challenge, it stays one argument.

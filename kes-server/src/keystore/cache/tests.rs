@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, reason = "test")]
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;

@@ -155,7 +155,6 @@ fn is_stale(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

@@ -1,5 +1,4 @@
 //! What the folder must do whatever is in it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;

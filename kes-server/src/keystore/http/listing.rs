@@ -112,7 +112,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     #[test]

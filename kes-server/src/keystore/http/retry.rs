@@ -77,7 +77,6 @@ pub(in crate::keystore) fn between(least: Duration, most: Duration) -> Duration 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

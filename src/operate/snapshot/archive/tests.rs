@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret as _;

@@ -69,7 +69,6 @@ fn range(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use serde_json::json;
 
     use super::*;
