@@ -188,6 +188,6 @@ fn the_commands_find_the_stack_wherever_other_stacks_are() {
     command.arg("import").arg(&source).arg("--output-dir").arg(&output).env_clear().env("HOME", folder.path());
     let said = command.env("KESTACK_DIR", folder.path().join("elsewhere")).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
-    let up = said.lines().find(|line| line.contains("kestack up")).unwrap();
+    let up = said.lines().find(|line| line.trim_start().starts_with("kestack up")).unwrap();
     assert!(up.ends_with(&format!(" --dir {}", output.join("stacks").display())), "{said}");
 }
