@@ -178,7 +178,7 @@ fn a_fifo_is_not_waited_for() {
     assert!(said.contains("is not a regular file"), "{said}");
 }
 
-/// KESTACK_DIR comes before the folder that the manifest names: the stack would come up empty, with another root user.
+/// `KESTACK_DIR` comes before the folder that the manifest names: the stack would come up empty, with another root user.
 #[test]
 fn the_commands_find_the_stack_wherever_other_stacks_are() {
     let folder = tempfile::tempdir().unwrap();
