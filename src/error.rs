@@ -114,6 +114,16 @@ pub enum Error {
     /// No MinIO or no `kes` is available.
     #[error(transparent)]
     Supply(#[from] SupplyError),
+    /// A stack in the foreground ended, or cannot be used.
+    #[error("{what}\n  {hint}")]
+    Served {
+        /// What happened.
+        what: String,
+        /// What to do about it.
+        hint: String,
+        /// The exit code, which may be MinIO's.
+        code: u8,
+    },
     /// The system does not let us wait for signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -186,6 +196,7 @@ impl Error {
             | Self::Supply(_)
             | Self::Engine(EngineError::NotFound(_)) => 6,
             Self::Guard(_) => 7,
+            Self::Served { code, .. } => *code,
             Self::Interrupted(cause) | Self::Unfinished(cause) => cause.exit_code(),
             _ => 1,
         }

@@ -1,8 +1,9 @@
 //! `kestack`: parse, start tracing, run, exit.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use kestack::cli::{self, Cli, Messages, Part};
+use kestack::cli::{self, Called, Cli, Messages, Part};
 use kestack::host::ending;
 use kestack::host::interrupt::Interrupt;
 use tokio::runtime::Builder;
@@ -11,33 +12,52 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
-/// finishes. An engine's service of our own ends before this program does.
-async fn run(cli: &Cli) -> Result<(), kestack::Error> {
-    let interrupt = Interrupt::watch()?;
-    let done = cli.run(&interrupt).await;
-    ending::ended().await;
-    done
-}
-
-fn main() -> ExitCode {
-    if let Some(part) = Part::asked_for(std::env::args_os()) {
-        return finish(Builder::new_current_thread(), part.run());
-    }
-    let cli = match Cli::read() {
-        Ok(cli) => cli,
-        Err(code) => return ExitCode::from(code),
-    };
+/// finishes. An engine's service of our own ends before this program does. Signals are watched for before anything else:
+/// the first process of a container does not get those that it does not handle.
+async fn run(arguments: Vec<OsString>) -> Result<(), Failed> {
+    let interrupt = Interrupt::watch().map_err(kestack::Error::from)?;
+    let cli = Cli::read(&arguments).map_err(Failed::Said)?;
     let level = format!("kestack={}", cli.level());
     let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
     let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
     let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::registry().with(filter).with(Messages).init();
-    let mut threads = Builder::new_multi_thread();
-    threads.worker_threads(2);
-    finish(threads, run(&cli))
+    let done = cli.run(&interrupt).await;
+    ending::ended().await;
+    Ok(done?)
 }
 
-fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), kestack::Error>>) -> ExitCode {
+/// Why the program ends with another exit code than 0.
+enum Failed {
+    /// An error that nobody knows of yet.
+    Error(kestack::Error),
+    /// What was to be said is said; only the exit code is left.
+    Said(u8),
+}
+
+impl From<kestack::Error> for Failed {
+    fn from(error: kestack::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(called) = Called::by(&arguments) {
+        match called.as_kestack() {
+            Some(own) => arguments = own,
+            None => return finish(Builder::new_current_thread(), async { Ok(cli::pass_through(&called)?) }),
+        }
+    }
+    if let Some(part) = Part::asked_for(arguments.clone()) {
+        return finish(Builder::new_current_thread(), async { Ok(part.run().await?) });
+    }
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(2);
+    finish(threads, run(arguments))
+}
+
+fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), Failed>>) -> ExitCode {
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,7 +67,8 @@ fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), kestack::E
     };
     match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(Failed::Said(code)) => ExitCode::from(code),
+        Err(Failed::Error(error)) => {
             cli::report(&error);
             ExitCode::from(error.exit_code())
         }

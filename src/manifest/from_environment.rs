@@ -99,8 +99,13 @@ impl KeystoreKind {
         }
     }
 
+    /// Every variable that the section may be made from.
+    pub(crate) fn variables(self) -> Vec<&'static str> {
+        self.fields().iter().flat_map(|(_, variables, _)| *variables).copied().collect()
+    }
+
     /// The word of the command line for it.
-    fn word(self) -> String {
+    pub(crate) fn word(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 

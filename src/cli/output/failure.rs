@@ -52,7 +52,10 @@ fn parts(error: &Error) -> (String, Option<String>) {
     let text = error.to_string();
     let hint = match error {
         Error::Ended { .. } => None,
-        Error::Environment { hint, .. } | Error::Foreign { hint, .. } | Error::Usage { hint, .. } => Some(hint.clone()),
+        Error::Environment { hint, .. }
+        | Error::Foreign { hint, .. }
+        | Error::Served { hint, .. }
+        | Error::Usage { hint, .. } => Some(hint.clone()),
         Error::Faulty { fault, .. } => Some(fault.clone()),
         _ => text.rsplit_once("\n  ").map(|(_, hint)| hint.to_owned()),
     };
@@ -79,6 +82,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Output(_) => "output",
         Error::Pki(_) => "certificates",
         Error::S3(_) => "s3",
+        Error::Served { .. } => "served",
         Error::Signals(_) => "signals",
         Error::Supply(_) => "supply",
         Error::Template(_) => "template",

@@ -1,0 +1,88 @@
+//! Buckets, their encryption and content, made in a MinIO that nobody else reaches yet; and the proof that every other
+//! bucket encrypts, too.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::plan::Plan;
+use crate::error::Error;
+use crate::resource::apply::{self, Silent};
+use crate::resource::probe;
+use crate::servers::s3::{Encryption, S3Client};
+
+/// A bucket without an encryption of its own, in which MinIO shows that it encrypts everything. It is removed again.
+pub(super) const PROBE: &str = "kestack-encryption-probe";
+/// The object in it.
+const OBJECT: &str = "kestack-probe";
+
+impl Plan {
+    /// Waits until KES answers and knows MinIO.
+    pub(super) async fn kes_answers(&self) -> Result<(), Error> {
+        let minio = self.stack.material.minio_identity()?;
+        let (kes, minio) = (&self.context.kes, minio.as_str());
+        probe::until_ready("KES", self.left(), || async move {
+            kes.ready().await?;
+            kes.describe_identity(minio).await
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Brings everything into force that must be when the port opens.
+    pub(super) async fn set_up(&self) -> Result<(), Error> {
+        let s3 = &self.context.s3;
+        let listed = probe::until_ready("MinIO", self.left(), || s3.list_buckets()).await?;
+        let (declared, others) = tokio::join!(self.make_declared(listed), self.encrypt_others());
+        declared.and(others)
+    }
+
+    /// The declared buckets with their content. Those that were there keep their policy.
+    async fn make_declared(&self, listed: Vec<String>) -> Result<(), Error> {
+        let there: BTreeSet<String> = listed.into_iter().filter(|name| !self.drive.bare.contains(name)).collect();
+        apply::up(&self.stack.served_stages(), &self.context, &Silent).await?;
+        for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
+            self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await?;
+        }
+        Ok(())
+    }
+
+    /// All other buckets: those that a folder on the drive became get the default key, those that clients make later are
+    /// encrypted by MinIO, which reads that setting some moments after it answers.
+    async fn encrypt_others(&self) -> Result<(), Error> {
+        if !self.settings.auto_encryption {
+            return Ok(());
+        }
+        let default = Encryption::SseKms(self.stack.manifest.default_key.to_string());
+        let is_other = |name: &&String| self.stack.manifest.bucket(name).is_none();
+        for bucket in self.drive.bare.iter().filter(is_other) {
+            self.context.s3.put_bucket_encryption(bucket, &default).await?;
+        }
+        proven(&self.context.s3, self.deadline).await
+    }
+
+    fn left(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Puts an object into a bucket without an encryption of its own until it comes out encrypted.
+async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
+    match s3.create_bucket(PROBE).await {
+        Err(error) if error.code() != "BucketAlreadyOwnedByYou" => return Err(error.into()),
+        _ => {}
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    probe::until_ready("the encryption of buckets that clients make", left, || async {
+        s3.put_object(PROBE, OBJECT, b"probe").await.map_err(|error| error.to_string())?;
+        let head = s3.head_object(PROBE, OBJECT).await.map_err(|error| error.to_string())?;
+        head.encryption.map(drop).ok_or_else(|| "an object was stored in clear".to_owned())
+    })
+    .await?;
+    s3.delete_object_versions(PROBE, OBJECT).await?;
+    match s3.delete_bucket(PROBE).await {
+        // somebody else's, of this name
+        Err(error) if error.code() != "BucketNotEmpty" => Err(error.into()),
+        _ => Ok(()),
+    }
+}
