@@ -95,6 +95,9 @@ async fn run(arguments: &[OsString], tree: &mut Tree, said: &dyn Fn(&Opened)) ->
     tree.bring_up(&plan).await?;
     gate.open(plan.inner)?;
     tree.is_open = true;
+    if plan.settings.auto_encryption {
+        tokio::spawn(setup::keep_away(plan.context.s3.clone(), plan.drive.path.clone()));
+    }
     record.write(plan.place.path())?;
     tree.speak().await;
     said(&Opened::of(&plan));
