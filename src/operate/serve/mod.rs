@@ -75,7 +75,7 @@ pub struct Opened {
 /// Mistakes of the environment, all at once; what is in the way; [`Error::Served`] with the exit code of MinIO.
 pub async fn serve(asked: &Asked, interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
     let mut tree = Tree::default();
-    let done = interrupt.ends(run(asked, &mut tree, said)).await;
+    let done = interrupt.ends(Box::pin(run(asked, &mut tree, said))).await;
     tree.end(if tree.is_open { LONG } else { SHORT }).await;
     match done {
         Err(Error::Interrupted(_)) => Ok(()),
@@ -108,10 +108,10 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
-    gate.open(plan.inner)?;
+    let door = gate.open(plan.inner)?;
     tree.is_open = true;
     if plan.settings.auto_encryption {
-        tokio::spawn(setup::keep_away(plan.context.s3.clone(), plan.drive.path.clone()));
+        tokio::spawn(setup::stay_encrypted(plan.context.s3.clone(), plan.drive.path.clone(), door));
     }
     record.write(plan.place.path())?;
     tree.speak().await;
