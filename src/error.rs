@@ -116,6 +116,16 @@ pub enum Error {
     /// No MinIO or no `kes` is available.
     #[error(transparent)]
     Supply(#[from] SupplyError),
+    /// A stack in the foreground ended, or cannot be used.
+    #[error("{what}\n  {hint}")]
+    Served {
+        /// What happened.
+        what: String,
+        /// What to do about it.
+        hint: String,
+        /// The exit code, which may be MinIO's.
+        code: u8,
+    },
     /// The system does not let us wait for signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -180,6 +190,8 @@ pub enum ErrorKind {
     Output,
     /// MinIO refused a call or did not answer.
     S3,
+    /// A stack in the foreground could not be served any longer.
+    Served,
     /// A server ended instead of becoming ready.
     ServerEnded,
     /// The system does not let us wait for signals.
@@ -242,6 +254,7 @@ impl Error {
             | Self::Supply(_)
             | Self::Engine(EngineError::NotFound(_)) => 6,
             Self::Guard(_) => 7,
+            Self::Served { code, .. } => *code,
             Self::Interrupted(cause) | Self::Unfinished(cause) => cause.exit_code(),
             _ => 1,
         }
@@ -267,6 +280,7 @@ impl Error {
             Self::Output(_) => ErrorKind::Output,
             Self::Pki(_) => ErrorKind::Certificates,
             Self::S3(_) => ErrorKind::S3,
+            Self::Served { .. } => ErrorKind::Served,
             Self::Signals(_) => ErrorKind::Signals,
             Self::Supply(_) => ErrorKind::Supply,
             Self::Template(_) => ErrorKind::Template,
@@ -281,9 +295,10 @@ impl Error {
         let text = self.to_string();
         let hint = match self {
             Self::Ended { .. } => None,
-            Self::Environment { hint, .. } | Self::Foreign { hint, .. } | Self::Usage { hint, .. } => {
-                Some(hint.clone())
-            }
+            Self::Environment { hint, .. }
+            | Self::Foreign { hint, .. }
+            | Self::Served { hint, .. }
+            | Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Faulty { fault, .. } => Some(fault.clone()),
             _ => text.rsplit_once("\n  ").map(|(_, hint)| hint.to_owned()),
         };

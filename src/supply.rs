@@ -121,6 +121,23 @@ pub fn kes(section: &KesSection, engine: &EngineInfo, env: &Env<'_>) -> Result<I
     }
 }
 
+/// The `kes` that a stack in the foreground runs: the one named, else the first that is found.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or nothing is found.
+pub fn kes_program(setting: Option<&Path>, env: &Env<'_>) -> Result<PathBuf, SupplyError> {
+    program::to_run(&KES, setting, env)
+}
+
+/// The MinIO that a stack in the foreground runs: the one named, else the first that is found and is not this program
+/// under another name.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or nothing is found.
+pub fn minio_program(setting: Option<&Path>, env: &Env<'_>) -> Result<PathBuf, SupplyError> {
+    program::to_run(&MINIO, setting, env)
+}
+
 /// Decides where the image of KES comes from; no engine needs to be asked.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Arguments, and one file per verb: load, call, show.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStr, Resettable};
@@ -40,6 +41,7 @@ mod reference;
 mod reset;
 mod sandbox;
 mod schema;
+mod serve;
 mod session;
 mod shell;
 mod snapshot;
@@ -55,6 +57,7 @@ use output::Output;
 use output::{Messages, report};
 use process::Part;
 pub use program::main;
+use serve::{Called, pass_through};
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]
@@ -154,6 +157,8 @@ enum Verb {
     Stop(stop::Stop),
     /// Return a running stack to its fresh state
     Reset(reset::Reset),
+    /// Run MinIO in the foreground, encrypting from its first byte: for containers, systemd, test suites
+    Serve(serve::Serve),
     /// Show servers, endpoints, keys, buckets and certificates
     Status(status::Status),
     /// List all stacks of this user on every engine; with --dir those below that folder
@@ -218,10 +223,10 @@ impl Cli {
     ///
     /// # Errors
     /// The exit code, if they are mistaken or ask only for help; that was printed then.
-    pub(crate) fn read() -> Result<Self, u8> {
+    pub(crate) fn read(arguments: &[OsString]) -> Result<Self, u8> {
         let command = without_empty_variables(Self::command());
-        let lenient = command.clone().ignore_errors(true).try_get_matches().ok();
-        let matches = command.try_get_matches();
+        let lenient = command.clone().ignore_errors(true).try_get_matches_from(arguments).ok();
+        let matches = command.try_get_matches_from(arguments);
         let cli = matches.and_then(|matches| Ok((Self::from_arg_matches(&matches)?, verb::named(&matches))));
         match cli {
             Ok((cli, verb)) => {
@@ -255,7 +260,7 @@ impl Cli {
         let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
-            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) => work.await,
+            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) | Verb::Serve(_) => work.await,
             _ => interrupt.ends(work).await,
         };
         match (done, &self.verb) {
@@ -276,6 +281,7 @@ impl Verb {
             Self::Start(verb) => Box::pin(verb.run(globals, output)).await,
             Self::Stop(verb) => verb.run(globals, output).await,
             Self::Reset(verb) => verb.run(globals, output).await,
+            Self::Serve(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Status(verb) => verb.run(globals, output).await,
             Self::List(verb) => verb.run(globals, output).await,
             Self::Logs(verb) => verb.run(globals, output).await,

@@ -17,6 +17,16 @@ pub(super) enum Part {
         /// Folder of the server
         folder: PathBuf,
     },
+    /// Becomes a server of a stack in the foreground.
+    ProcessChild {
+        /// Process number of the kestack that serves
+        parent: i32,
+        /// The server's program
+        program: PathBuf,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Becomes one server.
     ProcessServe {
         /// Process number of the supervisor
@@ -41,6 +51,9 @@ impl Part {
     pub(super) async fn run(self) -> Result<(), Error> {
         match self {
             Self::ProcessSupervise { folder } => Ok(process::supervise(folder).await?),
+            Self::ProcessChild { parent, program, arguments } => {
+                Ok(process::become_child(parent, &program, &arguments)?)
+            }
             Self::ProcessServe { parent, folder } => Ok(process::serve(&folder, parent)?),
         }
     }

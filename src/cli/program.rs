@@ -1,5 +1,6 @@
 //! The program: parse, start tracing, run, exit.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
@@ -7,40 +8,59 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Cli, Messages, Part, report};
+use super::{Called, Cli, Messages, Part, pass_through, report};
 use crate::error::Error;
 use crate::host::ending;
 use crate::host::interrupt::Interrupt;
 
-/// All of the program but its allocator: reads the command line, runs its verb, and reports a failure.
+/// All of the program: reads the command line, runs its verb, and reports a failure.
 pub fn main() -> ExitCode {
-    if let Some(part) = Part::asked_for(std::env::args_os()) {
-        return finish(Builder::new_current_thread(), part.run());
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(called) = Called::by(&arguments) {
+        match called.as_kestack() {
+            Some(own) => arguments = own,
+            None => return finish(Builder::new_current_thread(), async { Ok(pass_through(&called)?) }),
+        }
     }
-    let cli = match Cli::read() {
-        Ok(cli) => cli,
-        Err(code) => return ExitCode::from(code),
-    };
+    if let Some(part) = Part::asked_for(arguments.clone()) {
+        return finish(Builder::new_current_thread(), async { Ok(part.run().await?) });
+    }
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(2);
+    finish(threads, run(arguments))
+}
+
+/// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
+/// finishes. An engine's service of our own ends before this program does. Signals are watched for before anything else:
+/// the first process of a container does not get those that it does not handle.
+async fn run(arguments: Vec<OsString>) -> Result<(), Failed> {
+    let interrupt = Interrupt::watch().map_err(Error::from)?;
+    let cli = Cli::read(&arguments).map_err(Failed::Said)?;
     let level = format!("kestack={}", cli.level());
     let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
     let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
     let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::registry().with(filter).with(Messages).init();
-    let mut threads = Builder::new_multi_thread();
-    threads.worker_threads(2);
-    finish(threads, run(&cli))
-}
-
-/// Runs the verb, or ends it early on a signal: what it changed for a while is given back, what it began the next `up`
-/// finishes. An engine's service of our own ends before this program does.
-async fn run(cli: &Cli) -> Result<(), Error> {
-    let interrupt = Interrupt::watch()?;
     let done = cli.run(&interrupt).await;
     ending::ended().await;
-    done
+    Ok(done?)
 }
 
-fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), Error>>) -> ExitCode {
+/// Why the program ends with another exit code than 0.
+enum Failed {
+    /// An error that nobody knows of yet.
+    Error(Error),
+    /// What was to be said is said; only the exit code is left.
+    Said(u8),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), Failed>>) -> ExitCode {
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,7 +70,8 @@ fn finish(mut runtime: Builder, work: impl Future<Output = Result<(), Error>>) -
     };
     match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(Failed::Said(code)) => ExitCode::from(code),
+        Err(Failed::Error(error)) => {
             report(&error);
             ExitCode::from(error.exit_code())
         }

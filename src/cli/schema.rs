@@ -14,6 +14,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::operate::sandbox as sandboxes;
+use crate::operate::serve as foreground;
 use crate::operate::snapshot as snapshots;
 use crate::operate::status as health;
 use crate::operate::teardown;
@@ -79,6 +80,7 @@ const ANSWERS: &[Answer] = &[
     ("sandbox env", of::<BTreeMap<String, String>>),
     ("sandbox extend", of::<sandboxes::Sandbox>),
     ("sandbox list", of::<sandbox::Listed>),
+    ("serve", of::<foreground::Checked>),
     ("snapshot export", of::<snapshots::archive::Exported>),
     ("snapshot import", of::<archive::Imported>),
     ("snapshot list", of::<snapshot::Listed>),

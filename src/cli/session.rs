@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Globals, output};
 use crate::error::Error;
 use crate::host::lock::Hold;
-use crate::manifest::{self, EngineKind, Loaded, Manifest, ManifestError, StackName};
+use crate::manifest::{self, EngineKind, Loaded, Manifest, StackName};
 pub(super) use crate::operate::session::{
     All, Intent, Opened, Options, Reached, Scope, Session, environment, keystore_environment,
 };
@@ -32,10 +32,7 @@ impl Options {
         manifest.name = name;
         manifest.engine = globals.engine.unwrap_or(manifest.engine);
         if let Some(kind) = globals.keystore {
-            manifest.keystore = kind.section(&environment).map_err(|variables| ManifestError::Missing {
-                keystore: kind.word().into(),
-                variables: variables.join(", "),
-            })?;
+            manifest.keystore = manifest::section_of(kind, &environment)?;
         }
         manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
         let options = Self { manifest, path, adopt: globals.adopt, base, host: globals.host.clone(), program: None };

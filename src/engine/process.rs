@@ -39,8 +39,11 @@ mod tail;
 
 pub use bases::bases;
 use member::{Lock, Member, create_private, read, remove_tree, write};
+pub(crate) use supervisor::own_program;
 use tail::{Tail, send};
 
+/// The hidden verb by which kestack becomes a server that ends with its parent.
+pub(crate) const CHILD: &str = "process-child";
 /// The hidden verb that a supervisor is started with.
 const SUPERVISE: &str = "process-supervise";
 /// What a supervisor says of a server that was started.
@@ -132,6 +135,14 @@ pub async fn supervise(folder: PathBuf) -> Result<(), EngineError> {
 /// Always: it returns only if that fails.
 pub fn serve(folder: &Path, parent: i32) -> Result<(), EngineError> {
     Err(failed("serve", folder)(serve::serve(folder.to_owned(), parent)))
+}
+
+/// Becomes a server that ends with the process `parent`, which started this one.
+///
+/// # Errors
+/// Always: it returns only if that fails.
+pub fn become_child(parent: i32, program: &Path, arguments: &[std::ffi::OsString]) -> Result<(), EngineError> {
+    Err(failed("run", program)(serve::become_child(parent, program, arguments)))
 }
 
 #[async_trait]

@@ -57,6 +57,12 @@ impl KeystoreKind {
         }
     }
 
+    /// Every variable that the section may be made from.
+    pub(crate) fn variables(self) -> impl Iterator<Item = &'static str> {
+        let settings = self.vendor().settings.iter().filter(|setting| setting.use_of != Use::Never);
+        settings.flat_map(|setting| setting.variables.iter().copied())
+    }
+
     /// The section of this keystore, from the environment.
     ///
     /// # Errors

@@ -260,6 +260,18 @@ pub enum ManifestError {
 /// Reads variables of the environment.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
+/// The keystore section that the environment gives: `--keystore vault` and the like.
+///
+/// # Errors
+/// [`ManifestError::Missing`] naming every variable that is missing.
+pub fn section_of(kind: KeystoreKind, env: Environment<'_>) -> Result<serde_json::Value, ManifestError> {
+    let missing = |variables: Vec<String>| ManifestError::Missing {
+        keystore: kind.word().into(),
+        variables: variables.join(", "),
+    };
+    kind.section(env).map_err(missing)
+}
+
 /// Reads the named file, else the one found upwards from `here`, else takes the defaults. A file is found only where it is
 /// the caller's or root's; a named one is taken whosever it is.
 ///

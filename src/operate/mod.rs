@@ -11,6 +11,7 @@ pub mod locked;
 pub mod open_files;
 pub mod reset;
 pub mod sandbox;
+pub mod serve;
 pub(crate) mod session;
 pub mod snapshot;
 pub mod stacks;

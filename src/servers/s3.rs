@@ -13,6 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 mod call;
 mod form;
+mod loopback;
+mod policy;
 mod rules;
 mod upload;
 
@@ -157,6 +159,11 @@ impl S3Client {
             .map_err(|error| invalid(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Self::over(tls, endpoint, user, password)
+    }
+
+    fn over(tls: rustls::ClientConfig, endpoint: &str, user: &str, password: &str) -> Result<Self, S3Error> {
+        let invalid = |cause: String| S3Error::Invalid { call: endpoint.to_owned(), cause };
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
@@ -165,12 +172,12 @@ impl S3Client {
             .build()
             .map_err(|error| invalid(error.to_string()))?;
         let endpoint = endpoint.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(Self { http, endpoint, signer: Arc::new(signer(user, password)) })
+        Ok(Self { http, endpoint, signer: Arc::new(signer(user, password, REGION)) })
     }
 
     /// The same client as another user.
     pub(super) fn of(&self, user: &str, password: &str) -> Self {
-        Self { signer: Arc::new(signer(user, password)), ..self.clone() }
+        Self { signer: Arc::new(signer(user, password, REGION)), ..self.clone() }
     }
 
     /// Asks `/minio/health/<check>`: `live`, `ready` or `cluster`.
@@ -286,6 +293,6 @@ impl S3Client {
     }
 }
 
-fn signer(user: &str, password: &str) -> Signer<Credential> {
-    Signer::new(Context::new(), StaticCredentialProvider::new(user, password), RequestSigner::new("s3", REGION))
+fn signer(user: &str, password: &str, region: &str) -> Signer<Credential> {
+    Signer::new(Context::new(), StaticCredentialProvider::new(user, password), RequestSigner::new("s3", region))
 }

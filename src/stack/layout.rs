@@ -12,7 +12,12 @@ pub struct Layout {
     root: PathBuf,
     /// True if systemd runs the stack, with drive, keys and configuration where its units have them.
     by_units: bool,
+    /// The drive of a stack in the foreground. Everything that must outlast the stack is on it; the rest goes with it.
+    served: Option<PathBuf>,
 }
+
+/// Folder on the drive of a stack in the foreground for what must outlast the stack. No bucket has such a name.
+const ON_DRIVE: &str = ".kestack";
 
 macro_rules! paths {
     ($($(#[$doc:meta])* $name:ident => $path:literal;)*) => {
@@ -51,10 +56,6 @@ paths! {
     config => "config";
     /// MinIO's environment file.
     minio_env => "config/minio";
-    /// What of the declared content was made.
-    seed => "config/seed.json";
-    /// Credentials of declared users and access keys.
-    credentials => "config/credentials";
     /// Says which engine runs the stack, while one does.
     engine => "config/engine";
     /// Says which fault `kestack chaos` has in force.
@@ -65,8 +66,6 @@ paths! {
     digest_key => "config/digest.key";
     /// Shows that this is a stack's folder.
     marker => "stack.json";
-    /// Fingerprints of the keys that the drive's content was written under.
-    guard => "guard.json";
     /// Says what the stack was brought up from.
     origin => "origin.json";
     /// Snapshots, each in a folder of its own.
@@ -87,7 +86,17 @@ impl Layout {
 
     /// The tree at `root`.
     pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), by_units: false }
+        Self { root: root.to_owned(), by_units: false, served: None }
+    }
+
+    /// The tree of a stack in the foreground, at `root`, with its data on `drive`.
+    pub(crate) fn served(root: &Path, drive: &Path) -> Self {
+        Self { served: Some(drive.to_owned()), ..Self::at(root) }
+    }
+
+    /// True if the stack runs in the foreground.
+    pub(crate) fn is_served(&self) -> bool {
+        self.served.is_some()
     }
 
     /// The tree as its servers see it, whoever runs them.
@@ -107,12 +116,32 @@ impl Layout {
 
     /// Keys of the fs keystore.
     pub fn keys(&self) -> PathBuf {
-        self.place("keys", KEYS)
+        if self.is_served() { self.lasting("keys", "keys") } else { self.place("keys", KEYS) }
     }
 
     /// MinIO's drive.
     pub fn drive(&self) -> PathBuf {
-        self.place("minio", DRIVE)
+        self.served.clone().unwrap_or_else(|| self.place("minio", DRIVE))
+    }
+
+    /// Fingerprints of the keys that the drive's content was written under.
+    pub fn guard(&self) -> PathBuf {
+        self.lasting("guard.json", "guard.json")
+    }
+
+    /// What of the declared content was made.
+    pub fn seed(&self) -> PathBuf {
+        self.lasting("config/seed.json", "seed.json")
+    }
+
+    /// Credentials of declared users and access keys.
+    pub fn credentials(&self) -> PathBuf {
+        self.lasting("config/credentials", "credentials")
+    }
+
+    /// Folder on the drive for what must outlast a stack in the foreground.
+    pub(crate) fn on_drive(drive: &Path) -> PathBuf {
+        drive.join(ON_DRIVE)
     }
 
     /// True if an export runs this stack instead of `up`.
@@ -127,6 +156,13 @@ impl Layout {
 
     fn place(&self, own: &str, of_units: &str) -> PathBuf {
         if self.by_units { of_units.into() } else { self.root.join(own) }
+    }
+
+    fn lasting(&self, own: &str, on_drive: &str) -> PathBuf {
+        match &self.served {
+            Some(drive) => Self::on_drive(drive).join(on_drive),
+            None => self.root.join(own),
+        }
     }
 
     /// The folder that holds everything of the stack.

@@ -31,6 +31,7 @@ mod origin;
 pub(crate) mod ports;
 mod replicas;
 pub mod seed;
+mod served;
 pub(crate) mod units;
 mod variables;
 mod view;
@@ -80,6 +81,11 @@ impl Stack {
     /// Resolves a manifest: what the folder holds is kept, what is missing is made in memory.
     pub fn resolve(manifest: Manifest, base: &Path, ports: Ports) -> Result<Self, Error> {
         let layout = Layout::new(base, manifest.name.as_str());
+        Self::resolve_at(manifest, layout, ports)
+    }
+
+    /// The same of a stack whose files have other places.
+    pub(crate) fn resolve_at(manifest: Manifest, layout: Layout, ports: Ports) -> Result<Self, Error> {
         let material = Material::complete(&layout, &manifest)?;
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
@@ -107,7 +113,8 @@ impl Stack {
 
     /// Its data, and the keys that it needs.
     pub fn guarded(&self) -> Guarded {
-        Guarded::at(&self.manifest, self.layout.drive(), self.layout.guard(), self.keys_folder())
+        let guarded = Guarded::at(&self.manifest, self.layout.drive(), self.layout.guard(), self.keys_folder());
+        if self.layout.is_served() { guarded.in_foreground() } else { guarded }
     }
 
     /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`

@@ -71,6 +71,13 @@ pub(in crate::cli) fn note(text: &str) {
     say("note", text);
 }
 
+/// A line of its own among those of MinIO, whose form it has: as it is, or as a line of MinIO's JSON.
+pub(in crate::cli) fn foreground(json: bool, text: &str) {
+    let line = || serde_json::json!({ "level": "INFO", "time": jiff::Timestamp::now().to_string(), "message": text });
+    let line = if json { line().to_string() } else { text.to_owned() };
+    write(&format!("{line}\n"));
+}
+
 /// Something failed, but the verb goes on.
 pub(in crate::cli) fn error(text: &str) {
     say("error", text);

@@ -18,7 +18,7 @@ mod terminal;
 
 pub(super) use failure::Failure;
 pub(super) use message::{Messages, report};
-pub(super) use message::{confirm, error, is_attended, note, refusal, remember, usage};
+pub(super) use message::{confirm, error, foreground, is_attended, note, refusal, remember, usage};
 pub(super) use table::table;
 
 /// Version of the JSON that `--output json` prints; grows when a field changes its meaning or goes.

@@ -19,6 +19,8 @@ pub struct Guarded {
     keystore: String,
     /// The folder of an fs keystore.
     folder: Option<PathBuf>,
+    /// What brings the stack up once the keys are back, and what gives its data up.
+    next: [&'static str; 2],
 }
 
 /// What is wrong with a key that data needs.
@@ -37,7 +39,13 @@ impl Guarded {
             record,
             keystore: manifest.keystore_name(),
             folder: manifest.keystore_is_fs().then_some(folder),
+            next: ["run `kestack up`", "`kestack down --data` deletes it"],
         }
+    }
+
+    /// The same of a stack that `kestack serve` runs.
+    pub(crate) fn in_foreground(self) -> Self {
+        Self { next: ["start it again", "give it up by starting on an empty drive"], ..self }
     }
 
     /// Asks `opener` to open everything that proves the keys of the data.
@@ -111,13 +119,12 @@ impl Guarded {
     }
 
     fn way_back(&self, keys: &str) -> String {
+        let [again, give_up] = self.next;
         let back = match &self.folder {
             Some(folder) => format!("restore the files {keys} from a backup into '{}'", folder.display()),
             None => format!("restore {keys} in {} from an earlier version or a backup", self.keystore),
         };
-        format!(
-            "{back}, then run `kestack up`; without these keys nobody can read the data; `kestack down --data` deletes it"
-        )
+        format!("{back}, then {again}; without these keys nobody can read the data; {give_up}")
     }
 }
 

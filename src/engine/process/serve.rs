@@ -1,9 +1,10 @@
 //! The process that becomes a server. Before that it records its identity: so every server can be found and ended from
 //! its first moment.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::STARTED;
@@ -18,6 +19,14 @@ pub(super) fn serve(folder: PathBuf, parent: i32) -> io::Error {
     };
     let error = command.exec();
     io::Error::new(error.kind(), format!("cannot run '{}': {error}", command.get_program().display()))
+}
+
+/// Becomes that program, as a child which ends with `parent`. Returns only if that fails.
+pub(super) fn become_child(parent: i32, program: &Path, arguments: &[OsString]) -> io::Error {
+    match die_with(parent) {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    }
 }
 
 fn prepared(member: &Member, parent: i32) -> io::Result<Command> {

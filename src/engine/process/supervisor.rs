@@ -248,7 +248,7 @@ fn tell(child: &Child, signal: Signal) {
 }
 
 /// This very program, also where its file was replaced meanwhile.
-fn own_program() -> io::Result<PathBuf> {
+pub(crate) fn own_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 

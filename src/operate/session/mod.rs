@@ -26,6 +26,11 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The names of all variables of the environment.
+pub(crate) fn environment_names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
 /// What a keystore's backend finds in the environment where KES runs: none of this shell's variables, in a container
 /// as in a process. Everything that it must know is in the manifest, so that whoever starts it again starts the same.
 pub(crate) fn keystore_environment(manifest: &Manifest) -> kes_server::keystore::Environment {

@@ -1,0 +1,176 @@
+//! `kestack serve`: MinIO in the foreground, encrypting from its first byte; and the names by which it stands in for MinIO.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Globals;
+use super::output::{self, Output};
+use crate::error::Error;
+use crate::host::interrupt::Interrupt;
+use crate::operate::serve::{self, Asked, Checked, Opened};
+
+/// Names of programs that people start as MinIO.
+const NAMES: [&str; 2] = ["minio", "docker-entrypoint.sh"];
+/// Words behind which MinIO prints its help.
+const HELP: [&str; 3] = ["--help", "-h", "help"];
+/// Options before `server` whose value is the next word.
+const WITH_VALUE: [&str; 4] = ["--certs-dir", "-S", "--config-dir", "-C"];
+
+const VARIABLES: &str = "Variables:
+  MINIO_*                  as for MinIO; its root user is minioadmin by default
+  KESTACK_BUCKETS          `NAME[:POLICY][?key=KEY&versioning=on]`, with commas
+  KESTACK_KEYS             further encryption keys, with commas
+  KESTACK_DEFAULT_KEY      key of buckets that name none
+  KESTACK_AUTO_ENCRYPTION  whether other buckets encrypt: on or off
+  KESTACK_KES_ADDRESS      where KES listens, such as 0.0.0.0:7373
+  KESTACK_SETUP_TIMEOUT    how long the port may stay closed, such as 60s
+  KESTACK_FILE             kestack.yaml [default: /etc/kestack/kestack.yaml]
+  KESTACK_KEYSTORE         fs, vault, aws, gcp, … [default: fs, on the drive]
+  KESTACK_MINIO            the program of MinIO
+  KESTACK_KES              the program of KES";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = VARIABLES)]
+pub(super) struct Serve {
+    /// Ask whether a stack in the foreground can be used, and exit with 0 if so: the one on the named drive
+    #[arg(long)]
+    check: bool,
+    /// Arguments of MinIO's `server`: the drive, `--address`, `--console-address`, `--certs-dir`, …
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// What a call by one of MinIO's names asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Called {
+    /// MinIO's `server` with these arguments.
+    Server(Vec<OsString>),
+    /// Something else that the real MinIO does.
+    Other(Vec<OsString>),
+}
+
+impl Called {
+    /// What the arguments of this program ask for, if it was started by one of MinIO's names.
+    pub fn by(arguments: &[OsString]) -> Option<Self> {
+        let (program, rest) = arguments.split_first()?;
+        let name = PathBuf::from(program);
+        if !NAMES.iter().any(|known| name.file_name().is_some_and(|name| name == *known)) {
+            return None;
+        }
+        // the entry point is called with and without the program's name
+        let rest = rest.strip_prefix(&[OsString::from("minio")]).unwrap_or(rest);
+        Some(Self::server(rest).map_or_else(|| Self::Other(rest.to_vec()), Self::Server))
+    }
+
+    /// The arguments of `server`, those before it included.
+    fn server(arguments: &[OsString]) -> Option<Vec<OsString>> {
+        let mut before = 0;
+        let mut words = arguments.iter();
+        let verb = loop {
+            let word = words.next()?;
+            match word.to_str()? {
+                option if WITH_VALUE.contains(&option) => {
+                    words.next()?;
+                    before += 2;
+                }
+                option if option.starts_with('-') => before += 1,
+                verb => break verb,
+            }
+        };
+        let is_help = |word: &OsString| word.to_str().is_some_and(|word| HELP.contains(&word));
+        if verb != "server" || arguments.iter().any(is_help) {
+            return None;
+        }
+        Some(arguments.iter().take(before).chain(words).cloned().collect())
+    }
+
+    /// The same as arguments of kestack; `None` for what the real MinIO does.
+    pub fn as_kestack(&self) -> Option<Vec<OsString>> {
+        let Self::Server(arguments) = self else { return None };
+        let own = ["kestack", "serve", "--"].map(OsString::from);
+        Some(own.into_iter().chain(arguments.iter().cloned()).collect())
+    }
+}
+
+impl Serve {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        if self.check {
+            let drive = self.arguments.first().map(PathBuf::from);
+            let checked = interrupt.ends(serve::check(drive.as_deref())).await?;
+            return output.result(&checked, described);
+        }
+        let mut arguments = self.arguments.clone();
+        // those that kestack has too are MinIO's here
+        arguments.extend(output.json().then(|| OsString::from("--json")));
+        arguments.extend(globals.quiet.then(|| OsString::from("--quiet")));
+        let asked = Asked { arguments, file: globals.file.clone(), keystore: globals.keystore };
+        Box::pin(serve::serve(&asked, interrupt, &say)).await
+    }
+}
+
+fn described(checked: &Checked) -> String {
+    format!("S3 at {} and its KES answer; the drive is {}", checked.endpoint, checked.drive.display())
+}
+
+/// The one line of kestack after MinIO's, and one that MinIO printed until 2024, which some wait for.
+fn say(opened: &Opened) {
+    if opened.quiet {
+        return;
+    }
+    let others = if opened.encrypts_all { "; every other bucket encrypts too" } else { "" };
+    output::foreground(
+        opened.json,
+        &format!(
+            "kestack: encrypting; S3 at {}, buckets {} (SSE-KMS){others}; keys {} in {}",
+            opened.endpoint,
+            opened.buckets.join(" "),
+            opened.keys.join(" "),
+            opened.keystore
+        ),
+    );
+    output::foreground(opened.json, "Status:         1 Online, 0 Offline.");
+}
+
+/// Becomes the real MinIO, for a call that is not kestack's.
+///
+/// # Errors
+/// Why that fails.
+pub fn pass_through(called: &Called) -> Result<(), Error> {
+    let (Called::Server(arguments) | Called::Other(arguments)) = called;
+    serve::pass_through(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(line: &str) -> Option<Called> {
+        Called::by(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_server_is_ours_whoever_calls_it() {
+        let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        for (line, arguments) in [
+            ("minio server /data", "/data"),
+            ("/usr/bin/minio server /data --console-address :9001", "/data --console-address :9001"),
+            ("/usr/bin/docker-entrypoint.sh server /data", "/data"),
+            ("/usr/bin/docker-entrypoint.sh minio server /data", "/data"),
+            ("minio --json -S /certs server /data", "--json -S /certs /data"),
+        ] {
+            assert_eq!(called(line), Some(Called::Server(words(arguments))), "{line}");
+        }
+        for (line, arguments) in [
+            ("minio", ""),
+            ("minio --version", "--version"),
+            ("docker-entrypoint.sh minio --help", "--help"),
+            ("minio server --help", "server --help"),
+            ("minio update", "update"),
+        ] {
+            assert_eq!(called(line), Some(Called::Other(words(arguments))), "{line}");
+        }
+        assert_eq!(called("kestack server /data"), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! `kestack serve`: MinIO in the foreground, encrypting from its first byte (docs/architecture.md §4.3).
+//!
+//! [`serve`] reads in the order of a start: what the environment asks for ([`settings`]), what that means on this host
+//! ([`plan`]), both servers ([`tree`]), what must be in force ([`setup`]), and then the port ([`gate`]).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::host::interrupt::Interrupt;
+use crate::manifest::KeystoreKind;
+use crate::operate::open_files;
+use crate::operate::session::environment;
+use crate::supply;
+
+mod arguments;
+mod bucket_words;
+mod check;
+mod child;
+mod drive;
+mod gate;
+mod minio_words;
+mod plan;
+mod settings;
+mod setup;
+mod tree;
+mod voice;
+
+pub use check::{Checked, check};
+
+use gate::Gate;
+use minio_words::MinioWords;
+use plan::Plan;
+use tree::Tree;
+
+/// How long MinIO may take to end while nobody can be connected to it.
+const SHORT: Duration = Duration::from_millis(400);
+/// How long it may take while clients are connected; engines kill after 10 s.
+const LONG: Duration = Duration::from_secs(8);
+
+/// What the call asks for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The arguments of MinIO's `server`.
+    pub arguments: Vec<OsString>,
+    /// The manifest, if one is named.
+    pub file: Option<PathBuf>,
+    /// The keystore, if not the manifest's.
+    pub keystore: Option<KeystoreKind>,
+}
+
+/// What a stack in the foreground says once its port is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Where S3 is.
+    pub endpoint: String,
+    /// Buckets that are declared.
+    pub buckets: Vec<String>,
+    /// Keys that are declared.
+    pub keys: Vec<String>,
+    /// Where the keys are, for people.
+    pub keystore: String,
+    /// Whether buckets that clients make are encrypted.
+    pub encrypts_all: bool,
+    /// Whether MinIO writes JSON.
+    pub json: bool,
+    /// Whether MinIO says nothing at its start.
+    pub quiet: bool,
+}
+
+/// Serves until a signal comes or MinIO ends; `said` is called once the port is open.
+///
+/// # Errors
+/// Mistakes of the environment, all at once; what is in the way; [`Error::Served`] with the exit code of MinIO.
+pub async fn serve(asked: &Asked, interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+    let mut tree = Tree::default();
+    let done = interrupt.ends(Box::pin(run(asked, &mut tree, said))).await;
+    tree.end(if tree.is_open { LONG } else { SHORT }).await;
+    match done {
+        Err(Error::Interrupted(_)) => Ok(()),
+        done => done,
+    }
+}
+
+/// Becomes the real MinIO, with these arguments.
+///
+/// # Errors
+/// Always: it returns only if that fails.
+pub fn pass_through(arguments: &[OsString]) -> Result<(), Error> {
+    let program = supply::minio_program(None, &environment)?;
+    Err(Error::file("run", &program)(child::become_program(&program, arguments)))
+}
+
+async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+    let words = MinioWords::read(&environment)?;
+    if let Some(name) = words.other_kms() {
+        tracing::info!(
+            "kestack: {name} is set: MinIO uses that KMS; kestack starts none, and makes no keys and buckets"
+        );
+        let all: Vec<OsString> =
+            [OsString::from("server")].into_iter().chain(asked.arguments.iter().cloned()).collect();
+        return pass_through(&all);
+    }
+    let settings = settings::read(asked, &environment, &words)?;
+    open_files::raise();
+    let gate = Gate::reserve(&settings.server.address)?;
+    let plan = Plan::make(settings, &environment, &words).await?;
+    let record = check::Record::of(&plan, &gate);
+    tree.bring_up(&plan).await?;
+    let door = gate.open(plan.inner)?;
+    tree.is_open = true;
+    if plan.settings.auto_encryption {
+        tokio::spawn(setup::stay_encrypted(plan.context.s3.clone(), plan.drive.path.clone(), door));
+    }
+    record.write(plan.place.path())?;
+    tree.speak().await;
+    said(&Opened::of(&plan));
+    tree.watch(&plan).await
+}
+
+impl Opened {
+    fn of(plan: &Plan) -> Self {
+        let manifest = &plan.stack.manifest;
+        let scheme = if plan.has_tls { "https" } else { "http" };
+        let keys = plan.stack.served_keys();
+        Self {
+            endpoint: format!("{scheme}://{}", plan.public_address()),
+            buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
+            keys: manifest.keys.iter().map(ToString::to_string).collect(),
+            keystore: keys.map_or_else(|| manifest.keystore_name(), |folder| folder.display().to_string()),
+            encrypts_all: plan.settings.auto_encryption,
+            json: plan.settings.server.json,
+            quiet: plan.settings.server.quiet,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Everything that is known before anything starts: programs, places, arguments.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use super::child;
+use super::drive::Drive;
+use super::minio_words::{MinioWords, Root};
+use super::settings::Settings;
+use super::voice::{self, Rename, Voice};
+use crate::data::guard::Verdict;
+use crate::engine::EngineInfo;
+use crate::engine::process::Processes;
+use crate::error::Error;
+use crate::host::scratch::Scratch;
+use crate::manifest::{AUTO_ENCRYPTION, Environment};
+use crate::operate::doctor;
+use crate::operate::guard;
+use crate::operate::session::{environment, environment_names, keystore_environment};
+use crate::resource::Context;
+use crate::servers::s3::S3Client;
+use crate::stack::ports::Claims;
+use crate::stack::seed::Content;
+use crate::stack::{Clients, Layout, Ports, Stack};
+use crate::supply;
+
+/// How the names of folders begin that hold configuration and certificates of a stack in the foreground.
+pub(super) const PREFIX: &str = "kestack-serve-";
+
+/// Variables that KES may need to reach its keystore, and that hold nothing of the stack.
+const NETWORK: [&str; 10] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// A stack in the foreground before it starts.
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) drive: Drive,
+    pub(super) stack: Stack,
+    pub(super) context: Context,
+    /// Whether the keystore holds the keys of the data.
+    pub(super) keys: Verdict,
+    /// Where MinIO listens.
+    pub(super) inner: SocketAddr,
+    /// Whether S3 speaks TLS.
+    pub(super) has_tls: bool,
+    /// When the port must be open.
+    pub(super) deadline: Instant,
+    kes: PathBuf,
+    minio: PathBuf,
+    minio_variables: Vec<(String, String)>,
+    /// Configuration and certificates; it goes with the plan.
+    pub(super) place: Scratch,
+    _claims: Claims,
+}
+
+/// Where the folder of configuration and certificates may be, the best place first: memory, which is writable also where
+/// the root is not.
+pub(super) fn places() -> [PathBuf; 2] {
+    [PathBuf::from("/dev/shm"), std::env::temp_dir()]
+}
+
+impl Plan {
+    /// Looks at everything that can be wrong. Nothing is started.
+    pub(super) async fn make(
+        mut settings: Settings,
+        env: Environment<'_>,
+        words: &MinioWords<'_>,
+    ) -> Result<Self, Error> {
+        let deadline = Instant::now() + settings.timeout;
+        let (kes, minio) = (
+            supply::kes_program(settings.manifest.kes.binary.as_deref(), &environment)?,
+            supply::minio_program(settings.manifest.minio.binary.as_deref(), &environment)?,
+        );
+        let drive = Drive::take(&settings.server.first_drive()).await?;
+        let root = root(&settings, words);
+        let has_tls = has_tls(&settings, env);
+        let (ports, claims) = ports(&mut settings)?;
+        let place = place()?;
+        let (inner, scheme) = (SocketAddr::from(([127, 0, 0, 1], ports.s3)), if has_tls { "https" } else { "http" });
+        let s3 = S3Client::on_loopback(
+            &format!("{scheme}://{inner}"),
+            &root.user,
+            &root.password,
+            words.region().as_deref(),
+        )?;
+        let minio_variables = minio_variables(&settings, words, &root);
+        settings.manifest.minio.root_user = Some(root.user);
+        settings.manifest.minio.root_password = Some(root.password);
+        let layout = Layout::served(place.path(), &drive.path);
+        let mut stack = Stack::resolve_at(settings.manifest.clone(), layout, ports)?;
+        stack.seed = Content::load(&stack.manifest.seed)?;
+        let engine =
+            Processes::new(place.path().to_owned(), crate::engine::process::own_program().map_err(Error::Signals)?);
+        let Clients { kes: client, replicas, .. } = stack.clients()?;
+        let context = Context { engine: Arc::new(engine), kes: client, replicas, s3 };
+        let keystores = keystore_environment(&stack.manifest);
+        let keys = guard::require(&stack, &context, false, &keystores).await?;
+        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
+        let plan = Self {
+            settings,
+            drive,
+            stack,
+            context,
+            keys,
+            inner,
+            has_tls,
+            deadline,
+            kes,
+            minio,
+            minio_variables,
+            place,
+            _claims: claims,
+        };
+        plan.stack.write_served(plan.engine())?;
+        Ok(plan)
+    }
+
+    fn engine(&self) -> &EngineInfo {
+        self.context.engine.info()
+    }
+
+    /// True if KES is ready within a moment, so that MinIO need not wait for it.
+    pub(super) fn kes_is_quick(&self) -> bool {
+        self.keys == Verdict::Good && self.stack.manifest.keystore_is_fs()
+    }
+
+    /// Starts KES. It gets nothing of the environment but what leads to its keystore.
+    pub(super) fn start_kes(&self) -> Result<Child, Error> {
+        let config = self.stack.layout.kes_config();
+        let mut command = child::command(&self.kes, ["server".as_ref(), "--config".as_ref(), config.as_os_str()])?;
+        command.env_clear().env("HOME", self.place.path()).current_dir("/");
+        if !self.stack.manifest.keystore_is_fs() {
+            command.envs(NETWORK.iter().filter_map(|name| Some((name, environment(name)?))));
+        }
+        command.envs(&self.stack.manifest.kes.env);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        let mut started = child::spawn(&mut command, &self.kes)?;
+        voice::of_kes(&mut started);
+        Ok(started)
+    }
+
+    /// Starts MinIO, where only this machine finds it. Its words wait until the port is open.
+    pub(super) fn start_minio(&self) -> Result<(Child, Voice), Error> {
+        let mut command = self.minio_command()?;
+        let lock = self.drive.lock.try_clone().map_err(Error::file("open", &self.drive.path))?;
+        // the drive is ours as long as it lives, also if kestack is killed
+        command.stdin(lock).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut started = child::spawn(&mut command, &self.minio)?;
+        let public = self.public_address();
+        let voice = Voice::of(&mut started, &Rename { inner: self.inner.to_string(), public });
+        Ok((started, voice))
+    }
+
+    fn minio_command(&self) -> Result<Command, Error> {
+        let inner = self.inner.to_string();
+        let mut command = child::command(&self.minio, ["server"])?;
+        command.args(&self.settings.server.rest).args(["--address", &inner]);
+        let ours = |name: &String| name.starts_with("KESTACK_") || name == "MINIO_ADDRESS";
+        for name in environment_names().iter().filter(|name| ours(name)) {
+            command.env_remove(name);
+        }
+        for name in &self.settings.of_keystore {
+            command.env_remove(name);
+        }
+        if environment("HOME").is_none() {
+            // MinIO ends without one
+            command.env("HOME", self.place.path());
+        }
+        command.envs(self.stack.kes_variables());
+        command.envs(self.minio_variables.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+
+    /// The address as people use it.
+    pub(super) fn public_address(&self) -> String {
+        let wanted = &self.settings.server.address;
+        if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
+    }
+}
+
+/// MinIO's root user: what its variables say, else the manifest, else MinIO's default.
+fn root(settings: &Settings, words: &MinioWords<'_>) -> Root {
+    let manifest = &settings.manifest.minio;
+    words.root().unwrap_or_else(|| match (&manifest.root_user, &manifest.root_password) {
+        (Some(user), Some(password)) => Root { user: user.clone(), password: password.clone() },
+        _ => Root::default(),
+    })
+}
+
+/// What MinIO's environment gets beyond its own: only what it does not say itself.
+fn minio_variables(settings: &Settings, words: &MinioWords<'_>, root: &Root) -> Vec<(String, String)> {
+    let manifest = &settings.manifest.minio;
+    let mut all = vec![("MINIO_UPDATE".to_owned(), "off".to_owned())];
+    if settings.auto_encryption {
+        all.push((AUTO_ENCRYPTION.to_owned(), "on".to_owned()));
+    }
+    all.extend(manifest.env.clone());
+    if words.root().is_none() && manifest.root_user.is_some() {
+        all.push(("MINIO_ROOT_USER".to_owned(), root.user.clone()));
+        all.push(("MINIO_ROOT_PASSWORD".to_owned(), root.password.to_string()));
+    }
+    all.retain(|(name, _)| words.value(name).is_none());
+    all
+}
+
+/// MinIO speaks TLS if it finds a certificate.
+fn has_tls(settings: &Settings, env: Environment<'_>) -> bool {
+    let home = || env("HOME").map(|home| Path::new(&home).join(".minio/certs"));
+    let folder = settings.server.certs.clone().or_else(home);
+    folder.is_some_and(|folder| folder.join("public.crt").exists() && folder.join("private.key").exists())
+}
+
+/// The ports of KES and of MinIO behind the gate. Nobody asked for MinIO's.
+fn ports(settings: &mut Settings) -> Result<(Ports, Claims), Error> {
+    let manifest = &mut settings.manifest;
+    (manifest.minio.port, manifest.minio.console_port) = (0, 0);
+    manifest.ports = crate::manifest::PortRules { kes: settings.kes.is_some(), ..Default::default() };
+    manifest.host = settings.kes.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+    let (ports, claims) = Ports::claim(manifest, &[], vec![])?;
+    if let Some(address) = settings.kes
+        && let Err(error) = std::net::TcpListener::bind(address)
+    {
+        return Err(Error::Environment {
+            what: format!("KES cannot listen on {address}: {error}"),
+            hint: "choose another address with KESTACK_KES_ADDRESS".into(),
+        });
+    }
+    Ok((ports, claims))
+}
+
+fn place() -> Result<Scratch, Error> {
+    let [first, second] = places();
+    Scratch::new_in(&first, PREFIX)
+        .or_else(|_| Scratch::new_in(&second, PREFIX))
+        .map_err(Error::file("make a folder in", second))
+}

@@ -1,0 +1,208 @@
+//! What the environment asks for: buckets, keys, keystore, addresses. All mistakes are found at once, before anything is
+//! touched.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kes_server::auth::KeyName;
+
+use super::Asked;
+use super::arguments::{self, Server};
+use super::bucket_words::{self, Access};
+use super::minio_words::MinioWords;
+use crate::error::Error;
+use crate::manifest::{self, Environment, KeystoreKind, Manifest, StackName};
+
+/// Where a manifest is looked for unless the call names one.
+const FILE: &str = "/etc/kestack/kestack.yaml";
+/// Variables that name buckets, the one that counts first.
+const BUCKETS: [&str; 4] =
+    ["KESTACK_BUCKETS", "MINIO_DEFAULT_BUCKETS", "COM_ADOBE_TESTING_S3MOCK_STORE_INITIAL_BUCKETS", "initialBuckets"];
+/// Variables that name further keys, the one that counts first.
+const KEYS: [&str; 3] = ["KESTACK_KEYS", "COM_ADOBE_TESTING_S3MOCK_STORE_VALID_KMS_KEYS", "validKmsKeys"];
+/// How long setting up may take unless `KESTACK_SETUP_TIMEOUT` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Everything that is asked for.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Keys, buckets, keystore and content.
+    pub(super) manifest: Manifest,
+    /// What anybody may do with some of the buckets.
+    pub(super) access: Vec<(String, Access)>,
+    /// MinIO's arguments.
+    pub(super) server: Server,
+    /// Where KES must listen; else it is kestack's choice.
+    pub(super) kes: Option<SocketAddr>,
+    /// Whether buckets without an encryption of their own encrypt.
+    pub(super) auto_encryption: bool,
+    /// Longest time until the S3 port opens.
+    pub(super) timeout: Duration,
+    /// Variables that only KES's keystore needs: MinIO does not get them.
+    pub(super) of_keystore: Vec<&'static str>,
+}
+
+/// Reads the arguments of `server` and the environment.
+///
+/// # Errors
+/// [`Error::Usage`] with all mistakes, [`Error::Manifest`] with those of kestack.yaml.
+pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) -> Result<Settings, Error> {
+    let mut mistakes = Vec::new();
+    let server = arguments::read(&asked.arguments, &|name| words.value(name), &mut mistakes);
+    let mut manifest = from_file(asked.file.as_deref(), env, &mut mistakes)?;
+    keys(&mut manifest, env, &mut mistakes);
+    let access = buckets(&mut manifest, env, &mut mistakes);
+    let of_keystore = keystore(&mut manifest, asked.keystore, env, &mut mistakes);
+    let settings = Settings {
+        kes: kes(&mut manifest, env, &mut mistakes),
+        auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
+        timeout: timeout(env, &mut mistakes),
+        server,
+        access,
+        of_keystore,
+        manifest,
+    };
+    if mistakes.is_empty() {
+        return Ok(settings);
+    }
+    Err(Error::Usage {
+        what: mistakes.join("\n"),
+        hint: "`kestack serve --help` lists the variables; nothing was started".into(),
+    })
+}
+
+/// The mounted manifest, without what describes another host; the defaults if there is none.
+fn from_file(named: Option<&Path>, env: Environment<'_>, mistakes: &mut Vec<String>) -> Result<Manifest, Error> {
+    let path = std::path::absolute(named.unwrap_or(Path::new(FILE))).map_err(Error::file("find", FILE))?;
+    let mut manifest = if named.is_some() || path.exists() {
+        manifest::load(Some(&path), Path::new("/"), env)?.manifest
+    } else {
+        Manifest::default()
+    };
+    if !manifest.is_named {
+        manifest.name = StackName::of_folder(Path::new("serve"));
+    }
+    let file = path.display();
+    if manifest.minio.tls {
+        mistakes.push(format!(
+            "{file}: minio.tls is not for `kestack serve`: mount a certificate, and name its folder with `--certs-dir`"
+        ));
+    }
+    if manifest.kes.replicas > 1 {
+        mistakes.push(format!("{file}: kes.replicas must be 1 for `kestack serve`"));
+    }
+    if manifest.kes.image.is_some() || manifest.minio.image.is_some() {
+        mistakes.push(format!("{file}: `kestack serve` runs programs, not images: remove kes.image and minio.image"));
+    }
+    Ok(manifest)
+}
+
+fn keys(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) {
+    if let Some(text) = env("KESTACK_DEFAULT_KEY")
+        && let Some(key) = key("KESTACK_DEFAULT_KEY", &text, mistakes)
+    {
+        // the one of the defaults is nobody's wish
+        manifest.keys.retain(|known| *known != KeyName::minio_backend());
+        manifest.default_key = key.clone();
+        add(&mut manifest.keys, key);
+    }
+    let Some((name, text)) = first(&KEYS, env) else { return };
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        // clients may name a key as AWS does: only the last part is the key's name here
+        let last = if word.starts_with("arn:") { word.rsplit([':', '/']).next().unwrap_or(word) } else { word };
+        if let Some(key) = key(name, last, mistakes) {
+            add(&mut manifest.keys, key);
+        }
+    }
+}
+
+fn key(name: &str, text: &str, mistakes: &mut Vec<String>) -> Option<KeyName> {
+    let parsed = text.parse::<KeyName>();
+    parsed.map_err(|why| mistakes.push(format!("{name}: `{text}`: {why}"))).ok()
+}
+
+fn add(keys: &mut Vec<KeyName>, key: KeyName) {
+    if !keys.contains(&key) {
+        keys.push(key);
+    }
+}
+
+/// Buckets of a variable take the place of those in the file.
+fn buckets(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Vec<(String, Access)> {
+    let Some((name, text)) = first(&BUCKETS, env) else { return Vec::new() };
+    let named = bucket_words::read(name, &text, name == "KESTACK_BUCKETS", mistakes);
+    for key in named.iter().filter_map(|named| named.bucket.key.clone()) {
+        add(&mut manifest.keys, key);
+    }
+    let access = named.iter().filter_map(|named| Some((named.bucket.name.to_string(), named.access?)));
+    let access = access.collect();
+    manifest.buckets = named.into_iter().map(|named| named.bucket).collect();
+    access
+}
+
+fn keystore(
+    manifest: &mut Manifest,
+    kind: Option<KeystoreKind>,
+    env: Environment<'_>,
+    mistakes: &mut Vec<String>,
+) -> Vec<&'static str> {
+    let Some(kind) = kind else { return Vec::new() };
+    match manifest::section_of(kind, env) {
+        Ok(section) => manifest.keystore = section,
+        Err(error) => mistakes.push(error.to_string()),
+    }
+    kind.variables().collect()
+}
+
+fn kes(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+    let text = env("KESTACK_KES_ADDRESS")?;
+    let with_host = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.clone() };
+    match with_host.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => {
+            manifest.kes.port = address.port();
+            Some(address)
+        }
+        _ => {
+            mistakes.push(format!(
+                "KESTACK_KES_ADDRESS: '{text}' is not an address: write `0.0.0.0:7373` or `127.0.0.1:7373`"
+            ));
+            None
+        }
+    }
+}
+
+/// MinIO's own variable counts before kestack's.
+fn auto_encryption(
+    manifest: &Manifest,
+    env: Environment<'_>,
+    words: &MinioWords<'_>,
+    mistakes: &mut Vec<String>,
+) -> bool {
+    if let Some(value) = words.value(manifest::AUTO_ENCRYPTION) {
+        return manifest::is_on(&value);
+    }
+    match env("KESTACK_AUTO_ENCRYPTION") {
+        None => manifest.auto_encryption(None),
+        Some(value) if manifest::is_on(&value) => true,
+        Some(value) if manifest::is_off(&value) => false,
+        Some(value) => {
+            mistakes.push(format!("KESTACK_AUTO_ENCRYPTION: '{value}' is neither on nor off"));
+            true
+        }
+    }
+}
+
+fn timeout(env: Environment<'_>, mistakes: &mut Vec<String>) -> Duration {
+    let Some(text) = env("KESTACK_SETUP_TIMEOUT") else { return TIMEOUT };
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    parsed.filter(|span| !span.is_zero()).unwrap_or_else(|| {
+        mistakes.push(format!("KESTACK_SETUP_TIMEOUT: '{text}' is not a time: write `60s` or `2m`"));
+        TIMEOUT
+    })
+}
+
+fn first(names: &[&'static str], env: Environment<'_>) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, env(name)?)))
+}

@@ -1,0 +1,194 @@
+//! The two servers while they run: KES is started again whenever it ends, MinIO's end is the end.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::child;
+use super::plan::Plan;
+use super::voice::Voice;
+use crate::error::Error;
+
+/// Wait before KES is started again; each further one is twice as long.
+const FIRST: Duration = Duration::from_millis(50);
+/// Longest of these waits.
+const LONGEST: Duration = Duration::from_secs(2);
+/// A KES that ran this long had started well.
+const STABLE: Duration = Duration::from_secs(10);
+/// How often KES may end before the port is open.
+const TRIES: u32 = 5;
+/// Time of KES to end: it keeps nothing that it must write.
+const KES: Duration = Duration::from_millis(300);
+
+/// The servers of one stack.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    kes: Kes,
+    minio: Option<Child>,
+    voice: Option<Voice>,
+    /// True once clients may come.
+    pub(super) is_open: bool,
+}
+
+#[derive(Debug, Default)]
+struct Kes {
+    child: Option<Child>,
+    begun: Option<Instant>,
+    /// When it is started again.
+    due: Option<Instant>,
+    ended: u32,
+}
+
+impl Tree {
+    /// Starts both servers and sets them up; returns when the port may open.
+    pub(super) async fn bring_up(&mut self, plan: &Plan) -> Result<(), Error> {
+        let done = tokio::time::timeout_at(plan.deadline + FIRST, self.start(plan)).await;
+        let done = done.unwrap_or_else(|_| Err(late(plan, "the stack", "it is still being set up")));
+        if done.is_err()
+            && let Some(voice) = &mut self.voice
+        {
+            // it may say why
+            voice.release().await;
+        }
+        match done {
+            Err(Error::NotReady { what, last, .. }) => Err(late(plan, &what, &last)),
+            done => done,
+        }
+    }
+
+    async fn start(&mut self, plan: &Plan) -> Result<(), Error> {
+        let mut is_early = plan.kes_is_quick();
+        if is_early {
+            self.start_minio(plan)?;
+        }
+        tokio::select! {
+            ready = plan.kes_answers() => ready?,
+            failed = self.kes.keep(plan, true) => return Err(failed),
+        }
+        if !is_early {
+            plan.stack.guarded().check(plan.context.kes.as_ref()).await?;
+            self.start_minio(plan)?;
+        }
+        let mut set_up = std::pin::pin!(plan.set_up());
+        loop {
+            let ended = tokio::select! {
+                done = &mut set_up => return done,
+                failed = self.kes.keep(plan, true) => return Err(failed),
+                ended = wait(&mut self.minio) => ended,
+            };
+            // it gives up if it asks KES too early
+            if !std::mem::take(&mut is_early) {
+                return Err(ended_with(ended));
+            }
+            self.start_minio(plan)?;
+        }
+    }
+
+    fn start_minio(&mut self, plan: &Plan) -> Result<(), Error> {
+        let (minio, voice) = plan.start_minio()?;
+        (self.minio, self.voice) = (Some(minio), Some(voice));
+        Ok(())
+    }
+
+    /// Lets MinIO's words out.
+    pub(super) async fn speak(&mut self) {
+        if let Some(voice) = &mut self.voice {
+            voice.release().await;
+        }
+    }
+
+    /// Looks after both servers until MinIO ends.
+    pub(super) async fn watch(&mut self, plan: &Plan) -> Result<(), Error> {
+        let mut children = signal(SignalKind::child()).map_err(Error::Signals)?;
+        let is_first = std::process::id() == 1;
+        loop {
+            tokio::select! {
+                ended = wait(&mut self.minio) => {
+                    return if ended.success() { Ok(()) } else { Err(ended_with(ended)) };
+                }
+                failed = self.kes.keep(plan, false) => return Err(failed),
+                _ = children.recv() => if is_first {
+                    let known = [&self.kes.child, &self.minio].map(|child| child.as_ref().and_then(Child::id));
+                    child::reap(&known.into_iter().flatten().collect::<Vec<_>>());
+                },
+            }
+        }
+    }
+
+    /// Ends MinIO, then KES.
+    pub(super) async fn end(&mut self, grace: Duration) {
+        if let Some(minio) = &mut self.minio {
+            child::end(minio, grace).await;
+        }
+        if let Some(kes) = &mut self.kes.child {
+            child::end(kes, KES).await;
+        }
+    }
+}
+
+impl Kes {
+    /// Keeps it running. Returns only if that fails; before the port is open that includes an end which repeats itself.
+    async fn keep(&mut self, plan: &Plan, gives_up: bool) -> Error {
+        loop {
+            if let Some(due) = self.due {
+                tokio::time::sleep_until(due).await;
+                self.due = None;
+            }
+            if self.child.is_none() {
+                match plan.start_kes() {
+                    Ok(child) => (self.child, self.begun) = (Some(child), Some(Instant::now())),
+                    Err(error) => return error,
+                }
+            }
+            let ended = wait(&mut self.child).await;
+            self.child = None;
+            if gives_up && self.ended + 1 >= TRIES {
+                return Error::Served {
+                    what: format!("KES ended {TRIES} times ({ended})"),
+                    hint: "its last words are above, behind `kes:`".into(),
+                    code: 4,
+                };
+            }
+            self.again(ended);
+        }
+    }
+
+    fn again(&mut self, ended: ExitStatus) {
+        if self.begun.is_some_and(|begun| begun.elapsed() >= STABLE) {
+            self.ended = 0;
+        }
+        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.ended.min(16))).min(LONGEST);
+        self.ended += 1;
+        self.due = Some(Instant::now() + wait);
+        tracing::warn!("KES ended ({ended}) and is started again");
+    }
+}
+
+/// Waits for the end of a server; of none forever.
+async fn wait(child: &mut Option<Child>) -> ExitStatus {
+    if let Some(child) = child
+        && let Ok(status) = child.wait().await
+    {
+        return status;
+    }
+    std::future::pending().await
+}
+
+fn ended_with(status: ExitStatus) -> Error {
+    Error::Served {
+        what: format!("MinIO ended ({status})"),
+        hint: "its last words are above".into(),
+        code: child::code(status).max(1),
+    }
+}
+
+fn late(plan: &Plan, what: &str, last: &str) -> Error {
+    Error::Served {
+        what: format!("{what} was not ready after {:.0} s: {last}", plan.settings.timeout.as_secs_f64()),
+        hint: "KESTACK_SETUP_TIMEOUT allows more time, such as `2m`; the words of the servers are above".into(),
+        code: 4,
+    }
+}
