@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use super::cache::{self, Stamp};
-use super::{CHUNK, ImageError};
+use super::ImageError;
+use super::archive::CHUNK;
 use crate::engine::host::is_executable;
 
 /// What stands between path and digest.
