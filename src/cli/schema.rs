@@ -14,6 +14,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::operate::sandbox as sandboxes;
+use crate::operate::serve as foreground;
 use crate::operate::snapshot as snapshots;
 use crate::operate::status as health;
 use crate::operate::teardown;
@@ -85,6 +86,7 @@ const ANSWERS: &[Answer] = &[
     ("snapshot remove", of::<snapshot::Removed>),
     ("snapshot restore", of::<snapshot::Restored>),
     ("snapshot save", of::<snapshot::SavedReport>),
+    ("serve", of::<foreground::Checked>),
     ("start", of::<up::Report>),
     ("status", of::<health::Status>),
     ("stop", of::<stop::Report>),

@@ -106,7 +106,7 @@ impl Serve {
         // those that kestack has too are MinIO's here
         arguments.extend(output.json().then(|| OsString::from("--json")));
         arguments.extend(globals.quiet.then(|| OsString::from("--quiet")));
-        serve::serve(&arguments, interrupt, &say).await
+        Box::pin(serve::serve(&arguments, interrupt, &say)).await
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Layout {
     served: Option<PathBuf>,
 }
 
-/// Folder on the drive of a stack in the foreground for what must outlast the stack. It is no name of a bucket.
+/// Folder on the drive of a stack in the foreground for what must outlast the stack. No bucket has such a name.
 const ON_DRIVE: &str = ".kestack";
 
 macro_rules! paths {

@@ -15,6 +15,11 @@ const MINIO_ADVICE: &str = "do one of:\n  \
     name a `silo` or `minio` program: MINIO_BINARY=/path/silo, or `minio.binary` in kestack.yaml\n  \
     put one next to kestack or into PATH\n  \
     install Go (https://go.dev/dl): kestack then builds the official module";
+/// What to do if a stack in the foreground finds no MinIO: it builds none while somebody waits for its port.
+const FOREGROUND_ADVICE: &str = "do one of:\n  \
+    name a `silo` or `minio` program: KESTACK_MINIO=/path/silo\n  \
+    put one next to kestack or into PATH\n  \
+    run `kestack up --engine process` once where there is a `go`: it builds the official module, which is found then";
 /// What to do if there is no `kes`.
 const KES_ADVICE: &str = "put the `kes` that came with kestack next to it, or name it: KESTACK_KES_BINARY=/path/kes, \
                           or `kes.binary` in kestack.yaml";
@@ -57,10 +62,10 @@ pub(super) fn to_run(search: &Search, setting: Option<&Path>, env: &Env<'_>) -> 
         return Err(SupplyError::Named { by, source: ImageError::NotExecutable { path } });
     }
     let of_image = Path::new(IMAGE).join(search.name);
-    let found =
-        [of_image.clone()].into_iter().chain(search.places(env)).find(|path| is_executable(path) && !is_self(path));
-    let advice = if search.go { MINIO_ADVICE } else { KES_ADVICE };
-    let what = if search.go { "MinIO" } else { "KES" };
+    let built = if search.go { GoBuild::plan(cache_folder(env), env).map(|build| build.binary()) } else { None };
+    let mut found = [of_image.clone()].into_iter().chain(search.places(env)).chain(built);
+    let found = found.find(|path| is_executable(path) && !is_self(path));
+    let (what, advice) = if search.go { ("MinIO", FOREGROUND_ADVICE) } else { ("KES", KES_ADVICE) };
     found.ok_or_else(|| SupplyError::Exhausted {
         what,
         tried: vec![format!("{variable}: not set"), format!("'{}'", of_image.display()), search.quoted()],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Options of `server` without a value. Every other one has a value, behind `=` or as the next word.
 const SWITCHES: [&str; 8] = ["quiet", "json", "anonymous", "no-compat", "log-compress", "help", "h", "version"];
 
-/// Where MinIO listens unless it is told otherwise.
+/// Where MinIO listens unless the call says otherwise.
 const ADDRESS: &str = ":9000";
 
 /// A call of `server`.

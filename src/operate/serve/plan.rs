@@ -74,7 +74,7 @@ pub(super) fn places() -> [PathBuf; 2] {
 }
 
 impl Plan {
-    /// Looks at everything that can be wrong, in the order in which people can mend it. Nothing is started.
+    /// Looks at everything that can be wrong. Nothing is started.
     pub(super) async fn make(
         mut settings: Settings,
         env: Environment<'_>,

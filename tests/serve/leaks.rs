@@ -1,0 +1,51 @@
+//! Nothing is ever stored in clear, whoever hammers the port from which moment on.
+
+use std::time::{Duration, Instant};
+
+use kestack::servers::s3::S3Client;
+
+use crate::served::{Place, run};
+
+/// Puts an object until it is taken, and says how it is protected.
+async fn first_put(s3: &S3Client, bucket: &str, makes: bool, body: &[u8], end: Instant) -> String {
+    loop {
+        if makes {
+            let _ = s3.create_bucket(bucket).await;
+        }
+        if s3.put_object(bucket, "first", body).await.is_ok() {
+            break;
+        }
+        assert!(Instant::now() < end, "{bucket}: never taken");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let head = s3.head_object(bucket, "first").await.unwrap();
+    format!("{} {}", head.encryption.unwrap_or_default(), head.kms_key.unwrap_or_default())
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn the_first_object_that_is_taken_is_encrypted() {
+    let starts = std::env::var("KESTACK_E2E_STARTS").map_or(30, |starts| starts.parse().unwrap());
+    let body = b"seven words that must stay unread here".repeat(8);
+    for start in 0..starts {
+        let place = Place::new();
+        // each third start is a second one
+        let again = start % 3 == 2;
+        if again {
+            place.start(&[], &[]).open(&place).stop();
+        }
+        std::fs::create_dir_all(place.drive().join("folder")).unwrap();
+        let served = place.start(&[], &[]);
+        let end = Instant::now() + Duration::from_secs(60);
+        let s3 = place.s3();
+        let all = run(async {
+            let declared = first_put(&s3, "encrypted", false, &body, end);
+            let made = first_put(&s3, "made-by-a-client", true, &body, end);
+            let folder = first_put(&s3, "folder", false, &body, end);
+            <[String; 3]>::from(tokio::join!(declared, made, folder))
+        });
+        assert_eq!(all, ["aws:kms minio-backend-key"; 3], "start {start}");
+        served.stop();
+        assert!(!place.holds(&body[..32]), "start {start}: the drive holds it in clear");
+    }
+}
