@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use kestack::cli::{self, Called, Cli, Messages, Part};
+use kestack::cli::{self, Called, Cli, Messages, Part, StandIn};
 use kestack::host::ending;
 use kestack::host::interrupt::Interrupt;
 use tokio::runtime::Builder;
@@ -48,6 +48,9 @@ fn main() -> ExitCode {
             Some(own) => arguments = own,
             None => return finish(Builder::new_current_thread(), async { Ok(cli::pass_through(&called)?) }),
         }
+    }
+    if let Some(stand_in) = StandIn::by(&arguments) {
+        return finish(Builder::new_current_thread(), async { stand_in.run().await.map_err(Failed::Said) });
     }
     if let Some(part) = Part::asked_for(arguments.clone()) {
         return finish(Builder::new_current_thread(), async { Ok(part.run().await?) });

@@ -128,7 +128,15 @@ pub fn compose_layers(
 /// # Errors
 /// [`ImageError`] if it cannot be read, or is not a static executable for this machine.
 pub fn check_static(program: &Path) -> Result<(), ImageError> {
-    elf::judged(program, Architecture::HOST)
+    check_static_for(program, Architecture::HOST)
+}
+
+/// The same for a program that runs elsewhere.
+///
+/// # Errors
+/// [`ImageError`] if it cannot be read, or is not a static executable for `architecture`.
+pub fn check_static_for(program: &Path, architecture: Architecture) -> Result<(), ImageError> {
+    elf::judged(program, architecture)
 }
 
 /// The image whose program only waits: it holds the network of a pod where the engine knows no pods. The same in every

@@ -10,6 +10,7 @@ use super::{Architecture, ImageError};
 const HEAD: u64 = 64 << 10;
 /// Program header type of the dynamic linker's path (elf(5)).
 const PT_INTERP: u32 = 3;
+
 /// Refuses a program that could not run where there is nothing else.
 pub(super) fn judged(path: &Path, architecture: Architecture) -> Result<(), ImageError> {
     let judged = check(path, architecture).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
