@@ -58,7 +58,6 @@ struct Curl {
     insecure: bool,
     /// Taken, without a meaning: redirects are answers
     #[arg(short = 'L', long)]
-    #[expect(dead_code, reason = "MinIO's health checks redirect nobody")]
     location: bool,
     /// Write the answer there
     #[arg(short, long, value_name = "FILE")]

@@ -14,8 +14,8 @@ IMAGE = "localhost/kestack:latest"
 BODY = b"seven words that nobody may read there"
 ENGINE = os.environ["KESTACK_E2E_ENGINE"]
 LIMIT = 60
-# takes the key away, and makes KES forget it
-DENY = "mv /data/.kestack/keys/minio-backend-key /tmp/ && kill -9 $(pidof kes)"
+# has KES refuse MinIO, and waits until it does; and the way back
+DENY, ALLOW = os.environ["KESTACK_DENY"], os.environ["KESTACK_ALLOW"]
 
 engine = docker.from_env(timeout=120)
 

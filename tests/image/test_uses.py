@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from servers import BODY, DENY, ENGINE, SEALED, Server, engine, first_put, protection, said
+from servers import ALLOW, BODY, DENY, ENGINE, SEALED, Server, engine, first_put, protection, said
 
 
 def test_nothing_is_taken_while_kes_denies():
@@ -18,7 +18,7 @@ def test_nothing_is_taken_while_kes_denies():
         while time.monotonic() < end:
             with pytest.raises((BotoCoreError, ClientError)):
                 s3.put_object(Bucket="encrypted", Key="denied", Body=BODY)
-        assert server.run("mv", "/tmp/minio-backend-key", "/data/.kestack/keys/")[0] == 0
+        assert server.run("sh", "-c", ALLOW)[0] == 0
         assert first_put(s3, "encrypted", key="again") == SEALED
         assert not server.holds()
 
@@ -103,8 +103,9 @@ def test_services_of_ci_need_variables_only(command, env, user):
         assert first_put(server.s3(*user.split()), "encrypted") == SEALED
         secrets = [word for word in user.split() if word != "minioadmin"]
         assert not any(secret in server.log() for secret in secrets)
+        # nobody reads the environment of `kes`, not even root without CAP_SYS_PTRACE
         code, kes = server.run("sh", "-c", "tr '\\0' '\\n' </proc/$(pidof kes)/environ")
-        assert code == 0 and not any(secret in kes for secret in secrets), kes
+        assert code != 0 and "Permission denied" in kes, kes
 
 
 def test_default_buckets_of_bitnami():
