@@ -108,10 +108,10 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
-    gate.open(plan.inner)?;
+    let door = gate.open(plan.inner)?;
     tree.is_open = true;
     if plan.settings.auto_encryption {
-        tokio::spawn(setup::keep_away(plan.context.s3.clone(), plan.drive.path.clone()));
+        tokio::spawn(setup::stay_encrypted(plan.context.s3.clone(), plan.drive.path.clone(), door));
     }
     record.write(plan.place.path())?;
     tree.speak().await;

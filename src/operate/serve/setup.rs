@@ -2,11 +2,12 @@
 //! bucket encrypts, too.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::gate::Door;
 use super::plan::Plan;
 use crate::error::Error;
 use crate::resource::apply::{self, Silent};
@@ -97,9 +98,27 @@ async fn remove(s3: &S3Client) -> Result<(), Error> {
     }
 }
 
+/// Keeps what was proven in force as long as the program runs: whenever MinIO starts itself again, nobody gets in before
+/// it is proven again.
+pub(super) async fn stay_encrypted(s3: S3Client, drive: PathBuf, door: Door) {
+    loop {
+        tokio::join!(door.lost(), keep_away(&s3, &drive));
+        while let Err(error) = again(&s3).await {
+            tracing::debug!(%error, "MinIO is not there yet");
+        }
+        door.found();
+        tracing::warn!("MinIO started itself again; connections were refused until it encrypted");
+    }
+}
+
+async fn again(s3: &S3Client) -> Result<(), Error> {
+    probe::until_ready("MinIO", COMPLETE, || s3.list_buckets()).await?;
+    proven(s3, Instant::now() + COMPLETE).await
+}
+
 /// MinIO makes buckets again that it had listed at its start, until it says that it is complete: this removes the empty
 /// bucket of the proof as often as it comes back.
-pub(super) async fn keep_away(s3: S3Client, drive: PathBuf) {
+async fn keep_away(s3: &S3Client, drive: &Path) {
     let folder = drive.join(PROBE);
     let complete = async {
         // not before: half a second later than S3 where there are buckets
@@ -113,7 +132,7 @@ pub(super) async fn keep_away(s3: S3Client, drive: PathBuf) {
             _ = looks.tick() => false,
         };
         if folder.exists() {
-            let removed = remove(&s3).await;
+            let removed = remove(s3).await;
             tracing::debug!(?removed, "the bucket of the proof came back");
         }
         if is_last {
