@@ -9,7 +9,7 @@ use super::Globals;
 use super::output::{self, Output};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::serve::{self, Checked, Opened};
+use crate::operate::serve::{self, Asked, Checked, Opened};
 
 /// Names of programs that people start as MinIO.
 const NAMES: [&str; 2] = ["minio", "docker-entrypoint.sh"];
@@ -19,19 +19,18 @@ const HELP: [&str; 3] = ["--help", "-h", "help"];
 const WITH_VALUE: [&str; 4] = ["--certs-dir", "-S", "--config-dir", "-C"];
 
 const VARIABLES: &str = "Variables:
-  MINIO_*                   go to MinIO as they are; MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are minioadmin by default
-  KESTACK_BUCKETS           buckets, as `name[:policy][?key=K&versioning=on&encryption=sse-s3]`, with commas between them
-                            [default: encrypted]; also read: MINIO_DEFAULT_BUCKETS
-  KESTACK_KEYS              further encryption keys, with commas between them
-  KESTACK_DEFAULT_KEY       the key of buckets that name none [default: minio-backend-key]
-  KESTACK_AUTO_ENCRYPTION   whether buckets that clients make encrypt: on or off [default: on]
-  KESTACK_KEYSTORE          fs, vault, aws, gcp, azure, entrust, gemalto or fortanix [default: fs, on the first drive]
-  KESTACK_KES_ADDRESS       where KES listens, such as 0.0.0.0:7373 [default: 127.0.0.1:7373]
-  KESTACK_SETUP_TIMEOUT     how long it may take until the port opens [default: 60s]
-  KESTACK_FILE              a kestack.yaml with keys, buckets, keystore and content [default: /etc/kestack/kestack.yaml]
-  KESTACK_MINIO, KESTACK_KES  the programs";
+  MINIO_*                  as for MinIO; its root user is minioadmin by default
+  KESTACK_BUCKETS          `NAME[:POLICY][?key=KEY&versioning=on]`, with commas
+  KESTACK_KEYS             further encryption keys, with commas
+  KESTACK_DEFAULT_KEY      key of buckets that name none
+  KESTACK_AUTO_ENCRYPTION  whether other buckets encrypt: on or off
+  KESTACK_KES_ADDRESS      where KES listens, such as 0.0.0.0:7373
+  KESTACK_SETUP_TIMEOUT    how long the port may stay closed, such as 60s
+  KESTACK_FILE             kestack.yaml [default: /etc/kestack/kestack.yaml]
+  KESTACK_KEYSTORE         fs, vault, aws, gcp, … [default: fs, on the drive]
+  KESTACK_MINIO            the program of MinIO
+  KESTACK_KES              the program of KES";
 
-/// A policy is one of `none`, `download`, `upload` and `public`.
 #[derive(Debug, Args)]
 #[command(after_long_help = VARIABLES)]
 pub(super) struct Serve {
@@ -106,7 +105,8 @@ impl Serve {
         // those that kestack has too are MinIO's here
         arguments.extend(output.json().then(|| OsString::from("--json")));
         arguments.extend(globals.quiet.then(|| OsString::from("--quiet")));
-        Box::pin(serve::serve(&arguments, interrupt, &say)).await
+        let asked = Asked { arguments, file: globals.file.clone(), keystore: globals.keystore };
+        Box::pin(serve::serve(&asked, interrupt, &say)).await
     }
 }
 

@@ -25,7 +25,7 @@ fn what_is_not_server_is_minios_own() {
     let place = Place::new();
     let bin = names(&place);
     for arguments in [&["--version"][..], &["server", "--help"], &[], &["no-such-verb"]] {
-        let theirs = Command::new(minio()).args(arguments).output().unwrap();
+        let theirs = Command::new(minio()).args(arguments).env("HOME", place.folder.path()).output().unwrap();
         for (program, before) in
             [("minio", None), ("docker-entrypoint.sh", None), ("docker-entrypoint.sh", Some("minio"))]
         {

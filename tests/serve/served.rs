@@ -101,6 +101,15 @@ impl Place {
         false
     }
 
+    /// Waits until S3 lists these buckets: MinIO may bring back that of the proof once, for some milliseconds.
+    pub(crate) fn lists(&self, buckets: &[&str]) {
+        let start = Instant::now();
+        while run(self.s3().list_buckets()).unwrap() != buckets {
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", run(self.s3().list_buckets()));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Processes that were started with something of this place.
     pub(crate) fn processes(&self) -> Vec<String> {
         let here = self.folder.path().to_str().unwrap().to_owned();

@@ -3,10 +3,11 @@
 
 use kes_server::auth::KeyName;
 
+use super::setup::PROBE;
 use crate::manifest::{Bucket, BucketEncryption, BucketName};
 
-/// Names of buckets that MinIO keeps for itself.
-const RESERVED: [&str; 1] = ["minio"];
+/// Names of buckets that MinIO and kestack keep for themselves.
+const RESERVED: [&str; 2] = ["minio", PROBE];
 
 /// What anybody may do with a bucket, by the words of `mc anonymous set`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ fn one(word: &str, has_settings: bool) -> Result<Named, String> {
     let (head, settings) = word.split_once('?').map_or((word, None), |(head, rest)| (head, Some(rest)));
     let (name, policy) = head.split_once(':').map_or((head, None), |(name, policy)| (name, Some(policy)));
     if RESERVED.contains(&name) {
-        return Err(format!("MinIO keeps the name '{name}' for itself; choose another one"));
+        return Err(format!("the name '{name}' is reserved; choose another one"));
     }
     let access = match policy {
         None | Some("none" | "private") => None,
@@ -144,7 +145,7 @@ mod tests {
         read("V", "A,minio,abc:write,abc,abc,xyz?key=a b,def?speed=9,ghi?key=", true, &mut mistakes);
         let said = [
             "`A`: 'A' is not a valid name",
-            "keeps the name 'minio'",
+            "the name 'minio' is reserved",
             "'write' is not a policy",
             "named twice",
             "'b' is not a valid name",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{getegid, geteuid};
 
+use super::setup::PROBE;
 use crate::error::Error;
 use crate::host::disk;
 use crate::host::ownership;
@@ -95,7 +96,8 @@ fn bare(drive: &Path) -> Vec<String> {
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
     let is_bare = |name: &String| {
-        name.parse::<BucketName>().is_ok()
+        name != PROBE
+            && name.parse::<BucketName>().is_ok()
             && !drive.join(".minio.sys/buckets").join(name).join(".metadata.bin").exists()
     };
     names.filter(is_bare).collect()

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown, sockopt};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use super::arguments::port;
 use crate::error::Error;
@@ -18,6 +20,8 @@ const BACKLOG: u32 = 4096;
 const CHUNK: usize = 256 << 10;
 /// How long nothing is taken after the system refused a connection, as when all files are open.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How soon it is looked again whether the server listens; none starts as fast.
+const LOOK: Duration = Duration::from_millis(5);
 
 thread_local! {
     /// Every connection of a thread passes through the same memory: an idle one costs nothing.
@@ -29,6 +33,13 @@ thread_local! {
 pub(super) struct Gate {
     sockets: Vec<TcpSocket>,
     address: String,
+}
+
+/// The port while the program serves.
+#[derive(Debug)]
+pub(super) struct Door {
+    is_open: watch::Sender<bool>,
+    inner: SocketAddr,
 }
 
 impl Gate {
@@ -66,16 +77,36 @@ impl Gate {
         }
     }
 
-    /// Opens it: connections are passed on to `inner` as long as the program runs.
+    /// Opens it: connections are passed on to `inner` as long as the program runs and the door is open.
     ///
     /// # Errors
     /// [`Error::Environment`] if somebody else listens meanwhile.
-    pub(super) fn open(self, inner: SocketAddr) -> Result<(), Error> {
+    pub(super) fn open(self, inner: SocketAddr) -> Result<Door, Error> {
+        let door = Door { is_open: watch::channel(true).0, inner };
         for socket in self.sockets {
             let listener = socket.listen(BACKLOG).map_err(|error| refused(&self.address, &error))?;
-            tokio::spawn(serve(listener, inner));
+            tokio::spawn(serve(listener, inner, door.is_open.subscribe()));
         }
-        Ok(())
+        Ok(door)
+    }
+}
+
+impl Door {
+    /// Waits until the server behind the gate listens no more, and lets nobody in from then on. A server that starts
+    /// itself again, as MinIO does when its admin API asks for it, has not read all of its settings at first.
+    pub(super) async fn lost(&self) {
+        while let Ok(mut connection) = TcpStream::connect(self.inner).await {
+            // it ends when the server does, or has waited for a request long enough
+            let mut rest = [0; 64];
+            while matches!(connection.read(&mut rest).await, Ok(1..)) {}
+            tokio::time::sleep(LOOK).await;
+        }
+        self.is_open.send_replace(false);
+    }
+
+    /// Lets clients in again.
+    pub(super) fn found(&self) {
+        self.is_open.send_replace(true);
     }
 }
 
@@ -112,9 +143,10 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn serve(listener: TcpListener, inner: SocketAddr) {
+async fn serve(listener: TcpListener, inner: SocketAddr, is_open: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
+            Ok(_) if !*is_open.borrow() => {}
             Ok((client, _)) => {
                 tokio::spawn(async move {
                     let passed = connect(&client, inner).await;
@@ -180,7 +212,7 @@ fn pass(from: &TcpStream, to: &TcpStream, memory: &mut [u8]) -> io::Result<Optio
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
@@ -221,6 +253,25 @@ mod tests {
             assert!(received == sent);
         });
         futures_util::future::join_all(clients).await;
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_in_while_the_server_starts_again() {
+        let (address, inner) = (free(), free());
+        let server = TcpListener::bind(&inner).await.unwrap();
+        let door = Gate::reserve(&address).unwrap().open(inner.parse().unwrap()).unwrap();
+        let watched = tokio::time::timeout(Duration::from_millis(50), door.lost()).await;
+        assert!(watched.is_err(), "the server listens");
+        drop(server);
+        door.lost().await;
+        let server = TcpListener::bind(&inner).await.unwrap();
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap_or_default(), 0, "turned away");
+        door.found();
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        let (mut other, _) = server.accept().await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(other.read(&mut [0; 1]).await.unwrap(), 1);
     }
 
     #[tokio::test]

@@ -4,10 +4,12 @@
 //! ([`plan`]), both servers ([`tree`]), what must be in force ([`setup`]), and then the port ([`gate`]).
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
+use crate::manifest::KeystoreKind;
 use crate::operate::open_files;
 use crate::operate::session::environment;
 use crate::supply;
@@ -37,6 +39,17 @@ const SHORT: Duration = Duration::from_millis(400);
 /// How long it may take while clients are connected; engines kill after 10 s.
 const LONG: Duration = Duration::from_secs(8);
 
+/// What the call asks for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The arguments of MinIO's `server`.
+    pub arguments: Vec<OsString>,
+    /// The manifest, if one is named.
+    pub file: Option<PathBuf>,
+    /// The keystore, if not the manifest's.
+    pub keystore: Option<KeystoreKind>,
+}
+
 /// What a stack in the foreground says once its port is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
@@ -56,14 +69,13 @@ pub struct Opened {
     pub quiet: bool,
 }
 
-/// Serves until a signal comes or MinIO ends. `arguments` are those of MinIO's `server`; `said` is called once the port
-/// is open.
+/// Serves until a signal comes or MinIO ends; `said` is called once the port is open.
 ///
 /// # Errors
 /// Mistakes of the environment, all at once; what is in the way; [`Error::Served`] with the exit code of MinIO.
-pub async fn serve(arguments: &[OsString], interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+pub async fn serve(asked: &Asked, interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
     let mut tree = Tree::default();
-    let done = interrupt.ends(run(arguments, &mut tree, said)).await;
+    let done = interrupt.ends(run(asked, &mut tree, said)).await;
     tree.end(if tree.is_open { LONG } else { SHORT }).await;
     match done {
         Err(Error::Interrupted(_)) => Ok(()),
@@ -80,21 +92,27 @@ pub fn pass_through(arguments: &[OsString]) -> Result<(), Error> {
     Err(Error::file("run", &program)(child::become_program(&program, arguments)))
 }
 
-async fn run(arguments: &[OsString], tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(), Error> {
     let words = MinioWords::read(&environment)?;
     if let Some(name) = words.other_kms() {
-        tracing::info!("{name} is set: MinIO uses that KMS; kestack starts none, and makes no keys and buckets");
-        let all: Vec<OsString> = [OsString::from("server")].into_iter().chain(arguments.iter().cloned()).collect();
+        tracing::info!(
+            "kestack: {name} is set: MinIO uses that KMS; kestack starts none, and makes no keys and buckets"
+        );
+        let all: Vec<OsString> =
+            [OsString::from("server")].into_iter().chain(asked.arguments.iter().cloned()).collect();
         return pass_through(&all);
     }
-    let settings = settings::read(arguments, &environment, &words)?;
+    let settings = settings::read(asked, &environment, &words)?;
     open_files::raise();
     let gate = Gate::reserve(&settings.server.address)?;
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
-    gate.open(plan.inner)?;
+    let door = gate.open(plan.inner)?;
     tree.is_open = true;
+    if plan.settings.auto_encryption {
+        tokio::spawn(setup::stay_encrypted(plan.context.s3.clone(), plan.drive.path.clone(), door));
+    }
     record.write(plan.place.path())?;
     tree.speak().await;
     said(&Opened::of(&plan));

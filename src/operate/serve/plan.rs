@@ -176,6 +176,10 @@ impl Plan {
         for name in &self.settings.of_keystore {
             command.env_remove(name);
         }
+        if environment("HOME").is_none() {
+            // MinIO ends without one
+            command.env("HOME", self.place.path());
+        }
         command.envs(self.stack.kes_variables());
         command.envs(self.minio_variables.iter().map(|(name, value)| (name, value)));
         Ok(command)

@@ -1,22 +1,21 @@
 //! What the environment asks for: buckets, keys, keystore, addresses. All mistakes are found at once, before anything is
 //! touched.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use clap::ValueEnum as _;
 use jiff::SignedDuration;
 use kes_server::auth::KeyName;
 
+use super::Asked;
 use super::arguments::{self, Server};
 use super::bucket_words::{self, Access};
 use super::minio_words::MinioWords;
 use crate::error::Error;
-use crate::manifest::{self, Environment, KeystoreKind, Manifest, ManifestError, StackName};
+use crate::manifest::{self, Environment, KeystoreKind, Manifest, StackName};
 
-/// Where a manifest is looked for unless `KESTACK_FILE` names one.
+/// Where a manifest is looked for unless the call names one.
 const FILE: &str = "/etc/kestack/kestack.yaml";
 /// Variables that name buckets, the one that counts first.
 const BUCKETS: [&str; 4] =
@@ -49,13 +48,13 @@ pub(super) struct Settings {
 ///
 /// # Errors
 /// [`Error::Usage`] with all mistakes, [`Error::Manifest`] with those of kestack.yaml.
-pub(super) fn read(arguments: &[OsString], env: Environment<'_>, words: &MinioWords<'_>) -> Result<Settings, Error> {
+pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) -> Result<Settings, Error> {
     let mut mistakes = Vec::new();
-    let server = arguments::read(arguments, &|name| words.value(name), &mut mistakes);
-    let mut manifest = from_file(env, &mut mistakes)?;
+    let server = arguments::read(&asked.arguments, &|name| words.value(name), &mut mistakes);
+    let mut manifest = from_file(asked.file.as_deref(), env, &mut mistakes)?;
     keys(&mut manifest, env, &mut mistakes);
     let access = buckets(&mut manifest, env, &mut mistakes);
-    let of_keystore = keystore(&mut manifest, env, &mut mistakes);
+    let of_keystore = keystore(&mut manifest, asked.keystore, env, &mut mistakes);
     let settings = Settings {
         kes: kes(&mut manifest, env, &mut mistakes),
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
@@ -75,10 +74,9 @@ pub(super) fn read(arguments: &[OsString], env: Environment<'_>, words: &MinioWo
 }
 
 /// The mounted manifest, without what describes another host; the defaults if there is none.
-fn from_file(env: Environment<'_>, mistakes: &mut Vec<String>) -> Result<Manifest, Error> {
-    let path = env("KESTACK_FILE").map_or_else(|| PathBuf::from(FILE), PathBuf::from);
-    let is_named = env("KESTACK_FILE").is_some();
-    let mut manifest = if is_named || path.exists() {
+fn from_file(named: Option<&Path>, env: Environment<'_>, mistakes: &mut Vec<String>) -> Result<Manifest, Error> {
+    let path = std::path::absolute(named.unwrap_or(Path::new(FILE))).map_err(Error::file("find", FILE))?;
+    let mut manifest = if named.is_some() || path.exists() {
         manifest::load(Some(&path), Path::new("/"), env)?.manifest
     } else {
         Manifest::default()
@@ -144,18 +142,15 @@ fn buckets(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<Str
     access
 }
 
-fn keystore(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Vec<&'static str> {
-    let Some(word) = env("KESTACK_KEYSTORE") else { return Vec::new() };
-    let Ok(kind) = KeystoreKind::from_str(&word, false) else {
-        let known: Vec<_> = KeystoreKind::value_variants().iter().map(|kind| kind.word()).collect();
-        mistakes.push(format!("KESTACK_KEYSTORE: '{word}' is not a keystore: write one of {}", known.join(", ")));
-        return Vec::new();
-    };
+fn keystore(
+    manifest: &mut Manifest,
+    kind: Option<KeystoreKind>,
+    env: Environment<'_>,
+    mistakes: &mut Vec<String>,
+) -> Vec<&'static str> {
+    let Some(kind) = kind else { return Vec::new() };
     match kind.section(env) {
         Ok(section) => manifest.keystore = section,
-        Err(ManifestError::Missing { variables, .. }) => {
-            mistakes.push(format!("KESTACK_KEYSTORE={word} needs {variables}"));
-        }
         Err(error) => mistakes.push(error.to_string()),
     }
     kind.variables()

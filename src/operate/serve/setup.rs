@@ -2,9 +2,12 @@
 //! bucket encrypts, too.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::gate::Door;
 use super::plan::Plan;
 use crate::error::Error;
 use crate::resource::apply::{self, Silent};
@@ -15,6 +18,10 @@ use crate::servers::s3::{Encryption, S3Client};
 pub(super) const PROBE: &str = "kestack-encryption-probe";
 /// The object in it.
 const OBJECT: &str = "kestack-probe";
+/// How long MinIO may take from its first answer until it is complete.
+const COMPLETE: Duration = Duration::from_secs(20);
+/// How often the drive is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(2);
 
 impl Plan {
     /// Waits until KES answers and knows MinIO.
@@ -61,7 +68,7 @@ impl Plan {
         proven(&self.context.s3, self.deadline).await
     }
 
-    fn left(&self) -> std::time::Duration {
+    fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
@@ -80,9 +87,56 @@ async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
     })
     .await?;
     s3.delete_object_versions(PROBE, OBJECT).await?;
+    remove(s3).await
+}
+
+async fn remove(s3: &S3Client) -> Result<(), Error> {
     match s3.delete_bucket(PROBE).await {
         // somebody else's, of this name
-        Err(error) if error.code() != "BucketNotEmpty" => Err(error.into()),
+        Err(error) if !["BucketNotEmpty", "NoSuchBucket"].contains(&error.code()) => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Keeps what was proven in force as long as the program runs: whenever MinIO starts itself again, nobody gets in before
+/// it is proven again.
+pub(super) async fn stay_encrypted(s3: S3Client, drive: PathBuf, door: Door) {
+    loop {
+        tokio::join!(door.lost(), keep_away(&s3, &drive));
+        while let Err(error) = again(&s3).await {
+            tracing::debug!(%error, "MinIO is not there yet");
+        }
+        door.found();
+        tracing::warn!("MinIO started itself again; connections were refused until it encrypted");
+    }
+}
+
+async fn again(s3: &S3Client) -> Result<(), Error> {
+    probe::until_ready("MinIO", COMPLETE, || s3.list_buckets()).await?;
+    proven(s3, Instant::now() + COMPLETE).await
+}
+
+/// MinIO makes buckets again that it had listed at its start, until it says that it is complete: this removes the empty
+/// bucket of the proof as often as it comes back.
+async fn keep_away(s3: &S3Client, drive: &Path) {
+    let folder = drive.join(PROBE);
+    let complete = async {
+        // not before: half a second later than S3 where there are buckets
+        let _ = probe::until_ready("MinIO", COMPLETE, || s3.health("cluster")).await;
+    };
+    let mut complete = std::pin::pin!(complete);
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        let is_last = tokio::select! {
+            () = &mut complete => true,
+            _ = looks.tick() => false,
+        };
+        if folder.exists() {
+            let removed = remove(s3).await;
+            tracing::debug!(?removed, "the bucket of the proof came back");
+        }
+        if is_last {
+            return;
+        }
     }
 }
