@@ -138,6 +138,20 @@ pub fn minio_program(setting: Option<&Path>, env: &Env<'_>) -> Result<PathBuf, S
     program::to_run(&MINIO, setting, env)
 }
 
+/// The MinIO that goes into one image with everything else: the program that is named, else found, else built from the
+/// official module. [`ImageSource::made`] makes it.
+///
+/// # Errors
+/// [`SupplyError`] if what is named cannot be used, or nothing is found.
+pub fn minio_to_pack(named: Option<&Path>, env: &Env<'_>) -> Result<ImageSource, SupplyError> {
+    program::minio(&MINIO, named.map(Path::to_owned).as_ref(), env)
+}
+
+/// The release that a MinIO says it is; `None` for one that was built without saying so.
+pub async fn release_of(program: &Path) -> Option<String> {
+    version::of_program(program).await.release.filter(|release| releases::is_release(release))
+}
+
 /// Decides where the image of KES comes from; no engine needs to be asked.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ mod env;
 mod export;
 mod gc;
 mod hint;
+mod image;
 mod images;
 mod import;
 mod init;
@@ -45,6 +46,7 @@ mod serve;
 mod session;
 mod shell;
 mod snapshot;
+mod stand_in;
 mod start;
 mod status;
 mod stop;
@@ -58,6 +60,7 @@ use output::{Messages, report};
 use process::Part;
 pub use program::main;
 use serve::{Called, pass_through};
+use stand_in::StandIn;
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]
@@ -176,6 +179,9 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Show KES and MinIO as the stack uses or would use them, and their known defects
     Images(images::Images),
+    /// One image with MinIO, KES and kestack, for whatever takes an image of MinIO: test suites, CI services, Compose
+    #[command(subcommand)]
+    Image(image::Image),
     /// Show which key protects which objects, versions and bytes on the drive
     Inventory(inventory::Inventory),
     /// Encryption keys
@@ -290,6 +296,7 @@ impl Verb {
             Self::Verify(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Doctor(verb) => verb.run(globals, output).await,
             Self::Images(verb) => verb.run(globals, output).await,
+            Self::Image(verb) => verb.run(globals, output).await,
             Self::Inventory(verb) => verb.run(globals, output).await,
             Self::Key(verb) => verb.run(globals, output).await,
             Self::Bucket(verb) => verb.run(globals, output).await,

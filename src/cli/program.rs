@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Called, Cli, Messages, Part, pass_through, report};
+use super::{Called, Cli, Messages, Part, StandIn, pass_through, report};
 use crate::error::Error;
 use crate::host::ending;
 use crate::host::interrupt::Interrupt;
@@ -21,6 +21,9 @@ pub fn main() -> ExitCode {
             Some(own) => arguments = own,
             None => return finish(Builder::new_current_thread(), async { Ok(pass_through(&called)?) }),
         }
+    }
+    if let Some(stand_in) = StandIn::by(&arguments) {
+        return finish(Builder::new_current_thread(), async { stand_in.run().await.map_err(Failed::Said) });
     }
     if let Some(part) = Part::asked_for(arguments.clone()) {
         return finish(Builder::new_current_thread(), async { Ok(part.run().await?) });

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::output::{self, Failure, Versioned};
 use super::{
-    archive, bucket, bundle, chaos, config, doctor, down, export, gc, images, import, init, inventory, key, list, logs,
-    plan, reset, sandbox, snapshot, stop, up, verify, version,
+    archive, bucket, bundle, chaos, config, doctor, down, export, gc, image, images, import, init, inventory, key,
+    list, logs, plan, reset, sandbox, snapshot, stop, up, verify, version,
 };
 use crate::error::Error;
 use crate::operate::sandbox as sandboxes;
@@ -63,6 +63,7 @@ const ANSWERS: &[Answer] = &[
     ("export systemd", of::<export::Report>),
     ("export tenant", either::<export::Report, export::Printed>),
     ("gc", of::<gc::Report>),
+    ("image build", of::<image::Built>),
     ("images", of::<images::Report>),
     ("import", of::<import::Report>),
     ("init", of::<init::Report>),

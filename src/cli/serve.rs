@@ -44,7 +44,7 @@ pub(super) struct Serve {
 
 /// What a call by one of MinIO's names asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Called {
+pub(super) enum Called {
     /// MinIO's `server` with these arguments.
     Server(Vec<OsString>),
     /// Something else that the real MinIO does.
@@ -53,7 +53,7 @@ pub enum Called {
 
 impl Called {
     /// What the arguments of this program ask for, if it was started by one of MinIO's names.
-    pub fn by(arguments: &[OsString]) -> Option<Self> {
+    pub(super) fn by(arguments: &[OsString]) -> Option<Self> {
         let (program, rest) = arguments.split_first()?;
         let name = PathBuf::from(program);
         if !NAMES.iter().any(|known| name.file_name().is_some_and(|name| name == *known)) {
@@ -87,7 +87,7 @@ impl Called {
     }
 
     /// The same as arguments of kestack; `None` for what the real MinIO does.
-    pub fn as_kestack(&self) -> Option<Vec<OsString>> {
+    pub(super) fn as_kestack(&self) -> Option<Vec<OsString>> {
         let Self::Server(arguments) = self else { return None };
         let own = ["kestack", "serve", "--"].map(OsString::from);
         Some(own.into_iter().chain(arguments.iter().cloned()).collect())
@@ -137,7 +137,7 @@ fn say(opened: &Opened) {
 ///
 /// # Errors
 /// Why that fails.
-pub fn pass_through(called: &Called) -> Result<(), Error> {
+pub(super) fn pass_through(called: &Called) -> Result<(), Error> {
     let (Called::Server(arguments) | Called::Other(arguments)) = called;
     serve::pass_through(arguments)
 }

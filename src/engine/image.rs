@@ -1,39 +1,42 @@
-//! Composes container images in-process from a static binary (docs/architecture.md §3.13, docs/containers.md §3).
+//! Composes container images in-process from static binaries (docs/architecture.md §3.13, docs/containers.md §3).
 //!
-//! An image is an uncompressed docker-archive tar, made FROM scratch: one layer with the binary and two folders,
-//! a configuration, a manifest. The same binary always gives the same bytes, so the image's ID, the SHA-256 of its
-//! configuration, is known before anything is built, and an engine that has it is recognised without loading.
+//! An image is an uncompressed docker-archive tar, made FROM scratch. That of one program has one layer with the binary
+//! and two folders; [`compose_layers`] makes those that hold more. The same binaries always give the same bytes, so the
+//! image's ID, the SHA-256 of its configuration, is known before anything is built, and an engine that has it is
+//! recognised without loading.
 
-use std::io::{self, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Serialize;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+mod architecture;
+mod archive;
 mod cache;
 mod elf;
 mod layer;
 mod pause;
 mod program;
 
+pub use architecture::Architecture;
+pub use archive::Archive;
 #[cfg(test)]
 pub(crate) use elf::tests::static_executable;
+pub use layer::Entry;
 pub use program::{program_of, program_reference};
 
-use layer::{BLOCK, header, padding};
+use archive::Part;
+use layer::Layer;
 
-/// Bytes read from the binary at a time while the archive is sent.
-const CHUNK: usize = 256 << 10;
 /// Every timestamp in an image: what is made from the same binary must not differ.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 /// Hex digits of the image's ID in its tag.
 const TAG_DIGITS: usize = 16;
 /// Name of the image whose program only waits, and of that program.
 const PAUSE: &str = "pause";
+/// Owner of the folders in an image of one program: every process of a stack runs as it.
+const USER: u64 = 1000;
 
 /// What an image is made of.
 #[derive(Debug, Clone)]
@@ -51,20 +54,6 @@ pub struct ImageIdentity {
     pub id: String,
     /// Its name: `localhost/kestack/<name>:<start of the id>`.
     pub tag: String,
-}
-
-/// An image ready to be sent to an engine; the binary is read while it is sent.
-#[derive(Debug, Clone)]
-pub struct Archive {
-    identity: ImageIdentity,
-    parts: Vec<Part>,
-}
-
-/// A piece of the archive.
-#[derive(Debug, Clone)]
-enum Part {
-    Bytes(Bytes),
-    File { path: PathBuf, size: u64 },
 }
 
 /// Why no image could be composed.
@@ -86,12 +75,14 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// The binary cannot run in an image that holds nothing else.
-    #[error("'{}' {why}\n  the image contains nothing else, so it must be a static Linux executable for this machine", path.display())]
+    #[error("'{}' {why}\n  the image contains nothing else, so it must be a static executable for {platform}", path.display())]
     Unsuitable {
         /// The binary.
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
+        /// Where it must run.
+        platform: Architecture,
     },
 }
 
@@ -101,7 +92,7 @@ pub enum ImageError {
 /// # Errors
 /// [`ImageError`] if the binary cannot be read or cannot run in the image.
 pub fn identify(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<ImageIdentity, ImageError> {
-    let (layer, _) = describe(recipe, cache)?;
+    let layer = describe(recipe, cache)?;
     Ok(identity(recipe.name, &configuration(recipe.name, &layer)))
 }
 
@@ -110,8 +101,26 @@ pub fn identify(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<ImageIdent
 /// # Errors
 /// [`ImageError`] if the binary cannot be read or cannot run in the image.
 pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) -> Result<Archive, ImageError> {
-    let (layer, size) = describe(recipe, cache)?;
-    Ok(assemble(recipe.name, &layer, Part::File { path: recipe.binary.clone(), size }, alias))
+    Ok(assemble(recipe.name, describe(recipe, cache)?, alias))
+}
+
+/// Composes an image of several layers. `process` is the part of its configuration that says how it runs; the first of
+/// `names` is the one to use it by.
+///
+/// # Errors
+/// [`ImageError`] if a file in it cannot be read.
+pub fn compose_layers(
+    process: &impl Serialize,
+    architecture: Architecture,
+    layers: Vec<Vec<Entry>>,
+    names: &[String],
+) -> Result<Archive, ImageError> {
+    let layers = layers.into_iter().map(Layer::new).collect::<Result<Vec<_>, _>>()?;
+    let configuration = to_json(&Configuration::new(process, architecture, &layers));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let tag = names.first().map(|name| (*name).to_owned()).unwrap_or_default();
+    let identity = ImageIdentity { id: hex::encode(digest(&SHA256, &configuration)), tag };
+    Ok(Archive::assemble(identity, &names, &configuration, layers))
 }
 
 /// Refuses a program that could not run where there is nothing else.
@@ -119,115 +128,57 @@ pub fn compose(recipe: &ImageRecipe, alias: Option<&str>, cache: Option<&Path>) 
 /// # Errors
 /// [`ImageError`] if it cannot be read, or is not a static executable for this machine.
 pub fn check_static(program: &Path) -> Result<(), ImageError> {
-    let judged = elf::check(program).map_err(|source| ImageError::Read { path: program.to_owned(), source })?;
-    judged.map_err(|why| ImageError::Unsuitable { path: program.to_owned(), why })
+    check_static_for(program, Architecture::HOST)
+}
+
+/// The same for a program that runs elsewhere.
+///
+/// # Errors
+/// [`ImageError`] if it cannot be read, or is not a static executable for `architecture`.
+pub fn check_static_for(program: &Path, architecture: Architecture) -> Result<(), ImageError> {
+    elf::judged(program, architecture)
 }
 
 /// The image whose program only waits: it holds the network of a pod where the engine knows no pods. The same in every
 /// release; `None` if there is no such program for this machine's processor.
 pub fn pause() -> Option<Archive> {
-    let program = pause::program()?;
-    let layer = layer::digest(PAUSE, program.as_slice(), program.len() as u64).ok()?;
-    Some(assemble(PAUSE, &layer, Part::Bytes(program.into()), None))
+    let program = Part::Bytes(pause::program()?.into());
+    Some(assemble(PAUSE, Layer::new(only(PAUSE, program)).ok()?, None))
 }
 
-/// Puts the archive of image `name` together. `layer` is the digest of the layer that holds the program.
-fn assemble(name: &'static str, layer: &str, program: Part, alias: Option<&str>) -> Archive {
-    let configuration = configuration(name, layer);
+/// Puts the archive of image `name` together, of the layer that holds the program.
+fn assemble(name: &'static str, layer: Layer, alias: Option<&str>) -> Archive {
+    let configuration = configuration(name, &layer);
     let identity = identity(name, &configuration);
-    let (layer_name, configuration_name) = (format!("{layer}.tar"), format!("{}.json", identity.id));
-    let manifest = to_json(&[Manifest {
-        config: &configuration_name,
-        repo_tags: [Some(identity.tag.as_str()), alias].into_iter().flatten().collect(),
-        layers: [&layer_name],
-    }]);
-    let (before, after) = layer::around(name, program.size());
-    let layer_size = before.len() as u64 + program.size() + after.len() as u64;
-    let mut head = header(&layer_name, layer_size).to_vec();
-    head.extend(before);
-    let mut tail = after;
-    tail.extend(padding(layer_size));
-    for (name, content) in [(&configuration_name, &configuration), (&"manifest.json".to_owned(), &manifest)] {
-        tail.extend(header(name, content.len() as u64));
-        tail.extend(content);
-        tail.extend(padding(content.len() as u64));
-    }
-    tail.extend([0; 2 * BLOCK]);
-    Archive { identity, parts: vec![Part::Bytes(head.into()), program, Part::Bytes(tail.into())] }
+    let tag = identity.tag.clone();
+    let names: Vec<&str> = [Some(tag.as_str()), alias].into_iter().flatten().collect();
+    Archive::assemble(identity, &names, &configuration, [layer])
 }
 
-impl Part {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File { size, .. } => *size,
-        }
-    }
+/// All that the image of one program holds.
+fn only(name: &str, program: Part) -> Vec<Entry> {
+    // A named volume takes over the owner of the folder it covers (docs/containers.md §3).
+    vec![
+        Entry::folder("data", 0o755).owned_by(USER),
+        Entry::folder("tmp", 0o1777).owned_by(USER),
+        Entry::executable(name, program),
+    ]
 }
 
-impl Archive {
-    /// The archive that a file of that size holds, of an image of that name.
-    pub fn of_file(path: PathBuf, size: u64, reference: &str) -> Self {
-        let identity = ImageIdentity { id: String::new(), tag: reference.to_owned() };
-        Self { identity, parts: vec![Part::File { path, size }] }
-    }
-
-    /// The image that this archive brings.
-    pub fn identity(&self) -> &ImageIdentity {
-        &self.identity
-    }
-
-    /// The name to use the image by.
-    pub fn reference(&self) -> &str {
-        &self.identity.tag
-    }
-
-    /// The archive's bytes. A binary that changed since it was described makes the stream end with an error.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        stream::iter(self.parts).flat_map(|part| match part {
-            Part::Bytes(bytes) => stream::iter([Ok(bytes)]).left_stream(),
-            Part::File { path, size } => file_stream(path, size).right_stream(),
-        })
-    }
-}
-
-/// Exactly `size` bytes of a file.
-fn file_stream(path: PathBuf, size: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    stream::try_unfold((path, 0), move |(path, at)| async move {
-        if at == size {
-            return Ok(None);
-        }
-        let chunk = read_chunk(&path, at, size).await?;
-        let at = at + chunk.len() as u64;
-        Ok(Some((chunk, (path, at))))
-    })
-}
-
-async fn read_chunk(path: &Path, at: u64, size: u64) -> io::Result<Bytes> {
-    let mut file = File::open(path).await?;
-    file.seek(SeekFrom::Start(at)).await?;
-    let wanted = usize::try_from(size - at).unwrap_or(CHUNK).min(CHUNK);
-    let mut chunk = vec![0; wanted];
-    file.read_exact(&mut chunk).await?;
-    Ok(chunk.into())
-}
-
-/// Digest of the layer and size of the binary.
-fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<(String, u64), ImageError> {
+/// The layer with the binary.
+fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<Layer, ImageError> {
     let read = |source| ImageError::Read { path: recipe.binary.clone(), source };
     let stamp = cache::Stamp::of(&recipe.binary).map_err(read)?;
-    if let Some(layer) = cache.and_then(|folder| cache::recall(folder, &kept(recipe), &recipe.binary, &stamp)) {
-        return Ok((layer, stamp.size));
+    let entries = only(recipe.name, Part::File { path: recipe.binary.clone(), size: stamp.size });
+    if let Some(digest) = cache.and_then(|folder| cache::recall(folder, &kept(recipe), &recipe.binary, &stamp)) {
+        return Ok(Layer::known(entries, digest));
     }
-    elf::check(&recipe.binary)
-        .map_err(read)?
-        .map_err(|why| ImageError::Unsuitable { path: recipe.binary.clone(), why })?;
-    let binary = std::fs::File::open(&recipe.binary).map_err(read)?;
-    let layer = layer::digest(recipe.name, binary, stamp.size).map_err(read)?;
+    check_static(&recipe.binary)?;
+    let layer = Layer::new(entries)?;
     if let Some(folder) = cache {
-        cache::remember(folder, &kept(recipe), &recipe.binary, &stamp, &layer);
+        cache::remember(folder, &kept(recipe), &recipe.binary, &stamp, &layer.digest);
     }
-    Ok((layer, stamp.size))
+    Ok(layer)
 }
 
 /// What a layer's digest is remembered as: the program's name stands in the layer.
@@ -241,28 +192,18 @@ fn identity(name: &str, configuration: &[u8]) -> ImageIdentity {
     ImageIdentity { tag: format!("localhost/kestack/{name}:{short}"), id }
 }
 
-/// The image's configuration; its fields stand in alphabetical order because its bytes are the image's ID.
-fn configuration(name: &str, layer: &str) -> Vec<u8> {
+/// The configuration of the image of one program.
+fn configuration(name: &str, layer: &Layer) -> Vec<u8> {
     let program = format!("/{name}");
-    to_json(&Configuration {
-        architecture: match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        },
-        config: Process {
-            entrypoint: [&program],
-            // MinIO looks for its folder in HOME and asks `getent` if there is none (docs/minio-kms-client.md §6).
-            env: ["HOME=/", "PATH=/"],
-            labels: Labels { role: name },
-            user: "1000:1000",
-            working_dir: "/",
-        },
-        created: EPOCH,
-        history: [History { created: EPOCH, created_by: "kestack" }],
-        os: "linux",
-        rootfs: Rootfs { diff_ids: [format!("sha256:{layer}")], kind: "layers" },
-    })
+    let process = Process {
+        entrypoint: [&program],
+        // MinIO looks for its folder in HOME and asks `getent` if there is none (docs/minio-kms-client.md §6).
+        env: ["HOME=/", "PATH=/"],
+        labels: Labels { role: name },
+        user: "1000:1000",
+        working_dir: "/",
+    };
+    to_json(&Configuration::new(&process, Architecture::HOST, std::slice::from_ref(layer)))
 }
 
 /// JSON of types that cannot fail to become JSON.
@@ -270,22 +211,29 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
+/// An image's configuration; its fields stand in alphabetical order because its bytes are the image's ID.
 #[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Manifest<'a> {
-    config: &'a str,
-    repo_tags: Vec<&'a str>,
-    layers: [&'a str; 1],
-}
-
-#[derive(Serialize)]
-struct Configuration<'a> {
-    architecture: &'a str,
-    config: Process<'a>,
+struct Configuration<'a, P> {
+    architecture: &'static str,
+    config: &'a P,
     created: &'a str,
-    history: [History<'a>; 1],
+    history: Vec<History<'a>>,
     os: &'a str,
     rootfs: Rootfs,
+}
+
+impl<'a, P> Configuration<'a, P> {
+    fn new(process: &'a P, architecture: Architecture, layers: &[Layer]) -> Self {
+        let diff_ids = layers.iter().map(|layer| format!("sha256:{}", layer.digest)).collect();
+        Self {
+            architecture: architecture.word(),
+            config: process,
+            created: EPOCH,
+            history: layers.iter().map(|_| History { created: EPOCH, created_by: "kestack" }).collect(),
+            os: "linux",
+            rootfs: Rootfs { diff_ids, kind: "layers" },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -312,7 +260,7 @@ struct History<'a> {
 
 #[derive(Serialize)]
 struct Rootfs {
-    diff_ids: [String; 1],
+    diff_ids: Vec<String>,
     #[serde(rename = "type")]
     kind: &'static str,
 }
@@ -325,6 +273,9 @@ mod tests {
     use futures_util::TryStreamExt as _;
 
     use super::*;
+
+    /// Of a recipe that never changes.
+    const KNOWN: &str = "f79f2d43773c2a21d2595e1703aa54ad181d8d79147ad8bc47677ca0b8d8b31a";
 
     fn recipe(folder: &Path, filler: &[u8]) -> ImageRecipe {
         let binary = folder.join("program");
@@ -353,7 +304,7 @@ mod tests {
         let recipe = recipe(folder.path(), &vec![7; 300_000]);
         let first = bytes(compose(&recipe, None, None).unwrap()).await;
         assert_eq!(first, bytes(compose(&recipe, None, None).unwrap()).await);
-        assert_eq!(first.len() % BLOCK, 0);
+        assert_eq!(first.len() % layer::BLOCK, 0);
     }
 
     #[tokio::test]
@@ -406,6 +357,73 @@ mod tests {
         std::fs::write(&binary, "#!/bin/sh\n").unwrap();
         let error = identify(&ImageRecipe { name: "kes", binary }, None).unwrap_err().to_string();
         assert!(error.contains("not a Linux executable"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_image_of_one_program_keeps_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(folder.path(), b"x");
+        let id = identify(&recipe, None).unwrap().id;
+        assert_eq!(id, if cfg!(target_arch = "x86_64") { KNOWN } else { id.as_str() }, "a new ID replaces all pods");
+        assert_eq!(
+            bytes(compose(&recipe, None, None).unwrap()).await.len() as u64,
+            compose(&recipe, None, None).unwrap().size()
+        );
+    }
+
+    #[tokio::test]
+    async fn layers_hold_texts_links_and_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = recipe(folder.path(), b"x").binary;
+        let entries = || {
+            vec![
+                Entry::folder("usr", 0o755),
+                Entry::program("usr/kes", &program, Architecture::HOST).unwrap(),
+                Entry::link("kes", "/usr/kes"),
+                Entry::text("text", "words"),
+            ]
+        };
+        let names = ["a:1".to_owned(), "b:2".to_owned()];
+        let image =
+            |names: &[String]| compose_layers(&(), Architecture::Arm64, vec![vec![], entries()], names).unwrap();
+        assert_eq!(image(&names).identity().id, image(&names[1..]).identity().id, "the name is not part of the image");
+        let members = members(&bytes(image(&names)).await);
+        let manifest: serde_json::Value = serde_json::from_slice(&members["manifest.json"]).unwrap();
+        assert_eq!(manifest[0]["RepoTags"], serde_json::json!(names));
+        let configuration: serde_json::Value =
+            serde_json::from_slice(&members[manifest[0]["Config"].as_str().unwrap()]).unwrap();
+        assert_eq!((&configuration["architecture"], &configuration["os"]), (&"arm64".into(), &"linux".into()));
+        let layer = &members[manifest[0]["Layers"][1].as_str().unwrap()];
+        assert_eq!(configuration["rootfs"]["diff_ids"][1], format!("sha256:{}", hex::encode(digest(&SHA256, layer))));
+        let mut tar = tar::Archive::new(layer.as_slice());
+        let held: Vec<_> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                let link = entry.link_name().unwrap().map(|target| target.display().to_string());
+                (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap(), link, content.len())
+            })
+            .collect();
+        let size = usize::try_from(std::fs::metadata(&program).unwrap().len()).unwrap();
+        let wanted = [
+            ("usr/".to_owned(), 0o755, None, 0),
+            ("usr/kes".to_owned(), 0o755, None, size),
+            ("kes".to_owned(), 0o777, Some("/usr/kes".to_owned()), 0),
+            ("text".to_owned(), 0o644, None, 5),
+        ];
+        assert_eq!(held, wanted);
+    }
+
+    #[test]
+    fn a_program_for_another_processor_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = recipe(folder.path(), b"x").binary;
+        let other = if Architecture::HOST == Architecture::Amd64 { Architecture::Arm64 } else { Architecture::Amd64 };
+        let error = Entry::program("kes", &program, other).unwrap_err().to_string();
+        assert!(error.contains("another kind of processor") && error.contains(&other.to_string()), "{error}");
     }
 
     #[tokio::test]

@@ -264,7 +264,7 @@ pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 ///
 /// # Errors
 /// [`ManifestError::Missing`] naming every variable that is missing.
-pub fn section_of(kind: KeystoreKind, env: Environment<'_>) -> Result<serde_json::Value, ManifestError> {
+pub fn section_of(kind: KeystoreKind, env: Environment<'_>) -> Result<Value, ManifestError> {
     let missing = |variables: Vec<String>| ManifestError::Missing {
         keystore: kind.word().into(),
         variables: variables.join(", "),

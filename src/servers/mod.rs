@@ -2,5 +2,6 @@
 
 pub mod admin;
 mod bucket;
+pub mod health;
 pub mod replicas;
 pub mod s3;

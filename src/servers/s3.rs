@@ -18,6 +18,7 @@ mod policy;
 mod rules;
 mod upload;
 
+pub(super) use loopback::any_certificate;
 pub use upload::Upload;
 
 use form::{

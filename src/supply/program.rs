@@ -109,7 +109,7 @@ fn on_this_host(
         return source(path).map(Ok).map_err(|source| SupplyError::Named { by, source });
     }
     let mut tried = vec![format!("{}: not set", search.variable)];
-    for path in search.places(env) {
+    for path in search.places(env).into_iter().filter(|path| !is_self(path)) {
         match source(path) {
             Ok(source) => return Ok(Ok(source)),
             Err(error) => tried.push(error.to_string()),

@@ -136,6 +136,21 @@ impl ImageSource {
         Err(SupplyError::Exhausted { what: "MinIO", tried, advice: MINIO_ADVICE })
     }
 
+    /// The program on this host, which is built first if it has to be. `waiting` hears of that.
+    ///
+    /// # Errors
+    /// [`SupplyError`] if there is none, or it cannot be built.
+    pub async fn made(&self, waiting: &dyn Waiting) -> Result<PathBuf, SupplyError> {
+        match self.ways.as_slice() {
+            [Way::Program(path)] => Ok(path.clone()),
+            [way @ (Way::Make(build) | Way::Build(build))] => match way.takes_minutes(false) {
+                Some(what) => Ok(told(waiting, &what, build.run()).await?),
+                None => Ok(build.binary()),
+            },
+            _ => Err(SupplyError::Gone(self.reference.clone().into())),
+        }
+    }
+
     async fn by(&self, way: &Way, engine: &dyn Engine) -> Result<(), SupplyError> {
         match way {
             Way::Present => Ok(()),

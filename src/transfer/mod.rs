@@ -1,5 +1,6 @@
-//! Stacks in other forms: exports, imports, bundles.
+//! Stacks in other forms: exports, imports, bundles, one image with everything.
 
 pub mod bundle;
 pub mod export;
+pub mod image;
 pub mod import;

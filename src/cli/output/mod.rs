@@ -90,10 +90,15 @@ impl Output {
 
     /// Shows how far a verb is: live on a terminal, line by line elsewhere.
     pub(super) fn progress(&self, engine: &EngineInfo) -> Box<dyn Progress> {
+        self.progress_with(engine.has_containers())
+    }
+
+    /// The same for a verb that may need no engine.
+    pub(super) fn progress_with(&self, has_containers: bool) -> Box<dyn Progress> {
         if self.quiet {
             return Box::new(Silent);
         }
-        progress::shown(self.every_step, self.is_live(), engine.has_containers())
+        progress::shown(self.every_step, self.is_live(), has_containers)
     }
 }
 

@@ -88,6 +88,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pause");
         std::fs::write(&path, program().unwrap()).unwrap();
-        assert_eq!(super::super::elf::check(&path).unwrap(), Ok(()));
+        assert_eq!(super::super::elf::check(&path, super::super::Architecture::HOST).unwrap(), Ok(()));
     }
 }

@@ -6,8 +6,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::{self, Read as _};
 
+use super::ImageError;
+use super::archive::CHUNK;
 use super::cache::{self, Stamp};
-use super::{CHUNK, ImageError};
 use crate::engine::host::is_executable;
 
 /// What stands between path and digest.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::Gate;
 use super::plan::{self, PREFIX, Plan};
 use crate::error::Error;
-use crate::host::disk;
+use crate::host::disk::{self, Outlasts};
 use crate::host::ownership;
 use crate::servers::s3::S3Client;
 use crate::stack::Layout;
@@ -51,7 +51,7 @@ impl Record {
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(NAME);
         let text = serde_json::to_vec(self).map_err(|error| Error::file("write", &path)(error.into()))?;
-        Ok(disk::replace(&path, &text)?)
+        disk::replace(&path, &text, Outlasts::Process).map_err(Error::file("write", &path))
     }
 }
 

@@ -16,16 +16,19 @@ impl S3Client {
     /// # Errors
     /// [`S3Error::Invalid`] if the endpoint is not a URL.
     pub fn on_loopback(endpoint: &str, user: &str, password: &str, region: Option<&str>) -> Result<Self, S3Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| S3Error::Invalid { call: endpoint.to_owned(), cause: error.to_string() })?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+        let tls = any_certificate()
+            .map_err(|error| S3Error::Invalid { call: endpoint.to_owned(), cause: error.to_string() })?;
         let client = Self::over(tls, endpoint, user, password)?;
         Ok(Self { signer: Arc::new(signer(user, password, region.unwrap_or(REGION))), ..client })
     }
+}
+
+/// What takes every certificate. Only for a server that this process started itself, or whose user said so.
+pub(in crate::servers) fn any_certificate() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let any = Arc::new(AnyCertificate(provider));
+    Ok(tls.dangerous().with_custom_certificate_verifier(any).with_no_client_auth())
 }
 
 /// Takes every certificate. Only for a server that this process started itself.
