@@ -11,6 +11,7 @@ use crate::error::Error;
 /// A part of a running stack that this program can be.
 #[derive(Debug, Parser)]
 #[command(name = "kestack")]
+#[expect(clippy::enum_variant_names, reason = "the names of the hidden verbs")]
 pub(super) enum Part {
     /// Looks after one server.
     ProcessSupervise {

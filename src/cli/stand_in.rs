@@ -40,6 +40,7 @@ pub(super) enum StandIn {
 /// The options that checks of MinIO use. Those without a meaning here are taken, because they change nothing.
 #[derive(Debug, Parser)]
 #[command(name = "curl", about = "kestack's own curl, for health checks: one GET or HEAD", disable_version_flag = true)]
+#[expect(clippy::struct_excessive_bools, reason = "the options of curl")]
 struct Curl {
     /// Exit with 22 if the server refuses
     #[arg(short, long)]

@@ -1,5 +1,6 @@
 //! The smallest set of permissions that KES needs in its keystore: policies, and the commands that put them in force.
 
+use kes_server::auth::KeyName;
 use zeroize::Zeroizing;
 
 use super::cluster::Cluster;
@@ -16,7 +17,7 @@ pub fn iam(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     let account = cluster.account();
     let policies = keystore::policies(&Subject {
         section: &cluster.section,
-        keys: cluster.manifest.keys.iter().map(|key| key.as_str()).collect(),
+        keys: cluster.manifest.keys.iter().map(KeyName::as_str).collect(),
         name: cluster.name(),
         namespace: &cluster.namespace,
         account: &account,

@@ -16,6 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 /// The part of an image's configuration that says how it runs; fields stand in alphabetical order.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::zero_sized_map_values, reason = "the format: an object of empty objects")]
 pub(super) struct Process {
     cmd: [&'static str; 4],
     entrypoint: [&'static str; 1],
