@@ -109,11 +109,14 @@ impl StackBuilder {
         self
     }
 
-    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before.
+    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before. Where the process has no
+    /// default provider of rustls, aws-lc is that afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`](super::ErrorKind::Manifest) for names that cannot be used; else those of `kestack up`.
     pub async fn up(self) -> Result<Stack, Error> {
+        // a `reqwest` without TLS in the user's tests shares our features, and makes no client without a provider
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (lease, shared) = (self.lease, self.shared);
         let expires = end_of(lease, Timestamp::now())?;
         let options = self.options()?;
