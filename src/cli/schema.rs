@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::output::{self, Failure, Versioned};
 use super::{
-    archive, bucket, bundle, chaos, config, doctor, down, export, gc, image, images, import, init, inventory, key, list, logs,
-    plan, reset, sandbox, snapshot, stop, up, verify, version,
+    archive, bucket, bundle, chaos, config, doctor, down, export, gc, image, images, import, init, inventory, key,
+    list, logs, plan, reset, sandbox, snapshot, stop, up, verify, version,
 };
 use crate::error::Error;
 use crate::operate::sandbox as sandboxes;

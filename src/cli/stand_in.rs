@@ -125,7 +125,8 @@ impl Curl {
         }
         if let Some(format) = &self.write_out {
             let status = reply.status.as_u16().to_string();
-            let text = format.replace("%{http_code}", &status).replace("%{response_code}", &status).replace("\\n", "\n");
+            let text =
+                format.replace("%{http_code}", &status).replace("%{response_code}", &status).replace("\\n", "\n");
             output::raw(text.as_bytes()).map_err(|_| UNWRITTEN)?;
         }
         if is_refused {

@@ -365,7 +365,10 @@ mod tests {
         let recipe = recipe(folder.path(), b"x");
         let id = identify(&recipe, None).unwrap().id;
         assert_eq!(id, if cfg!(target_arch = "x86_64") { KNOWN } else { id.as_str() }, "a new ID replaces all pods");
-        assert_eq!(bytes(compose(&recipe, None, None).unwrap()).await.len() as u64, compose(&recipe, None, None).unwrap().size());
+        assert_eq!(
+            bytes(compose(&recipe, None, None).unwrap()).await.len() as u64,
+            compose(&recipe, None, None).unwrap().size()
+        );
     }
 
     #[tokio::test]
@@ -381,7 +384,8 @@ mod tests {
             ]
         };
         let names = ["a:1".to_owned(), "b:2".to_owned()];
-        let image = |names: &[String]| compose_layers(&(), Architecture::Arm64, vec![vec![], entries()], names).unwrap();
+        let image =
+            |names: &[String]| compose_layers(&(), Architecture::Arm64, vec![vec![], entries()], names).unwrap();
         assert_eq!(image(&names).identity().id, image(&names[1..]).identity().id, "the name is not part of the image");
         let members = members(&bytes(image(&names)).await);
         let manifest: serde_json::Value = serde_json::from_slice(&members["manifest.json"]).unwrap();

@@ -6,9 +6,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use super::cache::{self, Stamp};
 use super::ImageError;
 use super::archive::CHUNK;
+use super::cache::{self, Stamp};
 use crate::engine::host::is_executable;
 
 /// What stands between path and digest.

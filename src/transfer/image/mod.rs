@@ -162,10 +162,7 @@ mod tests {
             for entry in tar::Archive::new(outer[layer.as_str().unwrap()].as_slice()).entries().unwrap() {
                 let entry = entry.unwrap();
                 let target = entry.link_name().unwrap().map(|target| target.display().to_string());
-                held.insert(
-                    entry.path().unwrap().display().to_string(),
-                    (entry.header().mode().unwrap(), target),
-                );
+                held.insert(entry.path().unwrap().display().to_string(), (entry.header().mode().unwrap(), target));
             }
         }
         (serde_json::from_slice(&outer[manifest[0]["Config"].as_str().unwrap()]).unwrap(), held)

@@ -5,15 +5,85 @@ use crate::engine::image::{Architecture, Entry, ImageError};
 
 /// Names of busybox that scripts, health checks and `docker exec` call.
 const APPLETS: [&str; 75] = [
-    "[", "awk", "base64", "basename", "cat", "chgrp", "chmod", "chown", "clear", "cmp", "cp", "cut", "date", "dd", "df",
-    "diff", "dirname", "du", "echo", "egrep", "env", "expr", "false", "find", "free", "grep", "gunzip", "gzip", "head",
-    "hostname", "id", "ip", "kill", "less", "ln", "ls", "md5sum", "mkdir", "mktemp", "more", "mv", "nc", "netstat",
-    "nproc", "nslookup", "od", "pidof", "ping", "printf", "ps", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq",
-    "sha256sum", "sleep", "sort", "stat", "tail", "tar", "tee", "test", "time", "timeout", "touch", "tr", "true", "uname",
-    "wc", "wget", "which", "xargs",
+    "[",
+    "awk",
+    "base64",
+    "basename",
+    "cat",
+    "chgrp",
+    "chmod",
+    "chown",
+    "clear",
+    "cmp",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "diff",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "free",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hostname",
+    "id",
+    "ip",
+    "kill",
+    "less",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "more",
+    "mv",
+    "nc",
+    "netstat",
+    "nproc",
+    "nslookup",
+    "od",
+    "pidof",
+    "ping",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "time",
+    "timeout",
+    "touch",
+    "tr",
+    "true",
+    "uname",
+    "wc",
+    "wget",
+    "which",
+    "xargs",
 ];
 /// Accounts that programs may ask for; any other user works as well.
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nminio:x:1000:1000:minio:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nminio:x:1000:1000:minio:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nminio:x:1000:\nnobody:x:65534:\n";
 /// Where the sources of the shell are; those of MinIO are known with its releases.
 const SHELL_SOURCES: &str = "\
@@ -55,10 +125,8 @@ fn shell_entries(shell: &Shell, architecture: Architecture) -> Result<Vec<Entry>
 /// Whose programs are in the image, and under which licences: those that it passes on ask for both.
 fn licences(content: &Content) -> Vec<Entry> {
     let mut sources = content.sources.clone();
-    let mut texts = vec![
-        ("AGPL-3.0", include_str!("licences/AGPL-3.0.txt")),
-        ("Apache-2.0", include_str!("../../../LICENSE")),
-    ];
+    let mut texts =
+        vec![("AGPL-3.0", include_str!("licences/AGPL-3.0.txt")), ("Apache-2.0", include_str!("../../../LICENSE"))];
     if content.mc.is_some() {
         sources.push_str(CLIENT_SOURCES);
     }
