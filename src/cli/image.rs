@@ -41,8 +41,8 @@ pub(super) struct Build {
     #[arg(long, value_name = "FILE.tar")]
     archive: Option<PathBuf>,
     /// What the image is for: linux/amd64 or linux/arm64 [default: this machine]; of another one, name all programs
-    #[arg(long, value_name = "PLATFORM", default_value_t = Architecture::HOST, hide_default_value = true)]
-    platform: Architecture,
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Architecture>,
     /// MinIO or Silo [default: as `kestack up --engine process` finds it]
     #[arg(long, value_name = "PROGRAM")]
     minio: Option<PathBuf>,
@@ -128,6 +128,10 @@ impl Build {
         output.result(&built, human)
     }
 
+    fn platform(&self) -> Architecture {
+        self.platform.unwrap_or(Architecture::HOST)
+    }
+
     fn names(&self) -> Result<Vec<String>, Error> {
         if self.tags.is_empty() {
             return Ok(vec![NAME.to_owned()]);
@@ -146,11 +150,11 @@ impl Build {
             ("--busybox (or --no-shell)", shell(&self.busybox)),
         ];
         let missing: Vec<_> = needed.iter().filter(|(_, given)| !given).map(|(option, _)| *option).collect();
-        if self.platform == Architecture::HOST || missing.is_empty() {
+        if self.platform() == Architecture::HOST || missing.is_empty() {
             return Ok(());
         }
         Err(Error::Usage {
-            what: format!("this machine has no programs for {}", self.platform),
+            what: format!("this machine has no programs for {}", self.platform()),
             hint: format!("name those that are: {}", missing.join(", ")),
         })
     }
@@ -196,7 +200,7 @@ impl Build {
         };
         let named = [Some(&kes), Some(&kestack), self.minio.as_ref(), self.mc.as_ref()];
         for program in named.into_iter().flatten() {
-            check_static_for(program, self.platform)?;
+            check_static_for(program, self.platform())?;
         }
         let minio = supply::minio_to_pack(self.minio.as_deref(), &environment)?;
         let warning = supply::warning(&minio).await?;
@@ -204,8 +208,8 @@ impl Build {
         if let Some(warning) = warning {
             tracing::warn!("{warning}; name another one with --minio");
         }
-        let release = if self.platform == Architecture::HOST { supply::release_of(&minio).await } else { None };
-        let (architecture, mc, sources) = (self.platform, self.mc.clone(), supply::sources()?);
+        let release = if self.platform() == Architecture::HOST { supply::release_of(&minio).await } else { None };
+        let (architecture, mc, sources) = (self.platform(), self.mc.clone(), supply::sources()?);
         Ok(Content { architecture, minio, release, kes, kestack, mc, shell, sources })
     }
 
@@ -220,12 +224,12 @@ impl Build {
     /// A part of the shell: what is named, or the first in `PATH` that can run without anything else.
     fn part(&self, option: &str, named: Option<&PathBuf>, names: &[&str]) -> Result<PathBuf, Error> {
         if let Some(named) = named {
-            check_static_for(named, self.platform)?;
+            check_static_for(named, self.platform())?;
             return Ok(named.clone());
         }
         let path = environment("PATH");
         let mut found = names.iter().filter_map(|name| find_program(name, path.as_deref()));
-        let is_fit = |program: &PathBuf| check_static_for(program, self.platform).is_ok();
+        let is_fit = |program: &PathBuf| check_static_for(program, self.platform()).is_ok();
         found.find(is_fit).ok_or_else(|| Error::Environment {
             what: format!("there is no static {} in PATH", option.trim_start_matches('-')),
             hint: format!(

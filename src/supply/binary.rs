@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::program::is_self;
 use crate::engine::Env;
 use crate::engine::host::is_executable;
 use crate::host::home;
@@ -36,7 +37,8 @@ impl Search {
         }
     }
 
-    /// Executables of those names: next to this program, in `PATH`, where `go install` puts them, from a bundle.
+    /// Executables of those names: next to this program, in `PATH`, where `go install` puts them, from a bundle. Not this
+    /// program itself, which `minio` may be a name of.
     pub(super) fn places(&self, env: &Env<'_>) -> Vec<PathBuf> {
         let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
         let path = env("PATH").unwrap_or_default();
@@ -44,7 +46,7 @@ impl Search {
         let bundle = super::programs_folder(env);
         let folders = beside.into_iter().chain(std::env::split_paths(&path)).chain(go).chain(bundle);
         let paths = folders.flat_map(|folder| self.programs.iter().map(move |program| folder.join(program)));
-        paths.filter(|path| is_executable(path)).collect()
+        paths.filter(|path| is_executable(path) && !is_self(path)).collect()
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn to_run(search: &Search, setting: Option<&Path>, env: &Env<'_>) -> 
 }
 
 /// True if that is this very program: in an image `minio` is a name of kestack.
-fn is_self(path: &Path) -> bool {
+pub(super) fn is_self(path: &Path) -> bool {
     let of = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     of(path).is_some_and(|found| of(Path::new("/proc/self/exe")) == Some(found))
 }
@@ -109,7 +109,7 @@ fn on_this_host(
         return source(path).map(Ok).map_err(|source| SupplyError::Named { by, source });
     }
     let mut tried = vec![format!("{}: not set", search.variable)];
-    for path in search.places(env).into_iter().filter(|path| !is_self(path)) {
+    for path in search.places(env) {
         match source(path) {
             Ok(source) => return Ok(Ok(source)),
             Err(error) => tried.push(error.to_string()),

@@ -364,6 +364,21 @@ async fn without_containers_programs_are_run_as_they_are() {
 }
 
 #[tokio::test]
+async fn kestack_under_the_name_of_minio_is_passed_over() {
+    let (own, found) = (tempfile::tempdir().unwrap(), folder_with("minio", &executable()));
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), own.path().join("minio")).unwrap();
+    let path = std::env::join_paths([own.path(), found.path()]).unwrap();
+    let env = variables(&[("PATH", Path::new(&path))]);
+    let theirs = found.path().join("minio");
+    let processes = Store::of(EngineKind::Process, &[], &[]);
+    let source = minio(&MinioSection::default(), &processes, &env).await.unwrap();
+    assert_eq!(source.program(), Some(theirs.clone()));
+    assert_eq!(minio_to_pack(None, &env).unwrap().program(), Some(theirs.clone()));
+    let podman = Store::of(EngineKind::Podman, &[], &[]);
+    assert_eq!(minio(&MinioSection::default(), &podman, &env).await.unwrap().binary(), Some(theirs.as_path()));
+}
+
+#[tokio::test]
 async fn without_containers_the_module_is_the_last_resort() {
     let processes = Store::of(EngineKind::Process, &[], &[]);
     let error = minio(&MinioSection::default(), &processes, &|_| None).await.unwrap_err().to_string();
