@@ -55,6 +55,26 @@ fn kes_is_started_again_and_minio_is_the_end() {
     assert_eq!(place.processes(), Vec::<String>::new());
 }
 
+/// KES would make another key of that name, and nobody would notice until the old objects are read.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn kes_is_not_started_again_without_the_keys_of_the_data() {
+    let place = Place::new();
+    let mut served = place.start(&[], &[]).open(&place);
+    run(async { place.s3().put_object("encrypted", "o", b"before").await.unwrap() });
+    let keys = place.drive().join(".kestack/keys");
+    let (key, aside) = (keys.join("minio-backend-key"), place.drive().join(".kestack/aside"));
+    std::fs::rename(&key, &aside).unwrap();
+    kill_process(served.server("kes").unwrap(), Signal::KILL).unwrap();
+    assert_eq!(served.ended().code(), Some(7), "{}", served.said());
+    assert!(served.said().contains("minio-backend-key"), "{}", served.said());
+    assert!(!key.exists(), "a lost key was made again");
+    std::fs::rename(&aside, &key).unwrap();
+    let served = place.start(&[], &[]).open(&place);
+    assert_eq!(run(async { place.s3().get_object("encrypted", "o").await.unwrap() }), b"before");
+    served.stop();
+}
+
 #[test]
 #[ignore = "needs MINIO_BINARY"]
 fn the_end_of_minio_before_it_serves_has_its_code_and_words() {

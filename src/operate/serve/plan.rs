@@ -138,6 +138,15 @@ impl Plan {
         self.keys == Verdict::Good && self.stack.manifest.keystore_is_fs()
     }
 
+    /// Refuses to go on without the keys of the data.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] with their names.
+    pub(super) async fn require_keys(&self) -> Result<(), Error> {
+        let keystores = keystore_environment(&self.stack.manifest);
+        guard::require(&self.stack, &self.context, false, &keystores).await.map(drop)
+    }
+
     /// Starts KES. It gets nothing of the environment but what leads to its keystore.
     pub(super) fn start_kes(&self) -> Result<Child, Error> {
         let config = self.stack.layout.kes_config();

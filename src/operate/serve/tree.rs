@@ -138,6 +138,10 @@ impl Kes {
                 self.due = None;
             }
             if self.child.is_none() {
+                // KES makes keys that its configuration names: one that was lost would get a successor of its name
+                if !gives_up && let Err(error) = plan.require_keys().await {
+                    return error;
+                }
                 match plan.start_kes() {
                     Ok(child) => (self.child, self.begun) = (Some(child), Some(Instant::now())),
                     Err(error) => return error,
