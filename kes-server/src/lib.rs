@@ -3,7 +3,7 @@
 //! [`crypto`] makes and opens keys and ciphertexts. [`auth`] says who calls and what they may do. `json` is the JSON of
 //! clients and of older keys; like `crypto` it knows nobody above it. `memory` holds secrets. [`keystore`] keeps keys.
 //! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
-//! [`client`] speaks to a running server. [`cli`] is the command line. How keystores and client reach others, names,
+//! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`cli`] is the command line. How keystores and client reach others, names,
 //! proxies and trust, is in `outbound`, once for both.
 
 #![cfg_attr(
@@ -30,3 +30,4 @@ mod metrics;
 mod outbound;
 mod process;
 pub mod server;
+pub mod yaml;

@@ -1,71 +1,133 @@
-//! YAML as a tree of nodes that know their lines (docs/kes-protocol.md §4.1).
+//! YAML as a tree of nodes that know where they stand (docs/kes-protocol.md §4.1): KES's configuration and kestack.yaml.
 //!
-//! The parser is `saphyr-parser`; here its events become a tree with anchors resolved and merge keys applied.
+//! The parser is `saphyr-parser`; here its events become a tree with anchors resolved and merge keys applied. Aliases are
+//! shared, so that a small file is a small tree.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 use zeroize::Zeroizing;
-
-use super::ConfigError;
 
 /// Nobody writes a configuration that deep; without a bound a hostile file would exhaust the stack.
 const MAX_DEPTH: usize = 1_000;
 
-/// A node and the line on which it starts, counted from 1.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) value: Value,
+/// A place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Counted from 1; 0 if the parser does not know.
+    pub line: usize,
+    /// Counted from 1.
+    pub column: usize,
 }
 
+/// A node.
 #[derive(Debug)]
-pub(super) enum Value {
+pub struct Node {
+    /// Where it starts.
+    pub place: Place,
+    /// What it is.
+    pub value: Value,
+}
+
+/// The three kinds of nodes.
+#[derive(Debug)]
+pub enum Value {
+    /// A text, a number, a boolean or null.
     Scalar(Scalar),
+    /// A sequence.
     List(Vec<Rc<Node>>),
+    /// A mapping.
     Map(Map),
 }
 
-/// A scalar as written; what it means is for its reader to decide.
+/// A scalar as written; its reader decides what it means.
 #[derive(Debug)]
-pub(super) struct Scalar {
-    pub(super) text: Zeroizing<String>,
+pub struct Scalar {
+    /// Its text.
+    pub text: Zeroizing<String>,
     plain: bool,
     tag: Option<String>,
 }
 
 /// The entries of a mapping in the order of the file.
 #[derive(Debug, Default)]
-pub(super) struct Map {
-    pub(super) entries: Vec<(String, Rc<Node>)>,
+pub struct Map {
+    /// Those whose key is a scalar, each key once.
+    pub entries: Vec<Entry>,
     /// Keys that stand twice.
-    pub(super) duplicates: Vec<Duplicate>,
+    pub duplicates: Vec<Duplicate>,
     /// Keys that are lists or mappings.
-    pub(super) unnamed: Vec<Rc<Node>>,
+    pub unnamed: Vec<Rc<Node>>,
 }
 
+/// One entry of a mapping.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Where the key stands.
+    pub place: Place,
+    /// Its value.
+    pub node: Rc<Node>,
+}
+
+/// A key that stands twice.
 #[derive(Debug)]
-pub(super) struct Duplicate {
-    pub(super) key: String,
-    pub(super) line: usize,
-    pub(super) first: usize,
+pub struct Duplicate {
+    /// The key.
+    pub key: String,
+    /// Where it stands the second time.
+    pub place: Place,
+    /// The line on which it stands first.
+    pub first: usize,
 }
 
-/// Reads the first document; later ones are not even looked at.
-pub(super) fn parse(text: &str) -> Result<Rc<Node>, ConfigError> {
+/// Text that is not YAML, or not a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub text: String,
+    /// True if the parser says so.
+    pub is_syntax: bool,
+}
+
+/// Reads the first document; later ones are not even looked at. `None` for a text without any.
+///
+/// # Errors
+/// The first thing that is not YAML.
+pub fn parse(text: &str) -> Result<Option<Rc<Node>>, Mistake> {
     if let Some(at) = text.find(is_forbidden) {
-        let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
-        return Err(ConfigError::Yaml(format!("line {line}: control characters are not allowed")));
+        let before = text.get(..at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+        let place = Place { line: before.matches('\n').count() + 1, column };
+        return Err(Mistake::new(place, "control characters are not allowed"));
     }
     let mut loader = Loader::default();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
-        if let Some(root) = loader.event(event, span.start.line())? {
-            return Ok(root);
+        let (event, span) = event.map_err(|error| Mistake::of(&error))?;
+        if let Some(root) = loader.event(event, place(&span.start))? {
+            return Ok(Some(root));
         }
     }
-    Err(ConfigError::Empty)
+    Ok(None)
+}
+
+fn place(marker: &Marker) -> Place {
+    Place { line: marker.line(), column: marker.col() + 1 }
+}
+
+impl Mistake {
+    fn new(place: Place, text: impl Into<String>) -> Self {
+        Self { place, text: text.into(), is_syntax: false }
+    }
+
+    fn of(error: &ScanError) -> Self {
+        Self { place: place(error.marker()), text: error.info().to_owned(), is_syntax: true }
+    }
 }
 
 /// What YAML does not have as it is, only as an escape (YAML 1.2.2 §5.1).
@@ -74,8 +136,9 @@ fn is_forbidden(character: char) -> bool {
 }
 
 impl Map {
-    pub(super) fn entry(&self, key: &str) -> Option<&Node> {
-        self.entries.iter().find(|(name, _)| name == key).map(|(_, node)| &**node)
+    /// The value of a key.
+    pub fn entry(&self, key: &str) -> Option<&Node> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.node)
     }
 
     fn new(pairs: Vec<(Rc<Node>, Rc<Node>)>) -> Self {
@@ -93,10 +156,10 @@ impl Map {
             }
             let name = name.text.to_string();
             if let Some(&first) = lines.get(&name) {
-                map.duplicates.push(Duplicate { key: name, line: key.line, first });
+                map.duplicates.push(Duplicate { key: name, place: key.place, first });
             } else {
-                lines.insert(name.clone(), key.line);
-                map.entries.push((name, node));
+                lines.insert(name.clone(), key.place.line);
+                map.entries.push(Entry { key: name, place: key.place, node });
             }
         }
         for merge in merges {
@@ -122,26 +185,27 @@ impl Map {
     }
 
     fn inherit(&mut self, other: &Self) {
-        for (key, node) in &other.entries {
-            if self.entry(key).is_none() {
-                self.entries.push((key.clone(), Rc::clone(node)));
+        for entry in &other.entries {
+            if self.entry(&entry.key).is_none() {
+                self.entries.push(entry.clone());
             }
         }
     }
 }
 
 impl Scalar {
-    pub(super) fn is_null(&self) -> bool {
+    /// True if there is no value.
+    pub fn is_null(&self) -> bool {
         self.tag() == "!!null"
     }
 
     /// True if it can only be a text: quoted, or no number, boolean or null.
-    pub(super) fn is_text(&self) -> bool {
+    pub fn is_text(&self) -> bool {
         self.tag() == "!!str"
     }
 
     /// The tag of the core schema that it has, written or not.
-    pub(super) fn tag(&self) -> &str {
+    pub fn tag(&self) -> &str {
         if let Some(tag) = &self.tag {
             return tag;
         }
@@ -153,6 +217,26 @@ impl Scalar {
             text if text.contains(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok() => "!!float",
             _ => "!!str",
         }
+    }
+
+    /// Its value, if it is a boolean.
+    pub fn boolean(&self) -> Option<bool> {
+        (self.tag() == "!!bool").then(|| self.text.eq_ignore_ascii_case("true"))
+    }
+
+    /// Its value, if it is an integer that fits.
+    pub fn integer(&self) -> Option<i64> {
+        if self.tag() != "!!int" {
+            return None;
+        }
+        let (sign, digits) = match self.text.strip_prefix('-') {
+            Some(digits) => ("-", digits),
+            None => ("", self.text.trim_start_matches('+')),
+        };
+        let radixes = [("0x", 16), ("0o", 8), ("0b", 2), ("", 10)];
+        let (digits, radix) =
+            radixes.iter().find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, *radix)))?;
+        i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
     }
 
     fn is_merge(&self) -> bool {
@@ -174,47 +258,47 @@ enum Open {
 
 #[derive(Default)]
 struct Loader {
-    /// With the line and the anchor of each.
-    open: Vec<(Open, usize, usize)>,
+    /// With the place and the anchor of each.
+    open: Vec<(Open, Place, usize)>,
     anchors: BTreeMap<usize, Rc<Node>>,
 }
 
 impl Loader {
     /// Takes one event; the root once it is complete.
-    fn event(&mut self, event: Event<'_>, line: usize) -> Result<Option<Rc<Node>>, ConfigError> {
+    fn event(&mut self, event: Event<'_>, place: Place) -> Result<Option<Rc<Node>>, Mistake> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| format!("!!{}", tag.suffix));
                 let text = Zeroizing::new(text.into_owned());
                 let scalar = Scalar { text, plain: style == ScalarStyle::Plain, tag };
-                Ok(self.close(Node { line, value: Value::Scalar(scalar) }, anchor))
+                Ok(self.close(Node { place, value: Value::Scalar(scalar) }, anchor))
             }
-            Event::SequenceStart(anchor, _) => self.start(Open::List(Vec::new()), line, anchor),
-            Event::MappingStart(anchor, _) => self.start(Open::Map { pairs: Vec::new(), key: None }, line, anchor),
+            Event::SequenceStart(anchor, _) => self.start(Open::List(Vec::new()), place, anchor),
+            Event::MappingStart(anchor, _) => self.start(Open::Map { pairs: Vec::new(), key: None }, place, anchor),
             Event::SequenceEnd | Event::MappingEnd => Ok(self.end()),
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(node) => Ok(self.insert(Rc::clone(node))),
-                None => Err(ConfigError::Yaml(format!("line {line}: anchor value contains itself"))),
+                None => Err(Mistake::new(place, "anchor value contains itself")),
             },
             _ => Ok(None),
         }
     }
 
-    fn start(&mut self, open: Open, line: usize, anchor: usize) -> Result<Option<Rc<Node>>, ConfigError> {
+    fn start(&mut self, open: Open, place: Place, anchor: usize) -> Result<Option<Rc<Node>>, Mistake> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(ConfigError::Yaml(format!("line {line}: exceeded max depth of {MAX_DEPTH}")));
+            return Err(Mistake::new(place, format!("exceeded max depth of {MAX_DEPTH}")));
         }
-        self.open.push((open, line, anchor));
+        self.open.push((open, place, anchor));
         Ok(None)
     }
 
     fn end(&mut self) -> Option<Rc<Node>> {
-        let (open, line, anchor) = self.open.pop()?;
+        let (open, place, anchor) = self.open.pop()?;
         let value = match open {
             Open::List(items) => Value::List(items),
             Open::Map { pairs, .. } => Value::Map(Map::new(pairs)),
         };
-        self.close(Node { line, value }, anchor)
+        self.close(Node { place, value }, anchor)
     }
 
     fn close(&mut self, node: Node, anchor: usize) -> Option<Rc<Node>> {
@@ -237,21 +321,4 @@ impl Loader {
         }
         None
     }
-}
-
-/// The words and lines of MinIO KES for text that is not YAML.
-fn syntax(error: &ScanError) -> ConfigError {
-    let line = error.marker().line();
-    let problem = error.info().split_once(", ").map_or(error.info(), |(_, problem)| problem);
-    let (line, problem) = if problem == "found a tab" {
-        // the parser points to the scalar before
-        (line + 1, "found a tab character that violates indentation")
-    } else if error.info().starts_with("while parsing") {
-        // MinIO KES counts these from 0
-        (line - usize::from(line > 0), problem)
-    } else {
-        (line, problem)
-    };
-    let place = if line == 0 { String::new() } else { format!("line {line}: ") };
-    ConfigError::Yaml(format!("{place}{problem}"))
 }

@@ -31,7 +31,7 @@ pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Ma
     Err(reader.mistakes.iter().map(ToString::to_string).collect())
 }
 
-fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
+fn manifest_of(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Manifest) {
     const KNOWN: [&str; 12] = [
         "version",
         "name",
@@ -94,7 +94,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut
 }
 
 /// Ports are bound to an address; a name could stand for several, on each machine others.
-fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpAddr> {
+fn host(reader: &mut Reader<'_>, node: &Node) -> Option<IpAddr> {
     let text = reader.text(node, "host")?;
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
     let found = bare.parse().ok();
@@ -109,7 +109,7 @@ fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpAddr> {
 }
 
 /// The setting, which is also taken as MinIO's own variable. It does not go together with a bucket that must not encrypt.
-fn auto_encryption(reader: &mut Reader<'_>, setting: Option<&Node<'_>>, minio: Option<&Node<'_>>, to: &mut Manifest) {
+fn auto_encryption(reader: &mut Reader<'_>, setting: Option<&Node>, minio: Option<&Node>, to: &mut Manifest) {
     to.auto_encryption = setting.and_then(|node| reader.boolean(node, "auto_encryption"));
     let variable = to.minio.env.remove(AUTO_ENCRYPTION).map(|value| is_on(&value));
     if let (Some(node), Some(one), Some(other)) = (minio, to.auto_encryption, variable)
@@ -129,7 +129,7 @@ fn auto_encryption(reader: &mut Reader<'_>, setting: Option<&Node<'_>>, minio: O
 }
 
 /// What only shows when the parts are seen together.
-fn agreement(reader: &mut Reader<'_>, root: &Node<'_>, minio: Option<&Node<'_>>, manifest: &Manifest) {
+fn agreement(reader: &mut Reader<'_>, root: &Node, minio: Option<&Node>, manifest: &Manifest) {
     let ports = manifest.kes.ports().chain([manifest.minio.port, manifest.minio.console_port]);
     let mut seen = BTreeSet::new();
     for port in ports.filter(|port| *port != 0) {
@@ -140,7 +140,7 @@ fn agreement(reader: &mut Reader<'_>, root: &Node<'_>, minio: Option<&Node<'_>>,
 }
 
 /// `minio.default_key`, else the first of the keys.
-fn default_key(reader: &mut Reader<'_>, minio: Option<&Node<'_>>, to: &mut Manifest) {
+fn default_key(reader: &mut Reader<'_>, minio: Option<&Node>, to: &mut Manifest) {
     if let Some(first) = to.keys.first() {
         to.default_key = first.clone();
     }
@@ -153,7 +153,7 @@ fn default_key(reader: &mut Reader<'_>, minio: Option<&Node<'_>>, to: &mut Manif
     }
 }
 
-fn keystore(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Manifest) {
+fn keystore(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Manifest) {
     let before = reader.mistakes.len();
     let words = KeystoreKind::ALL.map(KeystoreKind::word);
     let kinds = reader.entries(node, "keystore", &words);
@@ -175,10 +175,10 @@ fn keystore(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, to: &mut Ma
     to.keystore = section;
 }
 
-fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
+fn keys(reader: &mut Reader<'_>, node: &Node) -> Vec<KeyName> {
     let mut keys = Vec::new();
     let items = reader.items(node, "keys");
-    for item in items {
+    for item in &items {
         let Some(key) = reader.parsed::<KeyName>(item, "key") else { continue };
         if keys.contains(&key) {
             reader.wrong(item, format!("key '{key}' is named twice"));
@@ -192,7 +192,7 @@ fn keys(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<KeyName> {
     keys
 }
 
-fn buckets(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Vec<Bucket> {
+fn buckets(reader: &mut Reader<'_>, node: &Node, keys: &[KeyName]) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     for item in reader.items(node, "buckets") {
         let Some(bucket) = bucket(reader, item, keys) else { continue };
@@ -205,7 +205,7 @@ fn buckets(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Vec<Bu
     buckets
 }
 
-fn bucket(reader: &mut Reader<'_>, node: &Node<'_>, keys: &[KeyName]) -> Option<Bucket> {
+fn bucket(reader: &mut Reader<'_>, node: &Node, keys: &[KeyName]) -> Option<Bucket> {
     let entries = reader.entries(node, "a bucket", &["name", "encryption", "key", "versioning"]);
     let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
     let Some(name) = find("name") else {
@@ -241,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_takes_over_another() {
+        let text = "minio: &m { port: 7001 }\nkes: { <<: { port: 7000 } }";
+        let manifest = read(text, Path::new("/here"), &|_| None).unwrap();
+        assert_eq!((manifest.kes.port, manifest.minio.port), (7000, 7001));
+    }
+
+    /// Eight lines of aliases stand for a hundred million values.
+    #[test]
+    fn aliases_that_repeat_each_other_are_bounded() {
+        let below = |level: u32| vec![format!("*a{}", level - 1); 10].join(", ");
+        let lines: Vec<_> = (1..8).map(|level| format!("    a{level}: &a{level} [{}]\n", below(level))).collect();
+        let text = format!("keystore:\n  vault:\n    a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{}", lines.concat());
+        let said = mistakes(&text).join("\n");
+        assert!(said.contains("more than 100000 values") && said.len() < 1000, "{said}");
+    }
+
+    #[test]
     fn every_mistake_has_its_line_and_its_words() {
         for (text, expected) in [
             ("bukets: []", "1:1: 'bukets' is not known in the manifest, did you mean 'buckets'?"),
@@ -254,6 +271,10 @@ mod tests {
             ("kes: { names: [kes:7373] }", "1:16: kes.names: 'kes:7373' is neither an IP address nor a DNS name"),
             ("keystore: { fs: {}, aws: {} }", "1:11: keystore must name exactly one of fs, vault"),
             ("keystore: { vault: { endpoint: '${UNSET}' } }", "1:32: the variable 'UNSET' is not set"),
+            ("name: a\nname: b", "2:1: 'name' stands twice in the manifest, first in line 1"),
+            ("keystore: { vault: { a: 1, a: 2 } }", "1:28: 'a' stands twice in this mapping, first in line 1"),
+            ("name: a\x00b", "1:8: control characters are not allowed"),
+            ("keys: *a", "unknown anchor"),
             ("keys: [a b]", "1:8: key: 'a b' is empty, too long or contains invalid characters"),
             ("keys: [a, a]", "1:11: key 'a' is named twice"),
             ("keys: []", "1:7: keys must name at least one key"),
@@ -301,7 +322,6 @@ mod tests {
             ("seed: { run: [] }", "seed.run must be a list of a program"),
             ("seed: { run: [a], run_timeout: 2h }", "'2h' is not a valid time"),
             ("minio: { env: { MINIO_BROWSR: off } }", "did you mean MINIO_BROWSER?"),
-            ("name: a\nname: b", "2:1: duplicated key in mapping"),
             ("name: [", "2:1"),
             ("- a", "1:1: the manifest must be a mapping"),
         ] {

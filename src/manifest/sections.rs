@@ -12,7 +12,7 @@ use super::{HostName, KesSection, MinioSection};
 /// One machine has no use for more, and so their names and ports stay short.
 const MAX_REPLICAS: u16 = 9;
 
-pub(super) fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: KesSection) -> KesSection {
+pub(super) fn kes(reader: &mut Reader<'_>, node: &Node, folder: &Path, mut to: KesSection) -> KesSection {
     const KNOWN: [&str; 6] = ["port", "replicas", "image", "binary", "names", "env"];
     for (key, value) in reader.entries(node, "kes", &KNOWN) {
         match key.as_str() {
@@ -27,7 +27,7 @@ pub(super) fn kes(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut t
     to
 }
 
-pub(super) fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut to: MinioSection) -> MinioSection {
+pub(super) fn minio(reader: &mut Reader<'_>, node: &Node, folder: &Path, mut to: MinioSection) -> MinioSection {
     const KNOWN: [&str; 10] =
         ["port", "console_port", "image", "binary", "root_user", "root_password", "default_key", "tls", "names", "env"];
     for (key, value) in reader.entries(node, "minio", &KNOWN) {
@@ -54,13 +54,13 @@ pub(super) fn minio(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, mut
     to
 }
 
-fn host_names(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> Vec<HostName> {
+fn host_names(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<HostName> {
     let names = reader.items(node, what);
     names.iter().filter_map(|name| reader.parsed(name, what)).collect()
 }
 
 /// What MinIO reads from its environment file, and nothing else: what has no effect there helps nobody.
-fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+fn minio_variables(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "minio.env");
     for (name, value) in &variables {
         if let Err(why) = check_variable(name, value) {
@@ -71,7 +71,7 @@ fn minio_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String,
 }
 
 /// MinIO's own rule for its root user.
-fn long_enough(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, least: usize) -> Option<String> {
+fn long_enough(reader: &mut Reader<'_>, node: &Node, what: &str, least: usize) -> Option<String> {
     let text = reader.text(node, what)?;
     if text.len() < least {
         reader.wrong(node, format!("{what} must have at least {least} characters"));
@@ -90,7 +90,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
 }
 
 /// Whoever may look at a container sees its environment: secrets belong in the keystore section.
-fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, String> {
+fn kes_variables(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
     let variables = variables(reader, node, "kes.env");
     for name in variables.keys().filter(|name| is_secret(name)) {
         let why = "shows in the container's environment; write it into the keystore section as '${NAME}'";
@@ -99,7 +99,7 @@ fn kes_variables(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, S
     variables
 }
 
-fn variables(reader: &mut Reader<'_>, node: &Node<'_>, what: &str) -> BTreeMap<String, String> {
+fn variables(reader: &mut Reader<'_>, node: &Node, what: &str) -> BTreeMap<String, String> {
     let entries = reader.entries(node, what, &[]);
     entries.into_iter().filter_map(|(name, value)| Some((name, reader.text(value, "a variable")?))).collect()
 }

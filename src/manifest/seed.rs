@@ -249,13 +249,13 @@ struct NotificationFile {
 }
 
 /// Reads the section.
-pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, buckets: &[Bucket]) -> Seed {
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node, folder: &Path, buckets: &[Bucket]) -> Seed {
     const KNOWN: [&str; 8] =
         ["objects", "policies", "users", "access_keys", "lifecycle", "notifications", "run", "run_timeout"];
     let entries = reader.entries(node, "seed", &KNOWN);
     let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, node)| *node);
     let items = |reader: &mut Reader<'_>, name: &str| match find(name) {
-        Some(node) => reader.items(node, &format!("seed.{name}")).iter().collect::<Vec<_>>(),
+        Some(node) => reader.items(node, &format!("seed.{name}")),
         None => vec![],
     };
     let mut seed = Seed::default();
@@ -286,7 +286,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, buck
     seed
 }
 
-fn objects(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, buckets: &[Bucket]) -> Option<SeedObjects> {
+fn objects(reader: &mut Reader<'_>, node: &Node, folder: &Path, buckets: &[Bucket]) -> Option<SeedObjects> {
     reader.entries(node, "seed.objects", &["from", "bucket", "prefix"]);
     let from = required(reader, node, "from");
     let bucket = declared_bucket(reader, node, buckets);
@@ -304,7 +304,7 @@ fn has_dots(name: &str) -> bool {
     name.split('/').any(|part| part == "." || part == "..") || name.contains("//")
 }
 
-fn policy(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, others: &[SeedPolicy]) -> Option<SeedPolicy> {
+fn policy(reader: &mut Reader<'_>, node: &Node, folder: &Path, others: &[SeedPolicy]) -> Option<SeedPolicy> {
     reader.entries(node, "seed.policies", &["name", "file"]);
     let name = name(reader, node, "policy", 128);
     let file = required(reader, node, "file");
@@ -318,7 +318,7 @@ fn policy(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path, others: &[See
     Some(SeedPolicy { name, file: folder.join(file?) })
 }
 
-fn user(reader: &mut Reader<'_>, node: &Node<'_>, seed: &Seed) -> Option<SeedUser> {
+fn user(reader: &mut Reader<'_>, node: &Node, seed: &Seed) -> Option<SeedUser> {
     reader.entries(node, "seed.users", &["name", "password", "policies"]);
     let name = name(reader, node, "user", 128);
     let password = secret(reader, node, "password", 128);
@@ -340,7 +340,7 @@ fn user(reader: &mut Reader<'_>, node: &Node<'_>, seed: &Seed) -> Option<SeedUse
     Some(SeedUser { name, password, policies })
 }
 
-fn access_key(reader: &mut Reader<'_>, node: &Node<'_>, seed: &Seed) -> Option<SeedAccessKey> {
+fn access_key(reader: &mut Reader<'_>, node: &Node, seed: &Seed) -> Option<SeedAccessKey> {
     reader.entries(node, "seed.access_keys", &["name", "user", "secret_key", "policy"]);
     let name = name(reader, node, "access key", 20);
     let user = required(reader, node, "user");
@@ -362,7 +362,7 @@ fn access_key(reader: &mut Reader<'_>, node: &Node<'_>, seed: &Seed) -> Option<S
     Some(SeedAccessKey { name, user, secret_key, policy })
 }
 
-fn lifecycle(reader: &mut Reader<'_>, node: &Node<'_>, buckets: &[Bucket]) -> Option<LifecycleRule> {
+fn lifecycle(reader: &mut Reader<'_>, node: &Node, buckets: &[Bucket]) -> Option<LifecycleRule> {
     const KNOWN: [&str; 5] = ["bucket", "prefix", "expire_days", "expire_noncurrent_days", "keep_noncurrent"];
     reader.entries(node, "seed.lifecycle", &KNOWN);
     let number = |reader: &mut Reader<'_>, name: &str| {
@@ -379,7 +379,7 @@ fn lifecycle(reader: &mut Reader<'_>, node: &Node<'_>, buckets: &[Bucket]) -> Op
     Some(LifecycleRule { bucket: bucket?, prefix, expire_days, expire_noncurrent_days, keep_noncurrent })
 }
 
-fn notification(reader: &mut Reader<'_>, node: &Node<'_>, buckets: &[Bucket]) -> Option<NotificationRule> {
+fn notification(reader: &mut Reader<'_>, node: &Node, buckets: &[Bucket]) -> Option<NotificationRule> {
     reader.entries(node, "seed.notifications", &["bucket", "target", "events", "prefix", "suffix"]);
     let bucket = declared_bucket(reader, node, buckets);
     let target = required(reader, node, "target");
@@ -401,7 +401,7 @@ fn notification(reader: &mut Reader<'_>, node: &Node<'_>, buckets: &[Bucket]) ->
     Some(NotificationRule { bucket: bucket?, target: target?, events, prefix, suffix })
 }
 
-fn event(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
+fn event(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let text = reader.text(node, "an event")?;
     if text.starts_with("s3:") {
         return Some(text);
@@ -416,7 +416,7 @@ fn event(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
     found
 }
 
-fn command(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path) -> Option<SeedCommand> {
+fn command(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<SeedCommand> {
     let items = reader.items(node, "seed.run");
     let command: Vec<_> = items.iter().filter_map(|item| reader.text(item, "a word of seed.run")).collect();
     let Some(program) = command.first().filter(|program| !program.is_empty()) else {
@@ -427,7 +427,7 @@ fn command(reader: &mut Reader<'_>, node: &Node<'_>, folder: &Path) -> Option<Se
     Some(SeedCommand { program, folder: folder.to_owned(), timeout: RUN, command })
 }
 
-fn timeout(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Duration> {
+fn timeout(reader: &mut Reader<'_>, node: &Node) -> Option<Duration> {
     let text = reader.text(node, "seed.run_timeout")?;
     let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     let found = duration.filter(|duration| (Duration::from_secs(1)..=LONGEST_RUN).contains(duration));
@@ -437,7 +437,7 @@ fn timeout(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Duration> {
     found
 }
 
-fn required(reader: &mut Reader<'_>, node: &Node<'_>, name: &str) -> Option<String> {
+fn required(reader: &mut Reader<'_>, node: &Node, name: &str) -> Option<String> {
     let Some(at) = tree::entry(node, name) else {
         reader.wrong(node, format!("{name} is missing"));
         return None;
@@ -449,12 +449,12 @@ fn required(reader: &mut Reader<'_>, node: &Node<'_>, name: &str) -> Option<Stri
     Some(text)
 }
 
-fn optional(reader: &mut Reader<'_>, node: &Node<'_>, name: &str) -> Option<String> {
+fn optional(reader: &mut Reader<'_>, node: &Node, name: &str) -> Option<String> {
     tree::entry(node, name).and_then(|at| reader.text(at, name))
 }
 
 /// A name that becomes part of file names, queries and archives.
-fn name(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, longest: usize) -> Option<String> {
+fn name(reader: &mut Reader<'_>, node: &Node, what: &str, longest: usize) -> Option<String> {
     let name = required(reader, node, "name")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
     if !(3..=longest).contains(&name.len()) || !name.bytes().all(plain) || name.starts_with(['.', '-']) {
@@ -468,7 +468,7 @@ fn name(reader: &mut Reader<'_>, node: &Node<'_>, what: &str, longest: usize) ->
 }
 
 /// MinIO takes secret keys of at least eight characters.
-fn secret(reader: &mut Reader<'_>, node: &Node<'_>, name: &str, longest: usize) -> Option<Zeroizing<String>> {
+fn secret(reader: &mut Reader<'_>, node: &Node, name: &str, longest: usize) -> Option<Zeroizing<String>> {
     let at = tree::entry(node, name)?;
     let text = Zeroizing::new(reader.text(at, name)?);
     if !(8..=longest).contains(&text.len()) || text.contains(char::is_control) {
@@ -477,7 +477,7 @@ fn secret(reader: &mut Reader<'_>, node: &Node<'_>, name: &str, longest: usize) 
     Some(text)
 }
 
-fn declared_bucket(reader: &mut Reader<'_>, node: &Node<'_>, buckets: &[Bucket]) -> Option<BucketName> {
+fn declared_bucket(reader: &mut Reader<'_>, node: &Node, buckets: &[Bucket]) -> Option<BucketName> {
     let name = required(reader, node, "bucket")?;
     let found = buckets.iter().find(|bucket| bucket.name.as_str() == name).map(|bucket| bucket.name.clone());
     if found.is_none() {

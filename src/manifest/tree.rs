@@ -1,36 +1,41 @@
 //! The file as a tree that knows its lines, and the list of mistakes found in it.
 
 use std::fmt;
+use std::rc::Rc;
 
-use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
+use kes_server::yaml::{self, Entry, Place, Scalar, Value as Content};
 use serde_json::{Map, Value};
 use strsim::osa_distance;
 
 use super::Environment;
 
-/// A node of the file.
-pub(super) type Node<'a> = MarkedYaml<'a>;
+pub(super) use kes_server::yaml::Node;
+
+/// Values of one file, aliases written out. kestack.yaml has some hundred.
+const MOST_VALUES: usize = 100_000;
 
 /// Reads the first document; `None` for an empty file.
-pub(super) fn load(text: &str) -> Result<Option<Node<'_>>, Mistake> {
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
-        let marker = error.marker();
-        Mistake { line: marker.line(), column: marker.col() + 1, text: error.info().to_owned() }
-    })?;
-    Ok(documents.into_iter().next().filter(|node| !is_null(node)))
+pub(super) fn load(text: &str) -> Result<Option<Rc<Node>>, Mistake> {
+    let root = yaml::parse(text).map_err(|mistake| Mistake::new(mistake.place, mistake.text))?;
+    Ok(root.filter(|node| !is_null(node)))
 }
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mistake {
-    line: usize,
-    column: usize,
+    place: Place,
     text: String,
+}
+
+impl Mistake {
+    fn new(place: Place, text: impl Into<String>) -> Self {
+        Self { place, text: text.into() }
+    }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.text)
+        write!(f, "{}:{}: {}", self.place.line, self.place.column, self.text)
     }
 }
 
@@ -38,61 +43,62 @@ impl fmt::Display for Mistake {
 pub(super) struct Reader<'e> {
     env: Environment<'e>,
     pub(super) mistakes: Vec<Mistake>,
+    /// Values that may still be copied: aliases may name each other many times.
+    left: usize,
 }
 
 impl<'e> Reader<'e> {
     pub(super) fn new(env: Environment<'e>) -> Self {
-        Self { env, mistakes: Vec::new() }
+        Self { env, mistakes: Vec::new(), left: MOST_VALUES }
     }
 
-    pub(super) fn wrong(&mut self, node: &Node<'_>, text: impl Into<String>) {
-        let start = node.span.start;
-        self.mistakes.push(Mistake { line: start.line(), column: start.col() + 1, text: text.into() });
+    pub(super) fn wrong(&mut self, node: &Node, text: impl Into<String>) {
+        self.wrong_at(node.place, text);
     }
 
-    /// The entries of a mapping. Keys that are not known are mistakes; so are values that are not a mapping.
-    pub(super) fn entries<'n>(
-        &mut self,
-        node: &'n Node<'n>,
-        what: &str,
-        known: &[&str],
-    ) -> Vec<(String, &'n Node<'n>)> {
-        let YamlData::Mapping(mapping) = &node.data else {
+    fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
+        self.mistakes.push(Mistake::new(place, text));
+    }
+
+    /// The entries of a mapping. Keys that are not known, or stand twice, are mistakes; so are values that are not a mapping.
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Vec<(String, &'n Node)> {
+        let Content::Map(map) = &node.value else {
             if !is_null(node) {
                 self.wrong(node, format!("{what} must be a mapping"));
             }
             return vec![];
         };
+        for key in &map.unnamed {
+            self.wrong(key, format!("a key of {what} must be a word"));
+        }
+        for twice in &map.duplicates {
+            let text = format!("'{}' stands twice in {what}, first in line {}", twice.key, twice.first);
+            self.wrong_at(twice.place, text);
+        }
         let mut entries = Vec::new();
-        for (key, value) in mapping {
-            let Some(name) = key.data.as_str() else {
-                self.wrong(key, format!("a key of {what} must be a word"));
-                continue;
-            };
-            if known.is_empty() || known.contains(&name) {
-                entries.push((name.to_owned(), value));
+        for Entry { key, place, node } in &map.entries {
+            if known.is_empty() || known.contains(&key.as_str()) {
+                entries.push((key.clone(), &**node));
             } else {
-                self.wrong(key, unknown(name, what, known));
+                self.wrong_at(*place, unknown(key, what, known));
             }
         }
         entries
     }
 
     /// The items of a list.
-    pub(super) fn items<'n>(&mut self, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
-        if let YamlData::Sequence(items) = &node.data {
-            return items;
+    pub(super) fn items<'n>(&mut self, node: &'n Node, what: &str) -> Vec<&'n Node> {
+        if let Content::List(items) = &node.value {
+            return items.iter().map(|item| &**item).collect();
         }
         self.wrong(node, format!("{what} must be a list"));
-        &[]
+        vec![]
     }
 
     /// A text, with `${NAME}` replaced by the variable.
-    pub(super) fn text(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
-        let text = match &node.data {
-            YamlData::Value(Scalar::String(text)) => text.to_string(),
-            YamlData::Value(Scalar::Integer(number)) => number.to_string(),
-            YamlData::Value(Scalar::Boolean(word)) => word.to_string(),
+    pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+        let text = match &node.value {
+            Content::Scalar(scalar) if !scalar.is_null() => scalar.text.to_string(),
             _ => {
                 self.wrong(node, format!("{what} must be a string"));
                 return None;
@@ -101,7 +107,7 @@ impl<'e> Reader<'e> {
         self.expand(node, text)
     }
 
-    fn expand(&mut self, node: &Node<'_>, text: String) -> Option<String> {
+    fn expand(&mut self, node: &Node, text: String) -> Option<String> {
         let name = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).map(str::trim);
         let Some(name) = name else { return Some(text) };
         let value = (self.env)(name);
@@ -112,7 +118,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A text that is read further.
-    pub(super) fn parsed<T>(&mut self, node: &Node<'_>, what: &str) -> Option<T>
+    pub(super) fn parsed<T>(&mut self, node: &Node, what: &str) -> Option<T>
     where
         T: std::str::FromStr<Err: fmt::Display>,
     {
@@ -127,7 +133,7 @@ impl<'e> Reader<'e> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, node: &Node<'_>, what: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node, what)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -137,8 +143,8 @@ impl<'e> Reader<'e> {
         found
     }
 
-    pub(super) fn boolean(&mut self, node: &Node<'_>, what: &str) -> Option<bool> {
-        let found = node.data.as_bool();
+    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        let found = scalar(node).and_then(Scalar::boolean);
         if found.is_none() {
             self.wrong(node, format!("{what} must be true or false"));
         }
@@ -146,8 +152,8 @@ impl<'e> Reader<'e> {
     }
 
     /// A port number; 0 means any free one.
-    pub(super) fn port(&mut self, node: &Node<'_>, what: &str) -> Option<u16> {
-        let found = node.data.as_integer().and_then(|number| u16::try_from(number).ok());
+    pub(super) fn port(&mut self, node: &Node, what: &str) -> Option<u16> {
+        let found = scalar(node).and_then(Scalar::integer).and_then(|number| u16::try_from(number).ok());
         if found.is_none() {
             self.wrong(node, format!("{what} must be a port number, 1 to 65535, or 0 for any free one"));
         }
@@ -155,8 +161,8 @@ impl<'e> Reader<'e> {
     }
 
     /// A number within a range.
-    pub(super) fn number(&mut self, node: &Node<'_>, what: &str, range: std::ops::RangeInclusive<u16>) -> Option<u16> {
-        let number = node.data.as_integer().and_then(|number| u16::try_from(number).ok());
+    pub(super) fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<u16>) -> Option<u16> {
+        let number = scalar(node).and_then(Scalar::integer).and_then(|number| u16::try_from(number).ok());
         let found = number.filter(|number| range.contains(number));
         if found.is_none() {
             self.wrong(node, format!("{what} must be a number from {} to {}", range.start(), range.end()));
@@ -164,39 +170,51 @@ impl<'e> Reader<'e> {
         found
     }
 
-    /// The same as JSON, variables put in.
-    pub(super) fn json(&mut self, node: &Node<'_>) -> Value {
-        match &node.data {
-            YamlData::Mapping(mapping) => Value::Object(
-                mapping
-                    .iter()
-                    .filter_map(|(key, value)| Some((key.data.as_str()?.to_owned(), self.json(value))))
-                    .collect::<Map<_, _>>(),
-            ),
-            YamlData::Sequence(items) => items.iter().map(|item| self.json(item)).collect(),
-            YamlData::Value(Scalar::Null) => Value::Null,
-            YamlData::Value(Scalar::Boolean(word)) => (*word).into(),
-            YamlData::Value(Scalar::Integer(number)) => (*number).into(),
-            YamlData::Value(Scalar::FloatingPoint(number)) => (**number).into(),
-            YamlData::Value(Scalar::String(text)) => {
-                self.expand(node, text.to_string()).map_or(Value::Null, Value::String)
+    /// The same as JSON, variables put in. All mappings are asked for their mistakes.
+    pub(super) fn json(&mut self, node: &Node) -> Value {
+        let Some(left) = self.left.checked_sub(1) else { return Value::Null };
+        self.left = left;
+        if left == 0 {
+            self.wrong(node, format!("the file has more than {MOST_VALUES} values: aliases repeat each other"));
+        }
+        match &node.value {
+            Content::Map(_) => {
+                let entries = self.entries(node, "this mapping", &[]);
+                Value::Object(entries.into_iter().map(|(key, value)| (key, self.json(value))).collect::<Map<_, _>>())
             }
-            _ => {
-                self.wrong(node, "this kind of value is not supported");
-                Value::Null
-            }
+            Content::List(items) => items.iter().map(|item| self.json(item)).collect(),
+            Content::Scalar(scalar) => self.json_of(node, scalar),
+        }
+    }
+
+    fn json_of(&mut self, node: &Node, scalar: &Scalar) -> Value {
+        match scalar.tag() {
+            "!!null" => Value::Null,
+            "!!bool" => scalar.boolean().into(),
+            "!!int" => scalar.integer().map_or_else(|| Value::from(scalar.text.as_str()), Value::from),
+            "!!float" => scalar.text.parse::<f64>().map_or_else(|_| Value::from(scalar.text.as_str()), Value::from),
+            _ => self.expand(node, scalar.text.to_string()).map_or(Value::Null, Value::String),
         }
     }
 }
 
 /// The value of a key of a mapping.
-pub(super) fn entry<'n>(node: &'n Node<'n>, name: &str) -> Option<&'n Node<'n>> {
-    let YamlData::Mapping(mapping) = &node.data else { return None };
-    mapping.iter().find(|(key, _)| key.data.as_str() == Some(name)).map(|(_, value)| value)
+pub(super) fn entry<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    match &node.value {
+        Content::Map(map) => map.entry(name),
+        _ => None,
+    }
 }
 
-pub(super) fn is_null(node: &Node<'_>) -> bool {
-    matches!(node.data, YamlData::Value(Scalar::Null))
+pub(super) fn is_null(node: &Node) -> bool {
+    scalar(node).is_some_and(Scalar::is_null)
+}
+
+fn scalar(node: &Node) -> Option<&Scalar> {
+    match &node.value {
+        Content::Scalar(scalar) => Some(scalar),
+        _ => None,
+    }
 }
 
 /// `unknown key 'bukets' in the manifest, did you mean 'buckets'?`

@@ -4,8 +4,8 @@
 //! original refuses or ignores them. `policy.<name>.paths` is in `policy`.
 
 use super::section::Section;
-use super::yaml::Value;
 use super::{ConfigError, invalid};
+use crate::yaml::Value;
 
 /// What is written in an old way.
 pub(super) fn warnings(root: Section<'_>) -> Vec<String> {

@@ -27,7 +27,6 @@ mod secret;
 mod section;
 mod tls;
 mod upgrade;
-mod yaml;
 
 pub use expiry::Expiry;
 pub use file::read;

@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::Nanoseconds;
 use super::section::{Reader, Section};
-use super::yaml::{self, Node, Value};
 use super::{
     ApiConfig, Config, ConfigError, Environment, Expiry, Level, LevelError, Overrides, address, invalid, keystore,
     legacy, policy, tls,
 };
 use crate::auth::{self, Access, Identity};
+use crate::yaml::{self, Mistake, Node, Value};
 
 /// Reads and checks the text of a configuration.
 pub(super) fn config(text: &str, overrides: Overrides<'_>, env: Environment<'_>) -> Result<Config, ConfigError> {
-    let tree = yaml::parse(text)?;
+    let tree = yaml::parse(text).map_err(|mistake| refused(&mistake))?.ok_or(ConfigError::Empty)?;
     let reader = Reader::new(env);
     let root = reader.section(Some(&*tree).filter(|root| !is_null(root)));
     version(root)?;
@@ -88,7 +88,7 @@ fn version(root: Section<'_>) -> Result<(), ConfigError> {
     match &node.value {
         Value::Scalar(scalar) if scalar.text.is_empty() || *scalar.text == "v1" => Ok(()),
         Value::Scalar(scalar) => Err(invalid(format!("edge: invalid server config version '{}'", *scalar.text))),
-        _ => Err(invalid(format!("kesconf: invalid config version at line '{}'", node.line))),
+        _ => Err(invalid(format!("kesconf: invalid config version at line '{}'", node.place.line))),
     }
 }
 
@@ -135,4 +135,24 @@ fn keys(root: Section<'_>) -> Result<Vec<String>, ConfigError> {
         Some(name) => Err(invalid(format!("kesconf: invalid key config: key '{name}' is defined multiple times"))),
         None => Ok(names),
     }
+}
+
+/// The words and lines of MinIO KES for text that is not YAML.
+fn refused(mistake: &Mistake) -> ConfigError {
+    let (line, text) = (mistake.place.line, mistake.text.as_str());
+    if !mistake.is_syntax {
+        return ConfigError::Yaml(format!("line {line}: {text}"));
+    }
+    let problem = text.split_once(", ").map_or(text, |(_, problem)| problem);
+    let (line, problem) = if problem == "found a tab" {
+        // the parser points to the scalar before
+        (line + 1, "found a tab character that violates indentation")
+    } else if text.starts_with("while parsing") {
+        // MinIO KES counts these from 0
+        (line - usize::from(line > 0), problem)
+    } else {
+        (line, problem)
+    };
+    let place = if line == 0 { String::new() } else { format!("line {line}: ") };
+    ConfigError::Yaml(format!("{place}{problem}"))
 }

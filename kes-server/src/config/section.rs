@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::{self, Nanoseconds};
-use super::yaml::{Map, Node, Scalar, Value};
 use super::{ConfigError, Environment, Secret};
 use crate::auth::spelling;
+use crate::yaml::{Entry, Map, Node, Scalar, Value};
 
 /// Puts values of the environment in place and notes mistakes.
 pub(super) struct Reader<'a> {
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
             Some((_, Value::Map(map))) => {
                 for double in &map.duplicates {
                     let text = format!("mapping key \"{}\" already defined at line {}", double.key, double.first);
-                    self.mistakes.borrow_mut().push((double.line, text));
+                    self.mistakes.borrow_mut().push((double.place.line, text));
                 }
                 map.unnamed.iter().for_each(|key| self.mistake(key, "string"));
                 Some(map)
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         let Value::Map(map) = &node.value else { return };
         let asked = self.asked.borrow();
         let Some(asked) = asked.get(&std::ptr::from_ref(map)) else { return };
-        for (key, below) in &map.entries {
+        for Entry { key, node: below, .. } in &map.entries {
             if asked.contains(key) {
                 self.walk(below, &format!("{above}{key}."), found);
                 continue;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             Value::List(_) => "!!seq".into(),
             Value::Scalar(scalar) => format!("{} `{}`", scalar.tag(), shortened(&scalar.text)),
         };
-        self.mistakes.borrow_mut().push((node.line, format!("cannot unmarshal {found} into {wanted}")));
+        self.mistakes.borrow_mut().push((node.place.line, format!("cannot unmarshal {found} into {wanted}")));
     }
 
     /// The same for the value of a scalar, which may be that of a variable.
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         let Some(variable) = &value.variable else { return self.mistake(node, wanted) };
         let found = shortened(value.text.expose());
         let text = format!("cannot unmarshal !!str `{found}` into {wanted}: it is the value of '{variable}'");
-        self.mistakes.borrow_mut().push((node.line, text));
+        self.mistakes.borrow_mut().push((node.place.line, text));
     }
 
     /// The scalar with the environment's value in place of `${NAME}`.
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         let Some(name) = name else { return Expanded { text: Secret::new(scalar.text.as_str()), variable: None } };
         let value = (self.env)(name);
         if value.is_none() {
-            self.unset.borrow_mut().push((node.line, name.to_owned()));
+            self.unset.borrow_mut().push((node.place.line, name.to_owned()));
         }
         Expanded { text: value.map(Secret::new).unwrap_or_default(), variable: Some(name.to_owned()) }
     }
@@ -179,7 +179,7 @@ impl<'a> Section<'a> {
     /// The sections by name, for mappings whose keys are names.
     pub(super) fn sections(self) -> impl Iterator<Item = (&'a str, Self)> {
         let entries = self.map.map_or(&[][..], |map| &map.entries);
-        entries.iter().map(move |(name, _)| (name.as_str(), self.section(name)))
+        entries.iter().map(move |entry| (entry.key.as_str(), self.section(&entry.key)))
     }
 
     /// The mappings of a list.
