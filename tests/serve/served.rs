@@ -136,6 +136,15 @@ impl Served {
         text(&std::fs::read(&self.stderr).unwrap()) + &text(&std::fs::read(&self.stdout).unwrap())
     }
 
+    /// Waits until it has said that: MinIO's words come when the port is open already.
+    pub(crate) fn says(&self, text: &str) {
+        let start = Instant::now();
+        while !self.said().contains(text) {
+            assert!(start.elapsed() < Duration::from_secs(20), "not said: {text}\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -29,9 +29,9 @@ fn the_first_start_encrypts_and_the_second_keeps_everything() {
     let place = Place::new();
     let served = place.start(&[], &[]).open(&place);
     assert_eq!(put(&place, "encrypted", "first"), "minio-backend-key");
-    let said = served.said();
-    assert!(said.contains(&format!("API: http://127.0.0.1:{}", place.port)), "{said}");
-    assert!(said.contains("Status:         1 Online, 0 Offline.") && said.contains("buckets encrypted"), "{said}");
+    served.says(&format!("API: http://127.0.0.1:{}", place.port));
+    served.says("Status:         1 Online, 0 Offline.");
+    served.says("buckets encrypted");
     served.stop();
     let mode = |path: &str| std::fs::metadata(place.drive().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(".kestack"), mode(".kestack/keys"), mode(".kestack/guard.json")), (0o700, 0o700, 0o600));
@@ -254,7 +254,7 @@ fn tls_is_followed() {
         s3.put_object("encrypted", "o", BODY).await.unwrap();
         assert_eq!(s3.head_object("encrypted", "o").await.unwrap().encryption.as_deref(), Some("aws:kms"));
     });
-    assert!(served.said().contains(&format!("API: {endpoint}")), "{}", served.said());
+    served.says(&format!("API: {endpoint}"));
     served.stop();
 }
 
