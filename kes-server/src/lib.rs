@@ -3,7 +3,8 @@
 //! [`crypto`] makes and opens keys and ciphertexts. [`auth`] says who calls and what they may do. `json` is the JSON of
 //! clients and of older keys; like `crypto` it knows nobody above it. `memory` holds secrets. [`keystore`] keeps keys.
 //! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
-//! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`cli`] is the command line. How keystores and client reach others, names,
+//! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`child`] and
+//! [`process`] are what servers and their supervisors need of the system. [`cli`] is the command line. How keystores and client reach others, names,
 //! proxies and trust, is in `outbound`, once for both.
 
 #![cfg_attr(
@@ -13,6 +14,7 @@
 
 mod api;
 pub mod auth;
+pub mod child;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
@@ -28,6 +30,6 @@ mod log;
 mod memory;
 mod metrics;
 mod outbound;
-mod process;
+pub mod process;
 pub mod server;
 pub mod yaml;

@@ -33,7 +33,7 @@ pub(crate) fn keep_memory_private() {
 
 /// Lets the process open as many files as the system allows it at all; how many that is. The usual limit is meant for
 /// programs that call `select`.
-pub(crate) fn raise_file_limit() -> u64 {
+pub fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {

@@ -116,6 +116,11 @@ pub fn parse(text: &str) -> Result<Option<Rc<Node>>, Mistake> {
     Ok(None)
 }
 
+/// The variable of a text that is nothing but `${NAME}`.
+pub fn variable(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("${")?.strip_suffix('}').map(str::trim)
+}
+
 fn place(marker: &Marker) -> Place {
     Place { line: marker.line(), column: marker.col() + 1 }
 }

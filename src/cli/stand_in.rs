@@ -188,7 +188,6 @@ async fn mc(arguments: &[OsString]) -> Result<(), u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::identity::Login;
 use super::kind::KeystoreKind;
+use super::vendor::Named;
 
 /// A file of this host that a section names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +23,14 @@ pub(crate) struct KeystoreFile {
 /// A credential and the variable that carries it.
 pub(crate) type Credential = (&'static str, Zeroizing<String>);
 
+/// The files that a section of its kind can name.
+fn nameable(section: &Value) -> &'static [Named] {
+    KeystoreKind::of(section).map_or(&[], |kind| kind.vendor().files)
+}
+
 /// The files that a section names.
 pub(crate) fn files(section: &Value) -> Vec<KeystoreFile> {
-    let named = KeystoreKind::of(section).map_or(&[][..], |kind| kind.vendor().files).iter().filter_map(|file| {
+    let named = nameable(section).iter().filter_map(|file| {
         let path = text(section, file.place)?;
         Some(KeystoreFile { source: path.into(), name: file.name, secret: file.is_secret })
     });
@@ -34,7 +40,7 @@ pub(crate) fn files(section: &Value) -> Vec<KeystoreFile> {
 /// The section with each file where `place` says.
 pub(crate) fn with_files(section: &Value, place: impl Fn(&str) -> String) -> Value {
     let mut moved = section.clone();
-    for file in KeystoreKind::of(section).map_or(&[][..], |kind| kind.vendor().files) {
+    for file in nameable(section) {
         if text(section, file.place).is_some() {
             put(&mut moved, file.place, Some(place(file.name)));
         }

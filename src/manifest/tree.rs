@@ -108,7 +108,7 @@ impl<'e> Reader<'e> {
     }
 
     fn expand(&mut self, node: &Node, text: String) -> Option<String> {
-        let name = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).map(str::trim);
+        let name = yaml::variable(&text);
         let Some(name) = name else { return Some(text) };
         let value = (self.env)(name);
         if value.is_none() {

@@ -1,7 +1,7 @@
 //! The number of files and connections that the servers may have open. With too few, MinIO does not fail: its requests
 //! hang.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::engine::{EngineInfo, LABEL_ROLE, PodState};
 use crate::error::Error;
@@ -54,13 +54,6 @@ pub fn require(engine: &EngineInfo) -> Result<(), Error> {
         what: format!("your processes may open {limit} files and connections, and MinIO needs at least {LEAST}"),
         hint: "raise the limit (`ulimit -n`, `nofile` in /etc/security/limits.conf), then run the command again".into(),
     })
-}
-
-/// Lets this process open as many files and connections as the system allows it.
-pub fn raise() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    tracing::debug!(?raised, "the limit of open files");
 }
 
 /// The hard limit in a `/proc/PID/limits`: both servers raise their own to it.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::{
     net::UnixDatagram,
     process::{Child, Command},
@@ -22,9 +22,8 @@ use tokio::{
 
 use self::signals::{Signals, Told};
 use super::{CliError, output, session::Session, time};
-use crate::server::Supervisor;
+use crate::{child, server::Supervisor};
 
-mod orphans;
 mod signals;
 
 /// Longest pause before a server that ends soon after its start is started again.
@@ -94,14 +93,10 @@ async fn keep(
 
 /// The server has said itself why it ended, unless it was killed.
 fn exit(status: ExitStatus) -> Result<(), CliError> {
-    use std::os::unix::process::ExitStatusExt as _;
-
-    let code = status.code().or_else(|| {
+    if status.code().is_none() {
         output::note(&format!("kes supervise: the server ended: {status}"));
-        // as shells count
-        status.signal().map(|signal| 128 + signal)
-    });
-    match code {
+    }
+    match child::code(status) {
         Some(0) => Ok(()),
         code => Err(CliError::Ended(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
     }
@@ -140,7 +135,7 @@ impl Life {
         let (mut due, mut must_reload) = (None, false);
         loop {
             // what ended before a signal could tell
-            orphans::reap(self.child.id());
+            child::reap(self.child.id().as_slice());
             tokio::select! {
                 status = self.child.wait() => return Ok(End::Exit(status?)),
                 length = self.socket.recv(&mut message) => {
@@ -189,10 +184,7 @@ impl Life {
 
     /// A child that has ended is waited for elsewhere.
     fn signal(&self, signal: Signal) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
-            let _: rustix::io::Result<()> = rustix::process::kill_process(id, signal);
-        }
+        let _: rustix::io::Result<()> = child::tell(&self.child, signal);
     }
 }
 

@@ -25,7 +25,7 @@ pub use self::{
         Version,
     },
     stream::LogStream,
-    tls::{Credentials, Trust},
+    tls::{Credentials, Trust, any_certificate},
 };
 pub use crate::outbound::Proxies;
 

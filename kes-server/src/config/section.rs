@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::duration::{self, Nanoseconds};
 use super::{ConfigError, Environment, Secret};
 use crate::auth::spelling;
-use crate::yaml::{Entry, Map, Node, Scalar, Value};
+use crate::yaml::{self, Entry, Map, Node, Scalar, Value};
 
 /// Puts values of the environment in place and notes mistakes.
 pub(super) struct Reader<'a> {
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
 
     /// The scalar with the environment's value in place of `${NAME}`.
     fn expand(&self, node: &Node, scalar: &Scalar) -> Expanded {
-        let name = scalar.text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).map(str::trim);
+        let name = yaml::variable(&scalar.text);
         let Some(name) = name else { return Expanded { text: Secret::new(scalar.text.as_str()), variable: None } };
         let value = (self.env)(name);
         if value.is_none() {

@@ -5,13 +5,12 @@
 //! was started, or why not.
 
 use std::io::{self, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::signal::unix::{self, SignalKind};
@@ -239,10 +238,8 @@ async fn introduced(stdout: &mut BufReader<ChildStdout>) -> io::Result<()> {
     if line.trim_end() == STARTED { Ok(()) } else { Err(io::Error::other("the process that becomes the server ended")) }
 }
 
-/// Our child cannot be mistaken: its number is kept until we have waited for it.
 fn tell(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
+    if let Err(error) = kes_server::child::tell(child, signal) {
         tracing::debug!(%error, "the server is gone already");
     }
 }
@@ -253,5 +250,5 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
 }
 
 fn code(status: ExitStatus) -> i64 {
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1).into()
+    kes_server::child::code(status).unwrap_or(-1).into()
 }

@@ -134,7 +134,6 @@ pub(super) fn port(address: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
 
     fn read_line(line: &str, env: &[(&str, &str)]) -> (Server, Vec<String>) {

@@ -11,7 +11,7 @@ const RESERVED: [&str; 2] = ["minio", PROBE];
 
 /// What anybody may do with a bucket, by the words of `mc anonymous set`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum PublicAccess {
     /// Read and list.
     Download,
     /// Write.
@@ -26,7 +26,7 @@ pub(super) struct Named {
     /// The bucket.
     pub(super) bucket: Bucket,
     /// What anybody may do with it; `None` for nobody but users.
-    pub(super) access: Option<Access>,
+    pub(super) access: Option<PublicAccess>,
 }
 
 /// Reads the buckets of the variable `name`. Every mistake is added to `mistakes`.
@@ -53,9 +53,9 @@ fn one(word: &str, has_settings: bool) -> Result<Named, String> {
     }
     let access = match policy {
         None | Some("none" | "private") => None,
-        Some("download") => Some(Access::Download),
-        Some("upload") => Some(Access::Upload),
-        Some("public") => Some(Access::Public),
+        Some("download") => Some(PublicAccess::Download),
+        Some("upload") => Some(PublicAccess::Upload),
+        Some("public") => Some(PublicAccess::Public),
         Some(other) => return Err(format!("'{other}' is not a policy: write none, download, upload or public")),
     };
     let name: BucketName = name.parse()?;
@@ -80,7 +80,7 @@ fn set(bucket: &mut Bucket, setting: &str) -> Result<(), String> {
     Ok(())
 }
 
-impl Access {
+impl PublicAccess {
     /// The policy of a bucket that gives everybody this access.
     pub(super) fn policy(self, bucket: &str) -> String {
         let (mut of_bucket, mut of_objects) = (vec!["s3:GetBucketLocation"], Vec::new());
@@ -115,7 +115,6 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use super::*;
 
     #[test]
@@ -126,11 +125,11 @@ mod tests {
         assert!(mistakes.is_empty(), "{mistakes:?}");
         let shown: Vec<_> = found.iter().map(|named| (named.bucket.name.as_str(), named.access)).collect();
         let expected = [
-            ("abc", Some(Access::Public)),
+            ("abc", Some(PublicAccess::Public)),
             ("def", None),
             ("ghi", None),
-            ("jkl", Some(Access::Download)),
-            ("mno", Some(Access::Upload)),
+            ("jkl", Some(PublicAccess::Download)),
+            ("mno", Some(PublicAccess::Upload)),
         ];
         assert_eq!(shown, expected);
         let last = &found[4].bucket;
@@ -164,7 +163,7 @@ mod tests {
     #[test]
     fn a_policy_allows_what_its_word_says() {
         let (download, upload, public) =
-            (Access::Download.policy("b"), Access::Upload.policy("b"), Access::Public.policy("b"));
+            (PublicAccess::Download.policy("b"), PublicAccess::Upload.policy("b"), PublicAccess::Public.policy("b"));
         assert!(download.contains("s3:GetObject") && !download.contains("s3:PutObject"));
         assert!(!upload.contains("s3:GetObject") && upload.contains("s3:PutObject"));
         assert!(public.contains("s3:GetObject") && public.contains("s3:PutObject"));

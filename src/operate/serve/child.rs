@@ -3,12 +3,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Signal, getpid};
 use tokio::process::{Child, Command};
 
 use crate::engine::process::{CHILD, own_program};
@@ -45,32 +44,14 @@ pub(super) async fn end(child: &mut Child, grace: Duration) {
     }
 }
 
-/// Our child cannot be mistaken: its number is kept until we have waited for it.
 fn tell(child: &Child, signal: Signal) {
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        let told = kill_process(pid, signal);
-        tracing::debug!(?pid, ?signal, ?told, "told a server");
-    }
+    let told = kes_server::child::tell(child, signal);
+    tracing::debug!(id = child.id(), ?signal, ?told, "told a server");
 }
 
-/// The exit code of an ended server as a shell gives it: 128 and the signal if one killed it.
+/// The exit code of an ended server as a shell gives it.
 pub(super) fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    u8::try_from(code).unwrap_or(1)
-}
-
-/// Waits for every ended process that was handed to this one, as process 1 gets the orphans of a container. `known` are
-/// the servers, which others wait for.
-pub(super) fn reap(known: &[u32]) {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    for task in tasks {
-        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        let orphans = children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok());
-        for pid in orphans.filter(|pid| !known.contains(pid)).filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
-            let reaped = waitpid(Some(pid), WaitOptions::NOHANG);
-            tracing::debug!(?pid, ?reaped, "an orphan");
-        }
-    }
+    kes_server::child::code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 /// Becomes another program, with all of this process's environment. Returns only if that fails.

@@ -105,7 +105,6 @@ fn bare(drive: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -211,7 +211,6 @@ fn pass(from: &TcpStream, to: &TcpStream, memory: &mut [u8]) -> io::Result<Optio
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;

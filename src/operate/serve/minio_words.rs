@@ -99,7 +99,6 @@ impl std::fmt::Debug for Root {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn root(env: &[(&str, &str)]) -> Option<(String, String)> {

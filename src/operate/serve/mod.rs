@@ -10,7 +10,6 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::manifest::KeystoreKind;
-use crate::operate::open_files;
 use crate::operate::session::environment;
 use crate::supply;
 
@@ -103,7 +102,7 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
         return pass_through(&all);
     }
     let settings = settings::read(asked, &environment, &words)?;
-    open_files::raise();
+    kes_server::process::raise_file_limit();
     let gate = Gate::reserve(&settings.server.address)?;
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);

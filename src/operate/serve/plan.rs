@@ -107,8 +107,8 @@ impl Plan {
             Processes::new(place.path().to_owned(), crate::engine::process::own_program().map_err(Error::Signals)?);
         let Clients { kes: client, replicas, .. } = stack.clients()?;
         let context = Context { engine: Arc::new(engine), kes: client, replicas, s3 };
+        let keys = require_keys(&stack, &context).await?;
         let keystores = keystore_environment(&stack.manifest);
-        let keys = guard::require(&stack, &context, false, &keystores).await?;
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
         let plan = Self {
             settings,
@@ -143,8 +143,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Guard`] with their names.
     pub(super) async fn require_keys(&self) -> Result<(), Error> {
-        let keystores = keystore_environment(&self.stack.manifest);
-        guard::require(&self.stack, &self.context, false, &keystores).await.map(drop)
+        require_keys(&self.stack, &self.context).await.map(drop)
     }
 
     /// Starts KES. It gets nothing of the environment but what leads to its keystore.
@@ -199,6 +198,10 @@ impl Plan {
         let wanted = &self.settings.server.address;
         if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
     }
+}
+
+async fn require_keys(stack: &Stack, context: &Context) -> Result<Verdict, Error> {
+    guard::require(stack, context, false, &keystore_environment(&stack.manifest)).await
 }
 
 /// MinIO's root user: what its variables say, else the manifest, else MinIO's default.

@@ -10,7 +10,7 @@ use kes_server::auth::KeyName;
 
 use super::Asked;
 use super::arguments::{self, Server};
-use super::bucket_words::{self, Access};
+use super::bucket_words::{self, PublicAccess};
 use super::minio_words::MinioWords;
 use crate::error::Error;
 use crate::manifest::{self, Environment, KeystoreKind, Manifest, StackName};
@@ -31,7 +31,7 @@ pub(super) struct Settings {
     /// Keys, buckets, keystore and content.
     pub(super) manifest: Manifest,
     /// What anybody may do with some of the buckets.
-    pub(super) access: Vec<(String, Access)>,
+    pub(super) access: Vec<(String, PublicAccess)>,
     /// MinIO's arguments.
     pub(super) server: Server,
     /// Where KES must listen; else it is kestack's choice.
@@ -130,7 +130,7 @@ fn add(keys: &mut Vec<KeyName>, key: KeyName) {
 }
 
 /// Buckets of a variable take the place of those in the file.
-fn buckets(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Vec<(String, Access)> {
+fn buckets(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Vec<(String, PublicAccess)> {
     let Some((name, text)) = first(&BUCKETS, env) else { return Vec::new() };
     let named = bucket_words::read(name, &text, name == "KESTACK_BUCKETS", mistakes);
     for key in named.iter().filter_map(|named| named.bucket.key.clone()) {

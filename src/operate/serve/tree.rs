@@ -112,7 +112,7 @@ impl Tree {
                 failed = self.kes.keep(plan, false) => return Err(failed),
                 _ = children.recv() => if is_first {
                     let known = [&self.kes.child, &self.minio].map(|child| child.as_ref().and_then(Child::id));
-                    child::reap(&known.into_iter().flatten().collect::<Vec<_>>());
+                    kes_server::child::reap(&known.into_iter().flatten().collect::<Vec<_>>());
                 },
             }
         }

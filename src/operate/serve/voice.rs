@@ -146,7 +146,6 @@ pub(super) fn of_kes(child: &mut Child) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "test")]
     use super::*;
 
     fn rename() -> Rename {

@@ -119,7 +119,6 @@ pub fn complete_name(name: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
     use std::collections::BTreeMap;
     use std::path::Path;
 

@@ -123,7 +123,7 @@ impl KesEnv {
 
 /// The variable of a text that is nothing else.
 pub(super) fn reference(text: &str) -> Option<&str> {
-    let inside = text.trim().strip_prefix("${")?.strip_suffix('}')?.trim();
+    let inside = kes_server::yaml::variable(text)?;
     (!inside.is_empty() && name(inside).1.is_empty()).then_some(inside)
 }
 
