@@ -201,6 +201,29 @@ fn a_supervised_server_is_replaced_when_it_is_killed_or_stopped() {
     assert_eq!(folder.kes(&["supervise", "--", "server", "--help"]).status.code(), Some(2));
 }
 
+/// A key that its configuration lists and that was lost while the server was down must not get a successor: whoever has
+/// data under it would take the new one for it.
+#[test]
+fn a_server_that_is_started_again_makes_no_lost_key_again() {
+    let folder = Folder::new();
+    folder.write("config.yaml", &format!("{}keys: [{{ name: listed }}]\n", folder.config("keys")));
+    let supervisor = run(&folder, &["supervise", "--", "server", "--config", "config.yaml"]);
+    let (id, key) = (supervisor.0.id(), folder.path("keys/listed"));
+    let exists = || std::path::Path::new(&key).exists();
+    eventually("the first start makes the key", exists);
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    fs::remove_file(&key).unwrap();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    signal("-KILL", children.trim().parse().unwrap());
+    let said = || support::read(folder.path("stderr").as_ref());
+    eventually("the loss is named", || said().contains("the configured key 'listed' is gone and was not made again"));
+    assert!(!exists(), "{}", said());
+    drop(supervisor);
+    let supervisor = run(&folder, &["supervise", "--", "server", "--config", "config.yaml"]);
+    eventually("somebody who starts it by hand gets the key", exists);
+    drop(supervisor);
+}
+
 /// What the first process of a container must do: children of others, signals before the server is there, the exit
 /// code, and the messages to a supervisor above.
 #[test]

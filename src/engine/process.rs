@@ -32,7 +32,6 @@ mod bases;
 pub(super) mod identity;
 mod log;
 mod member;
-mod restart;
 mod serve;
 mod supervisor;
 mod tail;

@@ -47,6 +47,29 @@ fn a_killed_server_comes_back_by_itself() {
 
 #[test]
 #[ignore = "needs the process engine"]
+fn a_key_that_was_lost_does_not_come_back_with_a_crashed_kes() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let key = stack.root().join("keys/minio-backend-key");
+    std::fs::rename(&key, stack.root().join("lost")).unwrap();
+    let before = pids(&stack, "kes");
+    kill(&before);
+    let start = std::time::Instant::now();
+    let is_back =
+        || pids(&stack, "kes").iter().any(|pid| !before.contains(pid)) && stack.run(&["key", "list"]).status.success();
+    while !is_back() {
+        assert!(start.elapsed().as_secs() < 20, "KES does not come back");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(!key.exists(), "a new key took the name of the lost one");
+    stack.fails(&["up"], 7);
+    std::fs::rename(stack.root().join("lost"), &key).unwrap();
+    stack.ok(&["up"]);
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+}
+
+#[test]
+#[ignore = "needs the process engine"]
 fn down_finds_servers_without_supervisors() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);

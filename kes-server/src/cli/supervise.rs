@@ -17,19 +17,17 @@ use rustix::process::Signal;
 use tokio::{
     net::UnixDatagram,
     process::{Child, Command},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
-use self::signals::{Signals, Told};
 use super::{CliError, output, session::Session, time};
-use crate::{child, server::Supervisor};
+use crate::{
+    child::{self, Restarts, Signals, Told},
+    server::Supervisor,
+};
 
-mod signals;
-
-/// Longest pause before a server that ends soon after its start is started again.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// A server that ran this long is started again at once.
-const SETTLED: Duration = Duration::from_secs(10);
+/// Shortest and longest pause before a server that ended is started again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long a server may take to end after a signal; it takes a second for its requests.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -70,10 +68,10 @@ async fn keep(
     signals: &mut Signals,
     above: &Supervisor,
 ) -> io::Result<Result<(), CliError>> {
-    let (mut has_served, mut pause) = (false, Duration::from_millis(100));
+    let (mut has_served, mut restarts) = (false, Restarts::new(PAUSES.0, PAUSES.1));
     loop {
         let start = Instant::now();
-        let mut life = Life::start(arguments)?;
+        let mut life = Life::start(arguments, has_served)?;
         let end = life.watch(arguments.watchdog, signals, above).await?;
         has_served |= life.is_ready;
         let why = match end {
@@ -82,8 +80,8 @@ async fn keep(
             End::Exit(status) => format!("the server ended: {status}"),
             End::Stalled => format!("the server gave no sign of life for {:?} and was killed", arguments.watchdog),
         };
-        pause = if start.elapsed() > SETTLED { Duration::from_millis(100) } else { (pause * 2).min(MAX_PAUSE) };
         output::note(&format!("kes supervise: {why}; starting it again"));
+        let pause = restarts.after(start.elapsed()).unwrap_or(PAUSES.1);
         tokio::select! {
             () = sleep(pause) => {}
             () = signals.stop() => return Ok(Ok(())),
@@ -110,7 +108,7 @@ struct Life {
 }
 
 impl Life {
-    fn start(arguments: &SuperviseArguments) -> io::Result<Self> {
+    fn start(arguments: &SuperviseArguments, is_again: bool) -> io::Result<Self> {
         let mut id = [0; 8];
         aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("the system gives no random bytes"))?;
         // An abstract name needs no folder that can be written to.
@@ -123,6 +121,7 @@ impl Life {
             .env("WATCHDOG_USEC", arguments.watchdog.as_micros().to_string())
             .env("KES_SUPERVISED", "1")
             .env_remove("WATCHDOG_PID")
+            .envs(is_again.then_some((child::STARTED_AGAIN, "1")))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
@@ -155,7 +154,7 @@ impl Life {
                     Told::Reload => self.signal(Signal::HUP),
                     Told::Stop => {
                         above.stopping();
-                        return self.stop().await.map(End::Stopped);
+                        return Ok(End::Stopped(child::stop(&mut self.child, STOP).await?.status));
                     }
                     Told::ChildEnded => {}
                 },
@@ -171,15 +170,6 @@ impl Life {
         } else if said.starts_with(b"RELOADING=1") {
             above.reloading();
         }
-    }
-
-    async fn stop(&mut self) -> io::Result<ExitStatus> {
-        self.signal(Signal::TERM);
-        if let Ok(status) = timeout(STOP, self.child.wait()).await {
-            return status;
-        }
-        self.child.kill().await?;
-        self.child.wait().await
     }
 
     /// A child that has ended is waited for elsewhere.

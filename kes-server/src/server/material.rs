@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::State,
     auth::{ApiKeyError, AssignError},
+    child::STARTED_AGAIN,
     config::{Config, Level},
     crypto::{Algorithm, CryptoError, Key},
     keystore::{Connection, Environment, HOLD, KeyStoreError, Patience},
@@ -72,6 +73,7 @@ impl Material {
 
     /// What the API serves with. Makes the keys that the configuration lists and that are not there yet; while the
     /// keystore is out of reach that is done in the background, if `patience` waits. `former` is what is served so far.
+    /// A server that is started again by its supervisor makes none ([`STARTED_AGAIN`]).
     pub(super) async fn state(
         config: &Config,
         keystore: Connection,
@@ -80,6 +82,10 @@ impl Material {
     ) -> Result<Arc<State>, MaterialError> {
         let is_reachable = keystore.backend().is_some();
         let state = Arc::new(State::new(config, keystore, &around.log, former));
+        if former.is_none() && around.environment.get(STARTED_AGAIN).is_some() {
+            tokio::spawn(name_lost_keys(Arc::clone(&state), config.keys.clone(), Arc::clone(&around.log)));
+            return Ok(state);
+        }
         // not to be mistaken for a start that hangs
         let made = match around.patience {
             Patience::Fail => create_keys(&state, config).await,
@@ -113,6 +119,16 @@ async fn create_keys(state: &State, config: &Config) -> Result<(), MaterialError
         }
     }
     Ok(())
+}
+
+/// For whoever reads the log of a server that was started again.
+async fn name_lost_keys(state: Arc<State>, names: Vec<String>, log: Arc<Log>) {
+    for name in names {
+        if matches!(state.keys.get(&name).await, Err(KeyStoreError::NotFound)) {
+            let advice = "restore the keystore; a key that is created now does not open what the lost one encrypted";
+            log.error(Level::ERROR, &format!("the configured key '{name}' is gone and was not made again: {advice}"));
+        }
+    }
 }
 
 /// Until it has worked, or a reload has put another configuration in place.

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kes_server::child::STARTED_AGAIN;
+
 use super::STARTED;
 use super::identity::Identity;
 use super::member::Member;
@@ -35,6 +37,8 @@ fn prepared(member: &Member, parent: i32) -> io::Result<Command> {
     let mut command = Command::new(crate::engine::image::program_of(&spec.image));
     // Only what the recipe says: the caller's MINIO_* or proxies would make it another server.
     command.args(&spec.command).env_clear().envs(&spec.env).env("HOME", member.folder());
+    // KES must not take a start after a crash for its first one
+    command.envs(std::env::var_os(STARTED_AGAIN).map(|value| (STARTED_AGAIN, value)));
     command.current_dir(member.folder());
     member.introduce_server(&Identity::own()?)?;
     let mut stdout = io::stdout();

@@ -10,10 +10,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kes_server::child::{Restarts, STARTED_AGAIN, Signals, Told};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 
@@ -21,27 +21,21 @@ use super::STARTED;
 use super::identity::Identity;
 use super::log::{Log, Stream};
 use super::member::{Exit, Member};
-use super::restart::Restarts;
 
 /// How long the new process may take until it is about to become the server.
 const START: Duration = Duration::from_secs(10);
 /// How long the last words of a server that ended are waited for; a child of its own may keep its outputs open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Wait before the first restart of a server that ended; each further one waits twice as long.
+const FIRST: Duration = Duration::from_millis(50);
+/// Longest of these waits.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Restarts in a row before the supervisor gives up: after some 1.5 s of waiting.
+const LIMIT: u32 = 5;
+
 /// How often a supervisor looks whether its record is still there.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Signals that a supervisor acts on.
-struct Signals {
-    end: End,
-    hangup: unix::Signal,
-}
-
-/// Signals that tell us to end.
-struct End {
-    terminate: unix::Signal,
-    interrupt: unix::Signal,
-}
 
 struct Supervisor {
     member: Member,
@@ -76,7 +70,7 @@ enum Ended {
 pub(super) async fn supervise(folder: PathBuf) -> io::Result<()> {
     let started = async {
         let supervisor = Supervisor::new(Member::at(folder))?;
-        let server = supervisor.start().await?;
+        let server = supervisor.start(false).await?;
         Ok::<_, io::Error>((supervisor, server))
     };
     match started.await {
@@ -103,12 +97,19 @@ impl Supervisor {
         let _ = rustix::process::setsid();
         let spec = member.spec()?.ok_or_else(|| io::Error::other("this folder holds no server to supervise"))?;
         // Before we say who we are: from then on we may get a signal to end.
-        let signals = Signals::listen()?;
+        let signals = Signals::new()?;
         let identity = Identity::own()?;
         member.introduce_supervisor(&identity)?;
         let log = Arc::new(Log::open(&member.log())?);
         let stop_timeout = Duration::from_secs(spec.stop_timeout.into());
-        Ok(Self { member, identity, stop_timeout, signals, log, restarts: Restarts::default() })
+        Ok(Self {
+            member,
+            identity,
+            stop_timeout,
+            signals,
+            log,
+            restarts: Restarts::new(FIRST, LONGEST).at_most(LIMIT),
+        })
     }
 
     async fn run(mut self, mut server: Server) -> io::Result<()> {
@@ -132,25 +133,27 @@ impl Supervisor {
             self.say(&format!("the server ended ({status}) and is started again"));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.signals.end.recv() => {
+                () = self.signals.stop() => {
                     return self.member.record_exit(&Exit { code: code(status), again: false });
                 }
             }
             if self.is_forgotten() {
                 return Ok(());
             }
-            server = self.start().await?;
+            server = self.start(true).await?;
         }
     }
 
-    /// Starts the server. When this returns its record is written and it runs, or is about to.
-    async fn start(&self) -> io::Result<Server> {
+    /// Starts the server, for the first time or again. When this returns its record is written and it runs, or is about
+    /// to.
+    async fn start(&self, is_again: bool) -> io::Result<Server> {
         self.member.forget_exit()?;
         let mut command = Command::new(own_program()?);
         command
             .args(["process-serve", "--parent"])
             .arg(rustix::process::getpid().to_string())
             .arg(self.member.folder());
+        command.envs(is_again.then_some((STARTED_AGAIN, "1")));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -177,8 +180,11 @@ impl Supervisor {
         loop {
             tokio::select! {
                 status = child.wait() => return Ok(Ended::Itself(status?)),
-                () = self.signals.end.recv() => return self.stop(child).await.map(Ended::Stopped),
-                _ = self.signals.hangup.recv() => tell(child, Signal::HUP),
+                told = self.signals.next() => match told {
+                    Told::Stop => return self.stop(child).await.map(Ended::Stopped),
+                    Told::Reload => hang_up(child),
+                    Told::ChildEnded => {}
+                },
                 _ = looks.tick() => if self.is_forgotten() {
                     self.stop(child).await?;
                     return Ok(Ended::Forgotten);
@@ -193,41 +199,15 @@ impl Supervisor {
     }
 
     async fn stop(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        tell(child, Signal::TERM);
-        // one that is frozen would not hear it
-        tell(child, Signal::CONT);
-        if let Ok(status) = timeout(self.stop_timeout, child.wait()).await {
-            return status;
+        let stopped = kes_server::child::stop(child, self.stop_timeout).await?;
+        if stopped.was_killed {
+            self.say(&format!("the server did not end within {} s and was killed", self.stop_timeout.as_secs()));
         }
-        self.say(&format!("the server did not end within {} s and is killed", self.stop_timeout.as_secs()));
-        child.start_kill()?;
-        child.wait().await
+        Ok(stopped.status)
     }
 
     fn say(&self, text: &str) {
         self.log.append(Stream::Stderr, format!("kestack: {text}").as_bytes(), true);
-    }
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            end: End {
-                terminate: unix::signal(SignalKind::terminate())?,
-                interrupt: unix::signal(SignalKind::interrupt())?,
-            },
-            hangup: unix::signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl End {
-    /// Returns when one comes.
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
@@ -238,8 +218,8 @@ async fn introduced(stdout: &mut BufReader<ChildStdout>) -> io::Result<()> {
     if line.trim_end() == STARTED { Ok(()) } else { Err(io::Error::other("the process that becomes the server ended")) }
 }
 
-fn tell(child: &Child, signal: Signal) {
-    if let Err(error) = kes_server::child::tell(child, signal) {
+fn hang_up(child: &Child) {
+    if let Err(error) = kes_server::child::tell(child, Signal::HUP) {
         tracing::debug!(%error, "the server is gone already");
     }
 }

@@ -5,16 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
-use rustix::process::{Signal, getpid};
+use rustix::process::getpid;
 use tokio::process::{Child, Command};
 
 use crate::engine::process::{CHILD, own_program};
 use crate::error::Error;
-
-/// How long a server may take to end after it was killed.
-const KILLED: Duration = Duration::from_secs(2);
 
 /// A command that starts `program` with these arguments, and with this process's environment.
 pub(super) fn command(
@@ -31,22 +27,6 @@ pub(super) fn command(
 /// Starts it.
 pub(super) fn spawn(command: &mut Command, program: &Path) -> Result<Child, Error> {
     command.spawn().map_err(Error::file("run", program))
-}
-
-/// Tells a child to end, and kills it if it does not in time.
-pub(super) async fn end(child: &mut Child, grace: Duration) {
-    tell(child, Signal::TERM);
-    // one that is stopped would not hear it
-    tell(child, Signal::CONT);
-    if tokio::time::timeout(grace, child.wait()).await.is_err() {
-        tell(child, Signal::KILL);
-        let _ = tokio::time::timeout(KILLED, child.wait()).await;
-    }
-}
-
-fn tell(child: &Child, signal: Signal) {
-    let told = kes_server::child::tell(child, signal);
-    tracing::debug!(id = child.id(), ?signal, ?told, "told a server");
 }
 
 /// The exit code of an ended server as a shell gives it.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kes_server::child::STARTED_AGAIN;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -146,15 +147,15 @@ impl Plan {
         require_keys(&self.stack, &self.context).await.map(drop)
     }
 
-    /// Starts KES. It gets nothing of the environment but what leads to its keystore.
-    pub(super) fn start_kes(&self) -> Result<Child, Error> {
+    /// Starts KES, for the first time or again. It gets nothing of the environment but what leads to its keystore.
+    pub(super) fn start_kes(&self, is_again: bool) -> Result<Child, Error> {
         let config = self.stack.layout.kes_config();
         let mut command = child::command(&self.kes, ["server".as_ref(), "--config".as_ref(), config.as_os_str()])?;
         command.env_clear().env("HOME", self.place.path()).current_dir("/");
         if !self.stack.manifest.keystore_is_fs() {
             command.envs(NETWORK.iter().filter_map(|name| Some((name, environment(name)?))));
         }
-        command.envs(&self.stack.manifest.kes.env);
+        command.envs(&self.stack.manifest.kes.env).envs(is_again.then_some((STARTED_AGAIN, "1")));
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         let mut started = child::spawn(&mut command, &self.kes)?;
         voice::of_kes(&mut started);

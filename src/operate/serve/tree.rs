@@ -3,6 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use kes_server::child::Restarts;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -12,12 +13,8 @@ use super::plan::Plan;
 use super::voice::Voice;
 use crate::error::Error;
 
-/// Wait before KES is started again; each further one is twice as long.
-const FIRST: Duration = Duration::from_millis(50);
-/// Longest of these waits.
-const LONGEST: Duration = Duration::from_secs(2);
-/// A KES that ran this long had started well.
-const STABLE: Duration = Duration::from_secs(10);
+/// Shortest and longest wait before KES is started again.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How often KES may end before the port is open.
 const TRIES: u32 = 5;
 /// Time of KES to end: it keeps nothing that it must write.
@@ -33,19 +30,27 @@ pub(super) struct Tree {
     pub(super) is_open: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kes {
     child: Option<Child>,
-    begun: Option<Instant>,
+    begun: Instant,
     /// When it is started again.
     due: Option<Instant>,
+    restarts: Restarts,
     ended: u32,
+}
+
+impl Default for Kes {
+    fn default() -> Self {
+        let restarts = Restarts::new(WAITS.0, WAITS.1);
+        Self { child: None, begun: Instant::now(), due: None, restarts, ended: 0 }
+    }
 }
 
 impl Tree {
     /// Starts both servers and sets them up; returns when the port may open.
     pub(super) async fn bring_up(&mut self, plan: &Plan) -> Result<(), Error> {
-        let done = tokio::time::timeout_at(plan.deadline + FIRST, self.start(plan)).await;
+        let done = tokio::time::timeout_at(plan.deadline + WAITS.0, self.start(plan)).await;
         let done = done.unwrap_or_else(|_| Err(late(plan, "the stack", "it is still being set up")));
         if done.is_err()
             && let Some(voice) = &mut self.voice
@@ -120,11 +125,11 @@ impl Tree {
 
     /// Ends MinIO, then KES.
     pub(super) async fn end(&mut self, grace: Duration) {
-        if let Some(minio) = &mut self.minio {
-            child::end(minio, grace).await;
-        }
-        if let Some(kes) = &mut self.kes.child {
-            child::end(kes, KES).await;
+        for (server, grace) in [(&mut self.minio, grace), (&mut self.kes.child, KES)] {
+            if let Some(server) = server {
+                let stopped = kes_server::child::stop(server, grace).await;
+                tracing::debug!(?stopped, "a server was told to end");
+            }
         }
     }
 }
@@ -138,12 +143,12 @@ impl Kes {
                 self.due = None;
             }
             if self.child.is_none() {
-                // KES makes keys that its configuration names: one that was lost would get a successor of its name
+                // the data is of no use without them, and whoever serves it must know
                 if !gives_up && let Err(error) = plan.require_keys().await {
                     return error;
                 }
-                match plan.start_kes() {
-                    Ok(child) => (self.child, self.begun) = (Some(child), Some(Instant::now())),
+                match plan.start_kes(self.ended > 0 && !gives_up) {
+                    Ok(child) => (self.child, self.begun) = (Some(child), Instant::now()),
                     Err(error) => return error,
                 }
             }
@@ -161,10 +166,7 @@ impl Kes {
     }
 
     fn again(&mut self, ended: ExitStatus) {
-        if self.begun.is_some_and(|begun| begun.elapsed() >= STABLE) {
-            self.ended = 0;
-        }
-        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.ended.min(16))).min(LONGEST);
+        let wait = self.restarts.after(self.begun.elapsed()).unwrap_or(WAITS.1);
         self.ended += 1;
         self.due = Some(Instant::now() + wait);
         tracing::warn!("KES ended ({ended}) and is started again");
