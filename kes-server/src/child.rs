@@ -46,7 +46,7 @@ pub enum Told {
     ChildEnded,
 }
 
-/// How a server ended that was told to.
+/// How a server ended after a request to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopped {
     /// Its status.

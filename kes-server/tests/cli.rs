@@ -1,6 +1,10 @@
 //! `kes` as a user runs it: a server with an fs keystore, keys, files of identities, moving to another keystore.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+#[path = "cli/identity.rs"]
+mod identity;
+#[path = "cli/migrate.rs"]
+mod migrate;
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
@@ -36,84 +40,6 @@ fn the_certificate_of_the_server_is_verified_by_ssl_cert_file() {
     let refused = folder.command(&["ls"]).env("SSL_CERT_FILE", folder.path("other.crt")).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("tls: failed to verify certificate"), "{refused:?}");
-}
-
-#[test]
-fn a_key_file_and_certificate_are_credentials_too() {
-    let folder = Folder::new();
-    let _server = folder.serve();
-    let made = folder.kes_with_input(
-        &["identity", "new", "app", "--key", "app.key", "--cert", "app.crt", "--encrypt"],
-        "sesame\nsesame\n",
-    );
-    assert!(made.status.success(), "{made:?}");
-    let identity = stdout(&folder.kes(&["identity", "of", "app.crt"]));
-
-    let as_app = |password: &str| {
-        let mut command = folder.command(&["identity", "info", "-k", &identity]);
-        command.env_remove("MINIO_KES_API_KEY");
-        command.env("KES_CLIENT_KEY", folder.path("app.key")).env("KES_CLIENT_CERT", folder.path("app.crt"));
-        run_with_input(command, password)
-    };
-    assert!(stderr(&as_app("sesame\n")).contains("Error: not authorized: insufficient permissions"));
-    assert!(stderr(&as_app("wrong\n")).contains("Error: incorrect password"));
-}
-
-fn run_with_input(mut command: std::process::Command, input: &str) -> std::process::Output {
-    use std::{io::Write as _, process::Stdio};
-
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-#[test]
-fn identity_new_writes_a_private_key_and_a_certificate_for_both_sides() {
-    let folder = Folder::new();
-    let arguments =
-        ["identity", "new", "--key", "a.key", "--cert", "a.crt", "--dns", "a.test,b.test", "--expiry", "1h"];
-    let announced = stdout(&folder.kes(&arguments));
-    let mode = |name| fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("a.key"), mode("a.crt")), (0o600, 0o644));
-
-    let identity = stdout(&folder.kes(&["identity", "of", "a.crt"]));
-    let api_key = stdout(&folder.kes(&["identity", "a.key"]));
-    assert!(announced.contains(&identity) && announced.contains(&api_key), "{announced}");
-    assert_eq!(stdout(&folder.kes(&["identity", "of", &api_key])), identity);
-
-    let der = pem::parse(fs::read(folder.path("a.crt")).unwrap()).unwrap();
-    let (_, certificate) = x509_parser::parse_x509_certificate(der.contents()).unwrap();
-    assert_eq!(certificate.subject().to_string(), format!("CN={identity}"));
-    let validity = certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp();
-    assert_eq!(validity, 3600);
-    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
-    assert!(usage.client_auth && usage.server_auth);
-    assert_eq!(certificate.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 2);
-
-    let again = folder.kes(&arguments);
-    assert!(stderr(&again).contains("already exists"), "{again:?}");
-    let pkcs8 = pem::parse(fs::read(folder.path("a.key")).unwrap()).unwrap();
-    assert_eq!((pkcs8.tag(), pkcs8.contents().len()), ("PRIVATE KEY", 48));
-}
-
-#[test]
-fn files_have_flags_of_their_own() {
-    let folder = Folder::new();
-    for flag in [&["--ip", "127.0.0.1"][..], &["--dns", "a"], &["--expiry", "1h"], &["--encrypt"], &["--force"]] {
-        let output = folder.kes(&[&["identity", "new"], flag].concat());
-        assert_eq!(output.status.code(), Some(1), "{flag:?}");
-        assert!(stdout(&output).is_empty(), "{flag:?}");
-    }
-}
-
-#[test]
-fn the_older_spelling_of_identity_still_works() {
-    let folder = Folder::new();
-    let made = folder.kes(&["tool", "identity", "new", "--server", "--ip", "127.0.0.1", "--time", "1h", "name"]);
-    assert!(made.status.success(), "{made:?}");
-    let identity = folder.kes(&["tool", "identity", "of", "public.crt"]);
-    assert_eq!(stdout(&identity), stdout(&folder.kes(&["identity", "of", "public.crt"])));
-    assert_eq!(stdout(&identity).len(), ADMIN.len());
 }
 
 #[test]
@@ -188,42 +114,6 @@ fn the_completion_is_installed_once() {
     assert!(support::read(folder.path(".zshrc").as_ref()).contains("kes completion zsh"));
     let refused = install("/usr/bin/fish");
     assert!(!refused.status.success() && stderr(&refused).contains("'kes completion <shell>'"), "{refused:?}");
-}
-
-#[test]
-fn keys_move_to_another_keystore_as_they_are() {
-    let folder = Folder::new();
-    folder.write("target.yaml", &folder.config("target"));
-    let server = folder.serve();
-    assert!(folder.kes(&["key", "create", "-k", "a-1", "a-2", "b-1"]).status.success());
-    assert_eq!(server.terminate(), Some(0));
-
-    let migrate =
-        |more: &[&str]| folder.kes(&[&["migrate", "--from", "config.yaml", "--to", "target.yaml"], more].concat());
-    assert_eq!(stdout(&migrate(&["a-*"])), "Migrated 2 keys successfully!\n");
-    let key = |keystore: &str, name: &str| fs::read(folder.path(&format!("{keystore}/{name}"))).unwrap();
-    assert_eq!(key("target", "a-1"), key("keys", "a-1"));
-    assert!(!folder.dir.path().join("target/b-1").exists());
-
-    let dry = migrate(&["--dry-run"]);
-    let (keys, target) = (folder.path("keys"), folder.path("target"));
-    let copied = format!("b-1: from Filesystem: {keys} to Filesystem: {target}");
-    let shown = format!("a-1: there already\na-2: there already\n{copied}\n1 keys would be migrated.\n");
-    assert_eq!((stdout(&dry), stderr(&dry)), (shown, "2 keys exist already\n".into()));
-
-    fs::write(folder.path("target/a-1"), "damaged").unwrap();
-    fs::write(folder.path("target/a-2"), "damaged").unwrap();
-    let refused = migrate(&[]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let text = stderr(&refused);
-    assert!(text.contains("has other keys with the names a-1, a-2; nothing was copied; --merge"), "{text}");
-    assert!(!folder.dir.path().join("target/b-1").exists());
-    assert_eq!(stdout(&migrate(&["--merge"])), "Migrated 1 keys successfully!\n");
-    assert_eq!(key("target", "a-1"), b"damaged");
-    assert_eq!(stdout(&migrate(&["--merge"])), "Migration succeeded! No keys migrated.\n");
-    assert_eq!(stdout(&migrate(&["--force"])), "Migrated 2 keys successfully!\n");
-    assert_eq!(key("target", "a-1"), key("keys", "a-1"));
-    assert_eq!(stdout(&migrate(&[])), "Migration succeeded! No keys migrated.\n");
 }
 
 /// Whatever the umask lets others do.
@@ -340,59 +230,6 @@ fn logs_are_followed() {
     });
     drop(events);
     let _ = thread.join().unwrap();
-}
-
-/// As a shell script reads it: `sed -n 3p` is the API key, `sed -n 9p` the identity.
-#[test]
-fn identity_new_says_everything_on_the_lines_where_scripts_look_for_it() {
-    let folder = Folder::new();
-    let line = |text: &str, number: usize| text.lines().nth(number - 1).unwrap_or_default().trim().to_owned();
-    let plain = stdout(&folder.kes(&["identity", "new"]));
-    let (api_key, identity) = (line(&plain, 3), line(&plain, 9));
-    assert!(plain.starts_with("Your API key:\n\n   kes:v1:") && line(&plain, 7) == "Your Identity:", "{plain}");
-    assert_eq!(stdout(&folder.kes(&["identity", "of", &api_key])), identity);
-    assert_eq!((line(&plain, 16), plain.lines().count()), (format!("kes identity of {api_key}"), 16));
-
-    let files = stdout(&folder.kes(&["identity", "new", "--key", "a.key", "--cert", "a.crt"]));
-    assert!(line(&files, 14).ends_with(": a.key") && line(&files, 15).ends_with(": a.crt"), "{files}");
-    assert_eq!(line(&files, 19), format!("kes identity of {}", line(&files, 3)));
-    assert_eq!((line(&files, 20).as_str(), files.lines().count()), ("kes identity of a.crt", 20));
-}
-
-#[test]
-fn a_certificate_may_end_before_it_begins() {
-    let folder = Folder::new();
-    for (expiry, life) in [("0", 0), ("-1h", -3600), ("0s", 0), ("1h", 3600)] {
-        let made = folder.kes(&["identity", "new", "-f", "--key", "a.key", "--cert", "a.crt", "--expiry", expiry]);
-        assert!(made.status.success(), "{expiry}: {made:?}");
-        assert_eq!(stderr(&made).contains("expired already"), life <= 0, "{expiry}: {made:?}");
-        let der = pem::parse(fs::read(folder.path("a.crt")).unwrap()).unwrap();
-        let (_, certificate) = x509_parser::parse_x509_certificate(der.contents()).unwrap();
-        let validity = certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp();
-        assert_eq!(validity, life, "{expiry}");
-    }
-}
-
-/// One line on standard error, nothing on standard output, exit code 1; and no secret of the command line in it.
-#[test]
-fn what_has_no_identity_is_one_line() {
-    let folder = Folder::new();
-    let key = support::ADMIN_API_KEY.trim_start_matches("kes:v1:");
-    folder.write("not.pem", "-----BEGIN NOTHING-----\n\u{1b}[2J\n");
-    for arguments in
-        [&["server.key"][..], &["a", "b"], &["kes:v1:!!"], &["kes:v1:AAAA"], &[key], &["nofile"], &["not.pem"], &["."]]
-    {
-        let output = folder.kes(&[&["identity", "of"], arguments].concat());
-        let text = stderr(&output);
-        assert_eq!(
-            (output.status.code(), stdout(&output), text.lines().count()),
-            (Some(1), String::new(), 1),
-            "{text}"
-        );
-        assert!(text.starts_with("Error: ") && !text.contains(key) && !text.contains('\u{1b}'), "{text}");
-    }
-    let of_key = stderr(&folder.kes(&["identity", "of", "server.key"]));
-    assert!(of_key.contains("'server.key' is not a certificate: it is a private key"), "{of_key}");
 }
 
 #[test]
@@ -512,69 +349,4 @@ fn colours_are_there_if_they_are_wanted() {
     for when in ["auto", "never"] {
         assert!(!stdout(&folder.kes(&["key", "info", "-k", "my-key", "--color", when])).contains('\u{1b}'), "{when}");
     }
-}
-
-/// A folder with 12 keys, and with what is not a key if `foreign`; both configurations.
-fn to_migrate(foreign: bool) -> Folder {
-    let folder = Folder::new();
-    folder.write("target.yaml", &folder.config("target"));
-    let server = folder.serve();
-    let names: Vec<String> = (0..12).map(|number| format!("kk-{number:04}")).collect();
-    let create: Vec<&str> = ["key", "create", "-k"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    assert!(folder.kes(&create).status.success());
-    assert_eq!(server.terminate(), Some(0));
-    if foreign {
-        std::os::unix::fs::symlink("nowhere", folder.path("keys/kk-dangling")).unwrap();
-        fs::create_dir(folder.path("keys/lost+found")).unwrap();
-        folder.write("keys/kk-0001.bak", "old");
-        fs::create_dir(folder.path("keys/kk-folder")).unwrap();
-    }
-    folder
-}
-
-fn migrate(folder: &Folder, more: &[&str]) -> std::process::Output {
-    folder.kes(&[&["migrate", "--from", "config.yaml", "--to", "target.yaml"], more].concat())
-}
-
-#[test]
-fn migrations_take_the_patterns_of_go() {
-    let folder = to_migrate(false);
-    for (pattern, count) in
-        [("", 12), ("*", 12), ("kk-0*1", 2), ("[k]k-0001", 1), ("kk-000?", 10), ("kk-00[01]1", 2), ("kk-0003", 1)]
-    {
-        let output = migrate(&folder, &[pattern]);
-        assert_eq!(stdout(&output), format!("Migrated {count} keys successfully!\n"), "{pattern}: {output:?}");
-        assert!(output.status.success(), "{pattern}");
-        assert_eq!(fs::read_dir(folder.path("target")).unwrap().count(), count, "{pattern}");
-        fs::remove_dir_all(folder.path("target")).unwrap();
-    }
-    let none = migrate(&folder, &["zz-*"]);
-    assert_eq!(stdout(&none), "Migration succeeded! No keys migrated.\n");
-    assert!(stderr(&none).contains("matches 'zz-*'"), "{none:?}");
-    let bad = migrate(&folder, &["[k"]);
-    assert_eq!((bad.status.code(), stdout(&bad).as_str()), (Some(1), ""), "{bad:?}");
-    assert!(stderr(&bad).starts_with("Error: '[k' is not a valid pattern: "), "{bad:?}");
-}
-
-#[test]
-fn what_is_not_a_key_is_named_and_the_others_are_migrated() {
-    let folder = to_migrate(true);
-    let dry = migrate(&folder, &["--dry-run"]);
-    assert!(stdout(&dry).ends_with("12 keys would be migrated.\n"), "{dry:?}");
-    let copied = migrate(&folder, &[]);
-    assert_eq!(stdout(&copied), "Migrated 12 keys successfully!\n");
-    for output in [&dry, &copied] {
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let text = stderr(output);
-        for name in ["kk-dangling", "lost+found", "kk-0001.bak", "kk-folder"] {
-            assert_eq!(text.matches(&format!("left out: '{name}', ")).count(), 1, "{text}");
-        }
-        assert!(text.ends_with("Error: left out: 4 of 16 names, for the reasons above\n"), "{text}");
-    }
-    assert_eq!(fs::read_dir(folder.path("target")).unwrap().count(), 12);
-    fs::remove_file(folder.path("target/kk-0001")).unwrap();
-    assert_eq!(stdout(&migrate(&folder, &["kk-0001", "-q"])), "");
-    assert!(folder.dir.path().join("target/kk-0001").exists());
-    let again = migrate(&folder, &["kk-0*1"]);
-    assert!(again.status.success(), "what is left out by the pattern is nobody's business: {again:?}");
 }

@@ -14,6 +14,7 @@ mod cluster;
 mod exported;
 mod golden;
 mod keystores;
+mod kinds;
 mod machine;
 mod refused;
 mod run;

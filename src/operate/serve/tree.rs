@@ -128,7 +128,7 @@ impl Tree {
         for (server, grace) in [(&mut self.minio, grace), (&mut self.kes.child, KES)] {
             if let Some(server) = server {
                 let stopped = kes_server::child::stop(server, grace).await;
-                tracing::debug!(?stopped, "a server was told to end");
+                tracing::debug!(?stopped, "a server got the signal to end");
             }
         }
     }
