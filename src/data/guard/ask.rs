@@ -54,7 +54,7 @@ impl Keystore {
         let opened = if !manifest.keystore_is_fs() {
             keystore::open(&manifest.keystore, environment).await
         } else if folder.is_dir() {
-            kes_server::keystore::Fs::open(&folder).await.map(Backend::Fs).map_err(|error| error.to_string())
+            kes_server::keystore::Fs::open(&folder, None).await.map(Backend::Fs).map_err(|error| error.to_string())
         } else {
             Ok(Backend::Memory(kes_server::keystore::Memory::default()))
         };
