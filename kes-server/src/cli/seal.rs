@@ -106,7 +106,7 @@ impl Subject {
 async fn of_config(file: &Path, session: &Session<'_>) -> Result<(PathBuf, MasterKeys), CliError> {
     let failure = |error: &dyn std::fmt::Display| CliError::message(format!("{}: {error}", file.display()));
     let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(&error))?;
-    let KeyStoreConfig::Fs(config) = config.keystore else { return Err(failure(&"its keystore is no folder")) };
+    let KeyStoreConfig::Fs(config) = config.keystore else { return Err(failure(&"its keystore is not a folder")) };
     let Some(encryption) = config.encryption else {
         return Err(failure(&"it names no master key: add `encryption` to keystore.fs"));
     };

@@ -27,7 +27,7 @@ mod master;
 mod seal;
 mod store;
 
-pub use convert::{Converted, is_sealed, seal, unseal};
+pub use convert::{Converted, is_sealed, seal, sealed_under, unseal};
 pub use master::MasterKeys;
 
 /// A folder of keys.

@@ -195,7 +195,7 @@ fn what_is_no_key_is_named_and_nothing_is_changed() {
     write_keys(&folder, ["one".to_owned()].into_iter());
     let clear = stored(&folder);
     folder.write("keys/notes", "what I must not forget");
-    fails(&folder.kes(&["seal", "keys", "--new-master-key", "master.key"]), "keys/notes' is no key: move it");
+    fails(&folder.kes(&["seal", "keys", "--new-master-key", "master.key"]), "keys/notes' is not a key: move it");
     fs::remove_file(folder.path("keys/notes")).unwrap();
     std::os::unix::fs::symlink("one", folder.path("keys/link")).unwrap();
     fails(&folder.kes(&["seal", "keys", "--master-key", "master.key"]), "'link' in 'keys' is a link");

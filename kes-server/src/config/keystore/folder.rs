@@ -57,7 +57,7 @@ pub(super) fn fs(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
     Ok(KeyStoreConfig::Fs(FsConfig { path: path.into(), encryption }))
 }
 
-/// The section that was proposed to the original, with one file as the master key.
+/// The section that was proposed for MinIO KES, with one file as the master key.
 pub(super) fn encryptedfs(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
     let (path, master) = (section.string("path"), section.string("masterKeyPath"));
     let cipher = cipher(section);

@@ -47,7 +47,7 @@ struct Found {
 /// Seals every key of a folder under the current master key, also those that a previous one sealed.
 ///
 /// # Errors
-/// If anything in the folder is no key or cannot be opened; then nothing is changed. Later, whatever the disk refuses.
+/// If anything in the folder is not a key, or cannot be opened; then nothing is changed. Later, whatever the disk refuses.
 pub fn seal(folder: &Path, keys: &MasterKeys) -> Result<Converted, KeyStoreError> {
     let _lock = marker::lock(folder, Claim::Exclusive)?;
     let current = keys.current().fingerprint();
@@ -93,6 +93,16 @@ pub fn is_sealed(folder: &Path) -> Result<bool, KeyStoreError> {
     Marker::load(folder).map(|marker| marker.is_some())
 }
 
+/// The master keys that the folder is sealed under; `None` if its keys lie in clear, or a change of all of them was
+/// interrupted.
+///
+/// # Errors
+/// If its marker cannot be read.
+pub fn sealed_under(folder: &Path) -> Result<Option<Vec<Fingerprint>>, KeyStoreError> {
+    let marker = Marker::load(folder)?.filter(|marker| marker.unfinished.is_none());
+    Ok(marker.map(|marker| marker.master_keys))
+}
+
 fn save(marker: &Marker, folder: &Path) -> Result<(), KeyStoreError> {
     marker.save(folder).map_err(|error| other(&marker::place(folder), &error))
 }
@@ -114,7 +124,7 @@ fn look(folder: &Path, keys: &MasterKeys) -> Result<(Vec<Found>, Converted), Key
             let sealed_by = sealed_by(folder, &name, keys)?;
             found.push(Found { name, sealed_by });
         } else {
-            let what = if kind.is_symlink() { "a link" } else { "no file" };
+            let what = if kind.is_symlink() { "a link" } else { "not a file" };
             return Err(refused(format!("'{name}' in '{}' is {what}: nothing was changed", folder.display())));
         }
     }
@@ -126,7 +136,7 @@ fn sealed_by(folder: &Path, name: &str, keys: &MasterKeys) -> Result<Option<Fing
     let file = folder.join(name);
     let wrong = |why: String| refused(format!("{why}; nothing was changed"));
     let stored = entry::read(&file).map_err(|error| wrong(super::text(&file, &error)))?;
-    let no_key = || wrong(format!("'{}' is no key: move it to another folder", file.display()));
+    let no_key = || wrong(format!("'{}' is not a key: move it to another folder", file.display()));
     if !is_valid_name(name) {
         return Err(no_key());
     }
@@ -157,7 +167,7 @@ fn seal_some(folder: &Path, some: &[Found], keys: &MasterKeys, done: &mut Conver
     }
     store::sync_folder(folder).map_err(|error| other(folder, &error))?;
     for (former, file) in clear {
-        // Nobody needs it any more: that it cannot be written is no failure.
+        // Nobody needs it any more: a failure changes nothing.
         let _: io::Result<()> = overwrite(&file, &former);
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn content(open: &File) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(value)
 }
 
-/// Opens a file that is no larger than a key.
+/// Opens a file that has at most the size of a key.
 ///
 /// # Errors
 /// As [`read`].

@@ -12,7 +12,7 @@ use super::super::KeyStoreError;
 use super::{entry, other, store};
 use crate::crypto::Fingerprint;
 
-/// Start of the names of files that are no keys.
+/// Start of the names of files that are not keys.
 pub(super) const OURS: &str = ".kes-";
 /// The file.
 const NAME: &str = ".kes-sealed";

@@ -38,7 +38,7 @@ impl MasterKeys {
     /// Reads those that a configuration names. Must be called within a runtime.
     ///
     /// # Errors
-    /// If one of them cannot be read or is no master key; the text names its place and nothing of it.
+    /// If one of them cannot be read or is not a master key; the text names its place and nothing of it.
     pub async fn load(encryption: &Encryption, environment: &Environment) -> Result<Self, KeyStoreError> {
         let current = read(&encryption.current, environment).await?;
         let mut previous = Vec::new();
