@@ -270,7 +270,10 @@ mod tests {
         let text = render_kes_config(&kes(json!({ "fs": { "path": "/mnt/keys" } })), &PLACE).unwrap();
         let config = Config::parse(&text, &|_| None).unwrap();
         assert_eq!(config.keys, ["one", "two"]);
-        assert_eq!(config.keystore, kes_server::config::KeyStoreConfig::Fs { path: "/mnt/keys".into() });
+        assert_eq!(
+            config.keystore,
+            kes_server::config::KeyStoreConfig::Fs(kes_server::config::FsConfig::plain("/mnt/keys"))
+        );
         let minio = kes_server::auth::Identity::new("c0".repeat(32));
         for (path, allowed) in [
             ("/v1/key/create/a", true),

@@ -1,7 +1,9 @@
 //! A stack's keystore, as kestack.yaml names it: its section, read and opened as KES does.
 
-use kes_server::config::{Config, KeyStoreConfig};
-use kes_server::keystore::{Backend, Environment};
+use std::path::Path;
+
+use kes_server::config::{Config, FsConfig, KeyStoreConfig};
+use kes_server::keystore::{Backend, Environment, Fs, MasterKeys, fs};
 use serde_json::Value;
 
 mod call;
@@ -19,6 +21,7 @@ pub(crate) use policy::Subject;
 pub(crate) use section::{
     Credential, KeystoreFile, files, from_environment, is_credential, text, with_files, without_credentials,
 };
+pub(crate) use vendor::{MASTER_KEY_FILES, MASTER_KEYS};
 
 /// Names under which containers know the host they run on. From here, that is the loopback.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
@@ -30,6 +33,47 @@ const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal
 pub(crate) async fn open(keystore: &Value, environment: &Environment) -> Result<Backend, String> {
     let config = parse(keystore)?;
     Backend::connect(&config, environment).await.map_err(|error| error.to_string())
+}
+
+/// Opens the keys of a folder as they lie there: sealed under the master keys of a section, else under the one in the file
+/// `master_key`, or in clear.
+///
+/// # Errors
+/// Why they cannot be opened.
+pub(crate) async fn open_folder(
+    keystore: &Value,
+    folder: &Path,
+    master_key: &Path,
+    environment: &Environment,
+) -> Result<Backend, String> {
+    let keys = if !fs::is_sealed(folder).map_err(|error| error.to_string())? {
+        None
+    } else if keystore.pointer("/fs/encryption").is_some() {
+        Some(master_keys(keystore, folder, environment).await?)
+    } else {
+        let key = MasterKeys::read_file(master_key).map_err(|error| error.to_string())?;
+        Some(MasterKeys::new(key, vec![]))
+    };
+    Fs::open(folder, keys).await.map(Backend::Fs).map_err(|error| error.to_string())
+}
+
+/// The master keys that the section of a folder names.
+///
+/// # Errors
+/// If KES refuses the section, or one of them cannot be read.
+pub(crate) async fn master_keys(
+    keystore: &Value,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<MasterKeys, String> {
+    let mut section = keystore.clone();
+    if let Some(fs) = section.get_mut("fs").and_then(Value::as_object_mut) {
+        fs.insert("path".into(), folder.display().to_string().into());
+    }
+    let KeyStoreConfig::Fs(FsConfig { encryption: Some(encryption), .. }) = parse(&section)? else {
+        return Err("the keystore section names no master key".into());
+    };
+    MasterKeys::load(&encryption, environment).await.map_err(|error| error.to_string())
 }
 
 /// Kind and place of a remote keystore, for people.

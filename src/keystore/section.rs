@@ -41,8 +41,10 @@ pub(crate) fn files(section: &Value) -> Vec<KeystoreFile> {
 pub(crate) fn with_files(section: &Value, place: impl Fn(&str) -> String) -> Value {
     let mut moved = section.clone();
     for file in nameable(section) {
-        if text(section, file.place).is_some() {
-            put(&mut moved, file.place, Some(place(file.name)));
+        if text(section, file.place).is_some()
+            && let Some(path) = moved.pointer_mut(file.place)
+        {
+            *path = place(file.name).into();
         }
     }
     moved

@@ -11,7 +11,7 @@ use super::sections::{kes, minio};
 use super::tree::{self, Node, Reader};
 use super::variables::{AUTO_ENCRYPTION, is_on};
 use super::{Bucket, BucketEncryption, EngineKind, Environment, Manifest, PortRules, seed};
-use crate::keystore::KeystoreKind;
+use crate::keystore::{KeystoreKind, MASTER_KEYS};
 
 const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
     [("sse-kms", BucketEncryption::SseKms), ("sse-s3", BucketEncryption::SseS3), ("none", BucketEncryption::None)];
@@ -90,6 +90,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Man
         to.seed = seed::read(reader, node, folder, &to.buckets);
     }
     auto_encryption(reader, find("auto_encryption"), find("minio"), to);
+    seal(reader, find("kes"), to);
     agreement(reader, node, find("minio"), to);
 }
 
@@ -124,6 +125,20 @@ fn auto_encryption(reader: &mut Reader<'_>, setting: Option<&Node>, minio: Optio
         reader.wrong(
             node,
             format!("auto_encryption does not go with bucket '{}', which has encryption: none: {why}", plain.name),
+        );
+    }
+}
+
+/// kestack changes no keys outside the stack's folder, and a section of the user's says itself how its keys are sealed.
+fn seal(reader: &mut Reader<'_>, kes: Option<&Node>, to: &Manifest) {
+    let Some(node) = kes.and_then(|kes| tree::entry(kes, "seal")).filter(|_| to.kes.seal == Some(true)) else { return };
+    if !to.keystore_is_fs() {
+        reader.wrong(node, "kes.seal is for keys in a folder; this keystore protects its keys itself");
+    } else if to.fs_path().is_some() || to.keystore.pointer("/fs/encryption").is_some() {
+        let advice = "seal it with `kes seal`, and name the master key in keystore.fs.encryption";
+        reader.wrong(
+            node,
+            format!("kes.seal is for the stack's own folder of keys, not for one that keystore.fs names: {advice}"),
         );
     }
 }
@@ -164,12 +179,13 @@ fn keystore(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Manife
     if let Some(fs) = section.get_mut("fs") {
         match fs {
             Value::Null => *fs = json!({}),
-            Value::Object(fields) => {
-                if let Some(Value::String(path)) = fields.get_mut("path") {
-                    *path = folder.join(path.as_str()).display().to_string();
-                }
-            }
+            Value::Object(_) => {}
             _ => reader.wrong(node, "keystore.fs must be a mapping"),
+        }
+    }
+    for place in ["/fs/path"].into_iter().chain(MASTER_KEYS) {
+        if let Some(Value::String(path)) = section.pointer_mut(place) {
+            *path = folder.join(path.as_str()).display().to_string();
         }
     }
     to.keystore = section;
@@ -280,6 +296,12 @@ mod tests {
             ("keys: []", "1:7: keys must name at least one key"),
             ("keys: one", "1:7: keys must be a list"),
             ("kes: { port: 70000 }", "1:14: kes.port must be a port number"),
+            (
+                "kes: { seal: true }\nkeystore: { fs: { path: keys } }",
+                "1:14: kes.seal is for the stack's own folder of keys",
+            ),
+            ("kes: { seal: true }\nkeystore: { vault: { endpoint: x } }", "1:14: kes.seal is for keys in a folder"),
+            ("kes: { seal: 1 }", "1:14: kes.seal must be true or false"),
             ("kes: { replicas: 0 }", "1:18: kes.replicas must be a number from 1 to 9"),
             ("kes: { replicas: 3 }\nminio: { port: 7375 }", "2:8: port 7375 is given to two servers"),
             ("minio: { port: 7373 }", "1:8: port 7373 is given to two servers"),

@@ -162,6 +162,9 @@ pub struct KesSection {
     pub names: Vec<HostName>,
     /// Variables of KES's environment: proxies, hosts of clouds; never secrets, everybody can look at them.
     pub env: BTreeMap<String, String>,
+    /// Whether the keys of the stack's own folder are sealed under a master key. `None` leaves them as they are; those of
+    /// a new stack are in clear then.
+    pub seal: Option<bool>,
 }
 
 /// What differs for MinIO.
@@ -334,7 +337,7 @@ impl Default for Manifest {
 
 impl Default for KesSection {
     fn default() -> Self {
-        Self { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new() }
+        Self { port: 7373, replicas: 1, image: None, binary: None, names: Vec::new(), env: BTreeMap::new(), seal: None }
     }
 }
 

@@ -62,6 +62,8 @@ struct KesFile {
     names: Option<Vec<String>>,
     /// Variables of KES's environment, never secrets
     env: Option<BTreeMap<String, String>>,
+    /// Seal the keys of the stack's own folder under a master key; without it they stay as they are
+    seal: Option<bool>,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -13,7 +13,7 @@ use super::{HostName, KesSection, MinioSection};
 const MAX_REPLICAS: u16 = 9;
 
 pub(super) fn kes(reader: &mut Reader<'_>, node: &Node, folder: &Path, mut to: KesSection) -> KesSection {
-    const KNOWN: [&str; 6] = ["port", "replicas", "image", "binary", "names", "env"];
+    const KNOWN: [&str; 7] = ["port", "replicas", "image", "binary", "names", "env", "seal"];
     for (key, value) in reader.entries(node, "kes", &KNOWN) {
         match key.as_str() {
             "port" => to.port = reader.port(value, "kes.port").unwrap_or(to.port),
@@ -21,6 +21,7 @@ pub(super) fn kes(reader: &mut Reader<'_>, node: &Node, folder: &Path, mut to: K
             "image" => to.image = reader.text(value, "kes.image"),
             "env" => to.env = kes_variables(reader, value),
             "names" => to.names = host_names(reader, value, "kes.names"),
+            "seal" => to.seal = reader.boolean(value, "kes.seal"),
             _ => to.binary = reader.text(value, "kes.binary").map(|path| folder.join(path)),
         }
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
 use kes_server::client::{AuditEvent, LogStream};
+use kes_server::crypto::SealedValue;
+use kes_server::keystore::fs;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -206,7 +208,31 @@ async fn examine(
     proof.add("KES decrypted the data key for the read", seen.is_some(), described(&path, seen));
 
     revoked(stack, context, canary, permission, &mut proof).await?;
+    proof.evidence.extend(sealed_keys(&stack.keys_folder()));
     Ok(proof)
+}
+
+/// That no key of a sealed folder lies there in clear; `None` for a folder in clear, and for one that may not be read.
+fn sealed_keys(folder: &Path) -> Option<Evidence> {
+    if !fs::is_sealed(folder).unwrap_or(false) {
+        return None;
+    }
+    let (mut sealed, mut in_clear) = (0_usize, Vec::new());
+    for entry in std::fs::read_dir(folder).ok()?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        match std::fs::read(entry.path()) {
+            Ok(stored) if SealedValue::is_one(&stored) => sealed += 1,
+            _ => in_clear.push(name),
+        }
+    }
+    let seen = match in_clear.as_slice() {
+        [] => format!("{sealed} in '{}'", folder.display()),
+        names => format!("in clear, or not readable: {}; `kestack up` says more", names.join(", ")),
+    };
+    Some(Evidence { claim: "the keys on this disk are sealed", proven: in_clear.is_empty(), seen })
 }
 
 /// Takes MinIO's permission away, reads, gives it back, reads again.

@@ -25,6 +25,7 @@ mod key;
 pub mod plan;
 mod pod;
 pub mod probe;
+mod sealed;
 mod service;
 
 pub use absent::AbsentFile;
@@ -36,6 +37,7 @@ pub use guard::{GuardCheck, GuardRecord};
 pub use image::ImageResource;
 pub use key::KeyResource;
 pub use pod::PodResource;
+pub use sealed::SealedKeys;
 pub use service::{Probe, ServiceResource};
 
 /// The means of resources: the engine and the stack's two servers.

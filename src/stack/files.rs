@@ -80,7 +80,11 @@ impl Stack {
             files.push(file(layout.s3_key(), s3.key_pem.as_bytes(), SECRET, container));
         }
         for found in keystore::files(&self.manifest.keystore) {
-            let content = Zeroizing::new(std::fs::read(&found.source).map_err(Error::file("read", &found.source))?);
+            let content = match &material.master_key {
+                // may still have to be written
+                Some(master_key) if found.source == layout.master_key() => master_key.clone(),
+                _ => Zeroizing::new(std::fs::read(&found.source).map_err(Error::file("read", &found.source))?),
+            };
             let mode = if found.secret { SECRET } else { PUBLIC };
             files.push(file(layout.keystore_files().join(found.name), &content, mode, container));
         }
@@ -104,8 +108,8 @@ pub fn kes_config(stack: &Stack, engine: &EngineInfo, minio: bool) -> Result<Zer
 fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<String>, Error> {
     let file = |name: &str| shown(&view.keystore_files.join(name));
     let mut keystore = keystore::with_files(&stack.manifest.keystore, file);
-    if let Some(fs) = keystore.get_mut("fs") {
-        *fs = serde_json::json!({ "path": shown(&view.keys) });
+    if let Some(fs) = keystore.get_mut("fs").and_then(serde_json::Value::as_object_mut) {
+        fs.insert("path".into(), shown(&view.keys).into());
     }
     let values = KesConfigContext {
         // that of the first replica; the others get theirs

@@ -52,6 +52,8 @@ paths! {
     s3_key => "certs/s3/private.key";
     /// Certificates and keys that KES needs towards its keystore.
     keystore_files => "certs/keystore";
+    /// The master key of the stack's own keys, if they are sealed.
+    master_key => "certs/keystore/master.key";
     /// Configuration files.
     config => "config";
     /// MinIO's environment file.

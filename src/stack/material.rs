@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use kes_server::auth::Identity;
 use zeroize::Zeroizing;
 
-use super::Layout;
 use super::certificates::{Certificates, Renewal, kes_leaf};
+use super::{Layout, seal};
 use crate::error::Error;
 use crate::host::digest::SecretKey;
 use crate::host::ownership;
@@ -38,6 +38,8 @@ pub struct Material {
     pub auto_encryption: bool,
     /// Key for the digests of secrets.
     pub digest_key: Zeroizing<Vec<u8>>,
+    /// File of the master key that seals the stack's own keys, if kestack makes one.
+    pub master_key: Option<Zeroizing<Vec<u8>>>,
     /// Certificates that are other ones than those in the folder.
     pub renewed: Vec<Renewal>,
 }
@@ -76,6 +78,7 @@ impl Material {
             renewed: certificates.renewed,
             credentials: credentials(&stored.unwrap_or_default(), manifest)?,
             auto_encryption: manifest.auto_encryption(former),
+            master_key: seal::master_key(manifest, layout)?,
             digest_key: match read(&layout.digest_key())? {
                 Some(text) => Zeroizing::new(text.as_bytes().to_vec()),
                 None => Zeroizing::new(random(32)?.as_bytes().to_vec()),

@@ -12,7 +12,7 @@ use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::resource::apply::Stage;
-use crate::resource::{DirectoryResource, ImageResource, Owner, Resource};
+use crate::resource::{DirectoryResource, FileResource, ImageResource, Owner, Resource};
 use crate::resource::{GuardCheck, GuardRecord};
 use crate::supply::ImageSource;
 use seed::Content;
@@ -30,6 +30,7 @@ mod material;
 mod origin;
 pub(crate) mod ports;
 mod replicas;
+pub(crate) mod seal;
 pub mod seed;
 mod served;
 pub(crate) mod units;
@@ -85,8 +86,9 @@ impl Stack {
     }
 
     /// The same of a stack whose files have other places.
-    pub(crate) fn resolve_at(manifest: Manifest, layout: Layout, ports: Ports) -> Result<Self, Error> {
+    pub(crate) fn resolve_at(mut manifest: Manifest, layout: Layout, ports: Ports) -> Result<Self, Error> {
         let material = Material::complete(&layout, &manifest)?;
+        seal::declare(&mut manifest, &layout, &layout);
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
 
@@ -107,6 +109,7 @@ impl Stack {
         // as MinIO was started, whatever the manifest says now
         manifest.minio.tls = layout.s3_cert().exists();
         let material = Material::existing(&layout, &manifest)?;
+        seal::declare(&mut manifest, &layout, &layout);
         let ports = Ports::existing(&manifest, held)?;
         Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
     }
@@ -155,7 +158,11 @@ impl Stack {
         let mut side_by_side: Vec<Box<dyn Resource>> = vec![Box::new(pod)];
         side_by_side.push(Box::new(ImageResource { role: "kes", source: images.kes.clone() }));
         side_by_side.push(Box::new(ImageResource { role: "minio", source: images.minio.clone() }));
-        side_by_side.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
+        let seals = self.seal_stages(&files);
+        let is_made_before = |file: &FileResource| !seals.is_empty() && file.path == self.layout.master_key();
+        side_by_side.extend(
+            files.into_iter().filter(|file| !is_made_before(file)).map(|file| Box::new(file) as Box<dyn Resource>),
+        );
         side_by_side.extend(self.leftovers().into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
         let root = DirectoryResource { path: self.layout.root().to_owned(), owner: Owner::Caller };
         let mut stages = vec![
@@ -164,9 +171,10 @@ impl Stack {
             Stage(vec![Box::new(marker.file(&self.layout)?)]),
             Stage(self.directories(owner).into_iter().map(|folder| Box::new(folder) as Box<dyn Resource>).collect()),
             Stage(records.into_iter().map(|record| Box::new(record) as Box<dyn Resource>).collect()),
-            // the pod's network takes longest: files are written and images loaded meanwhile
-            Stage(side_by_side),
         ];
+        stages.extend(seals);
+        // the pod's network takes longest: files are written and images loaded meanwhile
+        stages.push(Stage(side_by_side));
         stages.extend(self.servers(containers, keys)?);
         stages.extend(self.data_stages());
         Ok(stages)

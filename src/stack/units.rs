@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Stack;
 use crate::error::Error;
-use crate::keystore::{self, Credential};
+use crate::keystore::{self, Credential, MASTER_KEY_FILES, MASTER_KEYS};
 use crate::manifest::CacheTimes;
 use crate::template::{self, KesConfigContext, KesPlace};
 
@@ -31,8 +31,17 @@ pub(crate) fn keystore(stack: &Stack) -> (Value, Vec<Credential>) {
     let mut section = keystore::with_files(&manifest.keystore, |name| {
         if keys.contains(&name) { "${KES_KEYSTORE_KEY}".into() } else { format!("{ETC}/{name}") }
     });
-    if let Some(fs) = section.get_mut("fs") {
-        *fs = json!({ "path": manifest.fs_path().unwrap_or_else(|| KEYS.into()) });
+    if let Some(fs) = section.get_mut("fs").and_then(Value::as_object_mut) {
+        fs.insert("path".into(), json!(manifest.fs_path().unwrap_or_else(|| KEYS.into())));
+    }
+    // master keys are credentials of systemd, which KES finds by their names
+    for (place, name) in MASTER_KEYS.into_iter().zip(MASTER_KEY_FILES) {
+        let (above, _) = place.rsplit_once('/').unwrap_or_default();
+        if let Some(key) = section.pointer_mut(above).and_then(Value::as_object_mut)
+            && key.remove("masterKeyPath").is_some()
+        {
+            key.insert("masterKeyCredential".into(), name.into());
+        }
     }
     keystore::without_credentials(&section)
 }

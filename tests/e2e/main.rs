@@ -39,6 +39,7 @@ mod rootless;
 mod sandbox;
 mod sandbox_keys;
 mod sandboxes;
+mod sealed;
 mod secrets;
 mod seed;
 mod snapshot;

@@ -17,6 +17,7 @@ mod password;
 mod pattern;
 mod policy;
 mod probe;
+mod seal;
 mod server;
 mod session;
 mod status;
@@ -85,6 +86,12 @@ enum Verb {
     Metric(metric::MetricArguments),
     /// Copy keys from one keystore to another
     Migrate(migrate::MigrateArguments),
+    /// Seal the keys of a folder under a master key, or change the master key
+    #[command(arg_required_else_help = true)]
+    Seal(seal::SealArguments),
+    /// Write the sealed keys of a folder in clear again
+    #[command(arg_required_else_help = true)]
+    Unseal(seal::UnsealArguments),
     /// Exit with 0 if a server answers
     Probe(probe::ProbeArguments),
     /// Check configuration files
@@ -167,6 +174,8 @@ async fn execute(cli: Cli, session: &Session<'_>) -> Result<(), CliError> {
         Some(Verb::Status(arguments)) => status::run(arguments, session).await,
         Some(Verb::Metric(arguments)) => metric::run(arguments, session).await,
         Some(Verb::Migrate(arguments)) => migrate::run(arguments, session).await,
+        Some(Verb::Seal(arguments)) => seal::run(arguments, session).await,
+        Some(Verb::Unseal(arguments)) => seal::undo(arguments, session).await,
         Some(Verb::Probe(arguments)) => probe::run(arguments, session).await,
         Some(Verb::Config(command)) => check::run(command, session),
         Some(Verb::Completion(arguments)) => completion::run(&arguments),

@@ -1,7 +1,8 @@
 //! Keys and what they do: no I/O, no knowledge of keystores or HTTP.
 //!
 //! A [`Key`] is what a keystore holds under a name: a 32-byte secret, an HMAC key, when and by whom it was made.
-//! Stored forms are in `stored`, ciphertext forms in `ciphertext`, the memory that holds secrets in `memory`.
+//! Stored forms are in `stored`, ciphertext forms in `ciphertext`, the memory that holds secrets in `memory`. A
+//! [`MasterKey`] seals what a folder of keys holds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +13,13 @@ use zeroize::Zeroizing;
 mod ciphertext;
 mod created_at;
 pub mod encrypted_pem;
+mod master;
 mod stored;
 
 #[doc(hidden)]
 pub use ciphertext::legacy_ciphertext;
 pub use created_at::CreatedAt;
+pub use master::{Fingerprint, MasterKey, NotAFingerprint, NotAMasterKey, SealError, SealedValue};
 pub use stored::DecodeError;
 
 use crate::memory::{LockedSecret, SECRET_LEN};

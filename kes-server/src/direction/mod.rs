@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("config", &["auth", "yaml"]),
     ("crypto", &["json", "memory"]),
     ("metrics", &["process"]),
-    ("keystore", &["config", "crypto", "outbound"]),
+    ("keystore", &["auth", "config", "crypto", "outbound"]),
     ("log", &["config", "metrics"]),
     ("api", &["auth", "config", "crypto", "json", "keystore", "log", "metrics", "process"]),
     ("server", &["api", "auth", "config", "crypto", "keystore", "log", "memory", "metrics", "process"]),

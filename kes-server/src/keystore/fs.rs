@@ -2,7 +2,8 @@
 //!
 //! A value is written to a file without a name, synced, and then linked to its name, which fails if the name is taken;
 //! the folder is synced before a client hears of success. A crash leaves either no entry or a complete one. [`store`]
-//! changes the folder, [`entry`] reads what is in it.
+//! changes the folder, [`entry`] reads what is in it. A folder may be sealed under a master key: `seal` says how it is
+//! served then, `convert` seals one that is there.
 
 use std::fmt;
 use std::fs::DirBuilder;
@@ -14,23 +15,48 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::store::UNFINISHED;
-use super::{KeyStore, KeyStoreError};
+use self::marker::OURS;
+use self::seal::Seal;
+use super::{Environment, KeyStore, KeyStoreError};
+use crate::config::FsConfig;
 
+mod convert;
 mod entry;
+mod marker;
+mod master;
+mod seal;
 mod store;
+
+pub use convert::{Converted, is_sealed, seal, sealed_under, unseal};
+pub use master::MasterKeys;
 
 /// A folder of keys.
 #[derive(Debug, Clone)]
 pub struct Fs {
     folder: Arc<PathBuf>,
+    seal: Seal,
 }
 
 impl Fs {
+    /// Opens the folder that a configuration names, with the master keys that it names.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if a master key cannot be read.
+    pub async fn connect(config: &FsConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
+        let master_keys = match &config.encryption {
+            Some(encryption) => Some(MasterKeys::load(encryption, environment).await?),
+            None => None,
+        };
+        Self::open(&config.path, master_keys).await
+    }
+
     /// Opens the folder, creating it for its owner alone if it is missing, and clears away what a crash left unfinished, if it can: to
     /// serve the keys of a folder, one needs neither to list it nor to write to it.
-    pub async fn open(path: &Path) -> Result<Self, KeyStoreError> {
-        let folder = path.to_owned();
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or its keys lie there in clear; or the reverse, if there are no `master_keys`.
+    pub async fn open(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
+        let (folder, seal) = (path.to_owned(), Seal(master_keys.map(Arc::new)));
         run(move || {
             match std::fs::metadata(&folder) {
                 Ok(found) if !found.is_dir() => {
@@ -43,7 +69,8 @@ impl Fs {
                 Err(error) => return Err(other(&folder, &error)),
             }
             store::clear_unfinished(&folder);
-            Ok(Self { folder: Arc::new(folder) })
+            seal.check(&folder)?;
+            Ok(Self { folder: Arc::new(folder), seal })
         })
         .await
     }
@@ -59,7 +86,11 @@ impl Fs {
 
 impl fmt::Display for Fs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Filesystem: {}", self.folder.display())
+        write!(f, "Filesystem: {}", self.folder.display())?;
+        match &self.seal.0 {
+            Some(keys) => write!(f, " (sealed: master key {})", keys.current().fingerprint()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -78,20 +109,33 @@ impl KeyStore for Fs {
 
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
-        let (folder, value) = (self.folder.clone(), Zeroizing::new(value.to_vec()));
-        run(move || store::create(&folder, &file, &value)).await
+        let (this, name, value) = (self.clone(), name.to_owned(), Zeroizing::new(value.to_vec()));
+        run(move || {
+            let _lock = this.seal.lock(&this.folder)?;
+            let stored = this.seal.close(&name, value)?;
+            store::create(&this.folder, &file, &stored)
+        })
+        .await
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
         let file = self.file(name)?;
-        let folder = self.folder.clone();
-        run(move || entry::read(&file).map_err(|error| failure(&folder, &file, &error))).await
+        let (this, name) = (self.clone(), name.to_owned());
+        run(move || {
+            let stored = entry::read(&file).map_err(|error| failure(&this.folder, &file, &error))?;
+            this.seal.open(&this.folder, &name, stored)
+        })
+        .await
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
-        let folder = self.folder.clone();
-        run(move || store::delete(&folder, &file)).await
+        let this = self.clone();
+        run(move || {
+            let _lock = this.seal.lock(&this.folder)?;
+            store::delete(&this.folder, &file)
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
@@ -101,7 +145,7 @@ impl KeyStore for Fs {
             for entry in std::fs::read_dir(folder.as_path()).map_err(|error| failure(&folder, &folder, &error))? {
                 let entry = entry.map_err(|error| failure(&folder, &folder, &error))?;
                 match entry.file_name().into_string() {
-                    Ok(name) if name.starts_with(&prefix) && !name.starts_with(UNFINISHED) => names.push(name),
+                    Ok(name) if name.starts_with(&prefix) && !name.starts_with(OURS) => names.push(name),
                     _ => {}
                 }
             }

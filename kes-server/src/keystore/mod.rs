@@ -20,7 +20,7 @@ mod cache;
 mod connection;
 mod entrust;
 mod fortanix;
-mod fs;
+pub mod fs;
 mod gcp;
 mod http;
 mod keysecure;
@@ -35,7 +35,7 @@ pub use cache::{Cache, Notice};
 pub use connection::{Connection, Patience};
 pub use entrust::Entrust;
 pub use fortanix::Fortanix;
-pub use fs::Fs;
+pub use fs::{Fs, MasterKeys};
 pub use gcp::Gcp;
 pub use keysecure::KeySecure;
 pub use memory::Memory;
@@ -176,7 +176,7 @@ impl Backend {
             KeyStoreConfig::Azure(config) => Azure::connect(config, environment).map(Box::new).map(Self::Azure),
             KeyStoreConfig::Entrust(config) => Entrust::connect(config, environment).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config, environment).await.map(Self::Fortanix),
-            KeyStoreConfig::Fs { path } => Fs::open(path).await.map(Self::Fs),
+            KeyStoreConfig::Fs(config) => Fs::connect(config, environment).await.map(Self::Fs),
             KeyStoreConfig::Gcp(config) => Gcp::connect(config, environment).await.map(Self::Gcp),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config, environment).await.map(Self::KeySecure),
             KeyStoreConfig::Vault(config) => Vault::connect(config, environment).await.map(Self::Vault),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     auth::{Access, ApiKey, Identity},
-    config::{Config, Expiry, KeyStoreConfig, Level, TlsConfig},
+    config::{Config, Expiry, FsConfig, KeyStoreConfig, Level, TlsConfig},
     keystore::{Backend, Memory},
 };
 
@@ -64,7 +64,7 @@ fn config(address: SocketAddr, admin: Identity, tls: TlsConfig) -> Result<Config
         audit_level: Level::INFO,
         api: BTreeMap::new(),
         keys: Vec::new(),
-        keystore: KeyStoreConfig::Fs { path: PathBuf::new() },
+        keystore: KeyStoreConfig::Fs(FsConfig::plain("")),
         warnings: Vec::new(),
     })
 }

@@ -48,13 +48,18 @@ impl Opener for Client {
 pub struct Keystore(Backend);
 
 impl Keystore {
-    /// Opens the keystore of a manifest, whose fs keystore is in `folder`; `None` if it cannot be reached. Makes
-    /// nothing: a folder that is gone holds no keys.
-    pub async fn open(manifest: &Manifest, folder: PathBuf, environment: &Environment) -> Option<Self> {
+    /// Opens the keystore of a manifest, whose fs keystore is in `folder`, sealed under the key in `master_key` if the
+    /// manifest names none; `None` if it cannot be reached. Makes nothing: a folder that is gone holds no keys.
+    pub async fn open(
+        manifest: &Manifest,
+        folder: PathBuf,
+        master_key: PathBuf,
+        environment: &Environment,
+    ) -> Option<Self> {
         let opened = if !manifest.keystore_is_fs() {
             keystore::open(&manifest.keystore, environment).await
         } else if folder.is_dir() {
-            kes_server::keystore::Fs::open(&folder).await.map(Backend::Fs).map_err(|error| error.to_string())
+            keystore::open_folder(&manifest.keystore, &folder, &master_key, environment).await
         } else {
             Ok(Backend::Memory(kes_server::keystore::Memory::default()))
         };

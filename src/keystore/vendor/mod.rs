@@ -20,6 +20,7 @@ pub(super) use azure::AZURE;
 pub(super) use entrust::ENTRUST;
 pub(super) use fortanix::FORTANIX;
 pub(super) use fs::FS;
+pub(crate) use fs::{MASTER_KEY_FILES, MASTER_KEYS};
 pub(super) use gcp::GCP;
 pub(super) use gemalto::GEMALTO;
 pub(super) use vault::VAULT;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kes_server::keystore::Environment;
+use kes_server::keystore::{Environment, fs};
 
 use super::keystore::{self, Depth};
 use super::{Finding, State};
 use crate::engine::{Engine, EngineInfo, Env, PodState};
 use crate::error::Error;
+use crate::keystore::open_folder;
 use crate::manifest::Manifest;
 use crate::operate::coverage::Coverage;
 use crate::operate::locked;
@@ -46,6 +47,7 @@ pub async fn examine(
     findings.extend(pod_findings(manifest, engine.info(), pod.as_ref()));
     findings.extend(stack_findings(manifest, base, pod.as_ref()));
     findings.extend(bucket_findings(manifest, base, pod.as_ref()).await);
+    findings.extend(sealed_keys(manifest, &layout, &keystores).await);
     let found = keystore::examine(manifest, Depth::Everything, keystores).await;
     findings.extend(found.unwrap_or_else(|error| vec![failure("keystore", &error)]));
     Ok(findings)
@@ -133,6 +135,19 @@ async fn bucket_findings(manifest: &Manifest, base: &std::path::Path, pod: Optio
         Finding::warning("bucket", seen, found.advice())
     };
     exposed.map(warned).collect()
+}
+
+/// Whether the master key of sealed keys is there, and is theirs.
+async fn sealed_keys(manifest: &Manifest, layout: &Layout, keystores: &Environment) -> Option<Finding> {
+    let folder = manifest.fs_path().unwrap_or_else(|| layout.keys());
+    if !manifest.keystore_is_fs() || !fs::is_sealed(&folder).unwrap_or(false) {
+        return None;
+    }
+    let opened = open_folder(&manifest.keystore, &folder, &layout.master_key(), keystores).await;
+    Some(match opened {
+        Ok(keystore) => Finding::good("keys", keystore.to_string()),
+        Err(why) => Finding::bad("keys", why, "docs/sealed-keys.md says how keys are sealed and opened"),
+    })
 }
 
 fn certificate(found: &CertificateState, layout: &Layout) -> Finding {

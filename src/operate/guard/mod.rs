@@ -36,7 +36,7 @@ pub(crate) async fn require(
         return Ok(Verdict::Good);
     }
     let ask = async {
-        match Keystore::open(&stack.manifest, stack.keys_folder(), environment).await {
+        match Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), environment).await {
             Some(keystore) => guarded.check(&keystore).await,
             None => Ok(Verdict::Unknown),
         }

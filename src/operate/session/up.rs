@@ -1,12 +1,14 @@
 //! Bringing a stack up.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kes_server::keystore::fs;
 
 use super::round_trip::round_trip;
 use super::{Options, environment, keystore_environment};
-use crate::engine::{Engine, Obstacle, PodState};
+use crate::engine::{Engine, EngineInfo, Obstacle, PodState};
 use crate::error::Error;
 use crate::host::ownership;
 use crate::manifest::{EngineKind, Manifest, PortChoice, is_off};
@@ -154,7 +156,9 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
     let mut stack = Stack::resolve(options.manifest, &options.base, ports)?;
     stack.origin = Some(origin);
     stack.seed = seed;
+    check_master_key(&stack.manifest, engine.info())?;
     if let Some(folder) = stack.manifest.fs_path() {
+        check_seal(&stack.manifest, &folder)?;
         ownership::check_keys(&folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
         engine.check_shared(&folder).await?;
@@ -163,6 +167,38 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
         stack.ports.check_free(held)?;
     }
     Ok(Resolved { stack, images, pod, _claims: claims })
+}
+
+/// The image of KES has no program but KES, and no systemd.
+fn check_master_key(manifest: &Manifest, engine: &EngineInfo) -> Result<(), Error> {
+    let named = |name: &str| manifest.keystore.pointer(&format!("/fs/encryption/{name}")).is_some();
+    match ["masterKeyCommand", "masterKeyCredential"].into_iter().find(|name| named(name)) {
+        Some(name) if engine.has_containers() => Err(Error::Usage {
+            what: format!("keystore.fs.encryption.{name}: KES runs in a container, which has nothing but KES"),
+            hint: "name a file with masterKeyPath, or use `engine: process`".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A folder of the user's is sealed by the user.
+fn check_seal(manifest: &Manifest, folder: &Path) -> Result<(), Error> {
+    let is_sealed = fs::is_sealed(folder).unwrap_or(false);
+    let is_empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    let what = match manifest.keystore.pointer("/fs/encryption") {
+        None if is_sealed => "is sealed, and keystore.fs names no master key",
+        Some(_) if !is_sealed && !is_empty && folder.is_dir() => {
+            "holds keys in clear, and keystore.fs names a master key"
+        }
+        _ => return Ok(()),
+    };
+    let folder = folder.display();
+    Err(Error::Usage {
+        what: format!("'{folder}' {what}"),
+        hint: format!(
+            "run `kes seal {folder}` or `kes unseal {folder}`, or change keystore.fs.encryption in kestack.yaml"
+        ),
+    })
 }
 
 /// Makes sure that this engine can have the stack in its folder, on its address; the pod that is there already.

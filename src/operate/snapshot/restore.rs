@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kes_server::client::Client;
-use kes_server::keystore::Environment;
+use kes_server::keystore::{Environment, fs};
 use zeroize::Zeroizing;
 
 use super::journal::{self, Exchange, Journal};
@@ -17,7 +17,7 @@ use crate::data::guard::{Guarded, KeyRecord, Keystore, Verdict};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::host::disk::{is_absent, spread};
+use crate::host::disk::{self, is_absent, spread};
 use crate::manifest::Manifest;
 use crate::stack::Layout;
 use crate::template::parse_env;
@@ -130,6 +130,12 @@ async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: 
             copier.files(&from.join(part), &to.join(part))?;
         }
         present(&layout, &to.join("config"), &mut copier)?;
+        let (now, then) = (layout.master_key(), Layout::at(&to).master_key());
+        // one that was exported in clear holds none, and then the stack's own is tried
+        if !then.exists() && now.exists() {
+            disk::create_private(then.parent().unwrap_or(&to))?;
+            copier.file(&now, &then)?;
+        }
         copier.file(&from.join("guard.json"), &to.join("guard.json"))?;
         if !to.join("guard.json").exists() {
             KeyRecord::default().save(&to.join("guard.json"))?;
@@ -184,7 +190,15 @@ async fn check_keys(
     {
         return Ok(());
     }
-    let verdict = match Keystore::open(manifest, staged.join("keys"), environment).await {
+    let master_key = Layout::at(&staged).master_key();
+    if fs::is_sealed(&staged.join("keys")).unwrap_or(false) && !master_key.exists() {
+        return Err(Error::Guard(format!(
+            "the keys of the snapshot are sealed, and it holds no master key: nothing was changed\n  write the digits of its \
+             recovery sheet to '{}' (mode 0600), and restore again",
+            layout.master_key().display()
+        )));
+    }
+    let verdict = match Keystore::open(manifest, staged.join("keys"), master_key, environment).await {
         Some(keystore) => guarded.check(&keystore).await?,
         None => Verdict::Unknown,
     };
@@ -228,6 +242,10 @@ fn absent_keys(staged: &Path, folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, 
     };
     for entry in entries {
         let entry = entry.map_err(Error::file("read", staged))?;
+        // what is not a key, such as the marker of sealed ones, KES keeps itself
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         let (from, to) = (entry.path(), folder.join(entry.file_name()));
         match std::fs::read(&to) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => absent.push((from, to)),

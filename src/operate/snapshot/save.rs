@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kes_server::keystore::fs;
 
 use super::tree::{Copier, sync};
 use super::{DESCRIPTION, Interrupt, Snapshot, SnapshotName, VERSION, clear, folder, journal, unfinished};
@@ -129,7 +130,9 @@ impl Plan {
         if let Some(keys) = &self.keys {
             let before = copier.files;
             copier.files(keys, &aside.join("keys"))?;
-            self.snapshot.keys = Some(copier.files - before);
+            // the marker of sealed keys is not a key
+            let marker = u64::from(fs::is_sealed(keys).unwrap_or(false));
+            self.snapshot.keys = Some((copier.files - before).saturating_sub(marker));
         }
         copier.files(&layout.certs(), &aside.join("certs"))?;
         copier.files(&layout.config(), &aside.join("config"))?;

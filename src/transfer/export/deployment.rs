@@ -15,6 +15,7 @@ use crate::keystore::{self, Login};
 use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
 use crate::stack::ports;
+use crate::stack::seal;
 use crate::stack::seed::Content;
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
 use crate::supply::ImageSource;
@@ -116,8 +117,10 @@ impl Deployment {
         let layout = Layout::new(options.folder, manifest.name.as_str());
         let own = Layout::new(options.base, manifest.name.as_str());
         let source = if layout.admin_key().exists() { &layout } else { &own };
+        let material = Material::complete(source, &manifest)?;
+        seal::declare(&mut manifest, source, &layout);
         let stack = Stack {
-            material: Material::complete(source, &manifest)?,
+            material,
             ports: Ports::resolve(&manifest, &[])?,
             layout,
             manifest,

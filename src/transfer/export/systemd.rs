@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Deployment, Export, PUBLIC, SCRIPT, SECRET, file, quoted};
 use crate::engine::units::{Exported, KIND};
 use crate::error::Error;
-use crate::keystore::{self, Credential};
+use crate::keystore::{self, Credential, MASTER_KEY_FILES};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::units::{self, DRIVE, ETC, KEYS};
 use crate::stack::{View, minio_env_at, ports};
@@ -131,7 +131,8 @@ fn context(deployment: &Deployment, section: &Value, credentials: &[Credential])
         "loopback": stack.ports.host.is_loopback(),
         "secrets": credentials.iter().map(|(name, value)| json!([name, environment(value)])).collect::<Vec<_>>(),
         "files": files.iter().map(|file| json!({ "name": file.name, "secret": file.secret })).collect::<Vec<_>>(),
-        "client_key": files.iter().any(|file| file.secret),
+        "client_key": files.iter().any(|file| file.secret && !MASTER_KEY_FILES.contains(&file.name)),
+        "master_keys": files.iter().map(|file| file.name).filter(|name| MASTER_KEY_FILES.contains(name)).collect::<Vec<_>>(),
         "s3": SocketAddr::new(stack.ports.host, stack.ports.s3).to_string(),
         "tls": stack.manifest.minio.tls,
         "console": SocketAddr::new(stack.ports.host, stack.ports.console).to_string(),

@@ -47,6 +47,7 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
     if !section.is_object() {
         return Err(refused("the configuration has no keystore section", "run `kes config upgrade` on it first"));
     }
+    today(&mut section);
     let mut notes = notes(&config, &document);
     let mut taken = KesEnv::default();
     taken.resolve(found, &mut section)?;
@@ -62,6 +63,14 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
         format!("KES takes {name} from its environment, and its value is not here: write it into credentials.env")
     }));
     Ok(Kes { keystore, in_volume, credentials, missing, env, keys, notes })
+}
+
+/// The section of a sealed folder that was proposed for MinIO KES, in today's form.
+fn today(section: &mut Value) {
+    let Some(mut old) = section.as_object_mut().and_then(|section| section.remove("encryptedfs")) else { return };
+    let [path, master_key] =
+        ["path", "masterKeyPath"].map(|name| old.get_mut(name).map(Value::take).unwrap_or_default());
+    section["fs"] = json!({ "path": path, "encryption": { "masterKeyPath": master_key } });
 }
 
 /// Names of all variables in a text.
@@ -115,7 +124,12 @@ fn place_keys(found: &Found, section: &mut Value) -> Result<Option<PathBuf>, Err
         }
     };
     if let Some(own) = section.get_mut("fs") {
+        // the master keys of a sealed folder stay
+        let encryption = own.get_mut("encryption").map(Value::take);
         *own = fs;
+        if let (Some(encryption), Some(own)) = (encryption, own.as_object_mut()) {
+            own.insert("encryption".into(), encryption);
+        }
     }
     Ok(Some(path).filter(|_| in_volume))
 }
@@ -138,6 +152,7 @@ fn replace(section: &mut Value, old: &str, new: &str) {
     match section {
         Value::String(text) if text == old => new.clone_into(text),
         Value::Object(entries) => entries.values_mut().for_each(|value| replace(value, old, new)),
+        Value::Array(items) => items.iter_mut().for_each(|value| replace(value, old, new)),
         _ => {}
     }
 }

@@ -8,20 +8,19 @@ use super::{ConfigError, invalid, legacy};
 
 mod appliance;
 mod cloud;
+mod folder;
 mod vault;
 
 pub use appliance::{EntrustConfig, FortanixConfig, KeySecureConfig};
 pub use cloud::{AwsConfig, AwsCredentials, AzureAuth, AzureConfig, GcpConfig, GcpCredentials};
+pub use folder::{Encryption, FsConfig, MasterKeySource};
 pub use vault::{AppRole, EngineVersion, Jwt, Kubernetes, Transit, VaultAuth, VaultConfig, VaultTls};
 
 /// The section of one keystore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyStoreConfig {
     /// A folder.
-    Fs {
-        /// Its path.
-        path: PathBuf,
-    },
+    Fs(FsConfig),
     /// The K/V engine of a Hashicorp Vault.
     Vault(Box<VaultConfig>),
     /// AWS Secrets Manager.
@@ -42,7 +41,7 @@ impl KeyStoreConfig {
     /// Its name in the banner.
     pub fn display(&self) -> String {
         match self {
-            Self::Fs { path } => format!("Filesystem: {}", path.display()),
+            Self::Fs(fs) => format!("Filesystem: {}", fs.path.display()),
             Self::Vault(vault) => format!("Hashicorp Vault: {}", vault.endpoint),
             Self::Aws(aws) => format!("AWS SecretsManager: {}", aws.endpoint),
             Self::Gcp(gcp) => format!("GCP SecretManager: Project={}", gcp.project_id),
@@ -60,8 +59,9 @@ type Read = fn(Section<'_>) -> Result<KeyStoreConfig, ConfigError>;
 pub(super) fn read(root: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
     let keystore = root.section(if legacy::keys_are_keystore(root) { "keys" } else { "keystore" });
     let aws = if legacy::direct_secretsmanager(keystore) { keystore } else { keystore.section("aws") };
-    let backends: [(Section<'_>, Read); 8] = [
-        (keystore.section("fs"), fs),
+    let backends: [(Section<'_>, Read); 9] = [
+        (keystore.section("fs"), folder::fs),
+        (keystore.section("encryptedfs"), folder::encryptedfs),
         (keystore.section("vault"), vault::read),
         (aws.section("secretsmanager"), cloud::aws),
         (keystore.section("gcp").section("secretmanager"), cloud::gcp),
@@ -78,12 +78,6 @@ pub(super) fn read(root: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
         (Some(one), true) => one,
         (Some(_), false) => Err(invalid("kesconf: invalid keystore config: more than once keystore specified")),
     }
-}
-
-fn fs(section: Section<'_>) -> Result<KeyStoreConfig, ConfigError> {
-    let path = section.string("path");
-    required("fs", &[(&path, "path")])?;
-    Ok(KeyStoreConfig::Fs { path: path.into() })
 }
 
 /// Checks in this order that none is empty.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -15,9 +16,14 @@ const MAX_VALUE: u64 = 1 << 20;
 /// # Errors
 /// Those of the file system; what is not a regular file, or larger than any key, is refused without being read.
 pub(super) fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Before it is opened: opening a FIFO or a device is an event for whoever has its other end.
-    length(&file.metadata()?)?;
-    let open = open(file)?;
+    content(&open_regular(file)?)
+}
+
+/// The bytes of an open entry.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn content(open: &File) -> io::Result<Zeroizing<Vec<u8>>> {
     let length = length(&open.metadata()?)?;
     // With room to spare, the buffer is never moved, which would leave a copy of the key behind.
     let room = usize::try_from(length).unwrap_or_default() + 64;
@@ -25,6 +31,23 @@ pub(super) fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     open.take(MAX_VALUE + 1).read_to_end(&mut value)?;
     bounded(value.len() as u64)?;
     Ok(value)
+}
+
+/// Opens a file that has at most the size of a key.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn open_regular(file: &Path) -> io::Result<File> {
+    // Before it is opened: opening a FIFO or a device is an event for whoever has its other end.
+    length(&file.metadata()?)?;
+    let open = open(file)?;
+    length(&open.metadata()?)?;
+    Ok(open)
+}
+
+/// True for a file that every user of the machine may read.
+pub(super) fn is_readable_by_all(file: &Path) -> bool {
+    file.metadata().is_ok_and(|found| found.mode() & 0o004 != 0)
 }
 
 /// Opens an entry for reading, of whatever kind it is, without waiting for anybody.

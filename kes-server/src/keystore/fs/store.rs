@@ -1,14 +1,15 @@
 //! Changing the folder so that a crash leaves either the state before or the state after.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 use super::super::KeyStoreError;
 use super::{entry, failure, text};
@@ -62,18 +63,43 @@ fn unnamed(folder: &Path, file: &Path, value: &[u8]) -> io::Result<Sync> {
 /// The same for network file systems, and where `/proc` is missing: through a name that no key can have. It is locked
 /// for as long as somebody writes it.
 fn named(folder: &Path, file: &Path, value: &[u8]) -> io::Result<Sync> {
+    let unfinished = unfinished(folder)?;
+    write(unfinished.as_file(), value)?;
+    let sync = Sync::of(folder, || unfinished.as_file().try_clone())?;
+    unfinished.persist_noclobber(file).map_err(|refused| refused.error)?;
+    Ok(sync)
+}
+
+/// Puts a file in place of another one, whose owner and mode it gets, or of none. It lasts once [`sync_folder`] is done.
+pub(super) fn replace(folder: &Path, file: &Path, value: &[u8], former: &Metadata) -> io::Result<()> {
+    let unfinished = unfinished(folder)?;
+    let made = unfinished.as_file().metadata()?;
+    if (made.uid(), made.gid()) != (former.uid(), former.gid()) {
+        fchown(unfinished.as_file(), Some(former.uid()), Some(former.gid()))?;
+    }
+    if former.is_file() {
+        unfinished.as_file().set_permissions(former.permissions())?;
+    }
+    write(unfinished.as_file(), value)?;
+    unfinished.persist(file).map_err(|refused| refused.error)?;
+    Ok(())
+}
+
+/// Makes all changes of a folder last.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    Sync::of(folder, || entry::open(folder))?.run()
+}
+
+/// A new file under a name that no key can have.
+fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
     // Several kes may share the folder, each of them process 1 of its container: only chance tells their files apart.
-    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, |path| {
+    tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, |path| {
         let open = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         // Where locks are not supported, age decides.
         let _: io::Result<()> = open.lock();
         // Another kes that starts may have cleared it away before it was locked: then under another name.
         if open.metadata()?.nlink() == 0 { Err(ErrorKind::AlreadyExists.into()) } else { Ok(open) }
-    })?;
-    write(unfinished.as_file(), value)?;
-    let sync = Sync::of(folder, || unfinished.as_file().try_clone())?;
-    unfinished.persist_noclobber(file).map_err(|refused| refused.error)?;
-    Ok(sync)
+    })
 }
 
 fn write(mut file: &File, value: &[u8]) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
+use super::store::UNFINISHED;
 use super::*;
 
 fn is_other(result: &Result<impl fmt::Debug, KeyStoreError>, words: &str) {
@@ -13,7 +14,7 @@ fn is_other(result: &Result<impl fmt::Debug, KeyStoreError>, words: &str) {
 #[tokio::test]
 async fn a_crash_while_writing_leaves_the_name_free() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(folder.path()).await.unwrap();
+    let store = Fs::open(folder.path(), None).await.unwrap();
     std::fs::write(folder.path().join(format!("{UNFINISHED}1-0")), "half").unwrap();
     assert_eq!(store.list("").await.unwrap(), Vec::<String>::new());
     store.create("key", b"value").await.unwrap();
@@ -25,7 +26,7 @@ async fn a_crash_while_writing_leaves_the_name_free() {
 #[tokio::test]
 async fn several_kes_in_containers_do_not_take_each_others_files() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(folder.path()).await.unwrap();
+    let store = Fs::open(folder.path(), None).await.unwrap();
     let of_others: Vec<_> =
         (0..64).map(|number| folder.path().join(format!("{UNFINISHED}{}-{number}", std::process::id()))).collect();
     for file in &of_others {
@@ -41,7 +42,7 @@ async fn several_kes_in_containers_do_not_take_each_others_files() {
 #[tokio::test]
 async fn a_folder_that_is_gone_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(&folder.path().join("keys")).await.unwrap();
+    let store = Fs::open(&folder.path().join("keys"), None).await.unwrap();
     std::fs::remove_dir(folder.path().join("keys")).unwrap();
     assert!(matches!(store.status().await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.list("").await, Err(KeyStoreError::Unreachable(_))));
@@ -56,7 +57,7 @@ async fn a_folder_that_is_gone_is_unreachable() {
 #[tokio::test]
 async fn only_plain_names_reach_the_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(folder.path()).await.unwrap();
+    let store = Fs::open(folder.path(), None).await.unwrap();
     for name in ["", "../up", "a.b", "a/b", "a\\b", "."] {
         let error = store.create(name, b"v").await.unwrap_err();
         assert_eq!(error.to_string(), "fs: key name contains invalid character");
@@ -67,7 +68,7 @@ async fn only_plain_names_reach_the_folder() {
 #[tokio::test]
 async fn what_is_not_a_key_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(folder.path()).await.unwrap();
+    let store = Fs::open(folder.path(), None).await.unwrap();
     let path = |name: &str| folder.path().join(name);
     assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
@@ -99,7 +100,7 @@ async fn what_is_not_a_key_file_is_refused_at_once() {
 #[tokio::test]
 async fn a_link_to_a_key_is_a_key() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(folder.path()).await.unwrap();
+    let store = Fs::open(folder.path(), None).await.unwrap();
     std::fs::create_dir(folder.path().join("..data")).unwrap();
     std::fs::write(folder.path().join("..data/key"), "value").unwrap();
     symlink("..data/key", folder.path().join("key")).unwrap();
@@ -109,7 +110,7 @@ async fn a_link_to_a_key_is_a_key() {
 #[tokio::test]
 async fn a_folder_that_is_made_is_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
-    Fs::open(&folder.path().join("made/keys")).await.unwrap();
+    Fs::open(&folder.path().join("made/keys"), None).await.unwrap();
     for made in ["made", "made/keys"] {
         let mode = std::fs::metadata(folder.path().join(made)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{made}");

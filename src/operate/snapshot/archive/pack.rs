@@ -12,6 +12,7 @@ use super::member::{Source, sum};
 use super::{Exported, SUMS, Seal};
 use crate::error::Error;
 use crate::host::digest::Hashed;
+use crate::keystore::MASTER_KEY_FILES;
 use crate::stack::Layout;
 
 /// Writes a snapshot to `file`, which must not be there yet. It has mode 0600 and appears when it is complete.
@@ -25,7 +26,7 @@ pub fn export(
     seal: Seal,
     interrupt: &Interrupt,
 ) -> Result<Exported, Error> {
-    let snapshot = Snapshot::find(layout, name)?;
+    let mut snapshot = Snapshot::find(layout, name)?;
     if file.symlink_metadata().is_ok() {
         return Err(Error::Usage {
             what: format!("'{}' already exists", file.display()),
@@ -37,16 +38,19 @@ pub fn export(
     // mode 0600 from the first byte
     let part = tempfile::Builder::new().prefix(".kestack-snapshot-").tempfile_in(place).map_err(failed)?;
     let encrypted = seal.encrypts();
+    let source = folder(layout, name);
+    let withheld = if encrypted { vec![] } else { withhold(&source, &mut snapshot) };
     let output = Hashed::new(BufWriter::with_capacity(1 << 16, part.as_file()));
     let mut pack = Pack {
-        source: folder(layout, name),
+        source,
+        withheld,
         tar: Builder::new(seal.begin(file, output)?),
         sums: tempfile::tempfile_in(layout.snapshots()).map_err(failed)?,
         files: 0,
         bytes: 0,
         interrupt,
     };
-    pack.all()?;
+    pack.all(&snapshot)?;
     pack.check(&snapshot)?;
     let hashed = pack.finish().map_err(failed)?;
     let (output, sha256) = hashed.finish();
@@ -58,8 +62,24 @@ pub fn export(
     Ok(Exported { snapshot, file: file.display().to_string(), size, sha256, encrypted })
 }
 
+/// Leaves the master keys of sealed keys out of the description: in a file that anybody can read they would open them.
+fn withhold(source: &Path, snapshot: &mut Snapshot) -> Vec<PathBuf> {
+    let folder = Layout::at(Path::new("")).keystore_files();
+    let names = MASTER_KEY_FILES.map(|name| folder.join(name));
+    let found = names.into_iter().filter_map(|name| Some((source.join(&name).symlink_metadata().ok()?, name)));
+    found
+        .map(|(meta, name)| {
+            snapshot.files = snapshot.files.saturating_sub(1);
+            snapshot.bytes = snapshot.bytes.saturating_sub(meta.len());
+            name
+        })
+        .collect()
+}
+
 struct Pack<'a, W: Write> {
     source: PathBuf,
+    /// Files that stay here.
+    withheld: Vec<PathBuf>,
     tar: Builder<W>,
     /// The sums so far; a file without a name, because there may be millions.
     sums: File,
@@ -70,8 +90,8 @@ struct Pack<'a, W: Write> {
 
 impl<W: Write> Pack<'_, W> {
     /// The description first: whoever imports knows what is to come.
-    fn all(&mut self) -> Result<(), Error> {
-        self.entry(Path::new(DESCRIPTION))?;
+    fn all(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.describe(snapshot)?;
         let mut open: Vec<(PathBuf, ReadDir)> = vec![(PathBuf::new(), self.read(Path::new(""))?)];
         while let Some((below, entries)) = open.last_mut() {
             let Some(entry) = entries.next() else {
@@ -80,12 +100,26 @@ impl<W: Write> Pack<'_, W> {
             };
             let entry = entry.map_err(Error::file("read", &self.source))?;
             let path = below.join(entry.file_name());
-            if path != Path::new(DESCRIPTION) && self.entry(&path)? {
+            let is_written = path == Path::new(DESCRIPTION) || self.withheld.contains(&path);
+            if !is_written && self.entry(&path)? {
                 let entries = self.read(&path)?;
                 open.push((path, entries));
             }
         }
         Ok(())
+    }
+
+    fn describe(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let path = self.source.join(DESCRIPTION);
+        let meta = std::fs::symlink_metadata(&path).map_err(Error::file("look at", &path))?;
+        let failed = |error| Error::file("export", &path)(error);
+        let text = serde_json::to_vec_pretty(snapshot).map_err(|error| failed(error.into()))?;
+        let mut source = Source::new(text.as_slice(), self.interrupt);
+        let mut header = header(EntryType::Regular, &meta);
+        header.set_size(text.len() as u64);
+        self.tar.append_data(&mut header, DESCRIPTION, &mut source).map_err(failed)?;
+        let (_, sha256) = source.finish();
+        self.sums.write_all(&sum(&sha256, Path::new(DESCRIPTION))).map_err(failed)
     }
 
     fn read(&self, below: &Path) -> Result<ReadDir, Error> {
@@ -117,9 +151,7 @@ impl<W: Write> Pack<'_, W> {
             return Err(changed(&format!("'{}' became shorter while it was read", path.display())));
         }
         self.sums.write_all(&sum(&sha256, below)).map_err(Error::file("export", &path))?;
-        if below != Path::new(DESCRIPTION) {
-            (self.files, self.bytes) = (self.files + 1, self.bytes + bytes);
-        }
+        (self.files, self.bytes) = (self.files + 1, self.bytes + bytes);
         Ok(false)
     }
 

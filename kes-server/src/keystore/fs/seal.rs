@@ -1,0 +1,139 @@
+//! A folder that is sealed, or in clear: what may be served, and the form of each value (docs/sealed-keys.md §4).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::super::KeyStoreError;
+use super::marker::{self, Claim, Lock, Marker, OURS};
+use super::master::MasterKeys;
+use super::{entry, failure};
+use crate::crypto::{Fingerprint, SealedValue};
+
+/// How a folder is served: sealed under these master keys, or in clear.
+#[derive(Debug, Clone)]
+pub(super) struct Seal(pub(super) Option<Arc<MasterKeys>>);
+
+impl Seal {
+    /// Whether the folder may be served so.
+    ///
+    /// # Errors
+    /// If it is sealed under other master keys, or lies in clear and should not, or the reverse; the text says what to do.
+    pub(super) fn check(&self, folder: &Path) -> Result<(), KeyStoreError> {
+        let shown = folder.display();
+        match (Marker::load(folder)?, &self.0) {
+            (None, None) => Ok(()),
+            (None, Some(keys)) => adopt(folder, keys),
+            (Some(Marker { unfinished: Some(change), .. }), _) => {
+                let verb = change.verb();
+                Err(refused(format!("'{shown}': `kes {verb}` was interrupted: run `kes {verb} {shown}` again")))
+            }
+            (Some(marker), None) => Err(refused(format!(
+                "'{shown}' is sealed under master key {}: add `encryption` to keystore.fs, or open the folder with `kes unseal {shown}`",
+                named(&marker.master_keys)
+            ))),
+            (Some(marker), Some(keys)) => match unknown(&marker, keys) {
+                missing if missing.is_empty() => Ok(()),
+                missing => Err(refused(format!("'{shown}' is sealed under {}", keys.other_than(missing)))),
+            },
+        }
+    }
+
+    /// Waits for the right to change an entry of the folder, and checks that it is still what it was at start.
+    pub(super) fn lock(&self, folder: &Path) -> Result<Lock, KeyStoreError> {
+        let Some(keys) = &self.0 else {
+            let lock = marker::lock(folder, Claim::Shared)?;
+            return if marker::place(folder).exists() { self.check(folder).map(|()| lock) } else { Ok(lock) };
+        };
+        // alone, because it may have to change the marker
+        let lock = marker::lock(folder, Claim::Exclusive)?;
+        self.check(folder)?;
+        let mut marker = Marker::load(folder)?.unwrap_or_else(|| Marker::new(Vec::new(), None));
+        let current = keys.current().fingerprint();
+        if !marker.master_keys.contains(current) {
+            // before the first key that is sealed under it
+            marker.master_keys.push(current.clone());
+            marker.save(folder).map_err(|error| failure(folder, &marker::place(folder), &error))?;
+        }
+        Ok(lock)
+    }
+
+    /// The form in which a value is stored.
+    pub(super) fn close(&self, name: &str, value: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        let Some(keys) = &self.0 else { return Ok(value) };
+        let sealed = keys.current().seal(name, &value);
+        sealed.map(Zeroizing::new).map_err(|error| KeyStoreError::Other(error.to_string()))
+    }
+
+    /// The value of what is stored.
+    pub(super) fn open(
+        &self,
+        folder: &Path,
+        name: &str,
+        stored: Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        let shown = folder.display();
+        match (&self.0, SealedValue::is_one(&stored)) {
+            (None, false) => Ok(stored),
+            (None, true) => Err(refused(format!(
+                "key '{name}' is sealed: add `encryption` to keystore.fs, or open the folder with `kes unseal {shown}`"
+            ))),
+            (Some(_), false) => Err(refused(format!(
+                "key '{name}' lies in clear among sealed ones: if it is a key of yours, run `kes seal {shown}`"
+            ))),
+            (Some(keys), true) => {
+                let sealed = SealedValue::parse(&stored);
+                let sealed = sealed.map_err(|error| refused(format!("key '{name}' cannot be opened: {error}")))?;
+                keys.open(name, &sealed).map_err(refused)
+            }
+        }
+    }
+}
+
+/// Marks a folder that has no marker: a new one, or one whose marker was lost when the keys were copied.
+fn adopt(folder: &Path, keys: &MasterKeys) -> Result<(), KeyStoreError> {
+    let shown = folder.display();
+    // To serve the keys of a folder, one need not list it.
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let mut found: BTreeSet<Fingerprint> = [keys.current().fingerprint().clone()].into();
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(OURS.as_bytes());
+        let Ok(stored) = entry::read(&entry.path()) else { continue };
+        if is_ours {
+            continue;
+        }
+        if !SealedValue::is_one(&stored) {
+            return Err(refused(format!(
+                "'{shown}' holds keys in clear: run `kes seal {shown}`, or remove `encryption` from keystore.fs"
+            )));
+        }
+        let sealed = SealedValue::parse(&stored);
+        found.extend(sealed.map(|sealed| sealed.fingerprint));
+    }
+    let marker = Marker::new(found.into_iter().collect(), None);
+    match unknown(&marker, keys) {
+        missing if !missing.is_empty() => {
+            return Err(refused(format!("'{shown}' is sealed under {}", keys.other_than(missing))));
+        }
+        _ => {}
+    }
+    // Where it cannot be written, nothing is created either, and the next start looks again.
+    let _: io::Result<()> = marker.save(folder);
+    Ok(())
+}
+
+/// The master keys of a marker that are not here.
+fn unknown<'a>(marker: &'a Marker, keys: &MasterKeys) -> Vec<&'a Fingerprint> {
+    marker.master_keys.iter().filter(|fingerprint| keys.find(fingerprint).is_none()).collect()
+}
+
+fn named(fingerprints: &[Fingerprint]) -> String {
+    fingerprints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+pub(super) fn refused(text: String) -> KeyStoreError {
+    KeyStoreError::Other(format!("fs: {text}"))
+}
