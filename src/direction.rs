@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("supply", &["engine", "host", "manifest"]),
     ("error", &["engine", "host", "manifest", "pki", "servers", "supply", "template"]),
     ("data", &["error", "host", "keystore", "manifest"]),
-    ("resource", &["data", "engine", "error", "host", "manifest", "servers", "supply"]),
+    ("resource", &["data", "engine", "error", "host", "keystore", "manifest", "servers", "supply"]),
     (
         "stack",
         &[

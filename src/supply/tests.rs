@@ -114,7 +114,15 @@ impl ImageStore for Store {
     }
 }
 
-const SECTION: KesSection = KesSection::default();
+const SECTION: KesSection = KesSection {
+    port: 7373,
+    replicas: 1,
+    image: None,
+    binary: None,
+    names: Vec::new(),
+    env: BTreeMap::new(),
+    seal: None,
+};
 
 fn info(kind: EngineKind) -> EngineInfo {
     EngineInfo { kind, version: "0".into(), rootless: false, owner: None, address: String::new() }
