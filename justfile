@@ -20,6 +20,10 @@ audit:
 audited:
     tests/audit --check
 
+# all files of a release, in `target/dist`, and everything that is tested of them
+release:
+    tests/run release-complete
+
 # one fuzz target for so many seconds; without a name all of them, one after the other
 fuzz target="all" seconds="600":
     kes-server/fuzz/run {{ target }} {{ seconds }}

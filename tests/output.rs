@@ -177,3 +177,16 @@ fn manual_pages_are_written_for_every_verb() {
         assert!(folder.path().join("pages").join(page).is_file(), "{page}");
     }
 }
+
+#[test]
+fn the_version_names_release_commit_and_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let said = kestack(folder.path(), &["--version"]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.starts_with(&format!("kestack {version} (commit ")) && said.ends_with("-linux-gnu)\n"), "{said}");
+    let answer = kestack(folder.path(), &["version", "--json"]).output().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!((&answer["name"], &answer["version"]), (&"kestack".into(), &version.into()));
+    assert!(answer["target"].as_str().unwrap().ends_with("-linux-gnu") && answer.get("commit").is_some(), "{answer}");
+}

@@ -4,8 +4,8 @@
 //! clients and of older keys; like `crypto` it knows nobody above it. `memory` holds secrets. [`keystore`] keeps keys.
 //! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
 //! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`child`] and
-//! [`process`] are what servers and their supervisors need of the system. [`cli`] is the command line. How keystores and client reach others, names,
-//! proxies and trust, is in `outbound`, once for both.
+//! [`process`] are what servers and their supervisors need of the system. [`release`] says which build this is. [`cli`] is
+//! the command line. How keystores and client reach others, names, proxies and trust, is in `outbound`, once for both.
 
 #![cfg_attr(
     not(feature = "cli"),
@@ -31,5 +31,6 @@ mod memory;
 mod metrics;
 mod outbound;
 pub mod process;
+pub mod release;
 pub mod server;
 pub mod yaml;

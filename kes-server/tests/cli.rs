@@ -83,7 +83,7 @@ fn mistakes_are_one_line() {
 #[test]
 fn completions_are_printed_for_every_shell() {
     let folder = Folder::new();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell", "nushell"] {
         let output = folder.kes(&["completion", shell]);
         assert!(output.status.success() && stdout(&output).contains("identity"), "{shell}");
     }

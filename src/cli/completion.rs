@@ -1,7 +1,8 @@
 //! `kestack completion`
 
-use clap::{Args, CommandFactory as _};
-use clap_complete::Shell;
+use clap::{Args, Command, CommandFactory as _, ValueEnum};
+use clap_complete::{generate, shells};
+use clap_complete_nushell::Nushell;
 
 use super::Cli;
 use super::output::{self, Output};
@@ -14,10 +15,34 @@ pub(super) struct Completion {
     shell: Shell,
 }
 
+/// The shells that there are scripts for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Nushell,
+    Powershell,
+    Zsh,
+}
+
+impl Shell {
+    fn script(self, command: &mut Command) -> Vec<u8> {
+        let (mut script, name) = (Vec::new(), command.get_name().to_owned());
+        match self {
+            Self::Bash => generate(shells::Bash, command, name, &mut script),
+            Self::Elvish => generate(shells::Elvish, command, name, &mut script),
+            Self::Fish => generate(shells::Fish, command, name, &mut script),
+            Self::Nushell => generate(Nushell, command, name, &mut script),
+            Self::Powershell => generate(shells::PowerShell, command, name, &mut script),
+            Self::Zsh => generate(shells::Zsh, command, name, &mut script),
+        }
+        script
+    }
+}
+
 impl Completion {
     pub(super) fn run(&self, _: &Output) -> Result<(), Error> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "kestack", &mut script);
-        output::raw(&script)
+        output::raw(&self.shell.script(&mut Cli::command()))
     }
 }

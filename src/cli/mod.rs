@@ -64,7 +64,7 @@ use stand_in::StandIn;
 
 /// One command: a MinIO with real server-side encryption, proven.
 #[derive(Debug, Parser)]
-#[command(name = "kestack", version, about, after_help = after_help(), propagate_version = true, max_term_width = 100)]
+#[command(name = "kestack", version = version::TEXT.as_str(), about, after_help = after_help(), propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     globals: Globals,

@@ -24,7 +24,9 @@ impl Options {
         let dir = globals.dir.clone().or_else(|| loaded.manifest.dir.clone());
         let name = name(globals, &loaded, &Layout::all(dir.as_deref(), environment)?)?;
         let base = Layout::base(dir.as_deref(), name.as_str(), environment)?;
-        let origin = Origin::load(&Layout::new(&base, name.as_str()))?;
+        let layout = Layout::new(&base, name.as_str());
+        layout.check_version()?;
+        let origin = Origin::load(&layout)?;
         let Loaded { mut manifest, path } = match &origin {
             Some(origin) if !origin.is(loaded.path.as_deref()) => counting(globals, loaded, origin, intent)?,
             _ => loaded,
@@ -35,7 +37,15 @@ impl Options {
             manifest.keystore = manifest::section_of(kind, &environment)?;
         }
         manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
-        let options = Self { manifest, path, adopt: globals.adopt, base, host: globals.host.clone(), program: None };
+        let options = Self {
+            manifest,
+            path,
+            adopt: globals.adopt,
+            base,
+            host: globals.host.clone(),
+            program: None,
+            without_snapshot: false,
+        };
         if globals.file.is_none() {
             options.check_named_files()?;
         }

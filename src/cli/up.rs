@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, CHANGE, Reached};
+use super::session::{self, CHANGE, Options, Reached};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::operate::sandbox::end_of;
@@ -29,6 +29,10 @@ pub(super) struct Up {
     /// first the manifest's, and free ones where its defaults are taken]
     #[arg(long, value_enum, value_name = "WHICH")]
     port: Option<PortChoice>,
+    /// Take no snapshot before another release or flavour of MinIO gets the data: if that does not open it, the former
+    /// MinIO comes back, but on the data as the new one left it
+    #[arg(long)]
+    no_snapshot: bool,
 }
 
 /// Which ports a stack gets.
@@ -78,7 +82,7 @@ impl Up {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
         let engine = reached.engine();
         let progress = output.progress(engine.info());
-        let mut options = reached.options.clone();
+        let mut options = Options { without_snapshot: self.no_snapshot, ..reached.options.clone() };
         if let Some(choice) = self.port {
             options.manifest.ports.any = choice == PortChoice::Auto;
         }

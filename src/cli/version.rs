@@ -1,6 +1,9 @@
 //! `kestack version`
 
+use std::sync::LazyLock;
+
 use clap::Args;
+use kes_server::release::{COMMIT, TARGET, VERSION};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -16,11 +19,19 @@ pub(super) struct Report {
     name: &'static str,
     /// Its version.
     version: &'static str,
+    /// The commit that it was built from; null if the build did not know it.
+    commit: Option<&'static str>,
+    /// The target that it was built for, such as `x86_64-unknown-linux-gnu`.
+    target: &'static str,
 }
+
+/// What `kestack --version` says behind the name.
+pub(super) static TEXT: LazyLock<String> =
+    LazyLock::new(|| format!("{VERSION} (commit {}, {TARGET})", COMMIT.unwrap_or("unknown")));
 
 impl Version {
     pub(super) fn run(output: &Output) -> Result<(), Error> {
-        let report = Report { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
-        output.result(&report, |report| format!("{} {}", report.name, report.version))
+        let report = Report { name: env!("CARGO_PKG_NAME"), version: VERSION, commit: COMMIT, target: TARGET };
+        output.result(&report, |report| format!("{} {}", report.name, *TEXT))
     }
 }

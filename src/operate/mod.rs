@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod drill;
 pub(crate) mod guard;
 pub mod locked;
+pub(crate) mod minio_change;
 pub mod open_files;
 pub mod reset;
 pub mod sandbox;

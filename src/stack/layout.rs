@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Written;
 use super::units::{CONFIG, DRIVE, KES_CERT, KEYS};
 use crate::engine::units;
 use crate::error::Error;
@@ -68,6 +69,8 @@ paths! {
     digest_key => "config/digest.key";
     /// Shows that this is a stack's folder.
     marker => "stack.json";
+    /// Says which MinIO has the drive.
+    minio_record => "minio.json";
     /// Says what the stack was brought up from.
     origin => "origin.json";
     /// Snapshots, each in a folder of its own.
@@ -154,6 +157,14 @@ impl Layout {
     /// Says which export runs this stack instead of `up`.
     pub fn exported(&self) -> PathBuf {
         self.root.join(units::RECORD)
+    }
+
+    /// Makes sure that this kestack understands the folder.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] naming its version and this one.
+    pub(crate) fn check_version(&self) -> Result<(), Error> {
+        Written::check(&self.marker(), &self.root)
     }
 
     fn place(&self, own: &str, of_units: &str) -> PathBuf {

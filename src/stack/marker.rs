@@ -6,7 +6,7 @@ use std::path::Path;
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
-use super::Layout;
+use super::{Layout, Written};
 use crate::engine::{EngineInfo, LABEL_ID, PodState};
 use crate::error::Error;
 use crate::host::disk::{self, UNFINISHED};
@@ -22,6 +22,8 @@ pub(crate) struct Marker {
     engine: String,
     /// Random; the pod has it as a label, so that one shows that the other belongs to it. 32 hex digits.
     pub(crate) id: String,
+    #[serde(flatten)]
+    written: Written,
 }
 
 impl Marker {
@@ -34,7 +36,7 @@ impl Marker {
             Some(found) => found.id,
             None => random()?,
         };
-        Ok(Self { name: name.to_owned(), engine: engine.kind.to_string(), id })
+        Ok(Self { name: name.to_owned(), engine: engine.kind.to_string(), id, written: Written::now() })
     }
 
     /// What the folder says; `None` if it says nothing that is understood.
@@ -64,6 +66,7 @@ pub(crate) fn check_removable(layout: &Layout) -> Result<(), Error> {
         return Ok(());
     }
     ownership::check_stack(root)?;
+    layout.check_version()?;
     let name = root.file_name().unwrap_or_default();
     let known = match Marker::read(layout)? {
         Some(marker) => *marker.name == *name,
@@ -82,6 +85,7 @@ pub(crate) fn check_usable(layout: &Layout) -> Result<(), Error> {
         return Ok(());
     }
     ownership::check_stack(root)?;
+    layout.check_version()?;
     if Marker::read(layout)?.is_some() || is_recorded(layout) || layout.config().join("imported").exists() {
         return Ok(());
     }
@@ -110,6 +114,7 @@ pub(crate) fn check_usable(layout: &Layout) -> Result<(), Error> {
 pub(crate) fn check_pair(layout: &Layout, pod: &PodState, engine: &EngineInfo) -> Result<(), Error> {
     let root = layout.root();
     ownership::check_stack(root)?;
+    layout.check_version()?;
     let is_link = std::fs::symlink_metadata(root).is_ok_and(|found| found.is_symlink());
     let marker = Marker::read(layout)?.filter(|_| !is_link);
     let same = marker.is_some_and(|marker| {
@@ -148,8 +153,19 @@ pub(crate) fn remove_if_alone(layout: &Layout) {
 }
 
 /// What a stack keeps in its folder; the rest is not kestack's.
-const OWN: [&str; 10] =
-    ["certs", "config", "guard.json", "keys", "minio", "restore", "restore.json", "run", "snapshots", "trash"];
+const OWN: [&str; 11] = [
+    "certs",
+    "config",
+    "guard.json",
+    "keys",
+    "minio",
+    "minio.json",
+    "restore",
+    "restore.json",
+    "run",
+    "snapshots",
+    "trash",
+];
 
 /// True if the folder holds what only kestack writes: it made the stack before there was a marker, or an export of it.
 fn is_recorded(layout: &Layout) -> bool {

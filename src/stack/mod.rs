@@ -36,6 +36,7 @@ mod served;
 pub(crate) mod units;
 mod variables;
 mod view;
+mod written;
 
 pub use clients::Clients;
 pub use files::kes_config;
@@ -49,6 +50,7 @@ pub use ports::Ports;
 pub use replicas::Replica;
 pub(crate) use variables::{AUTHORITY, STALE, authority_variables, s3_variables, variable_names};
 pub(crate) use view::View;
+pub(crate) use written::Written;
 
 /// The wanted state of a stack on this host. Nothing is written yet.
 #[derive(Debug)]

@@ -90,6 +90,11 @@ impl ImageSource {
         }
     }
 
+    /// True if another content has another [`ImageSource::reference`].
+    pub(super) fn names_content(&self) -> bool {
+        matches!(self.ways.as_slice(), [Way::Compose { .. } | Way::Program(_) | Way::Make(_)])
+    }
+
     /// What is known of it before it is here: its name, or that it is built from MinIO's own module.
     pub(super) fn promise(&self) -> Answer {
         match self.ways.as_slice() {

@@ -157,7 +157,8 @@ impl StackBuilder {
             program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
         let base = Layout::base(folder.as_deref(), &name, environment)?;
-        Ok(Options { manifest, path: None, adopt: false, base, host: environment("KESTACK_HOST"), program })
+        let host = environment("KESTACK_HOST");
+        Ok(Options { manifest, path: None, adopt: false, base, host, program, without_snapshot: false })
     }
 
     /// The names go through the manifest's own reader: one set of rules, and every mistake at once.

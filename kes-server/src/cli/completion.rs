@@ -6,8 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use clap::CommandFactory as _;
-use clap_complete::Shell;
+use clap::{Command, CommandFactory as _};
+use clap_complete::{generate, shells};
+use clap_complete_nushell::Nushell;
 
 use super::{Cli, CliError, output, session::Environment};
 
@@ -21,10 +22,34 @@ pub(super) struct CompletionArguments {
     shell: Shell,
 }
 
+/// The shells that there are scripts for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Nushell,
+    Powershell,
+    Zsh,
+}
+
+impl Shell {
+    fn script(self, command: &mut Command) -> Vec<u8> {
+        let (mut script, name) = (Vec::new(), command.get_name().to_owned());
+        match self {
+            Self::Bash => generate(shells::Bash, command, name, &mut script),
+            Self::Elvish => generate(shells::Elvish, command, name, &mut script),
+            Self::Fish => generate(shells::Fish, command, name, &mut script),
+            Self::Nushell => generate(Nushell, command, name, &mut script),
+            Self::Powershell => generate(shells::PowerShell, command, name, &mut script),
+            Self::Zsh => generate(shells::Zsh, command, name, &mut script),
+        }
+        script
+    }
+}
+
 pub(super) fn run(arguments: &CompletionArguments) -> Result<(), CliError> {
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "kes", &mut script);
-    output::print(&String::from_utf8_lossy(&script))
+    output::print(&String::from_utf8_lossy(&arguments.shell.script(&mut Cli::command())))
 }
 
 /// Adds the completion to the start file of the user's shell, once (docs/kes-protocol.md §9).

@@ -1,12 +1,11 @@
 //! `kes --version`
 
 use crate::api::go_arch;
-
-/// The release, as `/version` and the banner tell it, too.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) use crate::release::VERSION;
+use crate::release::{self, TARGET};
 
 /// The commit, if the build knew it.
-pub(super) const COMMIT: &str = match option_env!("KES_COMMIT") {
+pub(super) const COMMIT: &str = match release::COMMIT {
     Some(commit) => commit,
     None => "<unknown>",
 };
@@ -17,7 +16,7 @@ pub(super) fn text() -> String {
     let runtime = format!("rust{rust} {}/{}", std::env::consts::OS, go_arch());
     let rows = [
         ("Version", VERSION, format!("commit={COMMIT}")),
-        ("Runtime", runtime.as_str(), "compiler=rustc".to_owned()),
+        ("Runtime", runtime.as_str(), format!("compiler=rustc target={TARGET}")),
         ("License", "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0".to_owned()),
         ("Copyright", "kestack founders", env!("CARGO_PKG_REPOSITORY").to_owned()),
     ];

@@ -8,11 +8,13 @@
 use std::path::Path;
 
 mod inventory;
+mod oldest;
 mod sealed;
 mod walk;
 mod xl;
 
 pub use inventory::{Count, Inventory, KeyUse, take};
+pub use oldest::{Aged, oldest};
 pub use sealed::{Sealed, configuration, samples};
 
 /// Folder of MinIO's own files.

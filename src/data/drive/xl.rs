@@ -49,6 +49,10 @@ pub(super) enum Version {
 pub(super) struct Stored {
     /// Length as the client sees it, in bytes.
     pub(super) bytes: u64,
+    /// When it was written, in nanoseconds since 1970.
+    pub(super) written: i64,
+    /// The ID of the version, as clients know it; `None` in a bucket that kept none.
+    pub(super) version: Option<String>,
     /// What protects it.
     pub(super) protection: Protection,
 }
@@ -79,6 +83,10 @@ struct Entry {
 
 #[derive(Deserialize)]
 struct Object {
+    #[serde(rename = "ID", default)]
+    id: Option<ByteBuf>,
+    #[serde(rename = "MTime", default)]
+    written: i64,
     #[serde(rename = "PartASizes", default)]
     sizes: Option<Vec<i64>>,
     #[serde(rename = "MetaSys", default)]
@@ -150,6 +158,13 @@ impl Object {
             None if system.contains_key(ALGORITHM) => Protection::Client,
             None => Protection::None,
         };
-        Stored { bytes, protection }
+        Stored { bytes, written: self.written, version: self.id.and_then(|id| uuid(&id)), protection }
     }
+}
+
+/// Sixteen bytes in the form that clients know; none where all are zero.
+fn uuid(id: &[u8]) -> Option<String> {
+    let id = <&[u8; 16]>::try_from(id).ok().filter(|id| **id != [0; 16])?;
+    let groups = [&id[..4], &id[4..6], &id[6..8], &id[8..10], &id[10..]];
+    Some(groups.map(hex::encode).join("-"))
 }

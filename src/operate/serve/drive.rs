@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::host::disk;
 use crate::host::ownership;
 use crate::manifest::BucketName;
-use crate::stack::Layout;
+use crate::resource::FileResource;
+use crate::stack::{Layout, Written};
 
 /// How long the servers of a killed kestack may take to end.
 const FORMER: Duration = Duration::from_secs(15);
@@ -43,9 +44,12 @@ impl Drive {
         // the only way to know, also for root: read-only file systems, quotas
         tempfile::tempfile_in(&path).map_err(|error| unwritable(&path, &error))?;
         ownership::check_folder(&own)?;
+        let marker = own.join("stack.json");
+        Written::check(&marker, &own)?;
         disk::create_private(&own)?;
         disk::set_private(&own)?;
         let lock = locked(&own.join("lock"), &path).await?;
+        FileResource::json(marker, &Written::now())?.make()?;
         Ok(Self { lock, bare: bare(&path), path })
     }
 }
@@ -131,6 +135,18 @@ mod tests {
         let error = Drive::take(&path).await.unwrap_err();
         let said = error.to_string();
         assert!(error.exit_code() == 6 && said.contains("belongs to") && said.contains("this runs as"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_drive_of_a_newer_kestack_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join(".kestack");
+        drop(Drive::take(folder.path()).await.unwrap());
+        std::fs::write(own.join("stack.json"), r#"{"layout":7,"kestack":"1.4.0"}"#).unwrap();
+        std::fs::remove_file(own.join("lock")).unwrap();
+        let error = Drive::take(folder.path()).await.unwrap_err().to_string();
+        assert!(error.contains("layout 7, which kestack 1.4.0 wrote"), "{error}");
+        assert!(!own.join("lock").exists());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::manifest::{EngineKind, Manifest};
 use crate::stack::{Home, Layout, Origin};
 
 mod all;
+mod back;
 mod named;
 mod opening;
 mod restore;
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) host: Option<String>,
     /// The program `kestack`, if not this one.
     pub(crate) program: Option<PathBuf>,
+    /// True if no snapshot is to be taken before another MinIO gets the data.
+    pub(crate) without_snapshot: bool,
 }
 
 impl Options {

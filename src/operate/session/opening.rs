@@ -60,6 +60,7 @@ impl Opened {
     /// # Errors
     /// [`Error::Foreign`] if the caller wants to change a stack that was brought up from another manifest.
     pub(crate) async fn new(options: Options, intent: Intent) -> Result<Self, Error> {
+        options.layout().check_version()?;
         let lock = match intent {
             Intent::Read | Intent::Share => None,
             Intent::Write(hold) => {

@@ -29,11 +29,7 @@ pub(crate) async fn restore(
     // the stack is as it was then, not as it would be made
     options.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
     let layout = options.layout();
-    let pod = engine.pod(options.manifest.name.as_str()).await?;
-    let prepared = prepare(&options, engine, pod.as_ref(), name, interrupt).await?;
-    let running = Running::of(&options, pod.as_ref());
-    let committed = prepared.commit(engine.as_ref(), running.servers(), interrupt).await;
-    let starts = running.minio.is_some();
+    let (starts, committed) = swap(&options, engine, name, interrupt).await?;
     // also after a failure: either everything was exchanged or nothing
     let up = Box::pin(async {
         if starts && !snapshot::is_pending(&layout) {
@@ -46,6 +42,24 @@ pub(crate) async fn restore(
         Err(error) => return up.await.and(Err(error)),
     }
     Ok(starts)
+}
+
+/// Puts a snapshot in the place of what is there, with the servers stopped for which it changes anything: whether MinIO ran,
+/// and whether all is exchanged or nothing.
+///
+/// # Errors
+/// Those of [`snapshot::prepare`]: nothing is stopped then.
+pub(super) async fn swap(
+    options: &Options,
+    engine: &Arc<dyn Engine>,
+    name: &SnapshotName,
+    interrupt: &Interrupt,
+) -> Result<(bool, Result<(), Error>), Error> {
+    let pod = engine.pod(options.manifest.name.as_str()).await?;
+    let prepared = prepare(options, engine, pod.as_ref(), name, interrupt).await?;
+    let running = Running::of(options, pod.as_ref());
+    let committed = prepared.commit(engine.as_ref(), running.servers(), interrupt).await;
+    Ok((running.minio.is_some(), committed))
 }
 
 /// Copies the snapshot next to what it will replace, and asks the keystore whether it holds the keys that it needs.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kes_server::keystore::fs;
 
+use super::back::go_back;
 use super::round_trip::round_trip;
 use super::{Options, environment, keystore_environment};
+use crate::data::guard::Verdict;
 use crate::engine::{Engine, EngineInfo, Obstacle, PodState};
 use crate::error::Error;
 use crate::host::ownership;
@@ -15,27 +17,59 @@ use crate::manifest::{EngineKind, Manifest, PortChoice, is_off};
 use crate::operate::chaos;
 use crate::operate::doctor;
 use crate::operate::guard;
+use crate::operate::minio_change::{Begun, Exchange};
 use crate::operate::open_files;
-use crate::resource::apply::{self, Progress, Step};
+use crate::resource::Context;
+use crate::resource::apply::{self, Progress, Stage, Step};
 use crate::resource::plan::Decision;
 use crate::stack::ports::{Claims, Ports};
 use crate::stack::seed::Content;
 use crate::stack::{Images, Origin, Stack, check_ours, marker};
 use crate::supply;
 
+/// Why a stack did not come up.
+pub(super) struct Failure {
+    pub(super) cause: Error,
+    /// The change of MinIO that had begun.
+    begun: Option<Begun>,
+}
+
+impl From<Error> for Failure {
+    fn from(cause: Error) -> Self {
+        Self { cause, begun: None }
+    }
+}
+
 /// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
 ///
-/// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
-/// whose daemon was killed: the pod gets other ports then, once.
+/// # Errors
+/// Whatever keeps it from coming up. If another MinIO does not serve the data, the former one does afterwards.
 pub(crate) async fn bring_up(
     options: Options,
     engine: Arc<dyn Engine>,
     expires: Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
-    let brought = bring_up_once(options.clone(), engine.clone(), expires, progress).await;
+    match Box::pin(attempt(options.clone(), engine.clone(), expires, progress)).await {
+        Ok(brought) => Ok(brought),
+        Err(Failure { cause, begun: None }) => Err(cause),
+        Err(Failure { cause, begun: Some(begun) }) => {
+            Err(Box::pin(go_back(options, engine, &begun, &cause, progress)).await)
+        }
+    }
+}
+
+/// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
+/// whose daemon was killed: the pod gets other ports then, once.
+pub(super) async fn attempt(
+    options: Options,
+    engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
+    progress: &dyn Progress,
+) -> Result<(Stack, Vec<Step>), Failure> {
+    let brought = Box::pin(bring_up_once(options.clone(), engine.clone(), expires, progress)).await;
     let taken = match &brought {
-        Err(Error::Engine(error)) => match error.obstacle() {
+        Err(Failure { cause: Error::Engine(error), .. }) => match error.obstacle() {
             Some(Obstacle::TakenPort(port)) => Some(port).filter(|port| is_automatic(&options.manifest, *port)),
             _ => None,
         },
@@ -43,8 +77,8 @@ pub(crate) async fn bring_up(
     };
     let Some(port) = taken else { return brought };
     tracing::warn!("port {port} was taken meanwhile; kestack chooses other ports");
-    engine.remove_pod(options.manifest.name.as_str()).await?;
-    bring_up_once(options, engine, expires, progress).await
+    engine.remove_pod(options.manifest.name.as_str()).await.map_err(Error::from)?;
+    Box::pin(bring_up_once(options, engine, expires, progress)).await
 }
 
 /// True if the manifest leaves the choice of this port to kestack.
@@ -64,31 +98,61 @@ async fn bring_up_once(
     engine: Arc<dyn Engine>,
     expires: Option<Timestamp>,
     progress: &dyn Progress,
-) -> Result<(Stack, Vec<Step>), Error> {
+) -> Result<(Stack, Vec<Step>), Failure> {
     let broken = chaos::undo_files(&options.layout())?;
+    let with_snapshot = !options.without_snapshot;
     let Resolved { mut stack, images, pod, _claims } = resolve(options, engine.as_ref()).await?;
     stack.expires = expires;
     let context = stack.context(engine.clone())?;
     if let Some(record) = &broken {
         chaos::undo_process(record, engine.as_ref(), &stack).await?;
     }
-    let keystores = keystore_environment(&stack.manifest);
-    // before the keystore is: that makes the stack's key, whoever lost it
-    let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
-    let (was_there, was_running) = (pod.is_some(), pod.is_some_and(|pod| pod.running));
-    // KES, once it runs, asks for itself
-    if !was_running {
-        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
-    }
+    let keys = require_keys(&stack, &context, pod.as_ref()).await?;
     // Downloads come before anything is made: without them there will be no stack.
     for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
-        image.obtain(engine.as_ref(), progress).await?;
+        image.obtain(engine.as_ref(), progress).await.map_err(Error::from)?;
     }
     let stages = stack.stages(engine.info(), &images, keys)?;
-    let mut walk = apply::up(&stages, &context, progress).await;
+    let exchange = Exchange::of(&stack.layout, &images.minio, &context).await?;
+    let begun = exchange.clone().begin(&stack, &context, with_snapshot, progress).await?;
+    let steps = match Box::pin(walk(&stack, &context, &stages, pod.as_ref(), begun.as_ref(), progress)).await {
+        Ok(steps) => steps,
+        Err(cause) => return Err(Failure { cause, begun }),
+    };
+    exchange.settled(&context).await?;
+    if broken.is_some() {
+        chaos::FaultRecord::remove(&stack.layout)?;
+    }
+    remove_former_images(engine.as_ref(), &images, &steps).await;
+    Ok((stack, steps))
+}
+
+/// Asks for the keys of the data, and whether the keystore can be used.
+async fn require_keys(stack: &Stack, context: &Context, pod: Option<&PodState>) -> Result<Verdict, Error> {
+    let keystores = keystore_environment(&stack.manifest);
+    // before the keystore is: that makes the stack's key, whoever lost it
+    let keys = guard::require(stack, context, stack.kes_runs(pod), &keystores).await?;
+    // KES, once it runs, asks for itself
+    if !pod.is_some_and(|pod| pod.running) {
+        doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
+    }
+    Ok(keys)
+}
+
+/// Makes all that is wanted, and looks whether it can be used.
+async fn walk(
+    stack: &Stack,
+    context: &Context,
+    stages: &[Stage],
+    pod: Option<&PodState>,
+    begun: Option<&Begun>,
+    progress: &dyn Progress,
+) -> Result<Vec<Step>, Error> {
+    let (was_there, was_running) = (pod.is_some(), pod.is_some_and(|pod| pod.running));
+    let mut walk = apply::up(stages, context, progress).await;
     // An image that no container uses yet may be removed by another stack's `up`: it is brought in again.
     if matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::MissingImage)) {
-        walk = apply::up(&stages, &context, progress).await;
+        walk = apply::up(stages, context, progress).await;
     }
     // What somebody paused, or an engine that died in the middle left behind, is never repaired (docs/architecture.md
     // §3.8). The same goes for ports that lead nowhere any more, as after the death of rootless Podman's forwarder.
@@ -97,21 +161,26 @@ async fn bring_up_once(
         was_there && matches!(&walk, Err(Error::Engine(error)) if error.obstacle() == Some(Obstacle::StuckContainer));
     if is_cut_off || is_stuck {
         tracing::warn!("a container can neither be used nor started; kestack creates the pod again");
-        engine.remove_pod(stack.manifest.name.as_str()).await?;
-        walk = apply::up(&stages, &context, progress).await;
+        context.engine.remove_pod(stack.manifest.name.as_str()).await?;
+        walk = apply::up(stages, context, progress).await;
     }
     let steps = walk?;
+    if let Some(begun) = begun {
+        begun.end(context).await?;
+    }
     if steps.iter().any(|step| step.decision != Decision::Keep) {
-        round_trip(&stack, &context).await?;
-        if has_console(&stack.manifest) {
-            stack.ports.console_listens().await?;
-        }
+        require_usable(stack, context).await?;
     }
-    if broken.is_some() {
-        chaos::FaultRecord::remove(&stack.layout)?;
+    Ok(steps)
+}
+
+/// Stores and reads an object, and looks whether the console listens.
+async fn require_usable(stack: &Stack, context: &Context) -> Result<(), Error> {
+    round_trip(stack, context).await?;
+    if has_console(&stack.manifest) {
+        stack.ports.console_listens().await?;
     }
-    remove_former_images(engine.as_ref(), &images, &steps).await;
-    Ok((stack, steps))
+    Ok(())
 }
 
 /// Removes what was composed from earlier programs, once a new one was. Another stack may need it again: it is made

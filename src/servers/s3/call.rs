@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{S3Client, S3Error};
 
+/// What [`S3Client::get_start`] asks for: as much as MinIO encrypts together.
+const START: &str = "bytes=0-65535";
+
 impl S3Client {
     pub(in crate::servers) async fn put_xml(
         &self,
@@ -39,6 +42,21 @@ impl S3Client {
         headers: Headers<'_>,
     ) -> Result<Answer, S3Error> {
         self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
+    }
+
+    /// The first bytes of an object, in that version; MinIO opens and checks what they are part of.
+    pub(crate) async fn get_start(
+        &self,
+        (bucket, key): (&str, &str),
+        version: Option<&str>,
+        is_empty: bool,
+    ) -> Result<Bytes, S3Error> {
+        let query = format!("versionId={}", version.unwrap_or("null"));
+        // of nothing there is no first byte
+        let headers: Headers<'_> = if is_empty { &[] } else { &[("range", START)] };
+        let path = format!("/{bucket}/{}", Self::escaped(key));
+        let call = Call { method: Method::GET, path, query: &query, headers, body: Bytes::new() };
+        Ok(self.send(&call, true).await?.body)
     }
 
     /// A call whose body MinIO takes only with a checksum of it in a header.

@@ -1,0 +1,1 @@
+// The work is done at the end of the job, by down.js.

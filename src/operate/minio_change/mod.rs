@@ -1,0 +1,192 @@
+//! Another MinIO on the same data: it is announced, a snapshot is taken before, and the oldest object under every key must
+//! open after it. Whoever brings the stack up goes back otherwise (docs/upgrades.md).
+//!
+//! The record next to the drive says which MinIO was seen to serve it, and which change is under way: an `up` that was
+//! killed is taken up by the next one, with the snapshot of before.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::data::drive::{self, Aged};
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::interrupt::Interrupt;
+use crate::operate::snapshot::{self, Snapshot, SnapshotName};
+use crate::resource::apply::{self, Progress, Stage};
+use crate::resource::{Context, probe};
+use crate::servers::s3::{S3Client, S3Error};
+use crate::stack::{Layout, Stack};
+use crate::supply::{ImageSource, Release};
+
+mod prove;
+mod record;
+
+use prove::prove;
+use record::{Change, Record};
+
+/// How long MinIO may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Which MinIO had the drive, and which will have it.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    layout: Layout,
+    source: ImageSource,
+    record: Option<Record>,
+    now: Release,
+}
+
+/// A change that has begun: the former MinIO is stopped, and its data saved.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    exchange: Exchange,
+    /// The former one.
+    pub(crate) from: Release,
+    /// The new one.
+    pub(crate) to: Release,
+    /// The snapshot that holds the data of before.
+    pub(crate) snapshot: Option<SnapshotName>,
+    /// What must open afterwards.
+    oldest: Vec<Aged>,
+}
+
+impl Exchange {
+    /// Looks at the record and at what a source gives. Nothing is changed.
+    ///
+    /// # Errors
+    /// Those of the record and of the engine.
+    pub(crate) async fn of(layout: &Layout, source: &ImageSource, context: &Context) -> Result<Self, Error> {
+        let record = Record::load(layout)?;
+        let known = record.as_ref().map(|record| &record.minio);
+        let now = Release::of(source, context.engine.as_ref(), known).await?;
+        Ok(Self { layout: layout.clone(), source: source.clone(), record, now })
+    }
+
+    /// If the data was another MinIO's, or a change is not proven: stops that one, takes the snapshot if `with_snapshot`,
+    /// and writes down that the change begins.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if there is no room for the snapshot; then the former MinIO goes on.
+    pub(crate) async fn begin(
+        self,
+        stack: &Stack,
+        context: &Context,
+        with_snapshot: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<Begun>, Error> {
+        let Some(record) = self.record.clone().filter(|_| drive::holds_data(&self.layout.drive())) else {
+            return Ok(None);
+        };
+        if record.change.is_none() && !record.minio.differs(&self.now) {
+            return Ok(None);
+        }
+        tracing::info!("another MinIO on this data: {} instead of {}", self.now, record.minio);
+        let former = record.change.and_then(|change| change.snapshot);
+        let snapshot = former.or_else(|| with_snapshot.then(snapshot_name).flatten());
+        let change = Change { to: self.now.clone(), snapshot: snapshot.clone() };
+        let (from, to) = (record.minio.clone(), self.now.clone());
+        Record::changing(from.clone(), change).save(&self.layout)?;
+        match self.save(stack, context, snapshot.as_ref(), progress).await {
+            Ok(oldest) => Ok(Some(Begun { exchange: self, from, to, snapshot, oldest })),
+            Err(error) => {
+                Record::new(from).save(&self.layout)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops the former MinIO, so that nothing is written which the snapshot has not, and looks for the oldest objects.
+    async fn save(
+        &self,
+        stack: &Stack,
+        context: &Context,
+        name: Option<&SnapshotName>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Aged>, Error> {
+        let pod = context.engine.pod(stack.manifest.name.as_str()).await?;
+        let ran = stack.minio_runs(pod.as_ref());
+        if ran {
+            context.engine.stop_container(&stack.minio_container(), STOP).await?;
+        }
+        let saved = self.saved(stack, context, name, progress).await;
+        if saved.is_err() && ran {
+            apply::up(&[Stage(vec![stack.minio_service()])], context, progress).await?;
+        }
+        saved
+    }
+
+    async fn saved(
+        &self,
+        stack: &Stack,
+        context: &Context,
+        name: Option<&SnapshotName>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Aged>, Error> {
+        let mut drive = self.layout.drive();
+        if let Some(name) = name {
+            // one that a killed `up` has taken is of before the change
+            if !self.layout.snapshots().join(name.to_string()).exists() {
+                let taken = snapshot::save(stack, context, name, &Interrupt::default(), progress).await;
+                taken.map_err(|error| not_saved(&error))?;
+            }
+            drive = Snapshot::find(&self.layout, name)?.drive(&self.layout);
+        }
+        let place = drive.clone();
+        let unreadable = move |error| Error::file("read", &drive)(error);
+        let walked = place.clone();
+        blocking("read", &place, move || drive::oldest(&walked).map_err(unreadable)).await
+    }
+
+    /// Writes down that this MinIO serves the data, as the engine knows it now.
+    ///
+    /// # Errors
+    /// Those of the engine; [`Error::File`] if the record cannot be written.
+    pub(crate) async fn settled(&self, context: &Context) -> Result<(), Error> {
+        let now = Release::of(&self.source, context.engine.as_ref(), Some(&self.now)).await?;
+        Record::new(now).save(&self.layout)
+    }
+}
+
+impl Begun {
+    /// Reads the oldest object under every key by the new MinIO, and ends the change.
+    ///
+    /// # Errors
+    /// [`Error::Verification`] naming the object that does not open.
+    pub(crate) async fn end(&self, context: &Context) -> Result<(), Error> {
+        let Self { from, to, snapshot, oldest, .. } = self;
+        for aged in oldest {
+            prove(&context.s3, aged).await?;
+        }
+        self.exchange.settled(context).await?;
+        let kept = snapshot
+            .as_ref()
+            .map(|name| format!("; snapshot '{name}' has the data of before, until `kestack snapshot remove {name}`"));
+        let count = oldest.len();
+        tracing::info!(
+            "{to} opens what {from} wrote: the oldest object under each key, {count} in all{}",
+            kept.unwrap_or_default()
+        );
+        Ok(())
+    }
+
+    /// Forgets the change, once the former MinIO may have its data again.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the record cannot be written.
+    pub(crate) fn given_up(&self) -> Result<(), Error> {
+        Record::new(self.from.clone()).save(&self.exchange.layout)
+    }
+}
+
+/// A name that no other snapshot has.
+fn snapshot_name() -> Option<SnapshotName> {
+    Timestamp::now().strftime("before-minio-%Y%m%dT%H%M%S%3fZ").to_string().parse().ok()
+}
+
+fn not_saved(error: &Error) -> Error {
+    Error::Environment {
+        what: format!("MinIO was not changed, because the snapshot before it could not be taken: {error}"),
+        hint: "make room, or go without a way back: `kestack up --no-snapshot`".into(),
+    }
+}
