@@ -10,7 +10,7 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::process;
+use crate::{memory, process};
 
 /// Content type of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -28,6 +28,9 @@ pub(crate) struct Metrics {
     response_time: Histogram,
     pub(crate) audit_events: IntCounter,
     pub(crate) error_events: IntCounter,
+    refused_certificate: IntCounter,
+    refused_by_policy: IntCounter,
+    certificate_end: IntGauge,
     system: System,
 }
 
@@ -40,6 +43,8 @@ struct System {
     heap: IntGauge,
     heap_objects: IntGauge,
     stack: IntGauge,
+    locked: IntGauge,
+    unlocked: IntGauge,
 }
 
 /// A family of counters by status code, with its most frequent member at hand. It shows up with its first sample.
@@ -61,9 +66,36 @@ impl Metrics {
             response_time: registered(&registry, Histogram::with_opts(times.buckets(BUCKETS.to_vec()))?)?,
             audit_events: counter(&registry, "kes_log_audit_events", "Events sent to those who follow the audit log.")?,
             error_events: counter(&registry, "kes_log_error_events", "Events sent to those who follow the error log.")?,
+            refused_certificate: counter(
+                &registry,
+                "kes_http_refused_certificate",
+                "Requests without a certificate that counts.",
+            )?,
+            refused_by_policy: counter(&registry, "kes_http_refused_policy", "Requests that no policy allows.")?,
+            certificate_end: gauge(&registry, "kes_tls_certificate_end", "Last second of the server's certificate.")?,
             system: System::new(&registry)?,
             registry,
         })
+    }
+
+    /// Shows the counters of others as well.
+    pub(crate) fn show(&self, collectors: Vec<Box<dyn Collector>>) -> prometheus::Result<()> {
+        collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// A request without a certificate, or with one that nobody vouches for.
+    pub(crate) fn refused_certificate(&self) {
+        self.refused_certificate.inc();
+    }
+
+    /// A request that no policy allows its identity.
+    pub(crate) fn refused_by_policy(&self) {
+        self.refused_by_policy.inc();
+    }
+
+    /// The server's certificate is valid until then, in seconds since 1970.
+    pub(crate) fn certificate_ends(&self, end: Duration) {
+        self.certificate_end.set(signed(end.as_secs()));
     }
 
     /// Counts a request that is being served until [`Self::finished`].
@@ -106,6 +138,8 @@ impl System {
             heap: gauge(registry, "kes_system_mem_heap_used", "Bytes of memory in use.")?,
             heap_objects: gauge(registry, "kes_system_mem_heap_objects", "Cached keys, identities and connections.")?,
             stack: gauge(registry, "kes_system_mem_stack_used", "Bytes of the main thread's stack.")?,
+            locked: gauge(registry, "kes_system_mem_keys_locked", "Bytes of keys that cannot be swapped out.")?,
+            unlocked: gauge(registry, "kes_system_mem_keys_unlocked", "Bytes of keys that could not be locked.")?,
         })
     }
 
@@ -119,6 +153,9 @@ impl System {
         self.heap.set(signed(usage.heap));
         self.heap_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
         self.stack.set(signed(usage.stack));
+        let keys = memory::report();
+        self.locked.set(i64::try_from(keys.locked).unwrap_or(i64::MAX));
+        self.unlocked.set(i64::try_from(keys.unlocked).unwrap_or(i64::MAX));
     }
 }
 

@@ -11,6 +11,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use support::{ADMIN, Folder, stderr, stdout};
 
+/// An API key that no policy names.
+const STRANGER: &str = "kes:v1:AB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA";
+
 #[test]
 fn a_server_serves_until_it_is_told_to_stop() {
     let folder = Folder::new();
@@ -335,6 +338,38 @@ fn metrics_name_every_counter_from_the_beginning() {
         assert!(metrics[name].is_u64(), "{name} in {metrics}");
     }
     assert_eq!(metrics["kes_http_request_failure"], 0);
+}
+
+#[test]
+fn metrics_count_keystore_cache_refusals_and_the_end_of_the_certificate() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    assert!(folder.kes(&["key", "create", "-k", "counted"]).status.success());
+    for _ in 0..3 {
+        assert!(folder.kes(&["key", "dek", "-k", "counted"]).status.success());
+    }
+    assert!(!folder.kes(&["key", "dek", "-k", "missing"]).status.success());
+    let stranger = folder.command(&["ls", "-k"]).env("MINIO_KES_API_KEY", STRANGER).output().unwrap();
+    assert!(!stranger.status.success());
+    let lines = first_lines(&folder, &["metric", "-k", "--rate", "100ms"], 1, |_| {});
+    let metrics: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    for (name, value) in [
+        ("kes_cache_hit", 2),
+        ("kes_cache_miss", 2),
+        ("kes_cache_offline_hit", 0),
+        ("kes_keystore_unreachable", 0),
+        ("kes_keystore_error", 0),
+        ("kes_keystore_login_failure", 0),
+        ("kes_http_refused_policy", 1),
+        ("kes_system_mem_keys_unlocked", 0),
+    ] {
+        assert_eq!(metrics[name], value, "{name} in {metrics}");
+    }
+    assert!(metrics["kes_system_mem_keys_locked"].as_u64() >= Some(4096), "{metrics}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let left = metrics["kes_tls_certificate_end"].as_u64().unwrap() - now;
+    assert!((29 * 86_400..=30 * 86_400).contains(&left), "`identity new` makes it for 720 h: {left}");
+    assert!(metrics["kes_keystore_get_time"].is_object() && metrics["kes_keystore_create_time"].is_object());
 }
 
 #[test]

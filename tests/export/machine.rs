@@ -290,6 +290,32 @@ pub(crate) fn staged(out: &std::path::Path) -> tempfile::TempDir {
 }
 
 /// What all of them share: the folder tree of a stack.
+/// Its master key is a file of its own, for KES alone; systemd gives it to the unit as a credential.
+#[test]
+fn a_sealed_stack_takes_its_master_key_along() {
+    for target in ["compose", "kube", "quadlet", "systemd"] {
+        let exported = Exported::of(manifest_with_kes("fs", ", seal: true", ""), &[target]);
+        let digits = exported.file("stack/certs/keystore/master.key").trim().to_owned();
+        assert_eq!(digits.len(), 64, "{target}");
+        assert_eq!(exported.mode("stack/certs/keystore/master.key"), 0o600, "{target}");
+        let holders = exported.files.values().filter(|content| content.contains(&digits)).count();
+        assert_eq!((holders, exported.stdout.contains(&digits)), (1, false), "{target}");
+        let config = exported.file("stack/config/kes-config.yaml");
+        if target == "systemd" {
+            assert!(config.contains(r#""masterKeyCredential":"master.key""#), "{config}");
+            assert_eq!(
+                values(exported.file("kes.service"), "LoadCredential"),
+                ["kes-server.key:/etc/kes/kes-server.key", "master.key:/etc/kes/master.key"]
+            );
+            assert!(exported.file("install").contains(r#"install -m 600 "$stack/certs/keystore/master.key""#));
+        } else {
+            assert!(config.contains(r#""masterKeyPath":"/certs/keystore/master.key""#), "{config}");
+            let mounts = |content: &String| content.contains("/certs/keystore/master.key") && content != config;
+            assert_eq!(exported.files.values().filter(|content| mounts(content)).count(), 1, "{target}");
+        }
+    }
+}
+
 fn linked(exported: &Exported, kes: &Mounts, minio: &Mounts, endpoint: &str) {
     secrets_are_kept(exported);
     for source in kes.values().chain(minio.values()) {

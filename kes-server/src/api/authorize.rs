@@ -76,11 +76,15 @@ pub(super) fn authorize<'a>(
     if found.effective.auth == Auth::None {
         return Ok(authorized(peer.identity.as_ref().ok()));
     }
-    let identity = peer.identity.as_ref().map_err(|error| ApiError::Certificate(*error))?;
+    let identity = peer.identity.as_ref().map_err(|error| {
+        service.metrics.refused_certificate();
+        ApiError::Certificate(*error)
+    })?;
     let decision = state.access.decide(identity, found.path);
     if decision.is_allowed() {
         return Ok(authorized(Some(identity)));
     }
+    service.metrics.refused_by_policy();
     service.log.request_error(Level::DEBUG, &format!("access denied: {decision}"), subject);
     Err(ApiError::Denied)
 }

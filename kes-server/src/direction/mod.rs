@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("child", &[]),
     ("config", &["auth", "yaml"]),
     ("crypto", &["json", "memory"]),
-    ("metrics", &["process"]),
+    ("metrics", &["memory", "process"]),
     ("keystore", &["auth", "config", "crypto", "outbound"]),
     ("log", &["config", "metrics"]),
     ("api", &["auth", "config", "crypto", "json", "keystore", "log", "metrics", "process"]),

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::flight::Flights;
+use super::tally::Lookup;
 use super::{HOLD, KeyStore, KeyStoreError};
 use crate::config::Expiry;
 use crate::crypto::Key;
@@ -132,8 +133,11 @@ impl<S: KeyStore + 'static> Cache<S> {
     /// The key of a name: from the cache, else read once, however many ask.
     pub async fn get(&self, name: &str) -> Result<Arc<Key>, KeyStoreError> {
         if let Some(key) = self.shared.cached(name) {
+            let is_down = self.shared.offline.load(Ordering::Relaxed);
+            self.shared.count(if is_down { Lookup::Offline } else { Lookup::Hit });
             return Ok(key);
         }
+        self.shared.count(Lookup::Miss);
         let patient_until = Instant::now() + HOLD;
         let flight = self.shared.flights.board(name);
         let _one = flight.turn().await;
@@ -192,6 +196,12 @@ impl<S> Drop for Cache<S> {
 }
 
 impl<S: KeyStore> Shared<S> {
+    fn count(&self, lookup: Lookup) {
+        if let Some(tally) = self.store.tally() {
+            tally.looked_up(lookup);
+        }
+    }
+
     fn cached(&self, name: &str) -> Option<Arc<Key>> {
         let entries = self.kept.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(name)?;

@@ -5,13 +5,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::{Backend, Environment, HOLD, KeyStore, KeyStoreError};
+use super::tally::Operation;
+use super::{Backend, Environment, HOLD, KeyStore, KeyStoreError, Tally};
 use crate::config::KeyStoreConfig;
 
 /// Pauses between attempts to connect grow from the first to the second.
@@ -32,6 +33,7 @@ pub enum Patience {
 pub struct Connection {
     shared: Arc<Shared>,
     attempts: Option<JoinHandle<()>>,
+    tally: Option<Arc<Tally>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,11 @@ impl Connection {
         report: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, KeyStoreError> {
         let reason = match Backend::connect(config, environment).await {
-            Ok(backend) => return Ok(backend.into()),
+            Ok(backend) => {
+                let mut connection = Self::from(backend);
+                connection.tally = environment.tally().cloned();
+                return Ok(connection);
+            }
             Err(KeyStoreError::Unreachable(reason)) if patience == Patience::Wait => reason,
             Err(error) => return Err(error),
         };
@@ -68,7 +74,8 @@ impl Connection {
             reason: Mutex::new(reason),
         });
         let attempts = attempt(shared.clone(), config.clone(), environment.clone(), report);
-        Ok(Self { shared, attempts: Some(tokio::spawn(attempts)) })
+        let tally = environment.tally().cloned();
+        Ok(Self { shared, attempts: Some(tokio::spawn(attempts)), tally })
     }
 
     /// The keystore, once it has been reached.
@@ -87,6 +94,20 @@ impl Connection {
         self.shared.backend.get().ok_or_else(|| self.unreachable())
     }
 
+    /// Makes a call, which counts with the wait for the keystore.
+    async fn counted<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, KeyStoreError>>,
+    ) -> Result<T, KeyStoreError> {
+        let began = Instant::now();
+        let result = call.await;
+        if let Some(tally) = &self.tally {
+            tally.called(operation, began, &result);
+        }
+        result
+    }
+
     fn unreachable(&self) -> KeyStoreError {
         KeyStoreError::Unreachable(self.shared.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
@@ -96,7 +117,8 @@ impl From<Backend> for Connection {
     fn from(backend: Backend) -> Self {
         let name = backend.to_string();
         let (backend, connected) = (OnceLock::from(backend), watch::Sender::new(true));
-        Self { shared: Arc::new(Shared { name, backend, connected, reason: Mutex::default() }), attempts: None }
+        let shared = Arc::new(Shared { name, backend, connected, reason: Mutex::default() });
+        Self { shared, attempts: None, tally: None }
     }
 }
 
@@ -153,18 +175,22 @@ impl KeyStore for Connection {
     }
 
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
-        self.wait().await?.create(name, value).await
+        self.counted(Operation::Create, async { self.wait().await?.create(name, value).await }).await
     }
 
     async fn get(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        self.wait().await?.get(name).await
+        self.counted(Operation::Get, async { self.wait().await?.get(name).await }).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        self.wait().await?.delete(name).await
+        self.counted(Operation::Delete, async { self.wait().await?.delete(name).await }).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
-        self.wait().await?.list(prefix).await
+        self.counted(Operation::List, async { self.wait().await?.list(prefix).await }).await
+    }
+
+    fn tally(&self) -> Option<&Tally> {
+        self.tally.as_deref()
     }
 }

@@ -27,6 +27,7 @@ mod keysecure;
 mod memory;
 mod renewals;
 mod session;
+mod tally;
 mod vault;
 
 pub use aws::Aws;
@@ -39,6 +40,7 @@ pub use fs::{Fs, MasterKeys};
 pub use gcp::Gcp;
 pub use keysecure::KeySecure;
 pub use memory::Memory;
+pub use tally::Tally;
 pub use vault::Vault;
 
 /// What surrounds a backend: the variables where clouds look for credentials, read when it is asked and never by a
@@ -47,6 +49,7 @@ pub use vault::Vault;
 pub struct Environment {
     read: Arc<Read>,
     warn: Arc<Warn>,
+    tally: Option<Arc<Tally>>,
 }
 
 type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -55,13 +58,24 @@ type Warn = dyn Fn(&str) + Send + Sync;
 impl Environment {
     /// What `read` returns for a name. Warnings go to standard error, unless [`Self::with_warnings_to`] says otherwise.
     pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error) }
+        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error), tally: None }
     }
 
     /// The same variables; `warn` gets what backends warn of.
     #[must_use]
     pub fn with_warnings_to(self, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { warn: Arc::new(warn), ..self }
+    }
+
+    /// The same; calls, renewals and the cache count there.
+    #[must_use]
+    pub(crate) fn with_tally(self, tally: Tally) -> Self {
+        Self { tally: Some(Arc::new(tally)), ..self }
+    }
+
+    /// Where to count.
+    fn tally(&self) -> Option<&Arc<Tally>> {
+        self.tally.as_ref()
     }
 
     /// Passes a warning on to whoever runs the program.
@@ -140,6 +154,11 @@ pub trait KeyStore: fmt::Display + Send + Sync {
 
     /// All names that start with `prefix`, sorted by bytes.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, KeyStoreError>> + Send;
+
+    /// Where the cache in front of it counts.
+    fn tally(&self) -> Option<&Tally> {
+        None
+    }
 }
 
 /// The backends there are.
@@ -176,7 +195,7 @@ impl Backend {
             KeyStoreConfig::Azure(config) => Azure::connect(config, environment).map(Box::new).map(Self::Azure),
             KeyStoreConfig::Entrust(config) => Entrust::connect(config, environment).await.map(Self::Entrust),
             KeyStoreConfig::Fortanix(config) => Fortanix::connect(config, environment).await.map(Self::Fortanix),
-            KeyStoreConfig::Fs(config) => Fs::connect(config, environment).await.map(Self::Fs),
+            KeyStoreConfig::Fs(config) => Box::pin(Fs::connect(config, environment)).await.map(Self::Fs),
             KeyStoreConfig::Gcp(config) => Gcp::connect(config, environment).await.map(Self::Gcp),
             KeyStoreConfig::KeySecure(config) => KeySecure::connect(config, environment).await.map(Self::KeySecure),
             KeyStoreConfig::Vault(config) => Vault::connect(config, environment).await.map(Self::Vault),

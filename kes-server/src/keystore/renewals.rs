@@ -37,6 +37,9 @@ impl Renewals {
 
     /// An attempt failed; what there was until now is still valid for this time, `None` if nobody knows.
     pub(super) fn failed(&self, why: &dyn fmt::Display, rest: Option<Duration>) {
+        if let Some(tally) = self.environment.tally() {
+            tally.renewed(false);
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failures += 1;
         if state.last.is_some_and(|last| last.elapsed() < PAUSE) {
@@ -55,6 +58,9 @@ impl Renewals {
 
     /// An attempt succeeded.
     pub(super) fn succeeded(&self) {
+        if let Some(tally) = self.environment.tally() {
+            tally.renewed(true);
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { failures, is_open, .. } = *state;
         (state.failures, state.is_open) = (0, false);

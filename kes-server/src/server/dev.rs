@@ -36,7 +36,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
     let verifier = verify::any_certificate(&provider, true);
     let (certificate, key) = certificate(address.ip())?;
     let handshake = Arc::new(tls::handshake(provider, verifier, vec![certificate], key)?);
-    let tls = Terms { handshake, issuers: None };
+    let tls = Terms { handshake, issuers: None, end: None };
     let files =
         TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false };
     let config = config(address, api_key.identity().clone(), files)?;

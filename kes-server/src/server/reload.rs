@@ -7,7 +7,6 @@ use super::{
     material::{Material, MaterialError, Surroundings},
     shared::Shared,
     tls,
-    trust::Terms,
 };
 use crate::{
     config::{Config, ConfigError, Level, TlsConfig},
@@ -61,7 +60,7 @@ impl Reload {
             |error: &dyn fmt::Display| log.print_error(&format!("Failed to reload TLS configuration: {error}\n"));
         match (self.read)() {
             Ok(config) => match tls::terms(&config) {
-                Ok(tls) => Terms::replace(&shared.tls, tls),
+                Ok(tls) => shared.take(tls),
                 Err(error) => failed(&error),
             },
             Err(error) => failed(&error),
@@ -118,7 +117,7 @@ async fn replace(config: Config, shared: &Shared) -> Result<String, MaterialErro
     let former = Arc::clone(&service.state());
     service.replace(Material::state(&config, keystore, &around, Some(&former)).await?);
     shared.connections.judge(|identity| service.state().knows(identity));
-    Terms::replace(&shared.tls, tls);
+    shared.take(tls);
     service.log.set_levels(config.error_level, config.audit_level);
     Ok(banner)
 }

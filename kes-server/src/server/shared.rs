@@ -10,7 +10,7 @@ use super::{
     material::{Material, Surroundings},
     trust::Terms,
 };
-use crate::{api::Service, auth::ApiKey, config::Level, log::Log, metrics::Metrics, process};
+use crate::{api::Service, auth::ApiKey, config::Level, keystore::Tally, log::Log, metrics::Metrics, process};
 
 /// State that all connections share.
 #[derive(Debug, Clone)]
@@ -36,7 +36,10 @@ impl Frame {
         let metrics = Metrics::new()?;
         let log = Arc::new(Log::new(options.stderr, options.stdout, &metrics));
         let warnings = Arc::clone(&log);
+        let tally = Tally::new()?;
+        metrics.show(tally.collectors())?;
         let environment = options.environment.with_warnings_to(move |text| warnings.error(Level::WARN, text));
+        let environment = environment.with_tally(tally);
         let around = Surroundings { environment, patience: options.patience, log };
         let version = (options.version, options.commit);
         Ok(Self { around, metrics, version, reload: options.reload, listening: options.listening })
@@ -57,8 +60,15 @@ impl Shared {
         log.set_levels(config.error_level, config.audit_level);
         log.print(&banner::banner(&config, &keystore.to_string(), version, api_key));
         let state = Material::state(&config, keystore, &around, None).await?;
+        tls.end.into_iter().for_each(|end| metrics.certificate_ends(end));
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections::within(process::raise_file_limit());
         Ok(Self { service: Arc::new(service), tls: watch::Sender::new(tls), connections, around })
+    }
+
+    /// Puts other terms of TLS in force.
+    pub(super) fn take(&self, tls: Terms) {
+        tls.end.into_iter().for_each(|end| self.service.metrics.certificate_ends(end));
+        Terms::replace(&self.tls, tls);
     }
 }

@@ -45,6 +45,7 @@ pub enum TlsError {
 pub(super) fn terms(config: &Config) -> Result<Terms, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let (chain, key) = key_pair(&config.tls)?;
+    let end = chain.first().and_then(key_pair::last_second);
     // A route that needs no authentication makes certificates optional for all of them: TLS does not know routes.
     let is_mandatory = !config.api.values().any(|api| api.skip_auth);
     let authorities = match &config.tls.ca {
@@ -53,14 +54,14 @@ pub(super) fn terms(config: &Config) -> Result<Terms, TlsError> {
     };
     if !config.tls.verify_clients {
         let verifier = verify::any_certificate(&provider, is_mandatory);
-        return Ok(Terms { handshake: Arc::new(handshake(provider, verifier, chain, key)?), issuers: None });
+        return Ok(Terms { handshake: Arc::new(handshake(provider, verifier, chain, key)?), issuers: None, end });
     }
     let issuers = issuers(&provider, authorities, config.tls.ca.is_some(), is_mandatory)?;
     let mut tls = handshake(provider, Arc::clone(&issuers.verifier), chain, key)?;
     // who resumes is taken without a look at the certificate, which may have ended
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    Ok(Terms { handshake: Arc::new(tls), issuers: Some(issuers) })
+    Ok(Terms { handshake: Arc::new(tls), issuers: Some(issuers), end })
 }
 
 /// What handshakes need.

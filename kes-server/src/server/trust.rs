@@ -28,6 +28,8 @@ pub(super) struct Terms {
     pub(super) handshake: Arc<ServerConfig>,
     /// Who must vouch for clients; `None` if nobody must.
     pub(super) issuers: Option<Issuers>,
+    /// Last second of the server's certificate, since 1970.
+    pub(super) end: Option<Duration>,
 }
 
 /// Whoever vouches for clients.

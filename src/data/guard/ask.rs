@@ -59,7 +59,7 @@ impl Keystore {
         let opened = if !manifest.keystore_is_fs() {
             keystore::open(&manifest.keystore, environment).await
         } else if folder.is_dir() {
-            keystore::open_folder(&manifest.keystore, &folder, &master_key, environment).await
+            Box::pin(keystore::open_folder(&manifest.keystore, &folder, &master_key, environment)).await
         } else {
             Ok(Backend::Memory(kes_server::keystore::Memory::default()))
         };

@@ -143,7 +143,7 @@ async fn sealed_keys(manifest: &Manifest, layout: &Layout, keystores: &Environme
     if !manifest.keystore_is_fs() || !fs::is_sealed(&folder).unwrap_or(false) {
         return None;
     }
-    let opened = open_folder(&manifest.keystore, &folder, &layout.master_key(), keystores).await;
+    let opened = Box::pin(open_folder(&manifest.keystore, &folder, &layout.master_key(), keystores)).await;
     Some(match opened {
         Ok(keystore) => Finding::good("keys", keystore.to_string()),
         Err(why) => Finding::bad("keys", why, "docs/sealed-keys.md says how keys are sealed and opened"),

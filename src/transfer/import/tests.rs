@@ -64,6 +64,33 @@ fn a_compose_file_is_read_with_what_it_mounts() {
     assert!(imported.notes.iter().any(|note| note.contains("photos")), "{:?}", imported.notes);
 }
 
+/// Also in the form that was proposed for MinIO KES.
+#[test]
+fn a_sealed_folder_keeps_its_master_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("keys")).unwrap();
+    for name in ["new.key", "old.key"] {
+        std::fs::write(path(name), "00".repeat(32)).unwrap();
+    }
+    let compose = "name: sealed\nservices:\n  kes:\n    image: minio/kes\n    command: server --config=/kes.yml\n    volumes: \
+                   ['./kes.yml:/kes.yml', './keys:/var/keys', './new.key:/new.key', './old.key:/old.key']\n  minio:\n    image: \
+                   minio/minio\n    command: server /data\n    environment: { MINIO_KMS_KES_KEY_NAME: first }\n";
+    std::fs::write(path("compose.yaml"), compose).unwrap();
+    let sealed =
+        "{ fs: { path: /var/keys, encryption: { masterKeyPath: /new.key, previous: [{ masterKeyPath: /old.key }] } } }";
+    let proposed = "{ encryptedfs: { path: /var/keys, masterKeyPath: /new.key, masterKeyCipher: AES256 } }";
+    for (keystore, has_previous) in [(sealed, true), (proposed, false)] {
+        std::fs::write(path("kes.yml"), kes_config(keystore)).unwrap();
+        let found = Found::read(&path("compose.yaml"), &|_| None).unwrap();
+        let manifest = manifest_of(&translate(&found, Path::new("/out"), false).unwrap());
+        let text = |place: &str| manifest.keystore.pointer(place).and_then(|text| text.as_str()).map(PathBuf::from);
+        assert_eq!(manifest.fs_path(), Some(path("keys")));
+        assert_eq!(text("/fs/encryption/masterKeyPath"), Some(path("new.key")));
+        assert_eq!(text("/fs/encryption/previous/0/masterKeyPath"), has_previous.then(|| path("old.key")));
+    }
+}
+
 #[test]
 fn a_tenant_gives_its_keystore_and_says_what_stays() {
     let indented =

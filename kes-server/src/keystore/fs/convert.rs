@@ -185,12 +185,11 @@ fn rewrite(
     let open = open_writable(&file).or_else(|_| entry::open_regular(&file)).map_err(|error| failed(&error))?;
     let former = open.metadata().map_err(|error| failed(&error))?;
     let stored = entry::content(&open).map_err(|error| failed(&error))?;
-    let value = match SealedValue::is_one(&stored) {
-        false => stored,
-        true => {
-            let sealed = SealedValue::parse(&stored).map_err(|error| refused(error.to_string()))?;
-            keys.open(&key.name, &sealed).map_err(refused)?
-        }
+    let value = if SealedValue::is_one(&stored) {
+        let sealed = SealedValue::parse(&stored).map_err(|error| refused(error.to_string()))?;
+        keys.open(&key.name, &sealed).map_err(refused)?
+    } else {
+        stored
     };
     let new = form(&value).map_err(refused)?;
     store::replace(folder, &file, &new, &former).map_err(|error| failed(&error))?;

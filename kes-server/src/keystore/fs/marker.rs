@@ -72,7 +72,7 @@ impl Marker {
         }
         let marker: Self =
             serde_json::from_slice(&content).map_err(|error| damaged(&format!("is damaged: {error}")))?;
-        if marker.version != VERSION { Err(damaged("was written by a later version of kes")) } else { Ok(Some(marker)) }
+        if marker.version == VERSION { Ok(Some(marker)) } else { Err(damaged("was written by a later version of kes")) }
     }
 
     /// Puts it in place of the former.

@@ -135,5 +135,5 @@ fn named(fingerprints: &[Fingerprint]) -> String {
 }
 
 pub(super) fn refused(text: String) -> KeyStoreError {
-    KeyStoreError::Other(format!("fs: {text}"))
+    KeyStoreError::Other(["fs: ".to_owned(), text].concat())
 }
