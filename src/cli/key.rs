@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table, time};
+use super::rotate::Rotate;
 use super::session::{ADD, CHANGE, Intent, Session};
 use crate::error::Error;
+use crate::host::interrupt::Interrupt;
 use crate::operate::guard;
 use crate::resource::plan::{Decision, decide};
 use crate::resource::{KeyResource, Resource as _};
@@ -28,6 +30,8 @@ pub(super) enum Key {
         #[arg(required = true)]
         names: Vec<KeyName>,
     },
+    /// Replace a key: everything under it gets another one, without being read or written; returns once nothing needs it
+    Rotate(Rotate),
     /// List the keys
     #[command(visible_alias = "ls")]
     List,
@@ -86,14 +90,16 @@ impl Entry {
 }
 
 impl Key {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let intent = match self {
+            Self::Rotate(rotate) => return Box::pin(rotate.run(globals, output, interrupt)).await,
             Self::Create { .. } => ADD,
             Self::Delete { .. } => CHANGE,
             Self::List | Self::Info { .. } => Intent::Read,
         };
         let session = Session::running(globals, intent).await?;
         match self {
+            Self::Rotate(_) => Ok(()),
             Self::Create { names } => create(&session, names, output).await,
             Self::Delete { names } => delete(&session, names, output).await,
             Self::List => list(&session, output).await,

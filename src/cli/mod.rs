@@ -40,6 +40,7 @@ mod program;
 #[cfg(test)]
 mod reference;
 mod reset;
+mod rotate;
 mod sandbox;
 mod schema;
 mod serve;
@@ -266,7 +267,9 @@ impl Cli {
         let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
-            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) | Verb::Serve(_) => work.await,
+            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) | Verb::Serve(_) | Verb::Key(key::Key::Rotate(_)) => {
+                work.await
+            }
             _ => interrupt.ends(work).await,
         };
         match (done, &self.verb) {
@@ -298,7 +301,7 @@ impl Verb {
             Self::Images(verb) => verb.run(globals, output).await,
             Self::Image(verb) => verb.run(globals, output).await,
             Self::Inventory(verb) => verb.run(globals, output).await,
-            Self::Key(verb) => verb.run(globals, output).await,
+            Self::Key(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Bucket(verb) => verb.run(globals, output).await,
             Self::Sandbox(verb) => verb.run(globals, output).await,
             Self::Chaos(verb) => Box::pin(verb.run(globals, output, interrupt)).await,

@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::engine::process;
 use crate::error::Error;
+use crate::host::freeze::wake_at_end;
 
 /// A part of a running stack that this program can be.
 #[derive(Debug, Parser)]
@@ -27,6 +28,11 @@ pub(super) enum Part {
         /// Its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Wakes a process that is paused, once the kestack that froze it ends.
+    ProcessWake {
+        /// Its number
+        pid: i32,
     },
     /// Becomes one server.
     ProcessServe {
@@ -55,6 +61,7 @@ impl Part {
             Self::ProcessChild { parent, program, arguments } => {
                 Ok(process::become_child(parent, &program, &arguments)?)
             }
+            Self::ProcessWake { pid } => Ok(wake_at_end(pid).map_err(Error::file("wake", format!("/proc/{pid}")))?),
             Self::ProcessServe { parent, folder } => Ok(process::serve(&folder, parent)?),
         }
     }

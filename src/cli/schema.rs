@@ -13,6 +13,7 @@ use super::{
     list, logs, plan, reset, sandbox, snapshot, stop, up, verify, version,
 };
 use crate::error::Error;
+use crate::operate::rotate as rotation;
 use crate::operate::sandbox as sandboxes;
 use crate::operate::serve as foreground;
 use crate::operate::snapshot as snapshots;
@@ -37,7 +38,7 @@ type Answer = (&'static str, fn() -> Value);
 const ANSWERS: &[Answer] = &[
     ("bucket create", of::<bucket::Entry>),
     ("bucket delete", of::<bucket::delete::Deleted>),
-    ("bucket encrypt", of::<bucket::Entry>),
+    ("bucket encrypt", of::<bucket::Encrypted>),
     ("bucket info", of::<bucket::Entry>),
     ("bucket list", of::<bucket::Listed>),
     ("bundle load", of::<bundle::Loaded>),
@@ -72,6 +73,7 @@ const ANSWERS: &[Answer] = &[
     ("key delete", of::<key::Deleted>),
     ("key info", of::<key::Entry>),
     ("key list", of::<key::Listed>),
+    ("key rotate", of::<rotation::Report>),
     ("list", of::<list::Report>),
     ("logs", of::<logs::Entry<'_>>),
     ("plan", of::<plan::Report>),

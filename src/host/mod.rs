@@ -5,6 +5,7 @@ pub mod digest;
 pub(crate) mod disk;
 pub mod ending;
 pub mod error;
+pub(crate) mod freeze;
 pub(crate) mod home;
 pub mod interrupt;
 pub mod lock;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 mod cache;
 mod check;
+mod edit;
 mod find;
 mod names;
 mod schema;
@@ -26,6 +27,7 @@ mod variables;
 
 pub use crate::keystore::KeystoreKind;
 pub use cache::CacheTimes;
+pub use edit::{Uneditable, with_key};
 pub(crate) use sections::is_secret;
 pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};
 

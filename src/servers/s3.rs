@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 mod call;
+mod copy;
 mod form;
 mod loopback;
 mod policy;
@@ -22,7 +23,8 @@ pub(super) use loopback::any_certificate;
 pub use upload::Upload;
 
 use form::{
-    EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, VersionEntry, Versioning, Versions,
+    EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, Uploads, VersionEntry, Versioning,
+    Versions,
 };
 
 /// Longest time for one call. A call whose data key KES does not answer for would hang forever
@@ -242,6 +244,14 @@ impl S3Client {
         Ok(configuration.status.as_deref() == Some("Enabled"))
     }
 
+    /// True if objects of the bucket can be locked: retention, legal hold.
+    pub async fn bucket_locks(&self, bucket: &str) -> Result<bool, S3Error> {
+        match self.call(Method::GET, bucket, "object-lock=", Bytes::new()).await {
+            Err(error) if error.code() == "ObjectLockConfigurationNotFoundError" => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
     /// Turns versioning on, or suspends it.
     pub async fn put_bucket_versioning(&self, bucket: &str, on: bool) -> Result<(), S3Error> {
         let status = if on { "Enabled" } else { "Suspended" };
@@ -280,6 +290,12 @@ impl S3Client {
             listing.entries.into_iter().filter_map(VersionEntry::version).map(|version| version.key).collect();
         names.dedup();
         Ok(names)
+    }
+
+    /// Names of the objects of unfinished uploads: one page of them.
+    pub async fn uploads(&self, bucket: &str) -> Result<Vec<String>, S3Error> {
+        let listing: Uploads = self.call(Method::GET, bucket, "uploads=", Bytes::new()).await?.xml()?;
+        Ok(listing.uploads.into_iter().map(|upload| upload.key).collect())
     }
 
     /// Removes an object with all its versions and delete markers.

@@ -65,6 +65,8 @@ paths! {
     fault => "config/fault.json";
     /// Asks `kestack chaos` to end the fault that it has in force.
     fault_end => "config/fault.end";
+    /// Says which key was replaced by which, and how far that is.
+    rotation => "config/rotation.json";
     /// Random key under which secrets enter digests.
     digest_key => "config/digest.key";
     /// Shows that this is a stack's folder.

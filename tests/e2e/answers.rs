@@ -39,7 +39,7 @@ fn every_answer_has_the_form_of_its_schema() {
     for (verb, more) in [
         ("bucket info", &["docs"][..]),
         ("bucket list", &[]),
-        ("bucket encrypt", &["docs", "--sse-s3"]),
+        ("bucket encrypt", &["docs", "--sse-s3", "--existing"]),
         ("config check", &[]),
         ("doctor", &[]),
         ("env", &[]),
@@ -47,6 +47,7 @@ fn every_answer_has_the_form_of_its_schema() {
         ("inventory", &[]),
         ("key info", &["a"]),
         ("key list", &[]),
+        ("key rotate", &["a", "--no-snapshot"]),
         ("list", &[]),
         ("plan", &[]),
         ("status", &[]),

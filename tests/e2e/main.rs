@@ -37,6 +37,7 @@ mod processes;
 mod proof;
 mod replicas;
 mod rootless;
+mod rotate;
 mod sandbox;
 mod sandbox_keys;
 mod sandboxes;

@@ -57,6 +57,11 @@ impl Output {
         Self { format: Format::Json, ..*self }
     }
 
+    /// True if nothing but the result is wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(super) fn json(&self) -> bool {
         self.format == Format::Json
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::xl::{Protection, Version};
-use super::{SYSTEM, sealed, walk, xl};
+use super::{SYSTEM, needs, sealed, walk, xl};
 
 /// How much there is of something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -29,7 +29,7 @@ pub struct KeyUse {
     pub default_of: BTreeSet<String>,
     /// Unfinished multipart uploads.
     pub uploads: u64,
-    /// Files of MinIO's configuration and IAM: users, policies, service accounts.
+    /// Files of MinIO's configuration and IAM: users, policies, service accounts; targets of replication.
     pub minio_files: u64,
 }
 
@@ -57,6 +57,9 @@ pub fn take(drive: &Path) -> io::Result<Inventory> {
     for bucket in super::buckets(drive)? {
         for tally in walk::objects(&drive.join(&bucket), Tally::add)? {
             inventory.objects(&bucket, tally);
+        }
+        if let Some(key) = needs::targets_key(drive, &bucket)? {
+            inventory.key(&key).minio_files += 1;
         }
         if let Some(key) = default_key(drive, &bucket)? {
             inventory.key(&key).default_of.insert(bucket);
@@ -204,8 +207,7 @@ impl MinioFiles {
 
 /// The key that a bucket's default encryption names: its configuration stands as XML in its metadata.
 fn default_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
-    let meta = drive.join(SYSTEM).join("buckets").join(bucket).join(".metadata.bin").join(xl::FILE);
-    let bytes = match sealed::start_of(&meta) {
+    let bytes = match sealed::start_of(&needs::bucket_metadata(drive, bucket)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };

@@ -7,14 +7,24 @@
 
 use std::path::Path;
 
+mod clear;
+mod context;
 mod inventory;
+mod needs;
 mod oldest;
+mod own;
+mod pack;
+mod parts;
+mod reseal;
 mod sealed;
 mod walk;
 mod xl;
 
+pub use clear::{InClear, in_clear};
 pub use inventory::{Count, Inventory, KeyUse, take};
+pub use needs::{drives, needing, uploads};
 pub use oldest::{Aged, oldest};
+pub use reseal::{Found, Obstacle, Resealed, Sealings};
 pub use sealed::{Sealed, configuration, samples};
 
 /// Folder of MinIO's own files.

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{SYSTEM, walk, xl};
+use super::{SYSTEM, context, walk, xl};
 
 /// How much of a file of MinIO's is searched for its sealed key: it stands at the start of the content.
 const START: u64 = 64 << 10;
@@ -72,7 +72,7 @@ fn sample(version: xl::Version, path: &Path, drive: &Path) -> Option<Sealed> {
     let xl::Version::Object(stored) = version else { return None };
     let xl::Protection::Key { name, sealed } = stored.protection else { return None };
     let of = path.parent()?.strip_prefix(drive).ok()?.to_str()?;
-    Some(Sealed { key: name, ciphertext: sealed?, context: context(of)?, of: of.to_owned() })
+    Some(Sealed { key: name, ciphertext: sealed?, context: context::of_object(of)?, of: of.to_owned() })
 }
 
 /// The header of a file of MinIO's own, `None` if it is not sealed.
@@ -106,17 +106,9 @@ fn find_header(bytes: &[u8]) -> Option<Header> {
 impl Header {
     fn sealed(self, of: &str) -> Option<Sealed> {
         let path = of.strip_prefix(SYSTEM)?.trim_start_matches('/');
-        let context = context(&format!("{SYSTEM}/{path}"))?;
+        let context = context::of_object(&format!("{SYSTEM}/{path}"))?;
         Some(Sealed { key: self.key, ciphertext: STANDARD.decode(self.sealed).ok()?, context, of: of.to_owned() })
     }
-}
-
-/// The context of `<bucket>/<object>`; `None` for names that MinIO writes with escapes of its own.
-fn context(path: &str) -> Option<Vec<u8>> {
-    let bucket = path.split('/').next()?;
-    let object = path.strip_suffix("__XLDIR__").unwrap_or(path);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    object.bytes().all(plain).then(|| format!(r#"{{"{bucket}":"{object}"}}"#).into_bytes())
 }
 
 #[cfg(test)]
@@ -155,12 +147,5 @@ mod tests {
         for sealed in found.iter().chain(&sampled) {
             assert_eq!(key.decrypt(&sealed.ciphertext, &sealed.context).unwrap().len(), 32, "{}", sealed.of);
         }
-    }
-
-    #[test]
-    fn a_context_that_cannot_be_told_is_none() {
-        assert_eq!(context("a/b/c.txt").unwrap(), br#"{"a":"a/b/c.txt"}"#);
-        assert_eq!(context("a/dir__XLDIR__").unwrap(), br#"{"a":"a/dir"}"#);
-        assert_eq!(context("a/<b>"), None);
     }
 }

@@ -16,8 +16,8 @@ use serde_bytes::ByteBuf;
 /// Start of the file: name and major version of the format.
 const MAGIC: &[u8] = b"XL2 \x01\x00";
 /// Where the length of the metadata stands, behind the mark of MessagePack's `bin 32`.
-const MARK: usize = 8;
-const BIN32: u8 = 0xc6;
+pub(super) const MARK: usize = 8;
+pub(super) const BIN32: u8 = 0xc6;
 /// Where the metadata begins.
 const META: usize = MARK + 5;
 /// The file's start that holds the complete metadata of nearly every object.
@@ -25,12 +25,19 @@ const FIRST_READ: usize = 4096;
 /// Largest metadata that is read: some ten thousand versions.
 const MAX_META: usize = 64 << 20;
 
+/// Newest form of headers that is known here.
+pub(super) const NEWEST_HEADERS: u64 = 3;
+
+/// Kinds of versions.
+pub(super) const OBJECT: u64 = 1;
+pub(super) const DELETE_MARKER: u64 = 2;
+
 /// Name of the metadata file of an object.
 pub(super) const FILE: &str = "xl.meta";
 
-const KEY_ID: &str = "X-Minio-Internal-Server-Side-Encryption-S3-Kms-Key-Id";
-const DATA_KEY: &str = "X-Minio-Internal-Server-Side-Encryption-S3-Kms-Sealed-Key";
-const CONTEXT: &str = "X-Minio-Internal-Server-Side-Encryption-Context";
+pub(super) const KEY_ID: &str = "X-Minio-Internal-Server-Side-Encryption-S3-Kms-Key-Id";
+pub(super) const DATA_KEY: &str = "X-Minio-Internal-Server-Side-Encryption-S3-Kms-Sealed-Key";
+pub(super) const CONTEXT: &str = "X-Minio-Internal-Server-Side-Encryption-Context";
 const ALGORITHM: &str = "X-Minio-Internal-Server-Side-Encryption-Seal-Algorithm";
 
 /// One version of an object.
@@ -76,7 +83,7 @@ pub(super) enum Protection {
 #[derive(Deserialize)]
 struct Entry {
     #[serde(rename = "Type")]
-    kind: u8,
+    kind: u64,
     #[serde(rename = "V2Obj", default)]
     object: Option<Object>,
 }
@@ -106,7 +113,7 @@ pub(super) fn versions(path: &Path) -> std::io::Result<Option<Vec<Version>>> {
 }
 
 /// Length of magic, version and metadata.
-fn whole_length(bytes: &[u8]) -> Option<usize> {
+pub(super) fn whole_length(bytes: &[u8]) -> Option<usize> {
     let (&length, _) = bytes.get(MARK + 1..)?.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
     let known = bytes.starts_with(MAGIC) && bytes.get(MARK) == Some(&BIN32) && length <= MAX_META;
@@ -117,8 +124,8 @@ fn whole_length(bytes: &[u8]) -> Option<usize> {
 fn parse(bytes: &[u8]) -> Option<Vec<Version>> {
     let meta = bytes.get(META..whole_length(bytes)?)?;
     let mut reader = rmp_serde::Deserializer::new(Cursor::new(meta));
-    let (headers, _entries, count): (u8, u8, usize) = (next(&mut reader)?, next(&mut reader)?, next(&mut reader)?);
-    if headers > 3 {
+    let (headers, _entries, count): (u64, u64, usize) = (next(&mut reader)?, next(&mut reader)?, next(&mut reader)?);
+    if headers > NEWEST_HEADERS {
         return None;
     }
     let version = |_| {
@@ -138,8 +145,8 @@ fn next<'a, T: Deserialize<'a>>(
 impl Entry {
     fn version(self) -> Version {
         match (self.kind, self.object) {
-            (1, Some(object)) => Version::Object(object.stored()),
-            (2, _) => Version::DeleteMarker,
+            (OBJECT, Some(object)) => Version::Object(object.stored()),
+            (DELETE_MARKER, _) => Version::DeleteMarker,
             _ => Version::Unknown,
         }
     }

@@ -36,6 +36,7 @@ mod walk;
 pub use journal::{is_pending, recover, refuse_pending};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;
+pub(in crate::operate) use tree::sync;
 
 /// Version of what a snapshot's folder holds.
 const VERSION: u32 = 1;

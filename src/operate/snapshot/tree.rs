@@ -213,7 +213,7 @@ fn content(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
 }
 
 /// Writes everything of the file system that the folder is on to disk: thousands of files at once.
-pub(super) fn sync(folder: &Path) -> Result<(), Error> {
+pub(in crate::operate) fn sync(folder: &Path) -> Result<(), Error> {
     let failed = |error| Error::file("sync", folder)(error);
     let open = File::open(folder).map_err(failed)?;
     #[cfg(target_os = "linux")]

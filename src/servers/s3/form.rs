@@ -63,6 +63,18 @@ pub(super) enum VersionEntry {
 }
 
 #[derive(Deserialize)]
+pub(super) struct Uploads {
+    #[serde(rename = "Upload", default)]
+    pub(super) uploads: Vec<Begun>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Begun {
+    #[serde(rename = "Key")]
+    pub(super) key: String,
+}
+
+#[derive(Deserialize)]
 pub(super) struct Version {
     #[serde(rename = "Key")]
     pub(super) key: String,

@@ -1,0 +1,166 @@
+//! What on a drive needs a key, file by file.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::xl::{Protection, Version};
+use super::{Obstacle, SYSTEM, Sealings, own, parts::Parts, sealed, walk, xl};
+
+/// Longest metadata of a bucket that is read.
+const MAX_BUCKET: u64 = 16 << 20;
+
+/// Calls `visit`, in several threads, with every metadata file in which that key sealed a data key, and with those that
+/// may hold one. Unfinished uploads are not among them. MinIO may run or not.
+///
+/// # Errors
+/// What keeps the drive from being read, and those of `visit`.
+pub fn needing(drive: &Path, key: &str, visit: impl Fn(&Path) -> io::Result<()> + Sync) -> io::Result<()> {
+    let objects = |(): &mut (), path: &Path| if versions_need(path, key)? { visit(path) } else { Ok(()) };
+    for bucket in super::buckets(drive)? {
+        walk::objects(&drive.join(bucket), objects)?;
+    }
+    let own = |(): &mut (), path: &Path| {
+        let header = sealed::header(path)?.map(|header| header.key);
+        let needs = header.map_or_else(|| versions_need(path, key), |header| Ok(header == key));
+        if needs? { visit(path) } else { Ok(()) }
+    };
+    walk::objects(&drive.join(SYSTEM).join("config"), own)?;
+    for bucket in super::buckets(drive)? {
+        let needs = |sealed| sealed == key;
+        if targets_key(drive, &bucket)?.is_some_and(needs) {
+            visit(&bucket_metadata(drive, &bucket))?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders, below MinIO's folder of uploads, of those unfinished uploads that need the key: each is the SHA-256 of
+/// `<bucket>/<object>`, then the upload's number.
+///
+/// # Errors
+/// What keeps the drive from being read.
+pub fn uploads(drive: &Path, key: &str) -> io::Result<Vec<String>> {
+    let folder = drive.join(SYSTEM).join("multipart");
+    let find = |found: &mut Vec<String>, path: &Path| {
+        let upload = path.parent().and_then(|upload| upload.strip_prefix(&folder).ok());
+        if versions_need(path, key)? {
+            found.extend(upload.map(|upload| upload.display().to_string()));
+        }
+        Ok(())
+    };
+    Ok(walk::objects(&folder, find)?.concat())
+}
+
+/// The file that holds the metadata of a bucket.
+pub(super) fn bucket_metadata(drive: &Path, bucket: &str) -> PathBuf {
+    drive.join(SYSTEM).join("buckets").join(bucket).join(".metadata.bin").join(xl::FILE)
+}
+
+/// The key that protects the targets of a bucket's replication.
+pub(super) fn targets_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
+    let path = bucket_metadata(drive, bucket);
+    let bytes = match std::fs::metadata(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Ok(found) if found.len() > MAX_BUCKET => return Ok(None),
+        _ => std::fs::read(&path)?,
+    };
+    let content = Parts::of(&bytes).and_then(|parts| parts.content());
+    Ok(content.and_then(own::of_targets).map(|seal| seal.key))
+}
+
+/// How many drives MinIO's format says that there are; `None` if it does not say so.
+pub fn drives(drive: &Path) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Format {
+        xl: Sets,
+    }
+    #[derive(Deserialize)]
+    struct Sets {
+        sets: Vec<Vec<String>>,
+    }
+    let text = std::fs::read(drive.join(SYSTEM).join("format.json")).ok()?;
+    let format: Format = serde_json::from_slice(&text).ok()?;
+    Some(format.xl.sets.iter().map(Vec::len).sum())
+}
+
+impl Sealings {
+    /// Reads a metadata file on a drive.
+    ///
+    /// # Errors
+    /// The outer one if it cannot be read, the inner one if it is not understood.
+    pub fn read(drive: &Path, path: &Path) -> io::Result<Result<Self, Obstacle>> {
+        let folder = path.parent().and_then(|folder| folder.strip_prefix(drive).ok()).and_then(Path::to_str);
+        let bytes = std::fs::read(path)?;
+        Ok(folder.ok_or(Obstacle::Form).and_then(|folder| Self::of(bytes, folder)))
+    }
+}
+
+/// True if one of an object's versions needs the key, or may need it.
+fn versions_need(path: &Path, key: &str) -> io::Result<bool> {
+    let needs = |version: Version| match version {
+        Version::Object(stored) => matches!(stored.protection, Protection::Key { name, .. } if name == key),
+        Version::DeleteMarker => false,
+        Version::Unknown => true,
+    };
+    Ok(xl::versions(path)?.is_none_or(|versions| versions.into_iter().any(needs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_needs_a_key_is_found_and_nothing_else() {
+        let drive = tempfile::tempdir().unwrap();
+        let place = |path: &str, content: &[u8]| {
+            let folder = drive.path().join(path);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("xl.meta"), content).unwrap();
+        };
+        let upload = "multipart/ab12/77";
+        place(&format!(".minio.sys/{upload}"), include_bytes!("testdata/multipart.meta"));
+        place(".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta"));
+        place(".minio.sys/buckets/docs/.metadata.bin", include_bytes!("testdata/targets.meta"));
+        place("docs/small", include_bytes!("testdata/versions.meta"));
+        place("docs/plain", include_bytes!("testdata/plain.meta"));
+        place("docs/strange", b"XL2 \x02\x00 something to come");
+        let found = |key: &str| {
+            let found = Mutex::new(Vec::new());
+            let visit = |path: &Path| {
+                let folder = path.parent().unwrap().strip_prefix(drive.path()).unwrap();
+                found.lock().unwrap().push(folder.display().to_string());
+                Ok(())
+            };
+            needing(drive.path(), key, visit).unwrap();
+            let mut found = found.into_inner().unwrap();
+            found.sort();
+            found
+        };
+        let all = [".minio.sys/buckets/docs/.metadata.bin", ".minio.sys/config/iam/format.json", "docs/small"];
+        assert_eq!(found("minio-backend-key"), [all.as_slice(), &["docs/strange"]].concat());
+        assert_eq!(found("other"), ["docs/strange"]);
+        assert_eq!(uploads(drive.path(), "minio-backend-key").unwrap(), ["ab12/77"]);
+        assert_eq!(uploads(drive.path(), "other").unwrap(), Vec::<String>::new());
+        let metadata = |path: &str| Sealings::read(drive.path(), &drive.path().join(path).join("xl.meta")).unwrap();
+        assert_eq!(metadata("docs/small").unwrap().found().len(), 2);
+        assert_eq!(metadata("docs/strange").unwrap_err(), Obstacle::Form);
+    }
+
+    #[test]
+    fn the_drives_of_a_format_are_counted() {
+        let drive = tempfile::tempdir().unwrap();
+        assert_eq!(drives(drive.path()), None);
+        std::fs::create_dir(drive.path().join(SYSTEM)).unwrap();
+        let format = |sets: &str| {
+            let text = format!(r#"{{"version":"1","format":"xl-single","xl":{{"version":"3","sets":{sets}}}}}"#);
+            std::fs::write(drive.path().join(SYSTEM).join("format.json"), text).unwrap();
+            drives(drive.path())
+        };
+        assert_eq!(format(r#"[["a"]]"#), Some(1));
+        assert_eq!(format(r#"[["a","b"],["c","d"]]"#), Some(4));
+    }
+}

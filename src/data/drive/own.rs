@@ -1,0 +1,132 @@
+//! How MinIO seals what it keeps for itself: files of its configuration and IAM as a block, and the targets of a bucket's
+//! replication inside the bucket's metadata.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::pack::{self, Edit};
+use super::xl;
+
+/// First byte of a sealed file.
+const FORMAT: u8 = 1;
+
+/// In front of the block stands this JSON, and in front of it its length.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "keyid")]
+    key: String,
+    #[serde(rename = "kmskey")]
+    sealed: String,
+}
+
+/// In front of a bucket's metadata stand two numbers of 16 bits: of its format, and of the format's version.
+const BUCKET_HEAD: usize = 4;
+
+/// The part of a bucket's metadata that says how its targets are sealed.
+const TARGETS: &str = "BucketTargetsConfigMetaJSON";
+
+/// A sealed data key in some content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seal {
+    pub(super) key: String,
+    /// In base64, as it stands there.
+    pub(super) sealed: String,
+}
+
+impl Seal {
+    /// The same data key, sealed by another key.
+    pub(super) fn new(key: &str, ciphertext: &[u8]) -> Self {
+        Self { key: key.to_owned(), sealed: STANDARD.encode(ciphertext) }
+    }
+
+    /// The data key as KES sealed it.
+    pub(super) fn ciphertext(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.sealed).ok()
+    }
+}
+
+/// The seal of a file of MinIO's configuration or IAM; `None` if it has none.
+pub(super) fn of_file(content: &[u8]) -> Option<Seal> {
+    let (header, _) = split(content)?;
+    let Header { key, sealed } = serde_json::from_slice(header).ok()?;
+    Some(Seal { key, sealed })
+}
+
+/// The file with another seal.
+pub(super) fn file_with(content: &[u8], seal: &Seal) -> Option<Vec<u8>> {
+    let (header, block) = split(content)?;
+    let header = exchanged(header, ["keyid", "kmskey"], &of_file(content)?, seal)?;
+    let length = u32::try_from(header.len()).ok()?.to_le_bytes();
+    Some([&[FORMAT], length.as_slice(), &header, block].concat())
+}
+
+/// The seal of the targets in a bucket's metadata; `None` if there are none.
+pub(super) fn of_targets(content: &[u8]) -> Option<Seal> {
+    let json: serde_json::Value = serde_json::from_slice(pack::content(targets(content)?)?).ok()?;
+    let text = |name: &str| json.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    Some(Seal { key: text(xl::KEY_ID)?, sealed: text(xl::DATA_KEY)? })
+}
+
+/// The bucket's metadata with another seal of its targets.
+pub(super) fn targets_with(content: &[u8], seal: &Seal) -> Option<Vec<u8>> {
+    let targets = targets(content)?;
+    let json = exchanged(pack::content(targets)?, [xl::KEY_ID, xl::DATA_KEY], &of_targets(content)?, seal)?;
+    pack::edited(content, vec![Edit::of(content, targets, pack::binary(&json)?)?])
+}
+
+fn targets(content: &[u8]) -> Option<&[u8]> {
+    pack::entry(content.get(BUCKET_HEAD..)?, TARGETS)
+}
+
+/// The header of a file, and the block behind it.
+fn split(content: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = content.strip_prefix(&[FORMAT])?.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length).try_into().ok()?)
+}
+
+/// JSON with another key and sealed data key under these two names. Every other byte stays; `None` if one of them does not
+/// stand there exactly once, in the form in which MinIO writes it.
+fn exchanged(json: &[u8], [key, sealed]: [&str; 2], from: &Seal, to: &Seal) -> Option<Vec<u8>> {
+    let mut text = std::str::from_utf8(json).ok()?.to_owned();
+    for (name, from, to) in [(key, &from.key, &to.key), (sealed, &from.sealed, &to.sealed)] {
+        let [from, to] = [from, to].map(|value| format!("\"{name}\":\"{value}\""));
+        let (before, after) = text.split_once(&from).filter(|(_, after)| !after.contains(&from))?;
+        text = [before, &to, after].concat();
+    }
+    Some(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parts::Parts;
+    use super::*;
+
+    #[test]
+    fn the_seal_of_a_file_is_exchanged_and_nothing_else() {
+        let parts = Parts::of(include_bytes!("testdata/iam-format.meta")).unwrap();
+        let content = parts.content().unwrap();
+        let seal = of_file(content).unwrap();
+        assert_eq!((seal.key.as_str(), seal.ciphertext().unwrap().len()), ("minio-backend-key", 76));
+        let other = Seal::new("a", &[9; 60]);
+        let changed = file_with(content, &other).unwrap();
+        assert_eq!(of_file(&changed).unwrap(), other);
+        assert!(changed.ends_with(split(content).unwrap().1));
+        assert_eq!(file_with(&changed, &seal).unwrap(), content, "and back");
+        assert_eq!(of_file(b"{}"), None);
+        assert_eq!(of_file(b"\x01\xff\xff\xff\xff{}"), None);
+    }
+
+    #[test]
+    fn the_seal_of_a_buckets_targets_is_exchanged_and_nothing_else() {
+        let parts = Parts::of(include_bytes!("testdata/targets.meta")).unwrap();
+        let content = parts.content().unwrap();
+        let seal = of_targets(content).unwrap();
+        assert_eq!((seal.key.as_str(), seal.ciphertext().unwrap().len()), ("minio-backend-key", 76));
+        let other = Seal::new(&"long".repeat(20), &[9; 76]);
+        let changed = targets_with(content, &other).unwrap();
+        assert_eq!(of_targets(&changed).unwrap(), other);
+        assert_eq!(targets_with(&changed, &seal).unwrap(), content, "and back");
+        assert_eq!(of_targets(include_bytes!("testdata/plain.meta")), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! One call of `rotate`: the stack, both keys, and the steps in their order.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kes_server::auth::KeyName;
+
+use super::defaults::{self, Edit};
+use super::left::{self, Left};
+use super::pass::{Meter, Moved, Passes};
+use super::record::Record;
+use super::slice::Exchange;
+use super::staging::Staging;
+use super::{Request, check};
+use crate::data::drive::{self, Inventory};
+use crate::engine::Engine;
+use crate::engine::process::own_program;
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::interrupt::Interrupt;
+use crate::operate::guard;
+use crate::operate::session::{Options, Reached, Session, bring_up};
+use crate::operate::snapshot::{self, SnapshotName};
+use crate::resource::apply::Progress;
+use crate::resource::{KeyResource, Resource as _};
+
+/// How often unfinished uploads are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A rotation at work.
+pub(super) struct Turn {
+    options: Options,
+    engine: Arc<dyn Engine>,
+    session: Session,
+    /// The key that is replaced now; on the way back it is the newer one.
+    pub(super) old: KeyName,
+    /// The key that replaces it now.
+    pub(super) new: KeyName,
+    edit: Option<Edit>,
+    record: Option<Record>,
+    undo: bool,
+}
+
+/// What one call exchanged, and what it left.
+pub(super) struct Done {
+    pub(super) moved: Moved,
+    pub(super) left: Vec<Left>,
+}
+
+impl Turn {
+    /// Looks at everything that could be in the way. Changes nothing, but completes what a killed call began of the servers.
+    pub(super) async fn begin(reached: Reached, request: &Request, progress: &dyn Progress) -> Result<Self, Error> {
+        let (options, engine) = (reached.options.clone(), reached.engine().clone());
+        check::layout(&options.layout())?;
+        reached.recover().await?;
+        let record = Record::read(&options.layout())?;
+        if !request.dry_run && record.as_ref().is_some_and(|record| !record.complete) {
+            // it may have ended between kestack.yaml and the servers, or between two servers
+            bring_up(options.clone(), engine.clone(), None, progress).await?;
+        }
+        let session = reached.session().await?.require_running().await?;
+        check::stack(&session.stack)?;
+        let (old, new) = check::keys(request, record.as_ref(), &session.context).await?;
+        let edit = Edit::plan(&options, &old, &new)?;
+        let turn = Self { options, engine, session, old, new, edit, record, undo: request.undo };
+        drop(check::freezer(&turn.session.stack, turn.session.pod.as_ref(), &turn.program()?)?);
+        Ok(turn)
+    }
+
+    /// True if kestack.yaml names the key.
+    pub(super) fn edits_manifest(&self) -> bool {
+        self.edit.is_some()
+    }
+
+    /// The program that wakes MinIO if kestack ends.
+    fn program(&self) -> Result<PathBuf, Error> {
+        match &self.options.program {
+            Some(program) => Ok(program.clone()),
+            None => own_program().map_err(Error::file("find", "kestack")),
+        }
+    }
+
+    fn drive(&self) -> PathBuf {
+        self.session.stack.layout.drive()
+    }
+
+    /// What each key protects now.
+    pub(super) async fn inventory(&self) -> Result<Inventory, Error> {
+        let drive = self.drive();
+        let take = move || drive::take(&drive).map_err(Error::file("read", drive));
+        blocking("read", &self.drive(), take).await
+    }
+
+    /// Takes the snapshot and writes down what is going to be done, unless an earlier call did.
+    pub(super) async fn prepare(
+        &mut self,
+        request: &Request,
+        interrupt: &Interrupt,
+        progress: &dyn Progress,
+    ) -> Result<Option<SnapshotName>, Error> {
+        check::writable(&self.session.stack)?;
+        let layout = self.session.stack.layout.clone();
+        let is_same = |record: &Record| record.old == self.old && record.new == self.new;
+        let begun = self.record.take().filter(|record| request.undo || is_same(record));
+        let mut record = match begun {
+            Some(begun) => begun,
+            None => self.first(request, interrupt, progress).await?,
+        };
+        record.complete = false;
+        record.write(&layout)?;
+        let name = record.snapshot.clone();
+        self.record = Some(record);
+        Ok(name)
+    }
+
+    /// The record of a rotation that begins.
+    async fn first(&self, request: &Request, interrupt: &Interrupt, progress: &dyn Progress) -> Result<Record, Error> {
+        let name = if request.snapshot { Some(self.snapshot(interrupt, progress).await?) } else { None };
+        let is_new = match self.session.context.kes.describe_key(self.new.as_str()).await {
+            Err(error) if error.is_key_not_found() => true,
+            described => described.map(|_| false)?,
+        };
+        Ok(Record::new(&self.old, &self.new, name, is_new))
+    }
+
+    async fn snapshot(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Result<SnapshotName, Error> {
+        let name = Timestamp::now().strftime("before-rotation-%Y%m%d-%H%M%S").to_string();
+        let name = name.parse().map_err(|why| Error::Usage { what: why, hint: "use --no-snapshot".into() })?;
+        let Session { stack, context, .. } = &self.session;
+        snapshot::save(stack, context, &name, interrupt, progress).await?;
+        Ok(name)
+    }
+
+    /// Makes the new key, and the default wherever the former one was. Says how long MinIO was away for that.
+    pub(super) async fn settle_defaults(&mut self, progress: &dyn Progress) -> Result<Option<Duration>, Error> {
+        KeyResource { key: self.new.clone() }.create(&self.session.context).await?;
+        guard::remember(&self.session.stack, &self.session.context, self.new.as_str()).await?;
+        let (start, edit) = (Instant::now(), self.edit.take());
+        let is_edited = edit.is_some();
+        if let Some(edit) = edit {
+            edit.make(&mut self.options)?;
+            let (stack, _) = bring_up(self.options.clone(), self.engine.clone(), None, progress).await?;
+            self.session.context = stack.context(self.engine.clone())?;
+            self.session.stack = stack;
+        }
+        let away = is_edited.then(|| start.elapsed());
+        // the snapshot has started another process as well
+        self.session.pod = self.engine.pod(self.options.manifest.name.as_str()).await?;
+        defaults::buckets(&self.session.context.s3, &self.old, &self.new).await?;
+        Ok(away)
+    }
+
+    /// Exchanges every data key, and names what is left.
+    pub(super) async fn exchange(
+        &self,
+        request: &Request,
+        before: &Inventory,
+        interrupt: &Interrupt,
+        meter: &dyn Meter,
+    ) -> Result<Done, Error> {
+        let Session { stack, context, pod, .. } = &self.session;
+        let drive = self.drive();
+        let staging = Staging::make(&drive)?;
+        let exchange = Exchange { kes: &context.kes, old: &self.old, new: &self.new, drive: &drive, staging: &staging };
+        let total = before.keys.get(self.old.as_str()).map(|used| used.total().versions + used.minio_files);
+        let mut passes = Passes {
+            exchange,
+            freezer: Arc::new(check::freezer(stack, pod.as_ref(), &self.program()?)?),
+            slice: request.slice.max(1),
+            interrupt,
+            meter,
+            total: total.unwrap_or_default(),
+            moved: Moved::default(),
+        };
+        let ran = self.passes(&mut passes, request.wait).await;
+        let moved = std::mem::take(&mut passes.moved);
+        drop(passes);
+        let stuck = ran.and_then(|stuck| staging.clone().remove().map(|()| stuck))?;
+        let left = left::after(&self.inventory().await?, stuck, &drive, &self.old, &context.s3).await?;
+        Ok(Done { moved, left })
+    }
+
+    /// Passes until nothing is found, and again while unfinished uploads are waited for.
+    async fn passes(&self, passes: &mut Passes<'_>, wait: Duration) -> Result<BTreeSet<Left>, Error> {
+        let start = Instant::now();
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            let stuck = passes.run().await?;
+            let inventory = self.inventory().await?;
+            let waits = inventory.keys.get(self.old.as_str()).is_some_and(|used| used.uploads > 0);
+            if !waits || start.elapsed() >= wait {
+                return Ok(stuck);
+            }
+            passes.interrupt.check()?;
+        }
+    }
+
+    /// Ends a rotation that left nothing: the key of a rotation that was taken back goes, the former one on request.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] if a snapshot needs the key that is to be deleted.
+    pub(super) async fn end(&mut self, request: &Request) -> Result<bool, Error> {
+        let layout = self.session.stack.layout.clone();
+        if let Some(record) = &mut self.record {
+            record.complete = true;
+            record.write(&layout)?;
+        }
+        if !request.delete_old && !self.undo {
+            return Ok(false);
+        }
+        guard::require_unused(&self.session.stack, std::slice::from_ref(&self.old))?;
+        self.session.context.replicas.delete_key(self.old.as_str()).await?;
+        guard::forget(&self.session.stack, &self.old)?;
+        Record::forget(&layout)?;
+        Ok(true)
+    }
+}
