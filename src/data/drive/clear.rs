@@ -66,7 +66,11 @@ mod tests {
         place("folder__XLDIR__", include_bytes!("testdata/plain.meta"));
         place("small", include_bytes!("testdata/versions.meta"));
         let found = Mutex::new(Vec::new());
-        in_clear(drive.path(), "docs", |one| Ok(found.lock().unwrap().push(one))).unwrap();
+        let push = |one| {
+            found.lock().unwrap().push(one);
+            Ok(())
+        };
+        in_clear(drive.path(), "docs", push).unwrap();
         let mut found = found.into_inner().unwrap();
         found.sort_by(|a, b| a.object.cmp(&b.object));
         let clear = |object: &str| InClear { object: object.into(), current: Some(6), older: 0 };
