@@ -138,8 +138,12 @@ fn folder_with(name: &str, content: &[u8]) -> tempfile::TempDir {
     folder
 }
 
+/// The environment of a user who never ran kestack. Without the folder for caches, that of the real user would be looked
+/// into, where a MinIO may lie.
 fn variables(pairs: &[(&'static str, &Path)]) -> impl Fn(&str) -> Option<String> + Send + Sync + use<> {
-    let map: BTreeMap<_, _> = pairs.iter().map(|(name, value)| (*name, value.display().to_string())).collect();
+    let cache = ("XDG_CACHE_HOME", Path::new("/nonexistent"));
+    let all = std::iter::once(&cache).chain(pairs);
+    let map: BTreeMap<_, _> = all.map(|(name, value)| (*name, value.display().to_string())).collect();
     move |name| map.get(name).cloned()
 }
 
@@ -151,7 +155,7 @@ fn executable() -> Vec<u8> {
 async fn what_the_file_says_comes_first() {
     let section = MinioSection { image: Some("example.org/minio:1".into()), ..MinioSection::default() };
     let store = Store::new(&[SUPPLIED], &["example.org/minio:1"]);
-    let source = minio(&section, &store, &|_| None).await.unwrap();
+    let source = minio(&section, &store, &variables(&[])).await.unwrap();
     assert_eq!(source.reference(), "example.org/minio:1");
     source.obtain(&store, &Silent).await.unwrap();
     assert!(store.has("example.org/minio:1"));
@@ -198,7 +202,7 @@ async fn the_maintained_flavour_comes_first() {
         assert_eq!(programs, expected, "{kind}");
     }
     let store = Store::new(&[OFFICIAL, SUPPLIED], &[]);
-    let all = minio_candidates(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let all = minio_candidates(&MinioSection::default(), &store, &variables(&[])).await.unwrap();
     let words: Vec<_> = all.iter().map(ToString::to_string).collect();
     let pulls = REGISTRIES.map(|from| format!("pulled from {from}"));
     assert_eq!(words, [SUPPLIED, OFFICIAL, &pulls[0], &pulls[1]]);
@@ -291,10 +295,10 @@ async fn a_program_that_cannot_be_an_image_is_passed_over() {
 #[tokio::test]
 async fn a_pulled_image_is_found_again_under_the_same_name() {
     let store = Store::new(&[], &[REGISTRIES[1]]);
-    let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let source = minio(&MinioSection::default(), &store, &variables(&[])).await.unwrap();
     assert!(!source.is_local());
     source.obtain(&store, &Silent).await.unwrap();
-    let again = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let again = minio(&MinioSection::default(), &store, &variables(&[])).await.unwrap();
     assert_eq!(again.reference(), source.reference());
     assert!(again.is_local());
 }
@@ -302,7 +306,7 @@ async fn a_pulled_image_is_found_again_under_the_same_name() {
 #[tokio::test]
 async fn nothing_to_be_had_lists_everything_tried() {
     let store = Store::new(&[], &[]);
-    let source = minio(&MinioSection::default(), &store, &|_| None).await.unwrap();
+    let source = minio(&MinioSection::default(), &store, &variables(&[])).await.unwrap();
     let error = source.obtain(&store, &Silent).await.unwrap_err().to_string();
     for expected in [REGISTRIES[0], REGISTRIES[1], "MINIO_BINARY", "minio.image"] {
         assert!(error.contains(expected), "{error}");
@@ -388,7 +392,7 @@ async fn kestack_under_the_name_of_minio_is_passed_over() {
 #[tokio::test]
 async fn without_containers_the_module_is_the_last_resort() {
     let processes = Store::of(EngineKind::Process, &[], &[]);
-    let error = minio(&MinioSection::default(), &processes, &|_| None).await.unwrap_err().to_string();
+    let error = minio(&MinioSection::default(), &processes, &variables(&[])).await.unwrap_err().to_string();
     for expected in ["MINIO_BINARY: not set", "there is no `go`", "minio.binary", "install Go"] {
         assert!(error.contains(expected), "{error}");
     }

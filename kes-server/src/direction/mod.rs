@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("keystore", &["auth", "config", "crypto", "outbound"]),
     ("log", &["config", "metrics"]),
     ("api", &["auth", "config", "crypto", "json", "keystore", "log", "metrics", "process"]),
-    ("server", &["api", "auth", "config", "crypto", "keystore", "log", "memory", "metrics", "process"]),
+    ("server", &["api", "auth", "child", "config", "crypto", "keystore", "log", "memory", "metrics", "process"]),
     ("cli", &["api", "auth", "child", "client", "config", "crypto", "keystore", "process", "release", "server"]),
 ];
 
