@@ -20,6 +20,22 @@ use crate::template::TemplateError;
 /// Why a verb failed. The text is for people: the failing call, the cause, and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Nothing in the stack has that name.
+    #[error("{what}\n  {hint}")]
+    Absent {
+        /// What is not there.
+        what: String,
+        /// Where to look for it.
+        hint: String,
+    },
+    /// Somebody else works on the stack, for longer than the caller wants to wait.
+    #[error("{holder} works on stack '{stack}'\n  try again once it is done, or wait for it longer")]
+    Busy {
+        /// Which stack.
+        stack: String,
+        /// Who holds its lock.
+        holder: String,
+    },
     /// A server ended instead of becoming ready.
     #[error("{what} ended with exit code {code}; its last lines:\n  {said}")]
     Ended {
@@ -107,6 +123,14 @@ pub enum Error {
         /// The last answer of the probe.
         last: String,
     },
+    /// What is there does not allow it: a name that is taken, a bucket that is not empty.
+    #[error("{what}\n  {hint}")]
+    Occupied {
+        /// What is in the way.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// Certificates could not be made or read.
     #[error(transparent)]
     Pki(#[from] PkiError),
@@ -156,6 +180,8 @@ pub enum Error {
 #[schemars(inline)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// Somebody else works on the stack.
+    Busy,
     /// Certificates could not be made or read.
     Certificates,
     /// The user was asked, and did not want it.
@@ -245,11 +271,12 @@ impl Error {
     /// The exit code of the process, one of [`Error::EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Manifest(_) | Self::Usage { .. } => 2,
+            Self::Absent { .. } | Self::Manifest(_) | Self::Occupied { .. } | Self::Usage { .. } => 2,
             Self::NotRunning(_) => 3,
             Self::Ended { .. } | Self::Faulty { .. } | Self::NotReady { .. } | Self::Unhealthy(_) => 4,
             Self::Verification(_) => 5,
-            Self::Environment { .. }
+            Self::Busy { .. }
+            | Self::Environment { .. }
             | Self::Foreign { .. }
             | Self::Supply(_)
             | Self::Engine(EngineError::NotFound(_)) => 6,
@@ -263,6 +290,7 @@ impl Error {
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Busy { .. } => ErrorKind::Busy,
             Self::Declined => ErrorKind::Declined,
             Self::Ended { .. } => ErrorKind::ServerEnded,
             Self::Engine(_) => ErrorKind::Engine,
@@ -285,7 +313,7 @@ impl Error {
             Self::Supply(_) => ErrorKind::Supply,
             Self::Template(_) => ErrorKind::Template,
             Self::Unhealthy(_) => ErrorKind::Unhealthy,
-            Self::Usage { .. } => ErrorKind::Usage,
+            Self::Absent { .. } | Self::Occupied { .. } | Self::Usage { .. } => ErrorKind::Usage,
             Self::Verification(_) => ErrorKind::NotProven,
         }
     }
@@ -295,8 +323,10 @@ impl Error {
         let text = self.to_string();
         let hint = match self {
             Self::Ended { .. } => None,
-            Self::Environment { hint, .. }
+            Self::Absent { hint, .. }
+            | Self::Environment { hint, .. }
             | Self::Foreign { hint, .. }
+            | Self::Occupied { hint, .. }
             | Self::Served { hint, .. }
             | Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Faulty { fault, .. } => Some(fault.clone()),

@@ -29,6 +29,8 @@ mod direction;
 mod engine;
 mod error;
 mod host;
+#[cfg(feature = "cli")]
+mod interface;
 mod keystore;
 mod manifest;
 mod operate;

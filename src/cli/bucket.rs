@@ -12,14 +12,10 @@ use super::output::{Output, table};
 use super::session::{ADD, CHANGE, Intent, Session};
 use crate::error::Error;
 use crate::manifest::BucketName;
-use crate::operate::coverage::Coverage;
+use crate::operate::buckets::{self, Entry, Wanted};
 use crate::operate::encrypt::{self, Existing, Versions};
-use crate::operate::guard;
-use crate::resource::plan::{Decision, decide};
-use crate::resource::{BucketResource, KeyResource, Resource as _};
-use crate::servers::s3::Encryption;
 
-pub(super) mod delete;
+mod delete;
 
 /// Objects that are shown by their names; JSON has all of them.
 const SHOWN: usize = 10;
@@ -74,26 +70,6 @@ pub(super) struct Encrypted {
     existing: Option<Existing>,
 }
 
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Entry {
-    /// Name of the bucket.
-    name: String,
-    /// Its default encryption: `sse-kms`, `sse-s3` or `none`.
-    encryption: String,
-    /// The key that encrypts new objects.
-    key: Option<String>,
-    /// True if the bucket has no encryption of its own, and `auto_encryption` encrypts new objects.
-    automatic: bool,
-    /// True if it keeps versions.
-    versioning: bool,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Listed {
-    /// All buckets.
-    buckets: Vec<Entry>,
-}
-
 impl Bucket {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let intent = match self {
@@ -109,7 +85,7 @@ impl Bucket {
             Self::Delete(delete) => delete.run(&session, output).await,
             Self::Encrypt(encrypt) => encrypt.run(&session, output).await,
             Self::Info { name } => {
-                output.result(&entry(&session, name.as_str()).await?, |bucket| {
+                output.result(&buckets::one(&session.stack, &session.context, name.as_str()).await?, |bucket| {
                     format!(
                         "name        {}\nencryption  {}\nkey         {}\nversioning  {}",
                         bucket.name,
@@ -125,31 +101,12 @@ impl Bucket {
 }
 
 impl Create {
-    /// The encryption that is wanted; its key exists then.
-    async fn encryption(&self, session: &Session) -> Result<Encryption, Error> {
-        let context = &session.context;
-        if self.sse_s3 {
-            return Ok(Encryption::SseS3);
-        }
-        let key = self.key.clone().unwrap_or_else(|| session.stack.manifest.default_key.clone());
-        KeyResource { key: key.clone() }.create(context).await?;
-        guard::remember(&session.stack, context, key.as_str()).await?;
-        Ok(Encryption::SseKms(key.to_string()))
+    fn wanted(&self) -> Wanted {
+        if self.sse_s3 { Wanted::SseS3 } else { Wanted::SseKms { key: self.key.clone() } }
     }
 
     async fn settle(&self, session: &Session) -> Result<Entry, Error> {
-        let context = &session.context;
-        let name = self.name.as_str();
-        let encryption = self.encryption(session).await?;
-        let versioning = context.s3.bucket_versioning(name).await.unwrap_or_default();
-        let bucket = BucketResource { bucket: name.to_owned(), encryption: Some(encryption), versioning };
-        let decision = decide(&bucket.wanted(), &bucket.observe(context).await?);
-        match decision {
-            Decision::Keep => {}
-            Decision::Replace => bucket.replace(context).await?,
-            Decision::Create | Decision::Ensure => bucket.create(context).await?,
-        }
-        entry(session, name).await
+        buckets::settle(&session.stack, &session.context, &self.name, self.wanted(), None).await
     }
 }
 
@@ -162,11 +119,10 @@ impl Encrypt {
             encrypt::require_unlocked(s3, name).await?;
         }
         let bucket = self.options.settle(session).await?;
-        let existing = if self.existing {
-            let encryption = self.options.encryption(session).await?;
-            Some(encrypt::existing(&session.stack, s3, name, &encryption).await?)
-        } else {
-            None
+        let encryption = self.options.wanted().made(&session.stack, &session.context).await?;
+        let existing = match encryption.filter(|_| self.existing) {
+            Some(encryption) => Some(encrypt::existing(&session.stack, s3, name, &encryption).await?),
+            None => None,
         };
         let report = Encrypted { bucket, existing };
         output.result(&report, human)?;
@@ -200,25 +156,8 @@ fn human(report: &Encrypted) -> String {
     text
 }
 
-async fn entry(session: &Session, name: &str) -> Result<Entry, Error> {
-    let s3 = &session.context.s3;
-    let found = Coverage::new(&session.stack, name.to_owned(), s3.bucket_encryption(name).await?);
-    let (encryption, key) = match found.encryption {
-        Some(Encryption::SseKms(key)) => ("sse-kms", Some(key)),
-        Some(Encryption::SseS3) => ("sse-s3", Some(session.stack.manifest.default_key.to_string())),
-        None => ("none", None),
-    };
-    let versioning = s3.bucket_versioning(name).await?;
-    let (name, encryption, automatic) = (name.to_owned(), encryption.to_owned(), found.automatic);
-    Ok(Entry { name, encryption, key, automatic, versioning })
-}
-
 async fn list(session: &Session, output: &Output) -> Result<(), Error> {
-    let mut buckets = Vec::new();
-    for name in session.context.s3.list_buckets().await? {
-        buckets.push(entry(session, &name).await?);
-    }
-    output.result(&Listed { buckets }, |listed| {
+    output.result(&buckets::list(&session.stack, &session.context).await?, |listed| {
         let rows: Vec<_> = listed
             .buckets
             .iter()

@@ -3,15 +3,13 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::output::{self, Output, span as shown};
 use super::session::{self, FAULT, Intent, Opened, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::chaos::{self, Fault, FaultRecord};
+use crate::operate::chaos::{self, Fault, Report};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Chaos {
@@ -41,19 +39,6 @@ pub(super) struct Span {
     /// Seed for the moments, to repeat an earlier run [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Report {
-    /// The fault that was in force; null if there was none.
-    fault: Option<Fault>,
-    /// The seed that repeats it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-    /// How long it lasted.
-    milliseconds: u128,
-    /// How long it took until both servers answered again.
-    healed_after_milliseconds: u128,
 }
 
 impl Chaos {
@@ -94,19 +79,9 @@ impl Chaos {
     }
 }
 
-/// KES may be down: the stack need not run. A fault that another kestack plays is ended by that one.
 async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
-    let start = Instant::now();
-    let layout = Opened::of(globals, Intent::Share).await?.options.layout();
-    let played = FaultRecord::read(&layout)?.map(|record| record.fault);
-    if played.is_some() {
-        FaultRecord::ask_to_end(&layout)?;
-    }
-    let session = Session::of(globals, FAULT).await?;
-    let fault = chaos::heal(&session.stack, &session.context).await?.or(played);
-    let healed_after_milliseconds = start.elapsed().as_millis();
-    output.result(&Report { fault, seed: None, milliseconds: 0, healed_after_milliseconds }, human)?;
-    Ok(())
+    let options = Opened::of(globals, Intent::Share).await?.options;
+    output.result(&chaos::end_any(options, None).await?, human)
 }
 
 fn human(report: &Report) -> String {

@@ -4,10 +4,8 @@ use clap::ValueEnum;
 
 use crate::error::Error;
 use crate::manifest::Bucket;
+use crate::servers::s3::REGION;
 use crate::stack::Stack;
-
-/// The region for all clients; MinIO takes any.
-const REGION: &str = "us-east-1";
 
 /// A client of S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

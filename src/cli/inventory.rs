@@ -3,46 +3,22 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Opened};
-use crate::data::drive::{self, Count};
-use crate::data::guard::KeyRecord;
+use crate::data::drive::Count;
 use crate::error::Error;
-use crate::host::blocking::blocking;
+use crate::operate::inventory::{self, Report};
 
 #[derive(Debug, Args)]
 pub(super) struct Inventory {}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Report {
-    /// Name of the stack.
-    name: String,
-    #[serde(flatten)]
-    inventory: drive::Inventory,
-    /// Keys of the record that protect nothing.
-    unused_keys: Vec<String>,
-}
 
 impl Inventory {
     /// Reads the drive alone: the stack may run or not, KES is not asked.
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let options = Opened::of(globals, Intent::Read).await?.options;
-        let (layout, name) = (options.layout().seen_by_servers(), options.manifest.name.to_string());
-        let drive = layout.drive();
-        if !drive.is_dir() {
-            return Err(Error::NotRunning(name));
-        }
-        let place = drive.clone();
-        let take = move || drive::take(&place).map_err(Error::file("read", place));
-        let inventory = blocking("read", &drive, take).await?;
-        let record = KeyRecord::load(&layout.guard())?.unwrap_or_default();
-        let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
-        let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();
-        output.result(&Report { name, inventory, unused_keys }, human)?;
+        output.result(&inventory::take(&options).await?, human)?;
         Ok(())
     }
 }

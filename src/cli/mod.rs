@@ -51,6 +51,7 @@ mod stand_in;
 mod start;
 mod status;
 mod stop;
+mod ui;
 mod up;
 mod verb;
 mod verify;
@@ -87,7 +88,7 @@ fn after_help() -> String {
     format!("{EXAMPLES}\n\nExit codes:\n{}", codes.collect::<Vec<_>>().join("\n"))
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 struct Globals {
     /// The manifest [default: the nearest kestack.yaml in this folder and those above it]
@@ -163,6 +164,8 @@ enum Verb {
     Reset(reset::Reset),
     /// Run MinIO in the foreground, encrypting from its first byte: for containers, systemd, test suites
     Serve(serve::Serve),
+    /// Let test suites in any language use a running stack over HTTP, until Ctrl-C
+    Ui(ui::Ui),
     /// Show servers, endpoints, keys, buckets and certificates
     Status(status::Status),
     /// List all stacks of this user on every engine; with --dir those below that folder
@@ -267,9 +270,12 @@ impl Cli {
         let work = Box::pin(self.verb.run(&self.globals, &output, interrupt));
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
-            Verb::Verify(_) | Verb::Chaos(_) | Verb::Snapshot(_) | Verb::Serve(_) | Verb::Key(key::Key::Rotate(_)) => {
-                work.await
-            }
+            Verb::Verify(_)
+            | Verb::Chaos(_)
+            | Verb::Snapshot(_)
+            | Verb::Serve(_)
+            | Verb::Ui(_)
+            | Verb::Key(key::Key::Rotate(_)) => work.await,
             _ => interrupt.ends(work).await,
         };
         match (done, &self.verb) {
@@ -291,6 +297,7 @@ impl Verb {
             Self::Stop(verb) => verb.run(globals, output).await,
             Self::Reset(verb) => verb.run(globals, output).await,
             Self::Serve(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Ui(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Status(verb) => verb.run(globals, output).await,
             Self::List(verb) => verb.run(globals, output).await,
             Self::Logs(verb) => verb.run(globals, output).await,

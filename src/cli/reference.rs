@@ -190,6 +190,14 @@ fn the_reference_page_says_what_the_program_does() {
 }
 
 #[test]
+fn the_described_interface_is_that_of_the_code() {
+    let mut wrong = Vec::new();
+    let document = serde_json::to_string_pretty(&crate::interface::document()).unwrap();
+    compare(Path::new("docs/openapi.json"), &format!("{document}\n"), &mut wrong);
+    assert!(wrong.is_empty(), "write it again: KESTACK_WRITE_REFERENCE=1 cargo test --lib reference");
+}
+
+#[test]
 fn the_help_of_every_verb_is_as_in_the_repository() {
     let (mut wrong, mut files) = (Vec::new(), BTreeSet::new());
     for (name, mut command) in all(&verb::program(), "") {

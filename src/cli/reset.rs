@@ -3,15 +3,13 @@
 use std::time::Instant;
 
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::output::{Output, span};
 use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
-use crate::operate::reset;
+use crate::operate::reset::{self, Report};
 use crate::operate::snapshot;
 use crate::operate::teardown;
 use crate::stack::marker::check_removable;
@@ -25,14 +23,6 @@ pub(super) struct Reset {
     /// Also remove from a remote keystore the keys that this stack created and the manifest does not declare
     #[arg(long, conflicts_with = "hard")]
     keys: bool,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Report {
-    /// Name of the stack.
-    name: String,
-    /// How long it took.
-    milliseconds: u128,
 }
 
 impl Reset {

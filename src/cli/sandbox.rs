@@ -3,8 +3,6 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::env::print;
@@ -12,7 +10,7 @@ use super::output::{self, Output, table};
 use super::session::{self, Intent, Known};
 use super::shell::Shell;
 use crate::error::Error;
-use crate::operate::sandbox::{Kept, Sandbox, SandboxName, SandboxOptions, Sandboxes};
+use crate::operate::sandbox::{Created, DropReport, Listed, Sandbox, SandboxName, SandboxOptions, Sandboxes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sandboxed {
@@ -58,33 +56,6 @@ pub(super) struct Create {
     versioning: bool,
 }
 
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Created {
-    #[serde(flatten)]
-    sandbox: Sandbox,
-    /// How long it took.
-    milliseconds: u128,
-    /// The variables that `kestack sandbox env` prints.
-    env: serde_json::Map<String, serde_json::Value>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Listed {
-    /// All sandboxes, by name.
-    sandboxes: Vec<Sandbox>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct DropReport {
-    /// Names of the sandboxes that were dropped.
-    dropped: Vec<String>,
-    /// How long it took.
-    milliseconds: u128,
-    /// Snapshots that still hold data of the dropped sandboxes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    kept: Vec<Kept>,
-}
-
 impl Sandboxed {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let start = Instant::now();
@@ -123,8 +94,7 @@ impl Create {
         let name = self.name.clone().map_or_else(SandboxName::random, Ok)?;
         let options = SandboxOptions { name, lease: self.lease, versioning: self.versioning };
         let (sandbox, user) = sandboxes.create(&options).await?;
-        let env = sandbox.variables(&user).into_iter().map(|(name, value)| (name, value.into())).collect();
-        let created = Created { sandbox, milliseconds: start.elapsed().as_millis(), env };
+        let created = Created::new(sandbox, &user, start.elapsed().as_millis());
         output.result(&created, |created| {
             let sandbox = &created.sandbox;
             format!(

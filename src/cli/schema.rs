@@ -9,16 +9,21 @@ use serde_json::Value;
 
 use super::output::{self, Failure, Versioned};
 use super::{
-    archive, bucket, bundle, chaos, config, doctor, down, export, gc, image, images, import, init, inventory, key,
-    list, logs, plan, reset, sandbox, snapshot, stop, up, verify, version,
+    archive, bucket, bundle, config, doctor, down, export, gc, image, images, import, init, list, logs, plan, stop, ui,
+    up, version,
 };
 use crate::error::Error;
+use crate::operate::chaos as faults;
+use crate::operate::inventory as drives;
+use crate::operate::reset as resets;
 use crate::operate::rotate as rotation;
 use crate::operate::sandbox as sandboxes;
 use crate::operate::serve as foreground;
 use crate::operate::snapshot as snapshots;
 use crate::operate::status as health;
 use crate::operate::teardown;
+use crate::operate::verify as proofs;
+use crate::operate::{buckets, keys};
 use crate::transfer::bundle as bundles;
 
 /// Name under which the form of errors is found.
@@ -36,21 +41,21 @@ type Answer = (&'static str, fn() -> Value);
 
 /// Each answer by its verb. `logs` writes one per line; errors go to standard error.
 const ANSWERS: &[Answer] = &[
-    ("bucket create", of::<bucket::Entry>),
-    ("bucket delete", of::<bucket::delete::Deleted>),
+    ("bucket create", of::<buckets::Entry>),
+    ("bucket delete", of::<buckets::Deleted>),
     ("bucket encrypt", of::<bucket::Encrypted>),
-    ("bucket info", of::<bucket::Entry>),
-    ("bucket list", of::<bucket::Listed>),
+    ("bucket info", of::<buckets::Entry>),
+    ("bucket list", of::<buckets::Listed>),
     ("bundle load", of::<bundle::Loaded>),
     ("bundle save", of::<bundles::Saved>),
-    ("chaos cert-expired", of::<chaos::Report>),
-    ("chaos heal", of::<chaos::Report>),
-    ("chaos kes-deny", of::<chaos::Report>),
-    ("chaos kes-down", of::<chaos::Report>),
-    ("chaos kes-flap", of::<chaos::Report>),
-    ("chaos kes-slow", of::<chaos::Report>),
-    ("chaos keystore-full", of::<chaos::Report>),
-    ("chaos keystore-readonly", of::<chaos::Report>),
+    ("chaos cert-expired", of::<faults::Report>),
+    ("chaos heal", of::<faults::Report>),
+    ("chaos kes-deny", of::<faults::Report>),
+    ("chaos kes-down", of::<faults::Report>),
+    ("chaos kes-flap", of::<faults::Report>),
+    ("chaos kes-slow", of::<faults::Report>),
+    ("chaos keystore-full", of::<faults::Report>),
+    ("chaos keystore-readonly", of::<faults::Report>),
     ("config check", of::<config::Checked>),
     ("doctor", of::<doctor::Report>),
     ("down", either::<teardown::Removed, down::Report>),
@@ -68,33 +73,34 @@ const ANSWERS: &[Answer] = &[
     ("images", of::<images::Report>),
     ("import", of::<import::Report>),
     ("init", of::<init::Report>),
-    ("inventory", of::<inventory::Report>),
-    ("key create", of::<key::Created>),
-    ("key delete", of::<key::Deleted>),
-    ("key info", of::<key::Entry>),
-    ("key list", of::<key::Listed>),
+    ("inventory", of::<drives::Report>),
+    ("key create", of::<keys::Created>),
+    ("key delete", of::<keys::Deleted>),
+    ("key info", of::<keys::Entry>),
+    ("key list", of::<keys::Listed>),
     ("key rotate", of::<rotation::Report>),
     ("list", of::<list::Report>),
     ("logs", of::<logs::Entry<'_>>),
     ("plan", of::<plan::Report>),
-    ("reset", either::<reset::Report, up::Report>),
-    ("sandbox create", of::<sandbox::Created>),
-    ("sandbox drop", of::<sandbox::DropReport>),
+    ("reset", either::<resets::Report, up::Report>),
+    ("sandbox create", of::<sandboxes::Created>),
+    ("sandbox drop", of::<sandboxes::DropReport>),
     ("sandbox env", of::<BTreeMap<String, String>>),
     ("sandbox extend", of::<sandboxes::Sandbox>),
-    ("sandbox list", of::<sandbox::Listed>),
+    ("sandbox list", of::<sandboxes::Listed>),
     ("serve", of::<foreground::Checked>),
     ("snapshot export", of::<snapshots::archive::Exported>),
     ("snapshot import", of::<archive::Imported>),
-    ("snapshot list", of::<snapshot::Listed>),
-    ("snapshot remove", of::<snapshot::Removed>),
-    ("snapshot restore", of::<snapshot::Restored>),
-    ("snapshot save", of::<snapshot::SavedReport>),
+    ("snapshot list", of::<snapshots::Listed>),
+    ("snapshot remove", of::<snapshots::Removed>),
+    ("snapshot restore", of::<snapshots::Restored>),
+    ("snapshot save", of::<snapshots::Saved>),
     ("start", of::<up::Report>),
     ("status", of::<health::Status>),
     ("stop", of::<stop::Report>),
+    ("ui", of::<ui::Listening>),
     ("up", of::<up::Report>),
-    ("verify", of::<verify::Report>),
+    ("verify", of::<proofs::Report>),
     ("version", of::<version::Report>),
 ];
 

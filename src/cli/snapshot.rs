@@ -1,10 +1,6 @@
 //! `kestack snapshot`
 
-use std::time::Instant;
-
 use clap::Subcommand;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::archive::{Export, Import};
@@ -12,9 +8,7 @@ use super::output::{Output, span, table, time};
 use super::session::{CHANGE, Intent, Opened};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::session;
-use crate::operate::snapshot::{self, Snapshot as Saved, SnapshotName};
-use crate::stack::Layout;
+use crate::operate::snapshot::{Listed, Saved as SavedReport, Snapshot as Saved, SnapshotName};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Snapshot {
@@ -44,38 +38,6 @@ pub(super) enum Snapshot {
     Import(Import),
 }
 
-#[derive(Serialize, JsonSchema)]
-pub(super) struct SavedReport {
-    #[serde(flatten)]
-    snapshot: Saved,
-    /// How long it took.
-    milliseconds: u128,
-    /// How long MinIO was stopped.
-    stopped_milliseconds: u128,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Listed {
-    /// All snapshots, oldest first.
-    snapshots: Vec<Saved>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Restored {
-    /// Name of the snapshot.
-    name: SnapshotName,
-    /// How long it took.
-    milliseconds: u128,
-    /// True if the stack ran before, and runs again.
-    started: bool,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Removed {
-    /// Names of the snapshots that were removed.
-    removed: Vec<SnapshotName>,
-}
-
 impl Snapshot {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         match self {
@@ -94,32 +56,23 @@ impl Snapshot {
 }
 
 async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
-    let start = Instant::now();
     let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
-    refuse_exported(&opened.options.layout())?;
+    opened.refuse_exported()?;
     let reached = interrupt.ends(opened.connect()).await?;
-    reached.recover().await?;
-    let session = interrupt.ends(reached.session()).await?;
-    let progress = output.progress(session.context.engine.info());
-    let (snapshot, stopped) =
-        snapshot::save(&session.stack, &session.context, name, interrupt, progress.as_ref()).await?;
-    let report =
-        SavedReport { snapshot, milliseconds: start.elapsed().as_millis(), stopped_milliseconds: stopped.as_millis() };
+    let progress = output.progress(reached.engine().info());
+    let report = reached.save_snapshot(name, interrupt, progress.as_ref()).await?;
     output.result(&report, human_saved)?;
     Ok(())
 }
 
 async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
-    let start = Instant::now();
     let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
-    let layout = opened.options.layout();
-    refuse_exported(&layout)?;
-    Saved::find(&layout, name)?;
+    opened.refuse_exported()?;
+    Saved::find(&opened.options.layout(), name)?;
     let reached = interrupt.ends(opened.connect()).await?;
     let stack = reached.options.manifest.name.clone();
     let progress = output.progress(reached.engine().info());
-    let started = session::restore(&reached, name, interrupt, progress.as_ref()).await?;
-    let report = Restored { name: name.clone(), milliseconds: start.elapsed().as_millis(), started };
+    let report = reached.restore_snapshot(name, interrupt, progress.as_ref()).await?;
     output.result(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };
         format!("stack '{stack}' was restored from snapshot '{}' in {}{next}", report.name, span(report.milliseconds))
@@ -128,29 +81,11 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
 }
 
 async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> Result<(), Error> {
-    let opened = Opened::of(globals, CHANGE).await?;
-    let layout = opened.options.layout();
-    snapshot::refuse_pending(&layout)?;
-    for name in names {
-        Saved::find(&layout, name)?;
-    }
-    for name in names {
-        Saved::remove(&layout, name)?;
-    }
-    output.result(&Removed { removed: names.to_vec() }, |report| {
+    let report = Opened::of(globals, CHANGE).await?.remove_snapshots(names)?;
+    output.result(&report, |report| {
         report.removed.iter().map(|name| format!("snapshot '{name}' removed")).collect::<Vec<_>>().join("\n")
-    })
-}
-
-/// What others start is not ours to stop.
-fn refuse_exported(layout: &Layout) -> Result<(), Error> {
-    if !layout.is_exported() {
-        return Ok(());
-    }
-    Err(Error::Usage {
-        what: "this is an exported stack, which others start and stop".into(),
-        hint: "take a snapshot of the stack of `kestack up`".into(),
-    })
+    })?;
+    Ok(())
 }
 
 fn human_saved(report: &SavedReport) -> String {

@@ -3,16 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
 use super::session::{FAULT, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::drill::{self, Trial};
-use crate::operate::verify::{self, Evidence, Findings, Proof};
+use crate::operate::drill::{self, Drill, Trial};
+use crate::operate::verify::{self, Evidence, Findings, Report};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -25,29 +23,6 @@ pub(super) struct Verify {
     /// Seed for the moments of the drill, to repeat an earlier one [default: a random one]
     #[arg(long, requires = "drill")]
     seed: Option<u64>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Report {
-    /// Name of the stack.
-    name: String,
-    /// True if everything was proven.
-    proven: bool,
-    /// Findings by bucket.
-    verdicts: Vec<Proof>,
-    /// Buckets that are not encrypted, although kestack.yaml does not allow that; empty with --bucket.
-    exposed_buckets: Vec<String>,
-    /// Results of the drill.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    drill: Option<Drill>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Drill {
-    /// The seed that repeats it.
-    seed: u64,
-    /// Findings by fault.
-    trials: Vec<Trial>,
 }
 
 impl Verify {

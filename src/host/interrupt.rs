@@ -114,10 +114,26 @@ impl Interrupt {
         }
     }
 
+    /// One that asks to end when its [`Caller`] is dropped.
+    pub(crate) fn of_caller() -> (Caller, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (Caller(sender), Self(receiver))
+    }
+
     /// As if a signal had come.
     #[cfg(test)]
     pub(crate) fn asking(cause: Cause) -> Self {
         Self(watch::channel(Some(cause)).1)
+    }
+}
+
+/// Whoever waits for a piece of work. Dropped, it asks the work to end: a caller who hung up.
+#[derive(Debug)]
+pub(crate) struct Caller(watch::Sender<Option<Cause>>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.send_replace(Some(Cause::HangUp));
     }
 }
 

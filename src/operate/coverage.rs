@@ -1,8 +1,13 @@
 //! The encryption of each bucket, and the buckets that store objects in clear although the manifest does not say so.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use crate::manifest::Manifest;
 use crate::servers::s3::{Encryption, S3Client, S3Error};
 use crate::stack::Stack;
+
+/// Buckets that are asked for at a time.
+const AT_ONCE: usize = 8;
 
 /// A bucket of a running stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +28,14 @@ impl Coverage {
     /// # Errors
     /// Those of MinIO; a bucket that is removed meanwhile is left out.
     pub async fn of(stack: &Stack, s3: &S3Client) -> Result<Vec<Self>, S3Error> {
-        let mut all = Vec::new();
-        for bucket in s3.list_buckets().await? {
+        let found = stream::iter(s3.list_buckets().await?).map(|bucket| async move {
             match s3.bucket_encryption(&bucket).await {
-                Err(error) if error.code() == "NoSuchBucket" => {}
-                own => all.push(Self::new(stack, bucket, own?)),
+                Err(error) if error.code() == "NoSuchBucket" => Ok(None),
+                own => Ok(Some(Self::new(stack, bucket, own?))),
             }
-        }
-        Ok(all)
+        });
+        let found: Vec<_> = found.buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// One bucket, whose own encryption is known.

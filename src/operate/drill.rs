@@ -16,6 +16,15 @@ use crate::stack::Stack;
 /// How long the faults that come in turns are played.
 const TURNS: Duration = Duration::from_secs(5);
 
+/// All faults of one run.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub(crate) struct Drill {
+    /// The seed that repeats it.
+    pub(crate) seed: u64,
+    /// Findings by fault.
+    pub(crate) trials: Vec<Trial>,
+}
+
 /// What one fault showed.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Trial {

@@ -14,6 +14,16 @@ use crate::resource::apply::{self, Progress, Step};
 use crate::stack::Stack;
 use crate::stack::seed;
 
+/// A stack that was reset.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Reset")]
+pub(crate) struct Report {
+    /// Name of the stack.
+    pub(crate) name: String,
+    /// How long it took.
+    pub(crate) milliseconds: u128,
+}
+
 /// Resets a running stack. KES and the pod keep running; MinIO is stopped, because it holds users, policies and
 /// its drive's layout in memory, the drive is emptied, and the data stages of the recipe are walked again.
 ///

@@ -119,7 +119,9 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         .flat_map(|pod| &pod.containers)
         .map(|container| (container.name.clone(), container.status.clone()))
         .collect();
-    let mut endpoints = replicas(stack, context).await?;
+    // MinIO and KES are asked side by side
+    let (endpoints, health) = tokio::join!(replicas(stack, context), s3_health(context));
+    let mut endpoints = endpoints?;
     let (serves, all_serve) = {
         let ready = || endpoints.values().map(|kes: &Endpoint| kes.ready);
         (ready().any(|ready| ready), ready().all(|ready| ready))
@@ -128,10 +130,12 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let too_few = too_few.into_iter().find(|found| found.container == stack.minio_container());
     // its requests hang: it must not be asked for more than its health
     let enough = too_few.map_or(Ok(()), |found| Err(found.to_string()));
-    let health = s3_health(context).await.map_err(|error| error.to_string());
+    let health = health.map_err(|error| error.to_string());
     let s3 = Endpoint::new(stack.s3_endpoint(), enough.and(health));
-    let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
-    let buckets = if s3.ready { Coverage::of(stack, &context.s3).await? } else { vec![] };
+    let keys = async { if serves { context.kes.list_keys("").await } else { Ok(vec![]) } };
+    let buckets = async { if s3.ready { Coverage::of(stack, &context.s3).await } else { Ok(vec![]) } };
+    let (keys, buckets) = tokio::join!(keys, buckets);
+    let (keys, buckets) = (keys?, buckets?);
     let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
     let overall = match (runs, all_serve && s3.ready) {
         (false, _) => State::Stopped,
@@ -175,8 +179,8 @@ async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, E
 }
 
 async fn s3_health(context: &Context) -> Result<(), Error> {
-    context.s3.health("cluster").await?;
-    Ok(context.s3.health("ready").await?)
+    tokio::try_join!(context.s3.health("cluster"), context.s3.health("ready"))?;
+    Ok(())
 }
 
 fn days_left(certificates: &[CertificateState]) -> BTreeMap<&'static str, i64> {

@@ -19,6 +19,7 @@ use crate::host::interrupt::Interrupt;
 use crate::operate::access::{Access, set_access};
 use crate::operate::canary;
 use crate::operate::coverage::Coverage;
+use crate::operate::drill::Drill;
 use crate::resource::Context;
 use crate::stack::Stack;
 
@@ -90,6 +91,23 @@ impl Findings {
             )
         }))
     }
+}
+
+/// What `verify` says of a stack.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Verified")]
+pub(crate) struct Report {
+    /// Name of the stack.
+    pub(crate) name: String,
+    /// True if everything was proven.
+    pub(crate) proven: bool,
+    /// Findings by bucket.
+    pub(crate) verdicts: Vec<Proof>,
+    /// Buckets that are not encrypted, although kestack.yaml does not allow that; empty with --bucket.
+    pub(crate) exposed_buckets: Vec<String>,
+    /// Results of the drill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<Drill>,
 }
 
 /// Proves `bucket`, or every declared bucket that encrypts and that no other lies in clear. The stack's lock is held.

@@ -32,7 +32,7 @@ use form::{
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// MinIO's region unless its configuration names another.
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// MinIO shows key names with this in front, and takes them with or without it.
 const KEY_PREFIX: &str = "arn:aws:kms:";

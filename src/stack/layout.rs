@@ -77,6 +77,8 @@ paths! {
     origin => "origin.json";
     /// Snapshots, each in a folder of its own.
     snapshots => "snapshots";
+    /// Address and token of the HTTP interface, while one listens.
+    interface => "interface.json";
     /// What a restore has prepared.
     restore => "restore";
     /// What a restore is exchanging.

@@ -25,6 +25,7 @@ mod guard;
 mod homes;
 mod images;
 mod import;
+mod interface;
 mod keystores;
 mod leftovers;
 mod library;

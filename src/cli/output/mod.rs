@@ -2,12 +2,12 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Format, hint};
 use crate::engine::EngineInfo;
 use crate::error::Error;
+pub(super) use crate::operate::versioned::{SCHEMA_VERSION, Versioned};
 use crate::resource::apply::{Progress, Silent};
 
 mod failure;
@@ -21,30 +21,12 @@ pub(super) use message::{Messages, report};
 pub(super) use message::{confirm, error, foreground, is_attended, note, refusal, remember, usage};
 pub(super) use table::table;
 
-/// Version of the JSON that `--output json` prints; grows when a field changes its meaning or goes.
-pub(super) const SCHEMA_VERSION: u32 = 2;
-
 /// Where a verb shows what it found and did.
 #[derive(Debug)]
 pub(super) struct Output {
     format: Format,
     quiet: bool,
     every_step: bool,
-}
-
-/// What every answer in JSON has.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Versioned<'a, T> {
-    /// Version of the form of the answers; it grows when a field changes its meaning or goes.
-    schema_version: u32,
-    #[serde(flatten)]
-    result: &'a T,
-}
-
-impl<'a, T> Versioned<'a, T> {
-    pub(super) fn new(result: &'a T) -> Self {
-        Self { schema_version: SCHEMA_VERSION, result }
-    }
 }
 
 impl Output {

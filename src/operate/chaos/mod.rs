@@ -20,10 +20,12 @@ use crate::stack::{Layout, Stack};
 mod certificate;
 mod keystore;
 mod record;
+mod report;
 mod schedule;
 mod system;
 
 pub use record::FaultRecord;
+pub(crate) use report::{Report, end_any};
 pub use schedule::{Act, Schedule};
 
 /// How long servers may take to be well again.
@@ -126,6 +128,20 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<
 /// As [`begin`], and those of the engine.
 pub async fn play(stack: &Stack, context: &Context, fault: Fault, seed: u64, time: Duration) -> Result<(), Error> {
     begin(stack, context, fault, Some(time)).await?;
+    last(stack, context, fault, seed, time).await
+}
+
+/// Plays a fault that was begun, for that long or until somebody asks for its end.
+///
+/// # Errors
+/// Those of the engine.
+pub(crate) async fn last(
+    stack: &Stack,
+    context: &Context,
+    fault: Fault,
+    seed: u64,
+    time: Duration,
+) -> Result<(), Error> {
     let player = Player::new(stack, context);
     tokio::select! {
         played = player.play(Schedule::new(fault, seed), time) => played,

@@ -24,11 +24,13 @@ use crate::stack::{Clients, Layout, Stack, authority_variables, s3_variables};
 mod iam;
 mod name;
 mod removal;
+mod report;
 mod sweep;
 
 use name::PREFIX;
 pub use name::SandboxName;
 pub use removal::Kept;
+pub(crate) use report::{Created, DropReport, Listed};
 pub use sweep::{Dropped, Stale};
 
 /// Tag: when the sandbox was made, to the nanosecond; also what makes its password differ from that of an earlier
@@ -92,6 +94,21 @@ pub struct SandboxUser {
     pub secret_key: Zeroizing<String>,
 }
 
+/// What could not be made of a bucket.
+enum Unmade {
+    /// The bucket: one of that name may be another's.
+    Bucket(S3Error),
+    /// Its settings.
+    Settings(S3Error),
+}
+
+impl From<Unmade> for Error {
+    fn from(unmade: Unmade) -> Self {
+        let (Unmade::Bucket(error) | Unmade::Settings(error)) = unmade;
+        error.into()
+    }
+}
+
 impl std::fmt::Debug for SandboxUser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SandboxUser").field("endpoint", &self.endpoint).finish_non_exhaustive()
@@ -119,11 +136,11 @@ impl Sandboxes {
         }
     }
 
-    /// Makes a sandbox: its key first, which claims the name, then the bucket, then its settings and the user side by
-    /// side. After a failure, everything that was made is removed again.
+    /// Makes a sandbox: its key first, which claims the name, then the bucket with its settings and the user side by side.
+    /// MinIO loses one of two settings of a bucket that are made at once: they follow each other. After a failure, everything that was made is removed again.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is one of that name.
+    /// [`Error::Occupied`] if there is one of that name.
     pub async fn create(&self, options: &SandboxOptions) -> Result<(Sandbox, SandboxUser), Error> {
         let id = options.name.resource();
         let sandbox = Sandbox::new(options)?;
@@ -132,7 +149,11 @@ impl Sandboxes {
             Err(error) if error.is_key_exists() => return Err(self.taken(&options.name)?),
             made => made.map_err(|error| self.unreached(error))?,
         }
-        if let Err(error) = self.s3.create_bucket(&id).await {
+        // neither is given up halfway: what they make must be known before it is removed
+        let (bucket, made) =
+            join(self.make_bucket(&sandbox, options.versioning), self.make_user(&id, &user.secret_key)).await;
+        if let Err(Unmade::Bucket(error)) = bucket {
+            self.s3.remove_user(&id).await?;
             self.replicas.delete_key(&id).await?;
             return Err(if error.code() == "BucketAlreadyOwnedByYou" {
                 self.taken(&options.name)?
@@ -140,10 +161,7 @@ impl Sandboxes {
                 error.into()
             });
         }
-        // neither is given up halfway: what they make must be known before it is removed
-        let (settings, made) =
-            join(self.configure(&sandbox, options.versioning), self.make_user(&id, &user.secret_key)).await;
-        if let Err(error) = settings.and(made) {
+        if let Err(error) = bucket.map_err(Error::from).and(made) {
             self.clear(&id).await?;
             return Err(error);
         }
@@ -153,7 +171,7 @@ impl Sandboxes {
     /// The sandbox of that name.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is none.
+    /// [`Error::Absent`] if there is none.
     pub async fn find(&self, name: &SandboxName) -> Result<Sandbox, Error> {
         match self.tags_of(name).await {
             Ok(Some(tags)) => Ok(Sandbox::found(name, &tags)),
@@ -222,7 +240,12 @@ impl Sandboxes {
         Ok(Some(tags))
     }
 
-    async fn configure(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Error> {
+    async fn make_bucket(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Unmade> {
+        self.s3.create_bucket(&sandbox.bucket).await.map_err(Unmade::Bucket)?;
+        self.configure(sandbox, versioning).await.map_err(Unmade::Settings)
+    }
+
+    async fn configure(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), S3Error> {
         let bucket = &sandbox.bucket;
         self.s3.put_bucket_tags(bucket, &sandbox.tags()).await?;
         self.s3.put_bucket_encryption(bucket, &Encryption::SseKms(sandbox.key.clone())).await?;
@@ -251,11 +274,11 @@ impl Sandboxes {
     fn taken(&self, name: &SandboxName) -> Result<Error, Error> {
         let kept = self.kept(&name.resource())?.into_iter().find(|kept| !kept.key_inside);
         Ok(match kept {
-            None => Error::Usage {
+            None => Error::Occupied {
                 what: format!("stack '{}' already has a sandbox '{name}'", self.stack),
                 hint: format!("choose another name, or remove it: `kestack sandbox drop {name}`"),
             },
-            Some(kept) => Error::Usage {
+            Some(kept) => Error::Occupied {
                 what: format!("the name '{name}' is in use: {kept}"),
                 hint: "choose another name".into(),
             },
@@ -263,7 +286,7 @@ impl Sandboxes {
     }
 
     fn absent(&self, name: &SandboxName) -> Error {
-        Error::Usage {
+        Error::Absent {
             what: format!("there is no sandbox '{name}' in stack '{}'", self.stack),
             hint: "`kestack sandbox list` shows all sandboxes".into(),
         }

@@ -14,10 +14,11 @@ mod named;
 mod opening;
 mod restore;
 mod round_trip;
+mod snapshots;
 mod up;
 
 pub(crate) use all::{All, Scope};
-pub(crate) use opening::{Intent, Opened, Reached, Session};
+pub(crate) use opening::{Intent, Opened, Reached, Session, check_running};
 pub(crate) use restore::restore;
 pub(crate) use up::{Resolved, bring_up, resolve};
 

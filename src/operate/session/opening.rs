@@ -1,7 +1,7 @@
 //! The one way to a stack. Every verb takes the same steps in the same order and stops where it has what it needs:
 //! [`Opened`] holds the lock, [`Reached`] speaks to the engine, [`Session`] has the stack that is there.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Options;
@@ -60,14 +60,18 @@ impl Opened {
     /// # Errors
     /// [`Error::Foreign`] if the caller wants to change a stack that was brought up from another manifest.
     pub(crate) async fn new(options: Options, intent: Intent) -> Result<Self, Error> {
+        Self::within(options, intent, None).await
+    }
+
+    /// The same for a caller who waits for the lock no longer than `patience`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with who has the lock, and those of [`Opened::new`].
+    pub(crate) async fn within(options: Options, intent: Intent, patience: Option<Duration>) -> Result<Self, Error> {
         options.layout().check_version()?;
         let lock = match intent {
             Intent::Read | Intent::Share => None,
-            Intent::Write(hold) => {
-                let name = &options.manifest.name;
-                let waiting = |holder: &Holder| tracing::info!("stack '{name}': waiting for {holder}");
-                Some(StackLock::acquire(options.layout().root(), hold, waiting).await?)
-            }
+            Intent::Write(hold) => Some(locked(&options, hold, patience).await?),
         };
         if intent != Intent::Read {
             options.check_origin()?;
@@ -88,6 +92,26 @@ impl Opened {
         let Self { options, lock } = self;
         Home::of(connection.engine.info()).check(&options.layout())?;
         Ok(Reached { options, connection, lock })
+    }
+}
+
+async fn locked(options: &Options, hold: Hold, patience: Option<Duration>) -> Result<StackLock, Error> {
+    let name = &options.manifest.name;
+    let (layout, seen) = (options.layout(), OnceLock::new());
+    let waiting = |holder: &Holder| {
+        let _ = seen.set(holder.to_string());
+        if patience.is_none() {
+            tracing::info!("stack '{name}': waiting for {holder}");
+        }
+    };
+    let lock = StackLock::acquire(layout.root(), hold, waiting);
+    let Some(patience) = patience else { return Ok(lock.await?) };
+    match tokio::time::timeout(patience, lock).await {
+        Ok(lock) => Ok(lock?),
+        Err(_) => Err(Error::Busy {
+            stack: name.to_string(),
+            holder: seen.into_inner().unwrap_or_else(|| "another kestack".into()),
+        }),
     }
 }
 
@@ -136,25 +160,34 @@ impl Session {
     /// # Errors
     /// [`Error::NotRunning`] otherwise.
     pub(crate) async fn require_running(self) -> Result<Self, Error> {
-        let up = self.pod.as_ref().is_some_and(|pod| {
-            pod.running
-                && pod.containers.len() > self.stack.ports.kes.len()
-                && pod.containers.iter().all(|container| container.running)
-        });
-        if self.stack.layout.is_exported() {
-            check_containers(self.context.engine.info().kind)?;
-            let s3 = &self.context.s3;
-            // a signed call too: MinIO answers that it is ready before it knows its users
-            probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
-                s3.health("ready").await?;
-                s3.list_buckets().await
-            })
-            .await?;
-        } else if !up {
-            return Err(Error::NotRunning(self.stack.manifest.name.to_string()));
-        }
+        check_running(&self.stack, &self.context, self.pod.as_ref()).await?;
         Ok(self)
     }
+}
+
+/// Requires that the two servers of a stack run, whose pod that is.
+///
+/// # Errors
+/// [`Error::NotRunning`] otherwise.
+pub(crate) async fn check_running(stack: &Stack, context: &Context, pod: Option<&PodState>) -> Result<(), Error> {
+    let up = pod.is_some_and(|pod| {
+        pod.running
+            && pod.containers.len() > stack.ports.kes.len()
+            && pod.containers.iter().all(|container| container.running)
+    });
+    if stack.layout.is_exported() {
+        check_containers(context.engine.info().kind)?;
+        let s3 = &context.s3;
+        // a signed call too: MinIO answers that it is ready before it knows its users
+        probe::until_ready("MinIO of the exported stack", PATIENCE, || async {
+            s3.health("ready").await?;
+            s3.list_buckets().await
+        })
+        .await?;
+    } else if !up {
+        return Err(Error::NotRunning(stack.manifest.name.to_string()));
+    }
+    Ok(())
 }
 
 /// An exported stack runs in containers, and so must what speaks to its KES.

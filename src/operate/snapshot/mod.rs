@@ -27,6 +27,7 @@ use crate::stack::{Layout, marker};
 #[cfg(feature = "cli")]
 pub mod archive;
 mod journal;
+mod report;
 mod restore;
 mod rollback;
 mod save;
@@ -34,6 +35,7 @@ mod tree;
 mod walk;
 
 pub use journal::{is_pending, recover, refuse_pending};
+pub(crate) use report::{Listed, Removed, Restored, Saved};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;
 pub(in crate::operate) use tree::sync;
@@ -113,13 +115,13 @@ impl Snapshot {
     /// The snapshot of that name.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is none.
+    /// [`Error::Absent`] if there is none.
     pub fn find(layout: &Layout, name: &SnapshotName) -> Result<Self, Error> {
         ownership::check_stack(layout.root())?;
         let path = folder(layout, name).join(DESCRIPTION);
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::Usage {
+                return Err(Error::Absent {
                     what: format!("there is no snapshot '{name}'"),
                     hint: "`kestack snapshot list` shows all snapshots".into(),
                 });

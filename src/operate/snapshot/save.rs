@@ -21,7 +21,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// Takes a snapshot of a stack, running or not, and says how long MinIO was paused.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is one of that name; else whatever keeps it from being complete, and then there is none.
+/// [`Error::Occupied`] if there is one of that name; else whatever keeps it from being complete, and then there is none.
 pub async fn save(
     stack: &Stack,
     context: &Context,
@@ -30,7 +30,7 @@ pub async fn save(
     progress: &dyn Progress,
 ) -> Result<(Snapshot, Duration), Error> {
     if folder(&stack.layout, name).exists() {
-        return Err(Error::Usage {
+        return Err(Error::Occupied {
             what: format!("snapshot '{name}' already exists"),
             hint: format!("choose another name, or remove it first: `kestack snapshot remove {name}`"),
         });

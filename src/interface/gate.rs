@@ -1,0 +1,300 @@
+//! Who may come in: requests to this very host and port, from no page of another origin, with the token or the cookie of a
+//! browser that came by the one-time link. Nothing that goes out may be kept.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::problem::Problem;
+use super::token::secret;
+use super::{Interface, Record};
+use crate::error::Error;
+
+/// Where the one-time link leads.
+pub(super) const ENTRANCE: &str = "/enter";
+
+/// How long a wrong token waits for its answer; one after the other.
+const PENALTY: Duration = Duration::from_millis(250);
+/// Wrong tokens that may wait at a time.
+const QUEUE: usize = 32;
+
+/// What every answer carries.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// The names and secrets of an interface.
+pub(super) struct Gate {
+    hosts: Vec<String>,
+    cookie: String,
+    token: Zeroizing<String>,
+    /// The code of the link, until somebody used it.
+    code: Mutex<Option<Zeroizing<String>>>,
+    /// What the cookie of whoever used it holds.
+    session: Mutex<Option<Zeroizing<String>>>,
+    queue: Semaphore,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Gate {
+    pub(super) fn new(record: &Record) -> Self {
+        let port = record.url.rsplit(':').next().unwrap_or_default();
+        Self {
+            hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into(),
+            // browsers give the cookies of one port to all others of the host
+            cookie: format!("kestack-{port}"),
+            token: Zeroizing::new(record.token.clone()),
+            code: Mutex::default(),
+            session: Mutex::default(),
+            queue: Semaphore::new(QUEUE),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// A new one-time code for the link; the one before is void.
+    fn new_code(&self) -> Result<Zeroizing<String>, Error> {
+        let code = secret()?;
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(code.clone());
+        Ok(code)
+    }
+
+    /// Trades the code for what the cookie holds; once.
+    fn redeem(&self, given: &str) -> Result<Option<String>, Error> {
+        let mut code = self.code.lock().unwrap_or_else(PoisonError::into_inner);
+        if !code.as_ref().is_some_and(|code| is_same(code, given)) {
+            return Ok(None);
+        }
+        *code = None;
+        let session = secret()?;
+        let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie, session.as_str());
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        Ok(Some(cookie))
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    }
+
+    /// Refuses names of this host that somebody else's DNS made (DNS rebinding).
+    fn check_host(&self, request: &Request) -> Result<(), Problem> {
+        let mut named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        let (host, more) = (named.next().unwrap_or_default(), named.next());
+        let asked = request.uri().authority().is_none_or(|authority| self.is_known(authority.as_str()));
+        if self.is_known(host) && more.is_none() && asked {
+            return Ok(());
+        }
+        let hint = format!("ask for http://{}", self.hosts.first().map_or("", String::as_str));
+        Err(Problem::refused(StatusCode::MISDIRECTED_REQUEST, "this host has another name", hint))
+    }
+
+    /// Refuses requests that a page of another origin makes; those with a cookie must name their own if they change
+    /// anything.
+    fn check_origin(&self, request: &Request, by_cookie: bool) -> Result<(), Problem> {
+        if [Method::GET, Method::HEAD].contains(request.method()) {
+            return Ok(());
+        }
+        let mut origins =
+            request.headers().get_all(header::ORIGIN).iter().map(|origin| origin.to_str().unwrap_or_default());
+        let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| self.is_known(host));
+        let allowed = match origins.next() {
+            None => !by_cookie,
+            Some(origin) => is_own(origin) && origins.next().is_none(),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let hint = "only programs and pages of this very address may change anything";
+        Err(Problem::refused(StatusCode::FORBIDDEN, "the request comes from another origin", hint))
+    }
+
+    fn has_token(&self, headers: &HeaderMap) -> Option<bool> {
+        let given = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+        let (scheme, token) = given.split_once(' ').unwrap_or_default();
+        Some(scheme.eq_ignore_ascii_case("bearer") && is_same(&self.token, token.trim()))
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> Option<bool> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, given) = pairs.find(|(name, _)| *name == self.cookie)?;
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(session.as_ref().is_some_and(|session| is_same(session, given)))
+    }
+
+    /// Answers a wrong secret late, and one after the other.
+    async fn delay(&self) -> Result<(), Problem> {
+        let Ok(_place) = self.queue.try_acquire() else {
+            let hint = "wait for the answers to the others";
+            return Err(Problem::refused(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens", hint));
+        };
+        let _turn = self.turn.lock().await;
+        tokio::time::sleep(PENALTY).await;
+        Ok(())
+    }
+
+    /// What is to be done with a request.
+    fn judge(&self, request: &Request) -> Result<Verdict, Problem> {
+        self.check_host(request)?;
+        let (token, cookie) = (self.has_token(request.headers()), self.has_cookie(request.headers()));
+        self.check_origin(request, token.is_none())?;
+        if request.uri().path() == ENTRANCE {
+            return Ok(Verdict::Pass);
+        }
+        Ok(match token.or(cookie) {
+            Some(true) => Verdict::Pass,
+            Some(false) => Verdict::Wrong,
+            None => Verdict::Missing,
+        })
+    }
+
+    /// Lets a request in that was judged so.
+    async fn check(&self, judged: Result<Verdict, Problem>) -> Result<(), Problem> {
+        match judged? {
+            Verdict::Pass => return Ok(()),
+            Verdict::Wrong => self.delay().await?,
+            Verdict::Missing => {}
+        }
+        let hint = "send `Authorization: Bearer TOKEN`, with the token of the file that `kestack ui` names";
+        Err(Problem::refused(StatusCode::UNAUTHORIZED, "the token is missing or wrong", hint))
+    }
+}
+
+/// What a request shows of itself.
+enum Verdict {
+    /// The secret.
+    Pass,
+    /// Another one.
+    Wrong,
+    /// None.
+    Missing,
+}
+
+impl Interface {
+    /// The link by which one browser comes in.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the system gives no random bytes.
+    pub(crate) fn link(&self, record: &Record) -> Result<String, Error> {
+        Ok(format!("{}{ENTRANCE}?code={}", record.url, self.0.gate.new_code()?.as_str()))
+    }
+
+    /// Gives the cookie to whoever has the code, and leads on to the page.
+    pub(super) async fn enter(&self, code: &str) -> Result<Response, Problem> {
+        let Some(cookie) = self.0.gate.redeem(code)? else {
+            self.0.gate.delay().await?;
+            let hint = "`kestack ui` prints a new link each time";
+            return Err(Problem::refused(StatusCode::UNAUTHORIZED, "the link was used before, or is wrong", hint));
+        };
+        let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response();
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}
+
+/// Lets a request in, or answers it.
+pub(super) async fn pass(State(interface): State<Interface>, request: Request, next: Next) -> Response {
+    let gate = &interface.0.gate;
+    let judged = gate.judge(&request);
+    let mut response = match gate.check(judged).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Compares two secrets in a time that says nothing of where they differ.
+fn is_same(secret: &str, given: &str) -> bool {
+    verify_slices_are_equal(secret.as_bytes(), given.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate::new(&Record { url: "http://127.0.0.1:7000".into(), token: "t0ken".into() })
+    }
+
+    fn request(method: &str, headers: &[(&str, &str)]) -> Request {
+        let mut request = axum::http::Request::builder().method(method).uri("/v1/status");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::empty()).unwrap()
+    }
+
+    async fn refusal(gate: &Gate, method: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let problem = gate.check(gate.judge(&request(method, headers))).await.err()?;
+        Some(problem.into_response().status().as_u16())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_token_on_the_own_host_comes_in() {
+        let (gate, host, token) = (gate(), ("host", "127.0.0.1:7000"), ("authorization", "Bearer t0ken"));
+        assert_eq!(refusal(&gate, "GET", &[host, token]).await, None);
+        assert_eq!(refusal(&gate, "GET", &[("host", "localhost:7000"), token]).await, None);
+        for foreign in ["evil.example:7000", "127.0.0.1", "127.0.0.1:7001", "127.0.0.1:7000.evil.example", ""] {
+            assert_eq!(refusal(&gate, "GET", &[("host", foreign), token]).await, Some(421), "{foreign}");
+        }
+        assert_eq!(refusal(&gate, "GET", &[token]).await, Some(421));
+        assert_eq!(refusal(&gate, "GET", &[host, ("host", "evil.example:7000"), token]).await, Some(421));
+        assert_eq!(refusal(&gate, "GET", &[host]).await, Some(401));
+        for wrong in ["Bearer t0keN", "Bearer t0ke", "Bearer ", "Basic t0ken", "t0ken"] {
+            assert_eq!(refusal(&gate, "GET", &[host, ("authorization", wrong)]).await, Some(401), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_of_other_origins_change_nothing() {
+        let (gate, host, token) = (gate(), ("host", "127.0.0.1:7000"), ("authorization", "Bearer t0ken"));
+        for method in ["POST", "DELETE", "PUT", "OPTIONS"] {
+            assert_eq!(refusal(&gate, method, &[host, token]).await, None);
+            assert_eq!(refusal(&gate, method, &[host, token, ("origin", "http://localhost:7000")]).await, None);
+            for origin in ["http://evil.example", "null", "https://127.0.0.1:7000", "http://127.0.0.1:7001"] {
+                assert_eq!(refusal(&gate, method, &[host, token, ("origin", origin)]).await, Some(403), "{origin}");
+            }
+        }
+        let code = gate.new_code().unwrap();
+        let cookie = gate.redeem(&code).unwrap().unwrap();
+        assert!(cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
+        let cookie = ("cookie", cookie.split(';').next().unwrap());
+        assert_eq!(refusal(&gate, "GET", &[host, cookie]).await, None);
+        assert_eq!(refusal(&gate, "POST", &[host, cookie]).await, Some(403), "browsers name their origin");
+        assert_eq!(refusal(&gate, "POST", &[host, cookie, ("origin", "http://127.0.0.1:7000")]).await, None);
+        assert!(gate.redeem(&code).unwrap().is_none(), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_wait_for_each_other() {
+        let gate = gate();
+        let start = tokio::time::Instant::now();
+        let guess = || refusal(&gate, "GET", &[("host", "127.0.0.1:7000"), ("authorization", "Bearer guess")]);
+        let answers = futures_util::future::join_all((0..40).map(|_| guess())).await;
+        let refused = |status| answers.iter().filter(|answer| **answer == Some(status)).count();
+        assert_eq!((refused(401), refused(429)), (QUEUE, 40 - QUEUE));
+        assert!(start.elapsed() >= PENALTY * 32);
+    }
+}

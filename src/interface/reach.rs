@@ -1,0 +1,145 @@
+//! The stack as requests find it: its clients keep their connections from one request to the next, for as long as the files
+//! that name its ports, certificates and credentials stay as they are.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::engine::PodState;
+use crate::error::Error;
+use crate::operate::session::{Intent, Opened, Options, Session, check_running};
+use crate::resource::Context;
+use crate::stack::{Clients, Stack};
+
+/// Reads what the stack is meant to be: kestack.yaml may have changed since.
+pub(crate) type Load = Arc<dyn Fn() -> Result<Options, Error> + Send + Sync>;
+
+/// Where the stack is kept between requests.
+pub(super) struct Known {
+    load: Load,
+    kept: Mutex<Option<Arc<Kept>>>,
+}
+
+/// The stack, and how its files were when it was read.
+pub(super) struct Kept {
+    pub(super) options: Options,
+    session: Session,
+    stamp: Stamp,
+}
+
+/// The stack and its pod at the time of a request.
+pub(super) struct Reach {
+    kept: Arc<Kept>,
+    pub(super) pod: Option<PodState>,
+}
+
+/// Inode, time and length of each file that says what the stack is.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(Vec<Option<(u64, i64, i64, u64)>>);
+
+impl Stamp {
+    fn of(options: &Options) -> Self {
+        let layout = options.layout();
+        let files: [PathBuf; 7] = [
+            layout.engine(),
+            layout.origin(),
+            layout.ca_cert(),
+            layout.admin_cert(),
+            layout.s3_cert(),
+            layout.minio_env(),
+            options.path.clone().unwrap_or_default(),
+        ];
+        let stamp = |path: &PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
+        };
+        Self(files.iter().map(stamp).collect())
+    }
+}
+
+impl Known {
+    pub(super) fn new(load: Load) -> Self {
+        Self { load, kept: Mutex::default() }
+    }
+
+    /// The stack as it was read, or is read now; whether it runs is not asked.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if it was never brought up.
+    pub(super) async fn kept(&self) -> Result<Arc<Kept>, Error> {
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.stamp == Stamp::of(&kept.options)) {
+            return Ok(Arc::clone(kept));
+        }
+        *kept = None;
+        let options = (self.load)()?;
+        let stamp = Stamp::of(&options);
+        let opened = Opened::new(options.clone(), Intent::Read).await?;
+        let session = opened.connect().await?.session().await?;
+        Ok(Arc::clone(kept.insert(Arc::new(Kept { options, session, stamp }))))
+    }
+
+    /// What the stack is meant to be.
+    ///
+    /// # Errors
+    /// Those of the manifest.
+    pub(super) async fn options(&self) -> Result<Options, Error> {
+        match self.kept().await {
+            Ok(kept) => Ok(kept.options.clone()),
+            Err(_) => (self.load)(),
+        }
+    }
+
+    /// The stack and its pod.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) async fn reach(&self) -> Result<Reach, Error> {
+        let kept = self.kept().await?;
+        let engine = &kept.session.context.engine;
+        let pod = engine.pod(kept.session.stack.manifest.name.as_str()).await;
+        if pod.is_err() {
+            // an engine that was started again is connected to again by the next request
+            self.forget().await;
+        }
+        Ok(Reach { pod: pod?, kept })
+    }
+
+    /// The stack, whose servers run.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] otherwise.
+    pub(super) async fn running(&self) -> Result<Reach, Error> {
+        let reach = self.reach().await?;
+        check_running(reach.stack(), reach.context(), reach.pod.as_ref()).await?;
+        Ok(reach)
+    }
+
+    /// Reads it again at the next request.
+    pub(super) async fn forget(&self) {
+        *self.kept.lock().await = None;
+    }
+}
+
+impl Kept {
+    pub(super) fn stack(&self) -> &Stack {
+        &self.session.stack
+    }
+
+    pub(super) fn clients(&self) -> Clients {
+        let Context { kes, replicas, s3, .. } = self.session.context.clone();
+        Clients { kes, replicas, s3 }
+    }
+}
+
+impl Reach {
+    pub(super) fn stack(&self) -> &Stack {
+        &self.kept.session.stack
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.kept.session.context
+    }
+}

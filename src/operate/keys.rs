@@ -1,0 +1,138 @@
+//! Encryption keys, as the command line and the interface show, make and delete them.
+
+use kes_server::auth::KeyName;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::operate::guard;
+use crate::resource::plan::{Decision, decide};
+use crate::resource::{Context, KeyResource, Resource as _};
+use crate::stack::Stack;
+
+/// All keys.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Keys")]
+pub(crate) struct Listed {
+    /// All keys, by name.
+    pub(crate) keys: Vec<Entry>,
+}
+
+/// One key.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub(crate) struct Entry {
+    /// Name of the key.
+    pub(crate) name: String,
+    /// Its algorithm.
+    pub(crate) algorithm: String,
+    /// When it was created.
+    pub(crate) created_at: String,
+    /// The identity that created it.
+    pub(crate) created_by: String,
+}
+
+/// Keys that are there now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeysCreated")]
+pub(crate) struct Created {
+    /// True if at least one of the keys is new.
+    pub(crate) created: bool,
+    /// The keys, in the order of the command line.
+    pub(crate) keys: Vec<New>,
+}
+
+/// A key that is there now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyCreated")]
+pub(crate) struct New {
+    /// Name of the key.
+    pub(crate) name: String,
+    /// False if it existed.
+    pub(crate) created: bool,
+}
+
+/// Keys that are gone.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeysDeleted")]
+pub(crate) struct Deleted {
+    /// Names of the keys that were deleted.
+    pub(crate) deleted: Vec<String>,
+}
+
+/// Creates keys; existing ones stay as they are. The stack's lock is held.
+///
+/// # Errors
+/// Those of KES.
+pub(crate) async fn create(stack: &Stack, context: &Context, names: &[KeyName]) -> Result<Created, Error> {
+    let mut keys = Vec::new();
+    for name in names {
+        let key = KeyResource { key: name.clone() };
+        let decision = decide(&key.wanted(), &key.observe(context).await?);
+        if decision != Decision::Keep {
+            key.create(context).await?;
+        }
+        guard::remember(stack, context, name.as_str()).await?;
+        keys.push(New { name: name.to_string(), created: decision != Decision::Keep });
+    }
+    Ok(Created { created: keys.iter().any(|key| key.created), keys })
+}
+
+/// Deletes keys that protect nothing. The stack's lock is held.
+///
+/// # Errors
+/// [`Error::Guard`] for a key that protects something, before any is deleted.
+pub(crate) async fn delete(stack: &Stack, context: &Context, names: &[KeyName]) -> Result<Deleted, Error> {
+    guard::require_unused(stack, names)?;
+    let mut deleted = Vec::new();
+    for name in names {
+        let existed = context.replicas.delete_key(name.as_str()).await?;
+        // the record knows a key that an earlier call removed from the keystore, but not from every server
+        if !guard::forget(stack, name)? && !existed {
+            context.kes.describe_key(name.as_str()).await?;
+        }
+        deleted.push(name.to_string());
+    }
+    Ok(Deleted { deleted })
+}
+
+/// All keys.
+///
+/// # Errors
+/// Those of KES.
+pub(crate) async fn list(stack: &Stack, context: &Context) -> Result<Listed, Error> {
+    let mut keys = Vec::new();
+    for name in context.kes.list_keys("").await? {
+        // Foreign entries of the keystore cannot be asked for.
+        if let Ok(name) = name.parse() {
+            keys.push(one(stack, context, &name).await?);
+        }
+    }
+    Ok(Listed { keys })
+}
+
+/// One key.
+///
+/// # Errors
+/// Those of KES.
+pub(crate) async fn one(stack: &Stack, context: &Context, name: &KeyName) -> Result<Entry, Error> {
+    let key = context.kes.describe_key(name.as_str()).await?;
+    Ok(Entry {
+        name: name.to_string(),
+        algorithm: key.algorithm,
+        created_at: key.created_at,
+        created_by: owner(stack, key.created_by)?,
+    })
+}
+
+/// Who made a key, in words where it is one of the stack's own identities.
+fn owner(stack: &Stack, identity: String) -> Result<String, Error> {
+    let material = &stack.material;
+    Ok(if identity == material.admin_identity()?.to_string() {
+        "admin".into()
+    } else if identity == material.minio_identity()?.to_string() {
+        "minio".into()
+    } else {
+        identity
+    })
+}
