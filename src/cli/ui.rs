@@ -44,7 +44,8 @@ impl Ui {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let opened = interrupt.ends(Opened::of(globals, Intent::Share)).await?;
         let options = opened.options.clone();
-        interrupt.ends(async { opened.connect().await?.session().await?.require_running().await }).await?;
+        let running = async { opened.connect().await?.session().await?.require_running().await };
+        interrupt.ends(Box::pin(running)).await?;
         let listener = self.listen().await?;
         let port = listener.local_addr().map_err(Error::file("read", "the port"))?.port();
         let (record, layout) = (Record::new(port)?, options.layout());

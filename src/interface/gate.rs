@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn request(method: &str, headers: &[(&str, &str)]) -> Request {
-        let mut request = axum::http::Request::builder().method(method).uri("/v1/status");
+        let mut request = http::Request::builder().method(method).uri("/v1/status");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -63,10 +63,7 @@ async fn accept(listener: &TcpListener, router: &Router, graceful: &GracefulShut
 /// Serves one connection, which keeps its place until it ends.
 fn take(stream: TcpStream, router: Router, graceful: &GracefulShutdown, place: OwnedSemaphorePermit) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = router.clone().call(request);
-        async move { answer.await }
-    });
+    let service = service_fn(move |request: hyper::Request<Incoming>| router.clone().call(request));
     let connection = Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -16,6 +16,7 @@ mod answer;
 mod buckets;
 mod busy;
 mod call;
+mod complete;
 mod events;
 mod faults;
 mod gate;
@@ -29,9 +30,9 @@ mod sandboxes;
 mod snapshots;
 mod surface;
 mod token;
-mod whole;
 
 pub(crate) use reach::Load;
+#[cfg(test)]
 pub(crate) use routes::document;
 pub(crate) use token::Record;
 
@@ -46,7 +47,7 @@ struct Parts {
     known: reach::Known,
     gate: gate::Gate,
     events: events::Events,
-    evidence: whole::Last,
+    evidence: complete::Last,
     /// Asks calls and streams to end, once the one who may ask is gone.
     interrupt: Interrupt,
     asks: Mutex<Option<Caller>>,
@@ -62,7 +63,7 @@ impl Interface {
             known: reach::Known::new(load),
             gate: gate::Gate::new(record),
             events: events::Events::default(),
-            evidence: whole::Last::default(),
+            evidence: complete::Last::default(),
             interrupt,
             asks: Mutex::new(Some(asks)),
             busy: busy::Busy::default(),
@@ -84,9 +85,10 @@ impl Interface {
                 Some(time) => tokio::time::sleep(time).await,
                 None => std::future::pending().await,
             }
+            Ok::<(), Error>(())
         };
         let ended = async {
-            let ended = interrupt.ends(async { Ok::<(), Error>(over.await) }).await;
+            let ended = interrupt.ends(over).await;
             drop(self.0.asks.lock().unwrap_or_else(PoisonError::into_inner).take());
             ended
         };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::given::{Asked, LARGEST};
 use super::problem::Problem;
 use super::surface::{BUCKET, KEY, Operation, SANDBOX, SNAPSHOT, Surface};
-use super::{Interface, buckets, events, faults, gate, keys, sandboxes, snapshots, whole};
+use super::{Interface, buckets, complete, events, faults, gate, keys, sandboxes, snapshots};
 use crate::operate::{buckets as stored, chaos, inventory, keys as known, reset, sandbox, snapshot, status, verify};
 
 /// The routes, behind the gate.
@@ -28,40 +28,41 @@ pub(super) fn router(interface: Interface) -> Router {
 }
 
 /// The OpenAPI document of the interface.
+#[cfg(test)]
 pub(crate) fn document() -> Value {
     table().1
 }
 
 fn table() -> (Router<Interface>, Value) {
     let mut surface = Surface::new();
-    add_whole(&mut surface);
+    add_complete(&mut surface);
     add_keys(&mut surface);
     add_buckets(&mut surface);
     add_sandboxes(&mut surface);
     add_snapshots(&mut surface);
     add_faults(&mut surface);
-    surface.hidden("/", get(whole::start));
+    surface.hidden("/", get(complete::start));
     surface.hidden(gate::ENTRANCE, get(enter));
     surface.finish()
 }
 
-fn add_whole(surface: &mut Surface) {
+fn add_complete(surface: &mut Surface) {
     let answers = surface.answers::<status::Status>(200, "The state, also of a stack that does not run");
     let summary = "Show servers, endpoints, keys, buckets and certificates";
-    surface.add(Operation::new("get", "/v1/status", "status", summary, &answers), get(whole::status));
+    surface.add(Operation::new("get", "/v1/status", "status", summary, &answers), get(complete::status));
     let answers = surface.answers::<inventory::Report>(200, "What each key protects");
     let summary = "Show which key protects which objects, versions and bytes on the drive";
-    surface.add(Operation::new("get", "/v1/inventory", "inventory", summary, &answers), get(whole::inventory));
-    let answers = surface.answers::<whole::Evidence>(200, "The proof that was made last");
+    surface.add(Operation::new("get", "/v1/inventory", "inventory", summary, &answers), get(complete::inventory));
+    let answers = surface.answers::<complete::Evidence>(200, "The proof that was made last");
     let summary = "Show the last proof that this interface made";
-    surface.add(Operation::new("get", "/v1/evidence", "evidence", summary, &answers), get(whole::evidence));
-    let (answers, body) = (surface.answers::<verify::Report>(200, "The findings"), surface.body::<whole::Proving>());
+    surface.add(Operation::new("get", "/v1/evidence", "evidence", summary, &answers), get(complete::evidence));
+    let (answers, body) = (surface.answers::<verify::Report>(200, "The findings"), surface.body::<complete::Proving>());
     let verify = Operation::new("post", "/v1/verify", "verify", "Prove that the stack encrypts", &answers);
-    surface.add(verify.with(&body, false).locking(), post(whole::verify));
+    surface.add(verify.with(&body, false).locking(), post(complete::verify));
     let (answers, body) =
-        (surface.answers::<reset::Report>(200, "The stack is fresh"), surface.body::<whole::Resetting>());
+        (surface.answers::<reset::Report>(200, "The stack is fresh"), surface.body::<complete::Resetting>());
     let reset = Operation::new("post", "/v1/reset", "reset", "Return the stack to its fresh state", &answers);
-    surface.add(reset.with(&body, false).locking(), post(whole::reset));
+    surface.add(reset.with(&body, false).locking(), post(complete::reset));
     let stream = json!({ "200": { "description": "Server-sent events, until either side ends",
         "content": { "text/event-stream": { "schema": { "type": "string" } } } } });
     let summary = "Follow KES's audit log, faults and resources as they change";

@@ -53,7 +53,7 @@ impl<'a> Listener<'a> {
         answer
     }
 
-    fn is_over(mut self) {
+    fn must_be_over(mut self) {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
         assert_eq!(ended(&mut self.child).code(), Some(0));
@@ -120,7 +120,7 @@ fn answers_are_those_of_the_command_line() {
     assert_eq!(http.ok("GET", "/v1/evidence", None)["proven"], true);
     http.ok("POST", "/v1/reset", None);
     assert_eq!(http.asks("GET", "/v1/buckets/new", None, &[]).0, 404);
-    http.is_over();
+    http.must_be_over();
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_sandbox_is_given_with_its_password_and_a_fault_lasts_until_it_is_healed() {
 
     // a fault goes with the interface
     http.ok("POST", "/v1/faults", Some(&json!({ "fault": "kes-deny", "seconds": 600 })));
-    http.is_over();
+    http.must_be_over();
     assert!(!stack.root().join("config/fault.json").exists());
     assert_eq!(text(&stack.s3_as(&user, "GET", &path, None, &[]).1), "mine");
     let mut short = Listener::start(&stack, &["--for", "3s"]);
@@ -173,7 +173,7 @@ fn a_call_ends_with_its_caller_and_gives_back_what_it_took() {
         assert_eq!(stack.json(&["up"])["changed"], 0);
         assert_eq!(text(&stack.read("/encrypted/kept")), "precious");
     }
-    http.is_over();
+    http.must_be_over();
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn strangers_and_slow_readers_have_no_effect() {
     }
     assert!(memory(http.child.id()) < before + 16 * 1024, "KiB: {before} before");
     drop(silent);
-    http.is_over();
+    http.must_be_over();
 }
 
 /// KiB of memory that a process has.

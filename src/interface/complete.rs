@@ -120,7 +120,7 @@ pub(super) async fn reset(
             let name = session.stack.manifest.name.to_string();
             Ok(reset::Report { name, milliseconds: start.elapsed().as_millis() })
         };
-        interrupt.ends(work).await
+        interrupt.ends(Box::pin(work)).await
     });
     let reset = reset.await;
     interface.tell_all("stack", "reset", reset.iter().map(|report| &report.name));
