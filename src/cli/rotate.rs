@@ -118,7 +118,7 @@ fn human(report: &Report) -> String {
         let _ = write!(text, "\n  snapshot '{snapshot}' has everything as it was before");
     }
     if report.left.is_empty() {
-        let end = if report.deleted { "and is deleted" } else { "and can be deleted" };
+        let end = if report.deleted { "which is deleted" } else { "which can be deleted" };
         let _ = write!(text, "\nproven: nothing on the drive needs key '{}', {end}", report.old);
     }
     text
