@@ -2,7 +2,7 @@
 //!
 //! Only data keys change hands: KES opens each with the former key and seals it with the new one, and the metadata on the
 //! drive gets the result (docs/minio-keyrotate.md §3). Objects are neither read nor written. Both keys are valid meanwhile,
-//! and every version names its own, so a rotation that is interrupted leaves a drive that is right; the [`Record`] says how
+//! and every version names its own, so a rotation that is interrupted leaves a drive that is right; the [`record`] says how
 //! to go on or back. New metadata is prepared next to the old while MinIO runs. MinIO is paused only while what did not
 //! change is renamed into its place.
 

@@ -61,7 +61,7 @@ impl Reached {
     /// Goes back to a snapshot.
     ///
     /// # Errors
-    /// As [`restore`].
+    /// As [`restore()`].
     pub(crate) async fn restore_snapshot(
         &self,
         name: &SnapshotName,
