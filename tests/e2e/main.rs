@@ -30,7 +30,6 @@ mod keystores;
 mod leftovers;
 mod library;
 mod lifecycle;
-mod minio_change;
 mod model;
 mod owners;
 mod places;
