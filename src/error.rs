@@ -336,6 +336,11 @@ impl Error {
         (message.trim_end().to_owned(), hint)
     }
 
+    /// For whoever fills bytes at random.
+    pub(crate) fn no_random_bytes(_: aws_lc_rs::error::Unspecified) -> Self {
+        Self::Environment { what: "the system gives no random bytes".into(), hint: "the kernel log may say why".into() }
+    }
+
     /// Shorthand for [`Error::File`].
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -5,7 +5,7 @@
 //! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
 //! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`child`] and
 //! [`process`] are what servers and their supervisors need of the system. [`release`] says which build this is. [`cli`] is
-//! the command line. How keystores and client reach others, names, proxies and trust, is in `outbound`, once for both.
+//! the command line, [`completion`] has scripts for shells. How keystores and client reach others, names, proxies and trust, is in `outbound`, once for both.
 
 #![cfg_attr(
     not(feature = "cli"),
@@ -18,6 +18,8 @@ pub mod child;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "completion")]
+pub mod completion;
 pub mod config;
 pub mod crypto;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::manifest::BucketName;
 use crate::operate::buckets::{self, Entry, Wanted};
 use crate::operate::encrypt::{self, Existing, Versions};
+use crate::servers::s3::Encryption;
 
 mod delete;
 
@@ -80,7 +81,7 @@ impl Bucket {
         };
         let session = Session::running(globals, intent).await?;
         match self {
-            Self::Create(options) => output.result(&options.settle(&session).await?, default),
+            Self::Create(options) => output.result(&options.settle(&session).await?.0, default),
             Self::List => list(&session, output).await,
             Self::Delete(delete) => delete.run(&session, output).await,
             Self::Encrypt(encrypt) => encrypt.run(&session, output).await,
@@ -101,12 +102,12 @@ impl Bucket {
 }
 
 impl Create {
-    fn wanted(&self) -> Wanted {
-        if self.sse_s3 { Wanted::SseS3 } else { Wanted::SseKms { key: self.key.clone() } }
-    }
-
-    async fn settle(&self, session: &Session) -> Result<Entry, Error> {
-        buckets::settle(&session.stack, &session.context, &self.name, self.wanted(), None).await
+    /// The bucket, and the encryption that it has now.
+    async fn settle(&self, session: &Session) -> Result<(Entry, Option<Encryption>), Error> {
+        let wanted = if self.sse_s3 { Wanted::SseS3 } else { Wanted::SseKms { key: self.key.clone() } };
+        let Session { stack, context, .. } = session;
+        let encryption = wanted.made(stack, context).await?;
+        Ok((buckets::settle(stack, context, &self.name, encryption.clone(), None).await?, encryption))
     }
 }
 
@@ -118,8 +119,7 @@ impl Encrypt {
         if self.existing {
             encrypt::require_unlocked(s3, name).await?;
         }
-        let bucket = self.options.settle(session).await?;
-        let encryption = self.options.wanted().made(&session.stack, &session.context).await?;
+        let (bucket, encryption) = self.options.settle(session).await?;
         let existing = match encryption.filter(|_| self.existing) {
             Some(encryption) => Some(encrypt::existing(&session.stack, s3, name, &encryption).await?),
             None => None,

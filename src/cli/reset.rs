@@ -10,10 +10,8 @@ use super::session::{CHANGE, Opened};
 use super::up::Up;
 use crate::error::Error;
 use crate::operate::reset::{self, Report};
-use crate::operate::snapshot;
 use crate::operate::teardown;
 use crate::stack::marker::check_removable;
-use crate::stack::seed::Content;
 
 #[derive(Debug, Args)]
 pub(super) struct Reset {
@@ -31,13 +29,7 @@ impl Reset {
         if self.hard {
             return Box::pin(hard(globals, output)).await;
         }
-        let opened = Opened::of(globals, CHANGE).await?;
-        if snapshot::is_pending(&opened.options.layout()) {
-            return Err(Error::NotRunning(opened.options.manifest.name.to_string()));
-        }
-        let content = Content::load(&opened.options.manifest.seed)?;
-        let mut session = opened.connect().await?.session().await?.require_running().await?;
-        session.stack.seed = content;
+        let session = Opened::of(globals, CHANGE).await?.ready_to_reset().await?;
         let progress = output.progress(session.context.engine.info());
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();

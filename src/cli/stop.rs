@@ -11,6 +11,7 @@ use super::output::Output;
 use super::session::{CHANGE, Session};
 use crate::error::Error;
 use crate::manifest::EngineKind;
+use crate::operate::session::run_by_others;
 
 /// How long a server may take to end in good order.
 const GRACE: Duration = Duration::from_secs(10);
@@ -51,8 +52,5 @@ fn refuse_others(session: &Session) -> Result<(), Error> {
     if session.context.engine.info().kind != EngineKind::Systemd && !session.stack.layout.is_exported() {
         return Ok(());
     }
-    Err(Error::Usage {
-        what: "this is an exported stack, which others start and stop".into(),
-        hint: "stop it with the orchestrator that runs it".into(),
-    })
+    Err(run_by_others("stop it with the orchestrator that runs it"))
 }

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::{FAULT, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::drill::{self, Drill, Trial};
+use crate::operate::drill::{self, Drill};
 use crate::operate::verify::{self, Evidence, Findings, Report};
 
 #[derive(Debug, Args)]
@@ -34,14 +34,10 @@ impl Verify {
             Some(first) => Some(self.drill(&session, &first.bucket, interrupt).await?),
             None => None,
         };
-        let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
-        let proven = held && findings.proven();
         let failures = failures(&findings, drill.as_ref());
-        let Findings { proofs: verdicts, exposed_buckets } = findings;
-        let name = session.stack.manifest.name.to_string();
-        let report = Report { name, proven, verdicts, exposed_buckets, drill };
+        let report = Report::new(session.stack.manifest.name.to_string(), findings, drill);
         output.result(&report, |report| self.human(report))?;
-        if proven { Ok(()) } else { Err(Error::Verification(failures)) }
+        if report.proven { Ok(()) } else { Err(Error::Verification(failures)) }
     }
 
     async fn drill(&self, session: &Session, bucket: &str, interrupt: &Interrupt) -> Result<Drill, Error> {

@@ -81,7 +81,9 @@ pub(super) async fn create(
 ) -> Answered<Entry> {
     let (name, encryption): (BucketName, _) = (named(&wanted.name)?, wanted.encryption()?);
     let create = async move |reach: Reach| {
-        buckets::settle(reach.stack(), reach.context(), &name, encryption, wanted.versioning).await
+        let (stack, context) = (reach.stack(), reach.context());
+        let encryption = encryption.made(stack, context).await?;
+        buckets::settle(stack, context, &name, encryption, wanted.versioning).await
     };
     let created = interface.change(Hold::Add, patience, create).await;
     interface.tell_all("bucket", "created", created.iter().map(|bucket| &bucket.name));

@@ -16,12 +16,11 @@ use super::given::{Given, named};
 use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::manifest::BucketName;
+use crate::operate::inventory as drives;
 use crate::operate::reset;
 use crate::operate::status::{self as health, Status};
-use crate::operate::verify::{self as proof, Findings, Report};
-use crate::operate::{inventory as drives, snapshot};
+use crate::operate::verify::{self as proof, Report};
 use crate::resource::apply::Silent;
-use crate::stack::seed::Content;
 
 /// The last proof.
 pub(super) type Last = Mutex<Option<Evidence>>;
@@ -87,9 +86,7 @@ pub(super) async fn verify(
         let reach = interrupt.ends(this.0.known.running()).await?;
         let only = bucket.as_ref().map(BucketName::as_str);
         let findings = proof::stack(reach.stack(), reach.context(), only, &interrupt).await?;
-        let (proven, name) = (findings.proven(), reach.stack().manifest.name.to_string());
-        let Findings { proofs: verdicts, exposed_buckets } = findings;
-        Ok(Report { name, proven, verdicts, exposed_buckets, drill: None })
+        Ok(Report::new(reach.stack().manifest.name.to_string(), findings, None))
     });
     let verified = verified.await;
     if let Ok(report) = &verified {
@@ -109,13 +106,7 @@ pub(super) async fn reset(
     let this = interface.clone();
     let reset = interface.run(move |interrupt| async move {
         let work = async {
-            let opened = this.open(Hold::Change, patience).await?;
-            if snapshot::is_pending(&opened.options.layout()) {
-                return Err(Error::NotRunning(opened.options.manifest.name.to_string()));
-            }
-            let content = Content::load(&opened.options.manifest.seed)?;
-            let mut session = opened.connect().await?.session().await?.require_running().await?;
-            session.stack.seed = content;
+            let session = this.open(Hold::Change, patience).await?.ready_to_reset().await?;
             reset::in_place(&session.stack, &session.context, keys, &Silent).await?;
             let name = session.stack.manifest.name.to_string();
             Ok(reset::Report { name, milliseconds: start.elapsed().as_millis() })

@@ -62,9 +62,6 @@ impl Record {
 /// [`Error::Environment`] if the system gives no random bytes.
 pub(super) fn secret() -> Result<Zeroizing<String>, Error> {
     let mut bytes = Zeroizing::new([0; 32]);
-    rand::fill(bytes.as_mut()).map_err(|_| Error::Environment {
-        what: "the system gives no random bytes".into(),
-        hint: "the kernel log may say why".into(),
-    })?;
+    rand::fill(bytes.as_mut()).map_err(Error::no_random_bytes)?;
     Ok(Zeroizing::new(hex::encode(*bytes)))
 }

@@ -445,6 +445,11 @@ impl Manifest {
         self.keystore.get("fs").is_some()
     }
 
+    /// True if keys are kept in the stack's own folder.
+    pub fn keys_are_own(&self) -> bool {
+        self.keystore_is_fs() && self.fs_path().is_none()
+    }
+
     /// Times of KES's cache, if not its own.
     pub fn cache_times(&self) -> Option<CacheTimes> {
         (self.kes.replicas > 1 && self.keystore_is_fs()).then_some(CacheTimes::SHARED_FOLDER)

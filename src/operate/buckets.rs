@@ -83,15 +83,14 @@ impl Wanted {
 /// held.
 ///
 /// # Errors
-/// Those of KES and MinIO.
+/// Those of MinIO.
 pub(crate) async fn settle(
     stack: &Stack,
     context: &Context,
     name: &BucketName,
-    wanted: Wanted,
+    encryption: Option<Encryption>,
     versioning: Option<bool>,
 ) -> Result<Entry, Error> {
-    let encryption = wanted.made(stack, context).await?;
     let versioning = match versioning {
         Some(versioning) => versioning,
         None => context.s3.bucket_versioning(name.as_str()).await.unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Which key protects what on a stack's drive, as the command line and the interface show it.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -21,6 +23,15 @@ pub(crate) struct Report {
     pub(crate) unused_keys: Vec<String>,
 }
 
+/// What each key protects on a drive, read without holding up other work.
+///
+/// # Errors
+/// What keeps the drive from being read.
+pub(crate) async fn of_drive(drive: PathBuf) -> Result<drive::Inventory, Error> {
+    let place = drive.clone();
+    blocking("read", &drive, move || drive::take(&place).map_err(Error::file("read", place))).await
+}
+
 /// Reads the drive alone: the stack may run or not, KES is not asked.
 ///
 /// # Errors
@@ -31,9 +42,7 @@ pub(crate) async fn take(options: &Options) -> Result<Report, Error> {
     if !drive.is_dir() {
         return Err(Error::NotRunning(name));
     }
-    let place = drive.clone();
-    let take = move || drive::take(&place).map_err(Error::file("read", place));
-    let inventory = blocking("read", &drive, take).await?;
+    let inventory = of_drive(drive).await?;
     let record = KeyRecord::load(&layout.guard())?.unwrap_or_default();
     let is_unused = |name: &&str| !inventory.keys.get(*name).is_some_and(drive::KeyUse::protects);
     let unused_keys = record.names().filter(is_unused).map(str::to_owned).collect();

@@ -19,7 +19,7 @@ use crate::host::interrupt::Interrupt;
 use crate::operate::access::{Access, set_access};
 use crate::operate::canary;
 use crate::operate::coverage::Coverage;
-use crate::operate::drill::Drill;
+use crate::operate::drill::{Drill, Trial};
 use crate::resource::Context;
 use crate::stack::Stack;
 
@@ -108,6 +108,16 @@ pub(crate) struct Report {
     /// Results of the drill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drill: Option<Drill>,
+}
+
+impl Report {
+    /// What was found, with the drill if there was one.
+    pub(crate) fn new(name: String, findings: Findings, drill: Option<Drill>) -> Self {
+        let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
+        let proven = held && findings.proven();
+        let Findings { proofs: verdicts, exposed_buckets } = findings;
+        Self { name, proven, verdicts, exposed_buckets, drill }
+    }
 }
 
 /// Proves `bucket`, or every declared bucket that encrypts and that no other lies in clear. The stack's lock is held.

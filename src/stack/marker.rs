@@ -209,10 +209,7 @@ fn no_stack(root: &Path) -> Error {
 
 fn random() -> Result<String, Error> {
     let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| Error::Environment {
-        what: "the system gives no random bytes".into(),
-        hint: "the kernel log may say why".into(),
-    })?;
+    rand::fill(&mut bytes).map_err(Error::no_random_bytes)?;
     Ok(hex::encode(bytes))
 }
 

@@ -144,10 +144,7 @@ fn credentials(stored: &BTreeMap<String, String>, manifest: &Manifest) -> Result
 /// Random bytes as URL-safe text of a third more characters.
 fn random(bytes: usize) -> Result<Zeroizing<String>, Error> {
     let mut buffer = Zeroizing::new(vec![0; bytes]);
-    rand::fill(&mut buffer).map_err(|_| Error::Environment {
-        what: "the system gives no random bytes".into(),
-        hint: "the kernel log may say why".into(),
-    })?;
+    rand::fill(&mut buffer).map_err(Error::no_random_bytes)?;
     // A leading `-` would read as an option wherever a person pastes the value.
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*buffer).replace(['-', '_'], "k")))
 }

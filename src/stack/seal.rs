@@ -18,10 +18,9 @@ impl Stack {
     /// clear and may stay so, or are not the stack's own.
     pub(super) fn seal_stages(&self, files: &[FileResource]) -> Vec<Stage> {
         let manifest = &self.manifest;
-        let is_own = manifest.keystore_is_fs() && manifest.fs_path().is_none();
         let encryption = manifest.keystore.pointer("/fs/encryption");
         let keys = self.layout.keys();
-        if !is_own || (encryption.is_none() && !fs::is_sealed(&keys).unwrap_or(false)) {
+        if !manifest.keys_are_own() || (encryption.is_none() && !fs::is_sealed(&keys).unwrap_or(false)) {
             return vec![];
         }
         let keystore = encryption.map(|_| manifest.keystore.clone());
@@ -45,10 +44,10 @@ pub(crate) fn declare(manifest: &mut Manifest, from: &Layout, layout: &Layout) {
 
 /// What the manifest says; a folder of which it says nothing stays as it is.
 fn is_wanted(manifest: &Manifest, layout: &Layout) -> bool {
-    let is_own = manifest.keystore_is_fs() && manifest.fs_path().is_none();
     let is_named = manifest.keystore.pointer("/fs/encryption").is_some();
     // a folder that may not be read is the units', which have their configuration
-    is_own && !is_named && manifest.kes.seal.unwrap_or_else(|| fs::is_sealed(&layout.keys()).unwrap_or(false))
+    let stays = || fs::is_sealed(&layout.keys()).unwrap_or(false);
+    manifest.keys_are_own() && !is_named && manifest.kes.seal.unwrap_or_else(stays)
 }
 
 /// The master key in the file of the stack at `layout`, else a new one; `None` if `manifest` names no master key there.

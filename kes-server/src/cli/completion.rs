@@ -6,11 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Command, CommandFactory as _};
-use clap_complete::{generate, shells};
-use clap_complete_nushell::Nushell;
+use clap::CommandFactory as _;
 
 use super::{Cli, CliError, output, session::Environment};
+use crate::completion::Shell;
 
 /// What the start file of a shell needs; nothing happens where `kes` is no longer installed.
 const BASH: &str = "command -v kes >/dev/null && source <(kes completion bash)";
@@ -20,32 +19,6 @@ const ZSH: &str = "command -v kes >/dev/null && { autoload -Uz compinit && compi
 pub(super) struct CompletionArguments {
     #[arg(value_name = "shell", value_enum)]
     shell: Shell,
-}
-
-/// The shells that there are scripts for.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Shell {
-    Bash,
-    Elvish,
-    Fish,
-    Nushell,
-    Powershell,
-    Zsh,
-}
-
-impl Shell {
-    fn script(self, command: &mut Command) -> Vec<u8> {
-        let (mut script, name) = (Vec::new(), command.get_name().to_owned());
-        match self {
-            Self::Bash => generate(shells::Bash, command, name, &mut script),
-            Self::Elvish => generate(shells::Elvish, command, name, &mut script),
-            Self::Fish => generate(shells::Fish, command, name, &mut script),
-            Self::Nushell => generate(Nushell, command, name, &mut script),
-            Self::Powershell => generate(shells::PowerShell, command, name, &mut script),
-            Self::Zsh => generate(shells::Zsh, command, name, &mut script),
-        }
-        script
-    }
 }
 
 pub(super) fn run(arguments: &CompletionArguments) -> Result<(), CliError> {

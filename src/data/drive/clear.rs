@@ -29,11 +29,8 @@ pub fn in_clear(drive: &Path, bucket: &str, visit: impl Fn(InClear) -> io::Resul
         // MinIO keeps the newest first; what is below a delete marker is not a current version
         let current = lengths.first().copied().flatten();
         let older = lengths.iter().skip(1).flatten().count() as u64;
-        let name = path.parent().and_then(|object| object.strip_prefix(&folder).ok()).and_then(Path::to_str);
-        match name {
-            Some(name) if current.is_some() || older > 0 => {
-                visit(InClear { object: context::key(name), current, older })
-            }
+        match context::object(path, &folder) {
+            Some(object) if current.is_some() || older > 0 => visit(InClear { object, current, older }),
             _ => Ok(()),
         }
     };
@@ -52,16 +49,13 @@ fn length(version: &Version) -> Option<u64> {
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn objects_in_clear_are_found() {
         let drive = tempfile::tempdir().unwrap();
-        let place = |path: &str, content: &[u8]| {
-            let folder = drive.path().join("docs").join(path);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("xl.meta"), content).unwrap();
-        };
+        let place = |path: &str, content: &[u8]| fixture::place(&drive.path().join("docs"), path, content);
         place("deep/plain", include_bytes!("testdata/plain.meta"));
         place("folder__XLDIR__", include_bytes!("testdata/plain.meta"));
         place("small", include_bytes!("testdata/versions.meta"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,9 +15,10 @@ pub(super) fn name(path: &str) -> &str {
     path.strip_suffix(FOLDER).unwrap_or(path)
 }
 
-/// The name of the object in a folder of its bucket.
-pub(super) fn key(folder: &str) -> String {
-    folder.strip_suffix(FOLDER).map_or_else(|| folder.to_owned(), |object| format!("{object}/"))
+/// The name, within its bucket, of the object whose metadata that is; `None` if it is not UTF-8.
+pub(super) fn object(meta: &Path, bucket: &Path) -> Option<String> {
+    let folder = meta.parent()?.strip_prefix(bucket).ok()?.to_str()?;
+    Some(folder.strip_suffix(FOLDER).map_or_else(|| folder.to_owned(), |object| format!("{object}/")))
 }
 
 /// The context of the object in a folder of the drive; `None` for a folder that cannot be an object's.

@@ -218,16 +218,13 @@ fn default_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn objects_versions_and_files_are_counted_by_key() {
         let drive = tempfile::tempdir().unwrap();
-        let place = |path: &str, content: &[u8]| {
-            let folder = drive.path().join(path);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("xl.meta"), content).unwrap();
-        };
+        let place = |path: &str, content: &[u8]| fixture::place(drive.path(), path, content);
         place(".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta"));
         place(".minio.sys/multipart/1/2", include_bytes!("testdata/multipart.meta"));
         place(".minio.sys/buckets/docs/.metadata.bin", b"..<KMSMasterKeyID>arn:aws:kms:other</KMSMasterKeyID>..");

@@ -9,6 +9,8 @@ use std::path::Path;
 
 mod clear;
 mod context;
+#[cfg(test)]
+mod fixture;
 mod inventory;
 mod needs;
 mod oldest;

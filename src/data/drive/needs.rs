@@ -111,16 +111,13 @@ fn versions_need(path: &Path, key: &str) -> io::Result<bool> {
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn what_needs_a_key_is_found_and_nothing_else() {
         let drive = tempfile::tempdir().unwrap();
-        let place = |path: &str, content: &[u8]| {
-            let folder = drive.path().join(path);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("xl.meta"), content).unwrap();
-        };
+        let place = |path: &str, content: &[u8]| fixture::place(drive.path(), path, content);
         let upload = "multipart/ab12/77";
         place(&format!(".minio.sys/{upload}"), include_bytes!("testdata/multipart.meta"));
         place(".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta"));

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::xl::{self, Protection, Stored, Version};
-use super::{buckets, walk};
+use super::{buckets, context, walk};
 
 /// An object of the drive, in the version that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn oldest(drive: &Path) -> io::Result<Vec<Aged>> {
     for bucket in buckets(drive)? {
         let folder = drive.join(&bucket);
         let read = |found: &mut Found, path: &Path| {
-            let Some(object) = name(path, &folder) else { return Ok(()) };
+            let Some(object) = context::object(path, &folder) else { return Ok(()) };
             for version in xl::versions(path)?.into_iter().flatten() {
                 if let Version::Object(stored) = version {
                     found.extend(aged(&bucket, &object, stored));
@@ -74,24 +74,15 @@ fn aged(bucket: &str, object: &str, stored: Stored) -> Option<Aged> {
     Some(Aged { bucket: bucket.to_owned(), object: object.to_owned(), version, key, bytes, written })
 }
 
-/// The name of the object whose metadata that is, as clients know it.
-fn name(meta: &Path, bucket: &Path) -> Option<String> {
-    let path = meta.parent()?.strip_prefix(bucket).ok()?.to_str()?;
-    Some(path.strip_suffix("__XLDIR__").map_or_else(|| path.to_owned(), |folder| format!("{folder}/")))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn the_oldest_version_of_each_key_is_found() {
         let drive = tempfile::tempdir().unwrap();
-        let place = |path: &str, content: &[u8]| {
-            let folder = drive.path().join(path);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("xl.meta"), content).unwrap();
-        };
+        let place = |path: &str, content: &[u8]| fixture::place(drive.path(), path, content);
         place("docs/deep/small", include_bytes!("testdata/versions.meta"));
         place("docs/mp", include_bytes!("testdata/multipart.meta"));
         place("docs/plain", include_bytes!("testdata/plain.meta"));

@@ -115,16 +115,13 @@ impl Header {
 mod tests {
     use kes_server::crypto::Key;
 
+    use super::super::fixture;
     use super::*;
 
     /// A drive with what a MinIO wrote under the key next to it.
     fn drive() -> (tempfile::TempDir, Key) {
         let drive = tempfile::tempdir().unwrap();
-        let place = |path: &str, content: &[u8]| {
-            let folder = drive.path().join(path);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("xl.meta"), content).unwrap();
-        };
+        let place = |path: &str, content: &[u8]| fixture::place(drive.path(), path, content);
         place(".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta"));
         place("encrypted/small", include_bytes!("testdata/versions.meta"));
         place("encrypted/ctx", include_bytes!("testdata/context.meta"));

@@ -133,9 +133,8 @@ impl Exchange {
             drive = Snapshot::find(&self.layout, name)?.drive(&self.layout);
         }
         let place = drive.clone();
-        let unreadable = move |error| Error::file("read", &drive)(error);
-        let walked = place.clone();
-        blocking("read", &place, move || drive::oldest(&walked).map_err(unreadable)).await
+        let look = move || drive::oldest(&place).map_err(Error::file("read", place));
+        blocking("read", &drive, look).await
     }
 
     /// Writes down that this MinIO serves the data, as the engine knows it now.
@@ -143,22 +142,24 @@ impl Exchange {
     /// # Errors
     /// Those of the engine; [`Error::File`] if the record cannot be written.
     pub(crate) async fn settled(&self, context: &Context) -> Result<(), Error> {
+        if self.record.as_ref() == Some(&Record::new(self.now.clone())) {
+            return Ok(());
+        }
         let now = Release::of(&self.source, context.engine.as_ref(), Some(&self.now)).await?;
         Record::new(now).save(&self.layout)
     }
 }
 
 impl Begun {
-    /// Reads the oldest object under every key by the new MinIO, and ends the change.
+    /// Reads the oldest object under every key by the new MinIO.
     ///
     /// # Errors
     /// [`Error::Verification`] naming the object that does not open.
-    pub(crate) async fn end(&self, context: &Context) -> Result<(), Error> {
+    pub(crate) async fn prove(&self, context: &Context) -> Result<(), Error> {
         let Self { from, to, snapshot, oldest, .. } = self;
         for aged in oldest {
             prove(&context.s3, aged).await?;
         }
-        self.exchange.settled(context).await?;
         let kept = snapshot
             .as_ref()
             .map(|name| format!("; snapshot '{name}' has the data of before, until `kestack snapshot remove {name}`"));

@@ -10,6 +10,7 @@ use crate::engine::PodState;
 use crate::error::Error;
 use crate::host::freeze::Freezer;
 use crate::operate::chaos::FaultRecord;
+use crate::operate::session::run_by_others;
 use crate::resource::Context;
 use crate::stack::{Layout, Stack};
 
@@ -41,10 +42,7 @@ pub(super) fn layout(layout: &Layout) -> Result<(), Error> {
     if !layout.is_exported() {
         return Ok(());
     }
-    Err(Error::Usage {
-        what: "this is an exported stack, which others start and stop".into(),
-        hint: "replace the key in the stack of `kestack up`, then export it again".into(),
-    })
+    Err(run_by_others("replace the key in the stack of `kestack up`, then export it again"))
 }
 
 /// Who freezes the stack's MinIO.

@@ -125,7 +125,7 @@ impl Passes<'_> {
             };
             let count = paths.iter().map(fits).take_while(|fits| *fits).count();
             let rest = paths.split_off(count.max(1).min(paths.len()));
-            let looked = self.exchange.prepare(0, std::mem::replace(&mut paths, rest)).await?;
+            let looked = self.exchange.prepare(std::mem::replace(&mut paths, rest)).await?;
             self.looked(looked, pass).await?;
         }
         Ok(())

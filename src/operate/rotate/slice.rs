@@ -40,12 +40,12 @@ pub(super) enum Looked {
 }
 
 impl Exchange<'_> {
-    /// Prepares files, which are named by their numbers from `first` on.
+    /// Prepares files.
     ///
     /// # Errors
     /// The first that keeps KES or the drive from being used.
-    pub(super) async fn prepare(&self, first: usize, paths: Vec<PathBuf>) -> Result<Vec<Looked>, Error> {
-        let all = paths.into_iter().enumerate().map(|(number, path)| self.one(path, first + number));
+    pub(super) async fn prepare(&self, paths: Vec<PathBuf>) -> Result<Vec<Looked>, Error> {
+        let all = paths.into_iter().enumerate().map(|(number, path)| self.one(path, number));
         let looked: Vec<_> = stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
         looked.into_iter().collect()
     }

@@ -15,13 +15,13 @@ use super::record::Record;
 use super::slice::Exchange;
 use super::staging::Staging;
 use super::{Request, check};
-use crate::data::drive::{self, Inventory};
+use crate::data::drive::Inventory;
 use crate::engine::Engine;
 use crate::engine::process::own_program;
 use crate::error::Error;
-use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
 use crate::operate::guard;
+use crate::operate::inventory;
 use crate::operate::session::{Options, Reached, Session, bring_up};
 use crate::operate::snapshot::{self, SnapshotName};
 use crate::resource::apply::Progress;
@@ -89,9 +89,7 @@ impl Turn {
 
     /// What each key protects now.
     pub(super) async fn inventory(&self) -> Result<Inventory, Error> {
-        let drive = self.drive();
-        let take = move || drive::take(&drive).map_err(Error::file("read", drive));
-        blocking("read", &self.drive(), take).await
+        inventory::of_drive(self.drive()).await
     }
 
     /// Takes the snapshot and writes down what is going to be done, unless an earlier call did.
@@ -178,13 +176,13 @@ impl Turn {
         let ran = self.passes(&mut passes, request.wait).await;
         let moved = std::mem::take(&mut passes.moved);
         drop(passes);
-        let stuck = ran.and_then(|stuck| staging.clone().remove().map(|()| stuck))?;
-        let left = left::after(&self.inventory().await?, stuck, &drive, &self.old, &context.s3).await?;
+        let (stuck, inventory) = ran.and_then(|ran| staging.clone().remove().map(|()| ran))?;
+        let left = left::after(&inventory, stuck, &drive, &self.old, &context.s3).await?;
         Ok(Done { moved, left })
     }
 
-    /// Passes until nothing is found, and again while unfinished uploads are waited for.
-    async fn passes(&self, passes: &mut Passes<'_>, wait: Duration) -> Result<BTreeSet<Left>, Error> {
+    /// Passes until nothing is found, and again while unfinished uploads are waited for; and what the drive holds then.
+    async fn passes(&self, passes: &mut Passes<'_>, wait: Duration) -> Result<(BTreeSet<Left>, Inventory), Error> {
         let start = Instant::now();
         let mut looks = tokio::time::interval(LOOK);
         loop {
@@ -193,7 +191,7 @@ impl Turn {
             let inventory = self.inventory().await?;
             let waits = inventory.keys.get(self.old.as_str()).is_some_and(|used| used.uploads > 0);
             if !waits || start.elapsed() >= wait {
-                return Ok(stuck);
+                return Ok((stuck, inventory));
             }
             passes.interrupt.check()?;
         }

@@ -22,10 +22,7 @@ impl SandboxName {
     /// [`Error::Environment`] if the system gives no random bytes.
     pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 6];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Environment {
-            what: "the system gives no random bytes".into(),
-            hint: "the kernel log may say why".into(),
-        })?;
+        aws_lc_rs::rand::fill(&mut bytes).map_err(Error::no_random_bytes)?;
         Ok(Self(hex::encode(bytes)))
     }
 

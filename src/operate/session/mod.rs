@@ -57,6 +57,11 @@ pub(crate) struct Options {
     pub(crate) without_snapshot: bool,
 }
 
+/// What only whoever starts and stops an exported stack can do; `hint` says what to do instead.
+pub(crate) fn run_by_others(hint: &str) -> Error {
+    Error::Usage { what: "this is an exported stack, which others start and stop".into(), hint: hint.into() }
+}
+
 impl Options {
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(&self.base, self.manifest.name.as_str())

@@ -13,6 +13,7 @@ use crate::manifest::EngineKind;
 use crate::operate::snapshot;
 use crate::resource::Context;
 use crate::resource::probe;
+use crate::stack::seed::Content;
 use crate::stack::{Home, Stack};
 
 /// How long an orchestrator may take to start an exported stack.
@@ -92,6 +93,22 @@ impl Opened {
         let Self { options, lock } = self;
         Home::of(connection.engine.info()).check(&options.layout())?;
         Ok(Reached { options, connection, lock })
+    }
+}
+
+impl Opened {
+    /// The running stack with the content that a reset brings back: mistakes in that are found before anything is lost.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], also if a restore was interrupted; those of the content's files.
+    pub(crate) async fn ready_to_reset(self) -> Result<Session, Error> {
+        if snapshot::is_pending(&self.options.layout()) {
+            return Err(Error::NotRunning(self.options.manifest.name.to_string()));
+        }
+        let content = Content::load(&self.options.manifest.seed)?;
+        let mut session = self.connect().await?.session().await?.require_running().await?;
+        session.stack.seed = content;
+        Ok(session)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Opened, Reached, restore};
+use super::{Opened, Reached, restore, run_by_others};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::operate::snapshot::{self, Removed, Restored, Saved, Snapshot, SnapshotName};
@@ -17,10 +17,7 @@ impl Opened {
         if !self.options.layout().is_exported() {
             return Ok(());
         }
-        Err(Error::Usage {
-            what: "this is an exported stack, which others start and stop".into(),
-            hint: "take a snapshot of the stack of `kestack up`".into(),
-        })
+        Err(run_by_others("take a snapshot of the stack of `kestack up`"))
     }
 
     /// Removes snapshots, after all of them were found.

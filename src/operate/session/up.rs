@@ -166,7 +166,7 @@ async fn walk(
     }
     let steps = walk?;
     if let Some(begun) = begun {
-        begun.end(context).await?;
+        begun.prove(context).await?;
     }
     if steps.iter().any(|step| step.decision != Decision::Keep) {
         require_usable(stack, context).await?;

@@ -325,7 +325,7 @@ impl Deployment {
                 local.join(" and ")
             ));
         }
-        if self.stack.manifest.keystore_is_fs() && self.stack.manifest.fs_path().is_none() {
+        if self.stack.manifest.keys_are_own() {
             notes.push(
                 "the exported folder starts without keys and objects; to take those of a stack along, `kestack down` \
                  it and copy its folders keys and minio together, or not at all"
