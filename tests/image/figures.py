@@ -83,12 +83,13 @@ def main():
             remove(f"one-{number}")
     for image, found in times.items():
         print(f"{ENGINE}: {image}: first PUT after {statistics.median(found):.0f} ms ({min(found):.0f} to {max(found):.0f})")
-    names = [f"ten-{number}" for number in range(10)]
-    begun = time.monotonic()
-    with ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda name: start(IMAGE, name), names))
-    print(f"{ENGINE}: ten at once: {time.monotonic() - begun:.1f} s")
-    remove(*names)
+    for image in (ALONE, IMAGE):
+        names = [f"ten-{number}" for number in range(10)]
+        begun = time.monotonic()
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(lambda name, image=image: start(image, name), names))
+        print(f"{ENGINE}: {image}: ten at once: {time.monotonic() - begun:.1f} s")
+        remove(*names)
 
 
 if __name__ == "__main__":
