@@ -1,10 +1,12 @@
 //! Nothing is ever stored in clear, whoever hammers the port from which moment on.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use kestack::unstable::servers::s3::S3Client;
 
-use crate::served::{Place, run};
+use crate::served::{Place, free_port, run};
 
 /// Puts an object until it is taken, and says how it is protected.
 async fn first_put(s3: &S3Client, bucket: &str, makes: bool, body: &[u8], end: Instant) -> String {
@@ -48,4 +50,44 @@ fn the_first_object_that_is_taken_is_encrypted() {
         served.stop();
         assert!(!place.holds(&body[..32]), "start {start}: the drive holds it in clear");
     }
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn the_console_opens_after_s3() {
+    for by_variable in [false, true] {
+        let place = Place::new();
+        let console = format!("127.0.0.1:{}", free_port());
+        let option = ["--console-address", &console];
+        let variable = [("MINIO_CONSOLE_ADDRESS", console.as_str())];
+        let served = if by_variable { place.start(&variable, &[]) } else { place.start(&[], &option) };
+        let end = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(&console).is_err() {
+            assert!(Instant::now() < end, "the console never opened:\n{}", served.said());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(TcpStream::connect(("127.0.0.1", place.port)).is_ok(), "the console was open before S3");
+        served.says(&format!("WebUI: http://{console}"));
+        let mut client = TcpStream::connect(&console).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut page = String::new();
+        client.read_to_string(&mut page).unwrap();
+        assert!(page.contains("MinIO Console"), "{page}");
+        served.stop();
+    }
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn a_console_that_is_off_has_no_port() {
+    let place = Place::new();
+    let console = format!("127.0.0.1:{}", free_port());
+    let served = place.start(&[("MINIO_BROWSER", "off")], &["--console-address", &console]).open(&place);
+    assert!(TcpStream::connect(&console).is_err());
+    served.stop();
+    let taken = TcpListener::bind(&console).unwrap();
+    let (code, said) = place.refused(&[], &["--console-address", &console]);
+    assert!(code == 6 && said.contains(&format!("cannot listen on '{console}'")), "{code}: {said}");
+    assert!(said.contains("choose another port with `--console-address`"), "{said}");
+    drop(taken);
 }

@@ -14,6 +14,8 @@ const ADDRESS: &str = ":9000";
 pub(super) struct Server {
     /// Where S3 is wanted, such as `:9000` or `127.0.0.1:9000`.
     pub(super) address: String,
+    /// Where the console is wanted, if the call chooses its port.
+    pub(super) console: Option<String>,
     /// Folder of MinIO's certificates, if one is named.
     pub(super) certs: Option<PathBuf>,
     /// Whether MinIO writes JSON.
@@ -22,7 +24,7 @@ pub(super) struct Server {
     pub(super) quiet: bool,
     /// The drives as they are written; several, or a pattern of them.
     pub(super) drives: Vec<String>,
-    /// The arguments without the address.
+    /// The arguments without the addresses.
     pub(super) rest: Vec<OsString>,
 }
 
@@ -30,6 +32,7 @@ pub(super) struct Server {
 pub(super) fn read(arguments: &[OsString], env: &dyn Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) -> Server {
     let mut server = Server {
         address: env("MINIO_ADDRESS").unwrap_or_else(|| ADDRESS.to_owned()),
+        console: env("MINIO_CONSOLE_ADDRESS"),
         certs: env("MINIO_CERTS_DIR").map(PathBuf::from),
         json: env("MINIO_JSON").is_some_and(|value| crate::manifest::is_on(&value)),
         quiet: env("MINIO_QUIET").is_some_and(|value| crate::manifest::is_on(&value)),
@@ -75,6 +78,7 @@ impl Server {
     fn takes(&mut self, name: &str, value: &str, mistakes: &mut Vec<String>) -> bool {
         match name {
             "address" => value.clone_into(&mut self.address),
+            "console-address" => self.console = Some(value.to_owned()),
             "certs-dir" | "S" => self.certs = Some(value.into()),
             "config-dir" | "C" if self.certs.is_none() => self.certs = Some(Path::new(value).join("certs")),
             "config" => mistakes.push(format!(
@@ -82,7 +86,7 @@ impl Server {
             )),
             _ => {}
         }
-        !matches!(name, "address" | "config")
+        !matches!(name, "address" | "console-address" | "config")
     }
 
     fn complete(&mut self, env: &dyn Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) {
@@ -107,6 +111,18 @@ impl Server {
                 self.address
             ));
         }
+        if let Some(console) = &self.console
+            && port(console).is_some()
+            && port(console) == port(&self.address)
+        {
+            mistakes
+                .push(format!("`--console-address {console}` has the port of S3: write another one, such as `:9001`"));
+        }
+    }
+
+    /// The address of the console, if its port is known before MinIO starts.
+    pub(super) fn console(&self) -> Option<&str> {
+        self.console.as_deref().filter(|address| port(address).is_some())
     }
 
     /// The first drive, made of the first of each pattern: `/data{1...4}` begins with `/data1`.
@@ -156,7 +172,8 @@ mod tests {
         }
         let (server, _) = read_line("--console-address :9001 -S /certs /a /b --quiet", &[]);
         assert_eq!((server.drives.len(), server.address.as_str(), server.quiet), (2, ":9000", true));
-        assert_eq!((server.certs.as_deref(), server.rest.len()), (Some(Path::new("/certs")), 7));
+        assert_eq!((server.certs.as_deref(), server.rest.len()), (Some(Path::new("/certs")), 5));
+        assert_eq!(server.console(), Some(":9001"));
     }
 
     #[test]
@@ -176,6 +193,7 @@ mod tests {
             ("/data --address", "needs a value"),
             ("/data --address 9000", "write a host and a port"),
             ("/data --address :0", "write a host and a port"),
+            ("/data --console-address :9000", "has the port of S3"),
             ("/data --config x.yaml", "does not read MinIO's own configuration file"),
         ] {
             let (_, mistakes) = read_line(line, &[]);

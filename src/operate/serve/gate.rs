@@ -1,5 +1,5 @@
-//! The S3 port. It is taken at the start, so that nobody else gets it, and opens when everything is in force; from then on
-//! each connection is passed on to MinIO as it is (docs/architecture.md §4.3).
+//! The ports of S3 and of the console. They are taken at the start, so that nobody else gets them, and open when everything
+//! is in force; from then on each connection is passed on to MinIO as it is (docs/architecture.md §4.3).
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -32,6 +32,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Gate {
     sockets: Vec<TcpSocket>,
+    flag: &'static str,
     address: String,
 }
 
@@ -43,12 +44,12 @@ pub(super) struct Door {
 }
 
 impl Gate {
-    /// Takes the port.
+    /// Takes the port of `address`, which the option `flag` chooses.
     ///
     /// # Errors
     /// [`Error::Environment`] if it is taken, or the address is not one of this machine.
-    pub(super) fn reserve(address: &str) -> Result<Self, Error> {
-        let refused = |error: io::Error| refused(address, &error);
+    pub(super) fn reserve(flag: &'static str, address: &str) -> Result<Self, Error> {
+        let refused = |error: io::Error| refused(flag, address, &error);
         let mut sockets = Vec::new();
         let mut last = None;
         for wanted in addresses(address).map_err(refused)? {
@@ -64,7 +65,7 @@ impl Gate {
         }
         match last {
             Some(error) if sockets.is_empty() => Err(refused(error)),
-            _ => Ok(Self { sockets, address: address.to_owned() }),
+            _ => Ok(Self { sockets, flag, address: address.to_owned() }),
         }
     }
 
@@ -83,15 +84,33 @@ impl Gate {
     /// [`Error::Environment`] if somebody else listens meanwhile.
     pub(super) fn open(self, inner: SocketAddr) -> Result<Door, Error> {
         let door = Door { is_open: watch::channel(true).0, inner };
-        for socket in self.sockets {
-            let listener = socket.listen(BACKLOG).map_err(|error| refused(&self.address, &error))?;
-            tokio::spawn(serve(listener, inner, door.is_open.subscribe()));
-        }
+        self.listen(inner, &door.is_open.subscribe())?;
         Ok(door)
+    }
+
+    fn listen(self, inner: SocketAddr, is_open: &watch::Receiver<bool>) -> Result<(), Error> {
+        for socket in self.sockets {
+            let listener = socket.listen(BACKLOG).map_err(|error| refused(self.flag, &self.address, &error))?;
+            tokio::spawn(serve(listener, inner, is_open.clone()));
+        }
+        Ok(())
     }
 }
 
 impl Door {
+    /// Opens a second gate as soon as the server listens on `inner` too. Both let clients in at the same times.
+    pub(super) fn opens_too(&self, gate: Gate, inner: SocketAddr) {
+        let is_open = self.is_open.subscribe();
+        tokio::spawn(async move {
+            while TcpStream::connect(inner).await.is_err() {
+                tokio::time::sleep(LOOK).await;
+            }
+            if let Err(error) = gate.listen(inner, &is_open) {
+                tracing::warn!("the console is not available: {error}");
+            }
+        });
+    }
+
     /// Waits until the server behind the gate listens no more, and lets nobody in from then on. A server that starts
     /// itself again, as MinIO does when its admin API asks for it, has not read all of its settings at first.
     pub(super) async fn lost(&self) {
@@ -110,17 +129,17 @@ impl Door {
     }
 }
 
-fn refused(address: &str, error: &io::Error) -> Error {
+fn refused(flag: &str, address: &str, error: &io::Error) -> Error {
     let hint = match error.kind() {
         ErrorKind::AddrInUse => {
-            "end the program that uses it (`ss -ltnp` shows it), or choose another port with `--address`"
+            format!("end the program that uses it (`ss -ltnp` shows it), or choose another port with `{flag}`")
         }
         ErrorKind::PermissionDenied => {
-            "without root only ports from 1024 on are available: choose one with `--address`"
+            format!("without root only ports from 1024 on are available: choose one with `{flag}`")
         }
-        _ => "choose an address of this machine with `--address`, such as `:9000`",
+        _ => format!("choose an address of this machine with `{flag}`, such as `:9000`"),
     };
-    Error::Environment { what: format!("cannot listen on '{address}': {error}"), hint: hint.into() }
+    Error::Environment { what: format!("cannot listen on '{address}': {error}"), hint }
 }
 
 /// The addresses that a host and a port stand for; without a host all of this machine.
@@ -237,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_connects_before_it_opens_and_nothing_is_lost_after() {
         let address = free();
-        let gate = Gate::reserve(&address).unwrap();
+        let gate = Gate::reserve("--address", &address).unwrap();
         let refused = TcpStream::connect(&address).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         assert_eq!(gate.reachable().to_string(), address);
@@ -258,7 +277,7 @@ mod tests {
     async fn nobody_gets_in_while_the_server_starts_again() {
         let (address, inner) = (free(), free());
         let server = TcpListener::bind(&inner).await.unwrap();
-        let door = Gate::reserve(&address).unwrap().open(inner.parse().unwrap()).unwrap();
+        let door = Gate::reserve("--address", &address).unwrap().open(inner.parse().unwrap()).unwrap();
         let watched = tokio::time::timeout(Duration::from_millis(50), door.lost()).await;
         assert!(watched.is_err(), "the server listens");
         drop(server);
@@ -274,18 +293,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_second_gate_opens_with_its_server_and_closes_with_the_first() {
+        let (address, console, inner) = (free(), free(), free());
+        let server = echo().await;
+        let door = Gate::reserve("--address", &address).unwrap().open(server).unwrap();
+        let gate = Gate::reserve("--console-address", &console).unwrap();
+        door.opens_too(gate, inner.parse().unwrap());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(TcpStream::connect(&console).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let listener = TcpListener::bind(&inner).await.unwrap();
+        let connected = async {
+            loop {
+                match TcpStream::connect(&console).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let mut client = tokio::time::timeout(Duration::from_secs(10), connected).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        let mut heard = [0; 1];
+        while heard != *b"x" {
+            // the first connection only looked
+            let (mut other, _) = listener.accept().await.unwrap();
+            let _ = other.read(&mut heard).await;
+        }
+        door.is_open.send_replace(false);
+        let mut client = TcpStream::connect(&console).await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap_or_default(), 0, "turned away");
+    }
+
+    #[tokio::test]
     async fn a_taken_port_is_refused_at_once() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = holder.local_addr().unwrap().to_string();
-        let error = Gate::reserve(&address).unwrap_err();
+        let error = Gate::reserve("--address", &address).unwrap_err();
         assert!(error.exit_code() == 6 && error.to_string().contains("--address"), "{error}");
-        assert_eq!(Gate::reserve("192.0.2.77:9000").unwrap_err().exit_code(), 6);
+        assert_eq!(Gate::reserve("--address", "192.0.2.77:9000").unwrap_err().exit_code(), 6);
     }
 
     #[tokio::test]
     async fn without_a_host_both_families_reach_it() {
         let port = free().rsplit_once(':').unwrap().1.to_owned();
-        let gate = Gate::reserve(&format!(":{port}")).unwrap();
+        let gate = Gate::reserve("--address", &format!(":{port}")).unwrap();
         assert_eq!(gate.reachable().to_string(), format!("127.0.0.1:{port}"));
         gate.open(echo().await).unwrap();
         for host in ["127.0.0.1", "[::1]"] {

@@ -103,12 +103,16 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     }
     let settings = settings::read(asked, &environment, &words)?;
     kes_server::process::raise_file_limit();
-    let gate = Gate::reserve(&settings.server.address)?;
+    let gate = Gate::reserve("--address", &settings.server.address)?;
+    let console = settings.console().map(|wanted| Gate::reserve("--console-address", wanted)).transpose()?;
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
     let door = gate.open(plan.inner)?;
     tree.is_open = true;
+    if let Some((console, inner)) = console.zip(plan.console) {
+        door.opens_too(console, inner);
+    }
     if plan.settings.auto_encryption {
         tokio::spawn(setup::stay_encrypted(plan.context.s3.clone(), plan.drive.path.clone(), door));
     }

@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) keys: Verdict,
     /// Where MinIO listens.
     pub(super) inner: SocketAddr,
+    /// Where its console listens, if the call chooses the port that people use for it.
+    pub(super) console: Option<SocketAddr>,
     /// Whether S3 speaks TLS.
     pub(super) has_tls: bool,
     /// When the port must be open.
@@ -99,6 +101,7 @@ impl Plan {
             words.region().as_deref(),
         )?;
         let minio_variables = minio_variables(&settings, words, &root);
+        let console = settings.console().map(|_| SocketAddr::from(([127, 0, 0, 1], ports.console)));
         settings.manifest.minio.root_user = Some(root.user);
         settings.manifest.minio.root_password = Some(root.password);
         let layout = Layout::served(place.path(), &drive.path);
@@ -118,6 +121,7 @@ impl Plan {
             context,
             keys,
             inner,
+            console,
             has_tls,
             deadline,
             kes,
@@ -169,8 +173,12 @@ impl Plan {
         // the drive is ours as long as it lives, also if kestack is killed
         command.stdin(lock).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut started = child::spawn(&mut command, &self.minio)?;
-        let public = self.public_address();
-        let voice = Voice::of(&mut started, &Rename { inner: self.inner.to_string(), public });
+        let s3 = Rename { inner: self.inner.to_string(), public: self.public_address() };
+        let console = self
+            .console
+            .zip(self.settings.console())
+            .map(|(inner, wanted)| Rename { inner: inner.to_string(), public: public(wanted) });
+        let voice = Voice::of(&mut started, &[s3].into_iter().chain(console).collect());
         Ok((started, voice))
     }
 
@@ -178,7 +186,13 @@ impl Plan {
         let inner = self.inner.to_string();
         let mut command = child::command(&self.minio, ["server"])?;
         command.args(&self.settings.server.rest).args(["--address", &inner]);
-        let ours = |name: &String| name.starts_with("KESTACK_") || name == "MINIO_ADDRESS";
+        if let Some(console) = self.console.map(|console| console.to_string()).or(self.settings.server.console.clone())
+        {
+            command.args(["--console-address", &console]);
+        }
+        let ours = |name: &String| {
+            name.starts_with("KESTACK_") || ["MINIO_ADDRESS", "MINIO_CONSOLE_ADDRESS"].contains(&name.as_str())
+        };
         for name in environment_names().iter().filter(|name| ours(name)) {
             command.env_remove(name);
         }
@@ -196,9 +210,12 @@ impl Plan {
 
     /// The address as people use it.
     pub(super) fn public_address(&self) -> String {
-        let wanted = &self.settings.server.address;
-        if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
+        public(&self.settings.server.address)
     }
+}
+
+fn public(wanted: &str) -> String {
+    if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
 }
 
 async fn require_keys(stack: &Stack, context: &Context) -> Result<Verdict, Error> {

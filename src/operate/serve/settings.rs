@@ -22,6 +22,8 @@ const BUCKETS: [&str; 4] =
     ["KESTACK_BUCKETS", "MINIO_DEFAULT_BUCKETS", "COM_ADOBE_TESTING_S3MOCK_STORE_INITIAL_BUCKETS", "initialBuckets"];
 /// Variables that name further keys, the one that counts first.
 const KEYS: [&str; 3] = ["KESTACK_KEYS", "COM_ADOBE_TESTING_S3MOCK_STORE_VALID_KMS_KEYS", "validKmsKeys"];
+/// MinIO's switch of its console.
+const BROWSER: &str = "MINIO_BROWSER";
 /// How long setting up may take unless `KESTACK_SETUP_TIMEOUT` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -42,6 +44,15 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// Variables that only KES's keystore needs: MinIO does not get them.
     pub(super) of_keystore: Vec<&'static str>,
+    /// Whether MinIO serves its console.
+    has_console: bool,
+}
+
+impl Settings {
+    /// Where people use the console, if there is one and its port is known before MinIO starts.
+    pub(super) fn console(&self) -> Option<&str> {
+        self.server.console().filter(|_| self.has_console)
+    }
 }
 
 /// Reads the arguments of `server` and the environment.
@@ -59,6 +70,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
         kes: kes(&mut manifest, env, &mut mistakes),
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
         timeout: timeout(env, &mut mistakes),
+        has_console: has_console(&manifest, words),
         server,
         access,
         of_keystore,
@@ -192,6 +204,11 @@ fn auto_encryption(
             true
         }
     }
+}
+
+fn has_console(manifest: &Manifest, words: &MinioWords<'_>) -> bool {
+    let said = words.value(BROWSER).or_else(|| manifest.minio.env.get(BROWSER).cloned());
+    !said.is_some_and(|value| manifest::is_off(&value))
 }
 
 fn timeout(env: Environment<'_>, mistakes: &mut Vec<String>) -> Duration {

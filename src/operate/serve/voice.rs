@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -40,16 +41,19 @@ pub(super) struct Rename {
     pub(super) public: String,
 }
 
+/// All of them.
+type Renames = Arc<[Rename]>;
+
 impl Voice {
     /// Listens to both outputs of a MinIO.
-    pub(super) fn of(child: &mut Child, rename: &Rename) -> Self {
+    pub(super) fn of(child: &mut Child, renames: &Renames) -> Self {
         let (door, watcher) = watch::channel(Door::Closed);
         let (sender, written) = mpsc::channel(2);
         if let Some(output) = child.stdout.take() {
-            tokio::spawn(pass(output, own(io::stdout()), watcher.clone(), sender.clone(), rename.clone()));
+            tokio::spawn(pass(output, own(io::stdout()), watcher.clone(), sender.clone(), Arc::clone(renames)));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(pass(output, own(io::stderr()), watcher, sender, rename.clone()));
+            tokio::spawn(pass(output, own(io::stderr()), watcher, sender, Arc::clone(renames)));
         }
         Self { door, written }
     }
@@ -72,7 +76,7 @@ async fn pass(
     to: Option<impl AsyncWrite + Unpin>,
     mut door: watch::Receiver<Door>,
     written: mpsc::Sender<()>,
-    rename: Rename,
+    renames: Renames,
 ) {
     let Some(mut to) = to else { return };
     let mut kept = Vec::new();
@@ -94,11 +98,11 @@ async fn pass(
     if !is_open && door.wait_for(|door| *door == Door::Open).await.is_err() {
         return;
     }
-    let _ = write(&mut to, &renamed(&kept, &rename)).await;
+    let _ = write(&mut to, &renamed(&kept, &renames)).await;
     drop((kept, written));
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         let said = chunk.get(..count).unwrap_or_default();
-        if write(&mut to, &renamed(said, &rename)).await.is_err() {
+        if write(&mut to, &renamed(said, &renames)).await.is_err() {
             // nobody reads any more; MinIO must not wait for anybody
             let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
             return;
@@ -111,8 +115,12 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
     to.flush().await
 }
 
-/// MinIO's banner names the address that it listens on.
-fn renamed(said: &[u8], rename: &Rename) -> Vec<u8> {
+/// MinIO's banner names the addresses that it listens on.
+fn renamed(said: &[u8], renames: &[Rename]) -> Vec<u8> {
+    renames.iter().fold(said.to_vec(), |said, rename| replaced(&said, rename))
+}
+
+fn replaced(said: &[u8], rename: &Rename) -> Vec<u8> {
     let inner = rename.inner.as_bytes();
     let mut text = Vec::with_capacity(said.len());
     let mut rest = said;
@@ -148,15 +156,18 @@ pub(super) fn of_kes(child: &mut Child) {
 mod tests {
     use super::*;
 
-    fn rename() -> Rename {
-        Rename { inner: "127.0.0.1:20001".into(), public: "127.0.0.1:9000".into() }
+    fn renames() -> Renames {
+        [("127.0.0.1:20001", "127.0.0.1:9000"), ("127.0.0.1:20002", "127.0.0.1:9001")]
+            .map(|(inner, public)| Rename { inner: inner.into(), public: public.into() })
+            .into()
     }
 
     #[test]
-    fn the_inner_address_is_never_shown() {
-        let said = b"API: http://127.0.0.1:20001 \nAPI: http://127.0.0.1:20001";
-        assert_eq!(renamed(said, &rename()), b"API: http://127.0.0.1:9000 \nAPI: http://127.0.0.1:9000");
-        assert_eq!(renamed(b"nothing", &rename()), b"nothing");
+    fn the_inner_addresses_are_never_shown() {
+        let said = b"API: http://127.0.0.1:20001 \nAPI: http://127.0.0.1:20001\nWebUI: http://127.0.0.1:20002";
+        let renamed_all = b"API: http://127.0.0.1:9000 \nAPI: http://127.0.0.1:9000\nWebUI: http://127.0.0.1:9001";
+        assert_eq!(renamed(said, &renames()), renamed_all);
+        assert_eq!(renamed(b"nothing", &renames()), b"nothing");
     }
 
     #[tokio::test]
@@ -165,7 +176,7 @@ mod tests {
         let (to, mut people) = tokio::io::duplex(1024);
         let (door, watcher) = watch::channel(Door::Closed);
         let (sender, written) = mpsc::channel(1);
-        tokio::spawn(pass(from, Some(to), watcher, sender, rename()));
+        tokio::spawn(pass(from, Some(to), watcher, sender, renames()));
         minio.write_all(b"API: http://127.0.0.1:20001\n").await.unwrap();
         let mut heard = [0; 27];
         let early = tokio::time::timeout(Duration::from_millis(30), people.read_exact(&mut heard)).await;
