@@ -150,8 +150,11 @@ pub fn minio_to_pack(named: Option<&Path>, env: &Env<'_>) -> Result<ImageSource,
 }
 
 /// The release that a MinIO says it is; `None` for one that was built without saying so.
-pub async fn release_of(program: &Path) -> Option<String> {
-    version::of_program(program).await.release.filter(|release| releases::is_release(release))
+pub async fn release_of(program: &Path, env: &Env<'_>) -> Option<String> {
+    version::of_program(program, cache_folder(env).as_deref())
+        .await
+        .release
+        .filter(|release| releases::is_release(release))
 }
 
 /// Decides where the image of KES comes from; no engine needs to be asked.

@@ -203,12 +203,13 @@ impl Build {
             check_static_for(program, self.platform())?;
         }
         let minio = supply::minio_to_pack(self.minio.as_deref(), &environment)?;
-        let warning = supply::warning(&minio).await?;
+        let warning = supply::warning(&minio, &environment).await?;
         let minio = minio.made(waiting).await?;
         if let Some(warning) = warning {
             tracing::warn!("{warning}; name another one with --minio");
         }
-        let release = if self.platform() == Architecture::HOST { supply::release_of(&minio).await } else { None };
+        let release =
+            if self.platform() == Architecture::HOST { supply::release_of(&minio, &environment).await } else { None };
         let (architecture, mc, sources) = (self.platform(), self.mc.clone(), supply::sources()?);
         Ok(Content { architecture, minio, release, kes, kestack, mc, shell, sources })
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 mod architecture;
 mod archive;
-mod cache;
+pub(crate) mod cache;
 mod elf;
 mod layer;
 mod pause;

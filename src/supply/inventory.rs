@@ -156,7 +156,7 @@ impl Look<'_> {
         let answer = match (&program, &image) {
             (Some(program), _) => {
                 self.add_program(&mut item, program);
-                version::of_program(program).await
+                version::of_program(program, cache_folder(self.env).as_deref()).await
             }
             (None, Some(image)) => {
                 add_image(&mut item, image);

@@ -2,7 +2,8 @@
 
 use super::releases::{Defect, Flavour, Lineage, Releases, Standing};
 use super::version::{self, Answer};
-use super::{ImageSource, SupplyError};
+use super::{ImageSource, SupplyError, cache_folder};
+use crate::engine::Env;
 
 /// How good a MinIO is.
 #[derive(Debug)]
@@ -47,10 +48,10 @@ fn advice(lineage: &Lineage, defects: Option<&[Defect]>) -> Option<String> {
 ///
 /// # Errors
 /// [`SupplyError::Releases`] if the data of releases cannot be read, which a test excludes.
-pub async fn warning(source: &ImageSource) -> Result<Option<String>, SupplyError> {
+pub async fn warning(source: &ImageSource, env: &Env<'_>) -> Result<Option<String>, SupplyError> {
     let releases = Releases::known().map_err(SupplyError::Releases)?;
     let answer = match source.program().filter(|program| program.is_file()) {
-        Some(program) => version::of_program(&program).await,
+        Some(program) => version::of_program(&program, cache_folder(env).as_deref()).await,
         None => source.promise(),
     };
     let Judgement { defects, advice, .. } = releases.judge(&answer);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::releases::{Flavour, Releases, is_release};
-use super::{ImageSource, SupplyError, version};
-use crate::engine::Engine;
+use super::{ImageSource, SupplyError, cache_folder, version};
+use crate::engine::{Engine, Env};
 
 /// A MinIO, as it is remembered next to the data that it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,12 @@ impl Release {
     ///
     /// # Errors
     /// Those of the engine; [`SupplyError::Releases`] if the data cannot be read, which a test excludes.
-    pub async fn of(source: &ImageSource, engine: &dyn Engine, known: Option<&Self>) -> Result<Self, SupplyError> {
+    pub async fn of(
+        source: &ImageSource,
+        engine: &dyn Engine,
+        known: Option<&Self>,
+        env: &Env<'_>,
+    ) -> Result<Self, SupplyError> {
         let reference = source.reference().to_owned();
         // what is composed here has its content in its name, whether or not the engine has it yet
         let in_engine = if source.names_content() { None } else { engine.image(&reference).await? };
@@ -38,7 +43,7 @@ impl Release {
             _ => None,
         };
         let answer = match (&program, &described) {
-            (Some(program), _) => version::of_program(program).await,
+            (Some(program), _) => version::of_program(program, cache_folder(env).as_deref()).await,
             (None, Some(image)) => version::of_image(image),
             (None, None) => source.promise(),
         };

@@ -263,7 +263,7 @@ async fn a_program_is_what_it_says_wherever_it_lies() {
         let unknown = item.advice.as_ref().is_some_and(|advice| advice.starts_with("defects unknown"));
         assert_eq!(unknown, count.is_none(), "{place}: {item:#?}");
         let source = minio_without_containers(&minio);
-        let warning = warning(&source).await.unwrap();
+        let warning = warning(&source, &env).await.unwrap();
         assert_eq!(warning.is_some(), count != Some(0), "{place}: {warning:?}");
     }
 }
@@ -274,7 +274,7 @@ fn minio_without_containers(program: &Path) -> ImageSource {
 
 #[tokio::test]
 async fn who_deploys_a_minio_is_warned_of_its_defects() {
-    let told = async |name: Option<&str>| warning(&minio_image(name)).await.unwrap();
+    let told = async |name: Option<&str>| warning(&minio_image(name), &variables(&[])).await.unwrap();
     assert_eq!(minio_image(None).reference(), SILO, "the maintained fork comes first");
     let official = told(Some(OFFICIAL)).await.unwrap();
     assert!(official.contains("8 known defects") && official.contains(SILO.trim_end_matches(":latest")), "{official}");

@@ -4,14 +4,19 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::releases::{Flavour, is_release};
 use crate::engine::ImageDescription;
+use crate::engine::image::cache::{Stamp, recall, remember};
 
 /// How long a program may take to say its version.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// The name of an answer in the cache.
+const KEPT: &str = "version";
 
 /// Start of the names that kestack gives to images.
 const OURS: &str = "localhost/kestack/";
@@ -20,7 +25,7 @@ const OURS: &str = "localhost/kestack/";
 const LABELS: [&str; 3] = ["release", "version", "org.opencontainers.image.version"];
 
 /// What a server says that it is.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {
     /// The name that it has for itself.
     pub(super) name: Option<String>,
@@ -28,8 +33,26 @@ pub(super) struct Answer {
     pub(super) release: Option<String>,
 }
 
-/// What a program says of itself; nothing if it does not say, or not in time.
-pub(super) async fn of_program(program: &Path) -> Answer {
+/// What a program says of itself; nothing if it does not say, or not in time. `cache` is a folder that remembers it: `MinIO`
+/// needs a quarter of a second to say it.
+pub(super) async fn of_program(program: &Path, cache: Option<&Path>) -> Answer {
+    let stamp = Stamp::of(program).ok();
+    let kept = cache.zip(stamp.as_ref());
+    let known = kept.and_then(|(folder, stamp)| serde_json::from_str(&recall(folder, KEPT, program, stamp)?).ok());
+    if let Some(known) = known {
+        return known;
+    }
+    let answer = asked(program).await;
+    if let Some((folder, stamp)) = kept
+        && answer.release.is_some()
+        && let Ok(text) = serde_json::to_string(&answer)
+    {
+        remember(folder, KEPT, program, stamp, &text);
+    }
+    answer
+}
+
+async fn asked(program: &Path) -> Answer {
     let mut command = Command::new(program);
     // MinIO needs a HOME; of the caller's environment it sees nothing
     command.arg("--version").env_clear().env("HOME", "/").stdin(Stdio::null()).kill_on_drop(true);
@@ -88,6 +111,33 @@ mod tests {
         let kes = "Version    0.1.0                  commit=<unknown>\nRuntime    rust1.95\n";
         assert_eq!(said(kes), Answer { name: None, release: Some("0.1.0".into()) });
         assert_eq!(said("usage: tool").release, None);
+    }
+
+    #[tokio::test]
+    async fn a_program_is_asked_once_and_again_when_it_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("minio");
+        let write = |release: &str| {
+            let script =
+                format!("#!/bin/sh\necho asked >>{}/log\necho minio version {release}\n", folder.path().display());
+            std::fs::write(&program, script).unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        };
+        let asked = || std::fs::read_to_string(folder.path().join("log")).unwrap().lines().count();
+        let cache = folder.path().join("cache");
+        write("RELEASE.1");
+        // what was just written is not remembered
+        while of_program(&program, Some(&cache)).await.release.as_deref() == Some("RELEASE.1") && !cache.exists() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let before = asked();
+        assert_eq!(of_program(&program, Some(&cache)).await.release.as_deref(), Some("RELEASE.1"));
+        assert_eq!(asked(), before);
+        write("RELEASE.2");
+        assert_eq!(of_program(&program, Some(&cache)).await.release.as_deref(), Some("RELEASE.2"));
+        assert_eq!(asked(), before + 1);
+        assert_eq!(of_program(&program, None).await.release.as_deref(), Some("RELEASE.2"));
+        assert_eq!(asked(), before + 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::super::output::{self, Output};
-use super::super::session::Options;
+use super::super::session::{Options, environment};
 use super::{Printed, human, printed, report};
 use crate::error::Error;
 use crate::stack::{Layout, Material};
@@ -146,7 +146,7 @@ impl ClusterArguments {
         mut advice: Advice,
         output: &Output,
     ) -> Result<(), Error> {
-        let warning = supply::warning(&supply::minio_image(Some(cluster.minio_image()))).await?;
+        let warning = supply::warning(&supply::minio_image(Some(cluster.minio_image())), &environment).await?;
         advice.notes.extend(warning.map(|warning| format!("{warning}; name an image with --minio-image")));
         let Some(folder) = &self.output_dir else {
             if output.json() {

@@ -135,7 +135,7 @@ impl Machine {
             kes: supply::kes_without_engine(&options.manifest.kes, &environment)?,
             minio: supply::minio_without_engine(&options.manifest.minio, &environment)?,
         };
-        let warning = supply::warning(&images.minio).await?;
+        let warning = supply::warning(&images.minio, &environment).await?;
         let deployment = Deployment::resolve(
             options.manifest,
             images,

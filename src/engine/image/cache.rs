@@ -1,4 +1,5 @@
-//! Remembers digests made of a binary by what `stat` says of it, so that an unchanged one is not read again.
+//! Remembers what was learned of a binary (digests, its version) by what `stat` says of it, so that an unchanged one is
+//! neither read nor run again.
 //!
 //! It is only a cache: whatever is missing, broken or cannot be written costs a fraction of a second.
 
@@ -20,7 +21,7 @@ const ENTRIES: usize = 64;
 
 /// What identifies the content of a file without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     pub(super) size: u64,
@@ -35,7 +36,7 @@ struct Entry {
 }
 
 impl Stamp {
-    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
         let file = fs::metadata(path)?;
         if !file.is_file() {
             return Err(std::io::Error::other("it is not a file"));
@@ -56,13 +57,13 @@ impl Stamp {
 }
 
 /// The digest of `what` is made of the binary, if that is the one that was digested.
-pub(super) fn recall(folder: &Path, what: &str, binary: &Path, stamp: &Stamp) -> Option<String> {
+pub(crate) fn recall(folder: &Path, what: &str, binary: &Path, stamp: &Stamp) -> Option<String> {
     let entry: Entry = serde_json::from_slice(&fs::read(place(folder, what, binary)).ok()?).ok()?;
     (entry.stamp == *stamp).then_some(entry.digest)
 }
 
 /// Remembers the digest of `what` is made of the binary.
-pub(super) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, digest: &str) {
+pub(crate) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, digest: &str) {
     if !stamp.settled() {
         return;
     }

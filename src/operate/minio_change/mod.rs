@@ -12,6 +12,7 @@ use crate::data::drive::{self, Aged};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
+use crate::operate::session::environment;
 use crate::operate::snapshot::{self, Snapshot, SnapshotName};
 use crate::resource::apply::{self, Progress, Stage};
 use crate::resource::{Context, probe};
@@ -59,7 +60,7 @@ impl Exchange {
     pub(crate) async fn of(layout: &Layout, source: &ImageSource, context: &Context) -> Result<Self, Error> {
         let record = Record::load(layout)?;
         let known = record.as_ref().map(|record| &record.minio);
-        let now = Release::of(source, context.engine.as_ref(), known).await?;
+        let now = Release::of(source, context.engine.as_ref(), known, &environment).await?;
         Ok(Self { layout: layout.clone(), source: source.clone(), record, now })
     }
 
@@ -145,7 +146,7 @@ impl Exchange {
         if self.record.as_ref() == Some(&Record::new(self.now.clone())) {
             return Ok(());
         }
-        let now = Release::of(&self.source, context.engine.as_ref(), Some(&self.now)).await?;
+        let now = Release::of(&self.source, context.engine.as_ref(), Some(&self.now), &environment).await?;
         Record::new(now).save(&self.layout)
     }
 }

@@ -75,7 +75,7 @@ async fn former(options: &mut Options, engine: &dyn Engine, from: &Release) -> R
         (Some(program_of(&from.reference).to_owned()), None)
     };
     let source = supply::minio(minio, engine, &environment).await?;
-    if Release::of(&source, engine, Some(from)).await?.identity == from.identity {
+    if Release::of(&source, engine, Some(from), &environment).await?.identity == from.identity {
         return Ok(());
     }
     Err(Error::Environment {
