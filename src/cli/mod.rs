@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
@@ -253,11 +254,11 @@ impl Cli {
     }
 
     /// The least important messages that are shown, as `tracing` calls them.
-    pub(crate) fn level(&self) -> &'static str {
+    pub(crate) fn level(&self) -> LevelFilter {
         match self.globals.verbose {
-            0 if self.globals.quiet => "warn",
-            0 | 1 => "info",
-            2.. => "debug",
+            0 if self.globals.quiet => LevelFilter::WARN,
+            0 | 1 => LevelFilter::INFO,
+            2.. => LevelFilter::DEBUG,
         }
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -39,10 +39,9 @@ pub fn main() -> ExitCode {
 async fn run(arguments: Vec<OsString>) -> Result<(), Failed> {
     let interrupt = Interrupt::watch().map_err(Error::from)?;
     let cli = Cli::read(&arguments).map_err(Failed::Said)?;
-    let level = format!("kestack={}", cli.level());
     let wanted = std::env::var_os("KESTACK_LOG").filter(|wanted| !wanted.is_empty());
-    let wanted = wanted.and_then(|wanted| EnvFilter::try_new(wanted.to_str()?).ok());
-    let filter = wanted.unwrap_or_else(|| EnvFilter::new(level));
+    let wanted = wanted.and_then(|wanted| wanted.to_str()?.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_target("kestack", cli.level()));
     tracing_subscriber::registry().with(filter).with(Messages).init();
     let done = cli.run(&interrupt).await;
     ending::ended().await;
