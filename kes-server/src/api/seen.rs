@@ -4,7 +4,6 @@
 //! and their clients are served nevertheless.
 
 use std::{
-    collections::BTreeMap,
     io::Write as _,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -15,26 +14,27 @@ use crate::auth::Identity;
 /// Identities that are remembered. Of more, those stay whose certificates end first.
 const MOST: usize = 100;
 
-/// The last certificate of each identity: seconds since 1970.
+/// The last certificate of each identity: seconds since 1970. They are few, and need no map.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<BTreeMap<Identity, u64>>);
+pub(crate) struct Seen(Mutex<Vec<(Identity, u64)>>);
 
 impl Seen {
     /// A client has shown a certificate that is valid until `end`.
     pub(crate) fn saw(&self, identity: &Identity, end: Duration) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(identity.clone(), end.as_secs());
-        if seen.len() > MOST
-            && let Some(last) = seen.iter().max_by_key(|(_, end)| **end).map(|(identity, _)| identity.clone())
-        {
-            seen.remove(&last);
+        let (mut seen, end) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), end.as_secs());
+        if let Some((_, known)) = seen.iter_mut().find(|(known, _)| known == identity) {
+            *known = end;
+        } else if seen.len() < MOST {
+            seen.push((identity.clone(), end));
+        } else if let Some(last) = seen.iter_mut().max_by_key(|(_, end)| *end).filter(|(_, last)| *last > end) {
+            *last = (identity.clone(), end);
         }
     }
 
     /// Appends one line for each identity that is still known; the others are forgotten.
     pub(super) fn append(&self, text: &mut Vec<u8>, is_known: impl Fn(&Identity) -> bool) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|identity, _| is_known(identity));
+        seen.retain(|(identity, _)| is_known(identity));
         if seen.is_empty() {
             return;
         }
