@@ -46,6 +46,8 @@ pub struct KesConfigContext {
     pub admin: String,
     /// Identities with MinIO's policy.
     pub identities: Vec<String>,
+    /// Identities that may read the metrics, and nothing else.
+    pub monitors: Vec<String>,
     /// Keys that must exist.
     pub keys: Vec<String>,
     /// The keystore section, as KES must read it.
@@ -231,6 +233,7 @@ mod tests {
             address: "0.0.0.0:7373".into(),
             admin: "ad".repeat(32),
             identities: vec!["c0".repeat(32)],
+            monitors: vec![],
             keys: vec!["one".into(), "two".into()],
             keystore,
         }

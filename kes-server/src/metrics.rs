@@ -30,7 +30,9 @@ pub(crate) struct Metrics {
     pub(crate) error_events: IntCounter,
     refused_certificate: IntCounter,
     refused_by_policy: IntCounter,
+    refused_handshake: IntCounter,
     certificate_end: IntGauge,
+    authority_end: IntGauge,
     system: System,
 }
 
@@ -72,6 +74,12 @@ impl Metrics {
                 "Requests without a certificate that counts.",
             )?,
             refused_by_policy: counter(&registry, "kes_http_refused_policy", "Requests that no policy allows.")?,
+            refused_handshake: counter(
+                &registry,
+                "kes_tls_refused_certificate",
+                "Connections whose certificate was refused.",
+            )?,
+            authority_end: gauge(&registry, "kes_tls_authority_end", "Last second of the first CA to end, or 0.")?,
             certificate_end: gauge(&registry, "kes_tls_certificate_end", "Last second of the server's certificate.")?,
             system: System::new(&registry)?,
             registry,
@@ -93,9 +101,17 @@ impl Metrics {
         self.refused_by_policy.inc();
     }
 
-    /// The server's certificate is valid until then, in seconds since 1970.
-    pub(crate) fn certificate_ends(&self, end: Duration) {
-        self.certificate_end.set(signed(end.as_secs()));
+    /// A connection whose certificate TLS does not accept.
+    pub(crate) fn refused_handshake(&self) {
+        self.refused_handshake.inc();
+    }
+
+    /// The server's certificate, and the first of the configured CAs to end, are valid until then, in seconds since 1970.
+    /// 0 where there is none.
+    pub(crate) fn certificates_end(&self, server: Option<Duration>, authority: Option<Duration>) {
+        let seconds = |end: Option<Duration>| signed(end.unwrap_or_default().as_secs());
+        self.certificate_end.set(seconds(server));
+        self.authority_end.set(seconds(authority));
     }
 
     /// Counts a request that is being served until [`Self::finished`].

@@ -116,6 +116,7 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
+        monitors: vec![],
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
         keystore,
     };

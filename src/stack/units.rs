@@ -59,6 +59,7 @@ pub(crate) fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>
             .collect(),
         admin: stack.material.admin_identity()?.to_string(),
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
+        monitors: vec![],
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
         keystore: keystore(stack).0,
     };

@@ -216,10 +216,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn read(exported: &Exported) -> Self {
-        let files = exported
-            .files
-            .iter()
-            .filter(|(path, _)| ["secrets.yaml", "tenant.yaml", "stack.yaml"].contains(&path.as_str()));
+        let manifests = ["secrets.yaml", "tenant.yaml", "stack.yaml", "monitoring-secret.yaml", "monitoring.yaml"];
+        let files = exported.files.iter().filter(|(path, _)| manifests.contains(&path.as_str()));
         let documents = files.flat_map(|(_, text)| documents(text)).collect();
         Self { documents }
     }
@@ -228,17 +226,21 @@ impl Cluster {
         self.documents.iter().find(|document| document["kind"] == kind).cloned()
     }
 
-    fn named(&self, kind: &str, name: &str) -> &Value {
+    pub(crate) fn all(&self, kind: &str) -> Vec<&Value> {
+        self.documents.iter().filter(|document| document["kind"] == kind).collect()
+    }
+
+    pub(crate) fn named(&self, kind: &str, name: &str) -> &Value {
         let found = self.documents.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
-    fn workload(&self, name: &str) -> Value {
+    pub(crate) fn workload(&self, name: &str) -> Value {
         self.named("StatefulSet", name).clone()
     }
 
     /// Keys of a Secret; those of a Certificate's Secret are known.
-    fn keys(&self, secret: &str) -> BTreeSet<String> {
+    pub(crate) fn keys(&self, secret: &str) -> BTreeSet<String> {
         let issued = self.documents.iter().any(|it| it["kind"] == "Certificate" && it["spec"]["secretName"] == secret);
         if issued {
             return ["tls.crt", "tls.key", "ca.crt"].map(str::to_owned).into();
@@ -247,12 +249,12 @@ impl Cluster {
     }
 
     /// A value of a Secret.
-    fn content(&self, secret: &str, key: &str) -> String {
+    pub(crate) fn content(&self, secret: &str, key: &str) -> String {
         string(&self.named("Secret", secret)["stringData"][key])
     }
 
     /// The certificate in that Secret, if it is ours, or the order for it, is good for the name.
-    fn serves(&self, secret: &str, name: &str) {
+    pub(crate) fn serves(&self, secret: &str, name: &str) {
         let order = self.documents.iter().find(|it| it["kind"] == "Certificate" && it["spec"]["secretName"] == secret);
         let names: Vec<String> = match order {
             Some(order) => order["spec"]["dnsNames"].as_array().unwrap().iter().map(string).collect(),
@@ -264,7 +266,7 @@ impl Cluster {
     }
 
     /// Every name in the documents that means another document.
-    fn links(&self, variant: &str) {
+    pub(crate) fn links(&self, variant: &str) {
         for document in &self.documents {
             if document["kind"] != "Namespace" {
                 assert_eq!(document["metadata"]["namespace"], "stack", "{variant}: {}", document["metadata"]["name"]);

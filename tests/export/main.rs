@@ -16,6 +16,7 @@ mod golden;
 mod keystores;
 mod kinds;
 mod machine;
+mod monitoring;
 mod refused;
 mod run;
 #[path = "../support/mod.rs"]

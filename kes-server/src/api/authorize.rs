@@ -23,6 +23,7 @@ pub(super) struct Authorized<'a> {
     identity: Option<&'a Identity>,
     path: &'a str,
     resource: &'a str,
+    reads_labels: bool,
 }
 
 impl<'a> Authorized<'a> {
@@ -44,6 +45,16 @@ impl<'a> Authorized<'a> {
 
     pub(super) fn metrics(&self) -> &'a Metrics {
         &self.service.metrics
+    }
+
+    /// For a caller that reads families with several members, or does not.
+    pub(super) fn with_labels(self, reads_labels: bool) -> Self {
+        Self { reads_labels, ..self }
+    }
+
+    /// Whether the caller reads families with several members: clients of MinIO KES refuse them.
+    pub(super) fn reads_labels(&self) -> bool {
+        self.reads_labels
     }
 
     /// The caller; nobody on routes that do not ask.
@@ -72,7 +83,7 @@ pub(super) fn authorize<'a>(
     subject: Subject<'_>,
 ) -> Result<Authorized<'a>, ApiError> {
     let Match { path, resource, .. } = found;
-    let authorized = |identity| Authorized { service, state, identity, path, resource };
+    let authorized = |identity| Authorized { service, state, identity, path, resource, reads_labels: false };
     if found.effective.auth == Auth::None {
         return Ok(authorized(peer.identity.as_ref().ok()));
     }

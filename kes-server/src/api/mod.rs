@@ -16,6 +16,7 @@ mod payload;
 mod policy;
 mod reply;
 mod route;
+mod seen;
 mod share;
 mod state;
 mod system;
@@ -27,7 +28,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, request};
+use http::{Method, Request, header, request};
 use hyper::body::Body;
 
 pub(crate) use self::error::CertificateError;
@@ -111,7 +112,11 @@ async fn dispatch(service: &Arc<Service>, peer: &Peer, head: &request::Parts, so
         identity: peer.identity.as_ref().map_or("", Identity::as_str),
     };
     let result = match authorize::authorize(service, &state, peer, found, subject) {
-        Ok(call) => serve(call, found, source, started).await,
+        Ok(call) => {
+            // Prometheus says what it accepts, clients of MinIO KES do not
+            let call = call.with_labels(head.headers.contains_key(header::ACCEPT));
+            serve(call, found, source, started).await
+        }
         Err(refusal) => Err(refusal),
     };
     conclude(service, found, subject, started, result)

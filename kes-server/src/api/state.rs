@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     route::{Auth, Routes},
+    seen::Seen,
     share::Shares,
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     /// Becomes true when the server stops serving.
     pub(crate) draining: watch::Receiver<bool>,
     pub(super) shares: Shares,
+    pub(crate) seen: Seen,
     state: ArcSwap<State>,
 }
 
@@ -75,8 +77,8 @@ impl Service {
     ) -> Self {
         let started_at = log::timestamp(&jiff::Zoned::now());
         let state = ArcSwap::new(state);
-        let (started, shares) = (Instant::now(), Shares::default());
-        Self { log, metrics, started, started_at, version, commit, draining, shares, state }
+        let (started, shares, seen) = (Instant::now(), Shares::default(), Seen::default());
+        Self { log, metrics, started, started_at, version, commit, draining, shares, seen, state }
     }
 
     /// What holds now. Requests that already run keep what held when they began.

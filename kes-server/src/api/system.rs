@@ -44,10 +44,13 @@ pub(super) async fn status(call: &Authorized<'_>) -> Result<Reply, ApiError> {
 
 pub(super) fn metrics(call: &Authorized<'_>) -> Result<Reply, ApiError> {
     let service = call.service();
-    let text = service
+    let mut text = service
         .metrics
         .render(service.started, kept_objects(call))
         .map_err(|error| ApiError::internal("failed to read the metrics", error))?;
+    if call.reads_labels() {
+        service.seen.append(&mut text, |identity| call.state().knows(identity));
+    }
     // without the room that was left for more: it may wait for its client
     Ok(reply::typed(HeaderValue::from_static(metrics::CONTENT_TYPE), text.into_boxed_slice().into()))
 }

@@ -70,15 +70,19 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared, admitted: &Admitte
     let tls = Arc::clone(&terms.borrow_and_update().handshake);
     let stream = match timeout(HANDSHAKE, handshake(stream, tls, &admitted.activity)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return refused(shared, address, &error.to_string()),
-        Err(_) => return refused(shared, address, "i/o timeout"),
+        Ok(Err(error)) => return refused(shared, address, &error),
+        Err(_) => return refused(shared, address, &io::Error::other("i/o timeout")),
     };
     let (_, tls) = stream.get_ref();
     let identity = peer::identify(tls.peer_certificates().unwrap_or_default());
     let admission = Admission::new(address, terms, tls);
     admitted.identify(identity.as_ref().ok(), |identity| shared.service.state().knows(identity));
     let activity = &admitted.activity;
-    let limits = if activity.standing() == Standing::Known { &KNOWN } else { &STRANGER };
+    let is_known = activity.standing() == Standing::Known;
+    if let (true, Ok(identity), Some(end)) = (is_known, &identity, admission.last_second()) {
+        shared.service.seen.saw(identity, end);
+    }
+    let limits = if is_known { &KNOWN } else { &STRANGER };
     let peer = Peer::new(&shared.service, address.ip(), identity);
     let is_http2 = tls.alpn_protocol() == Some(b"h2");
     activity.begin(!is_http2);
@@ -106,8 +110,13 @@ async fn answer_plain(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-fn refused(shared: &Shared, address: SocketAddr, reason: &str) {
-    shared.service.log.handshake_error(address, reason);
+fn refused(shared: &Shared, address: SocketAddr, error: &io::Error) {
+    let reason = error.get_ref().and_then(|error| error.downcast_ref());
+    // who has none may be a probe
+    if let Some(rustls::Error::InvalidCertificate(_)) = reason {
+        shared.service.metrics.refused_handshake();
+    }
+    shared.service.log.handshake_error(address, &error.to_string());
 }
 
 async fn http1(io: Stream, client: Arc<Client>, limits: &Limits) {

@@ -117,6 +117,11 @@ pub(super) fn last_second(certificate: &CertificateDer<'_>) -> Option<Duration> 
     u64::try_from(certificate.validity().not_after.timestamp()).ok().map(Duration::from_secs)
 }
 
+/// The same of each of them that can be read.
+pub(super) fn last_seconds(certificates: &[CertificateDer<'_>]) -> impl Iterator<Item = Duration> {
+    certificates.iter().filter_map(last_second)
+}
+
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyPairError> {
     let refused = |source| KeyPairError::File { operation: "open", path: path.to_owned(), source };
     fs::read(path).map(Zeroizing::new).map_err(refused)

@@ -60,7 +60,7 @@ impl Shared {
         log.set_levels(config.error_level, config.audit_level);
         log.print(&banner::banner(&config, &keystore.to_string(), version, api_key));
         let state = Material::state(&config, keystore, &around, None).await?;
-        tls.end.into_iter().for_each(|end| metrics.certificate_ends(end));
+        metrics.certificates_end(tls.end, tls.authority_end());
         let service = Service::new(log, metrics, version, draining, state);
         let connections = Connections::within(process::raise_file_limit());
         Ok(Self { service: Arc::new(service), tls: watch::Sender::new(tls), connections, around })
@@ -68,7 +68,7 @@ impl Shared {
 
     /// Puts other terms of TLS in force.
     pub(super) fn take(&self, tls: Terms) {
-        tls.end.into_iter().for_each(|end| self.service.metrics.certificate_ends(end));
+        self.service.metrics.certificates_end(tls.end, tls.authority_end());
         Terms::replace(&self.tls, tls);
     }
 }

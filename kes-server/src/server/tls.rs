@@ -96,12 +96,13 @@ fn issuers(
     names_issuers: bool,
     is_mandatory: bool,
 ) -> Result<Issuers, VerifierBuilderError> {
+    let end = key_pair::last_seconds(&authorities).min();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(authorities);
     let roots = Arc::new(roots);
     let verifier = verify::issued_certificate(Arc::clone(provider), Arc::clone(&roots), names_issuers, is_mandatory)?;
-    Ok(Issuers { roots, verifier })
+    Ok(Issuers { roots, verifier, end })
 }
 
 /// In MinIO KES's words where it has some.

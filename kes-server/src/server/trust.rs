@@ -37,6 +37,8 @@ pub(super) struct Terms {
 pub(super) struct Issuers {
     pub(super) roots: Arc<RootCertStore>,
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// Last second of the first CA to end of those that the configuration names, since 1970.
+    pub(super) end: Option<Duration>,
 }
 
 impl Terms {
@@ -47,6 +49,11 @@ impl Terms {
             *current = new;
             is_other
         });
+    }
+
+    /// When the first CA ends that the configuration names and that vouches for clients.
+    pub(super) fn authority_end(&self) -> Option<Duration> {
+        self.issuers.as_ref()?.end
     }
 
     fn roots(&self) -> Option<&[TrustAnchor<'static>]> {
@@ -89,6 +96,12 @@ impl Admission {
         Self { address, terms, shown }
     }
 
+    /// Last second in which the client is taken, since 1970; `None` if nobody vouches for it.
+    pub(super) fn last_second(&self) -> Option<Duration> {
+        let Shown::Verified(chain) = &self.shown else { return None };
+        key_pair::last_seconds(chain).min()
+    }
+
     /// Waits until the client would not be taken again; why not.
     pub(super) async fn over(&self) -> String {
         let mut terms = self.terms.clone();
@@ -124,7 +137,7 @@ impl Admission {
         let Shown::Verified(chain) = &self.shown else { return std::future::pending().await };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // a certificate is valid to the end of its last second
-        let ends = chain.iter().filter_map(|der| key_pair::last_second(der)).map(|last| last + Duration::from_secs(1));
+        let ends = key_pair::last_seconds(chain).map(|last| last + Duration::from_secs(1));
         let left = ends.filter_map(|end| end.checked_sub(now)).filter(|left| !left.is_zero()).min();
         sleep(left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)).await;
     }

@@ -50,7 +50,7 @@ impl Client {
         Self::new(&KeyPair::generate_for(algorithm).unwrap(), |_| (), None)
     }
 
-    fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         Identity::of_certificate(&self.chain[0]).unwrap().0.to_string()
     }
 

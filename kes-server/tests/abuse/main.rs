@@ -16,6 +16,7 @@ mod support;
 mod bodies;
 mod certificates;
 mod dial;
+mod ends;
 mod flood;
 mod frames;
 mod http1;

@@ -10,7 +10,7 @@ use super::{Printed, human, printed, report};
 use crate::error::Error;
 use crate::stack::{Layout, Material};
 use crate::supply;
-use crate::transfer::export::{self, Certificates, Cluster, ClusterOptions, Document, Export, Fleet};
+use crate::transfer::export::{self, Certificates, Cluster, ClusterOptions, Document, Export, Fleet, Monitoring};
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterArguments {
@@ -26,6 +26,10 @@ pub(super) struct ClusterArguments {
     /// Also write the least that the keystore must allow KES
     #[arg(long, requires = "output_dir")]
     with_iam: bool,
+    /// Also write a ServiceMonitor, alerts and a dashboard for Prometheus Operator and Grafana; Prometheus is in that
+    /// namespace [default: monitoring]
+    #[arg(long, value_name = "NAMESPACE", num_args = 0..=1, default_missing_value = "monitoring")]
+    monitoring: Option<String>,
     /// Namespace [default: the stack's name]
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -92,7 +96,9 @@ const REPLICAS: u16 = 3;
 impl ClusterArguments {
     /// The model of the export.
     pub(super) fn cluster(&self, options: Options, issuance: Issuance) -> Result<Cluster, Error> {
-        let material = Material::complete(&self.source(&options), &options.manifest)?;
+        let source = self.source(&options);
+        let material = Material::complete(&source, &options.manifest)?;
+        let monitoring = self.monitoring.clone().map(|namespace| Monitoring::new(namespace, &source)).transpose()?;
         let declared = options.manifest.kes.replicas;
         let settings = ClusterOptions {
             namespace: self.namespace.clone(),
@@ -108,6 +114,7 @@ impl ClusterArguments {
             certificates: self.certificates(issuance)?,
             workload_identity: self.workload_identity.clone(),
             fleet: self.fleet.clone(),
+            monitoring,
         };
         Cluster::resolve(options.manifest, material, settings)
     }

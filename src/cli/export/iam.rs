@@ -38,6 +38,7 @@ impl Iam {
             certificates: Certificates::Own,
             workload_identity: self.workload_identity.clone(),
             fleet: None,
+            monitoring: None,
         };
         let cluster = Cluster::resolve(options.manifest, material, settings)?;
         let documents = export::iam(&cluster)?;

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::identity;
+use super::monitoring::{self, Monitoring};
 use super::{PUBLIC, SECRET, file, refused};
 use crate::error::Error;
 use crate::keystore::{self, Credential, Fleet, KeystoreKind, WorkloadIdentity};
-use crate::manifest::CacheTimes;
-use crate::manifest::{AUTO_ENCRYPTION, BucketEncryption, Manifest};
+use crate::manifest::{AUTO_ENCRYPTION, BucketEncryption, CacheTimes, Manifest};
+use crate::pki::{self, Leaf};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::{Layout, Material};
 use crate::supply;
@@ -50,6 +51,8 @@ pub struct ClusterOptions {
     pub workload_identity: Option<String>,
     /// Workload identity pool and provider of a fleet of Google's.
     pub fleet: Option<Fleet>,
+    /// Whether Prometheus watches KES.
+    pub monitoring: Option<Monitoring>,
 }
 
 /// Who issues certificates in a cluster.
@@ -83,6 +86,8 @@ pub struct Cluster {
     /// Files of the keystore by name.
     pub(super) files: BTreeMap<&'static str, Zeroizing<String>>,
     pub(super) identity: WorkloadIdentity,
+    /// Certificate of Prometheus, if it watches KES.
+    pub(super) monitor: Option<Leaf>,
 }
 
 impl Cluster {
@@ -94,6 +99,9 @@ impl Cluster {
         let namespace = options.namespace.clone().unwrap_or_else(|| manifest.name.to_string());
         check_label("the stack's name", manifest.name.as_str())?;
         check_label("--namespace", &namespace)?;
+        if let Some(monitoring) = &options.monitoring {
+            check_label("--monitoring", &monitoring.namespace)?;
+        }
         check_keystore(&manifest.keystore)?;
         check_drives(&options)?;
         let kes_image = kes_image(&manifest, &options)?;
@@ -103,6 +111,7 @@ impl Cluster {
         let section = keystore::with_files(&manifest.keystore, |name| format!("{KES_FOLDER}/{name}"));
         let (section, credentials) = keystore::without_credentials(&section);
         let files = files(&manifest.keystore)?;
+        let monitor = options.monitoring.as_ref().map(|wanted| wanted.leaf(&material.authority)).transpose()?;
         Ok(Self {
             manifest,
             material,
@@ -114,6 +123,7 @@ impl Cluster {
             credentials,
             files,
             identity,
+            monitor,
         })
     }
 
@@ -134,6 +144,10 @@ impl Cluster {
             // keys are made by MinIO, and by the list of the configuration: nobody needs to do everything
             admin: "disabled".into(),
             identities,
+            monitors: match &self.monitor {
+                Some(monitor) => vec![pki::identity(&monitor.cert_pem)?.to_string()],
+                None => vec![],
+            },
             keys: self.manifest.keys.iter().map(ToString::to_string).collect(),
             keystore: self.section.clone(),
         };
@@ -150,13 +164,14 @@ impl Cluster {
         let all = if material.auto_encryption { format!("{AUTO_ENCRYPTION}=on\n") } else { String::new() };
         let env = format!("MINIO_ROOT_USER={}\nMINIO_ROOT_PASSWORD={}\n{all}", root.user, *root.password);
         let env = Zeroizing::new(env);
-        let files = vec![
+        let mut files = vec![
             file(layout.ca_cert(), &material.authority.cert_pem, PUBLIC),
             file(layout.ca_key(), &material.authority.key_pem, SECRET),
             file(layout.minio_cert(), &material.minio.cert_pem, PUBLIC),
             file(layout.minio_key(), &material.minio.key_pem, SECRET),
             file(layout.minio_env(), &env, SECRET),
         ];
+        files.extend(self.monitor.iter().flat_map(|monitor| monitoring::keepsakes(monitor, &layout)));
         let folders = [layout.certs(), layout.config()].map(|path| DirectoryResource { path, owner: Owner::Caller });
         (folders.into(), files)
     }
@@ -183,6 +198,7 @@ impl Cluster {
             "files": self.files.iter().map(|(name, content)| json!([name, content.as_str()])).collect::<Vec<_>>(),
             "identity": self.identity,
             "kes_env": self.manifest.kes.env,
+            "monitoring": options.monitoring.as_ref().map(|monitoring| &monitoring.namespace),
         })
     }
 
@@ -218,7 +234,7 @@ impl Cluster {
 
     /// What holds for every cluster.
     pub(super) fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = monitoring::notes(self);
         if self.manifest.minio.root_user.is_none() || self.manifest.minio.root_password.is_none() {
             notes.push(
                 "each export makes a new root user and a new certificate of MinIO, unless --output-dir keeps them or \

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{PUBLIC, SECRET, file, quoted};
+use crate::error::Error;
 use crate::resource::FileResource;
+use crate::template;
 
 /// One file of documents.
 pub struct Document {
@@ -44,6 +47,11 @@ pub fn kustomization(documents: &[Document]) -> Document {
     let list: Vec<_> = names.map(|name| format!("  - {name}")).collect();
     let head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n";
     Document::public("kustomization.yaml", Zeroizing::new(format!("{head}{}\n", list.join("\n"))))
+}
+
+/// The text of a template with these values.
+pub(super) fn rendered(name: &'static str, text: &str, values: &Value) -> Result<Zeroizing<String>, Error> {
+    Ok(template::render(name, text, &template::context(name, values)?)?)
 }
 
 /// How to bring written documents to the cluster; nothing if they were printed.

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::certificates::{self, Names};
 use super::cluster::{Cluster, ordinals};
-use super::document::{self, Document};
+use super::document::{self, Document, rendered};
+use super::monitoring::{self, Place};
 use super::{Certificates, refused};
 use crate::error::Error;
 use crate::host::digest::sha256;
@@ -31,7 +32,17 @@ pub fn kubernetes(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     let values = values(cluster)?;
     let secrets = rendered(SECRETS, include_str!("../../../templates/export/kubernetes/secrets.yaml.tera"), &values)?;
     let stack = rendered(STACK, include_str!("../../../templates/export/kubernetes/stack.yaml.tera"), &values)?;
-    Ok(vec![Document::secret("secrets.yaml", secrets), Document::public("stack.yaml", stack)])
+    let mut documents = vec![Document::secret("secrets.yaml", secrets), Document::public("stack.yaml", stack)];
+    documents.extend(monitoring::documents(cluster, &place(cluster))?);
+    Ok(documents)
+}
+
+fn place(cluster: &Cluster) -> Place {
+    Place {
+        pods: ("app.kubernetes.io/name", "kes".into()),
+        server: format!("kes.{}.svc.{}", cluster.namespace, cluster.options.domain),
+        ca: ("kes-tls".into(), "ca.crt"),
+    }
 }
 
 /// What to do once the documents are written.
@@ -116,8 +127,4 @@ fn minio_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {
         console_redirect: None,
         env: cluster.manifest.minio.env.clone(),
     })?)
-}
-
-fn rendered(name: &'static str, text: &str, values: &Value) -> Result<Zeroizing<String>, Error> {
-    Ok(template::render(name, text, &template::context(name, values)?)?)
 }

@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::certificates::{self, Names};
 use super::cluster::{Cluster, ordinals};
-use super::document::{self, Document};
+use super::document::{self, Document, rendered};
+use super::monitoring::{self, Place};
 use super::{Certificates, refused};
 use crate::error::Error;
 use crate::manifest::AUTO_ENCRYPTION;
-use crate::template;
 
 const SECRETS: &str = "export/tenant/secrets.yaml.tera";
 const TENANT: &str = "export/tenant/tenant.yaml.tera";
@@ -25,7 +25,9 @@ pub fn tenant(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     let values = values(cluster)?;
     let secrets = rendered(SECRETS, include_str!("../../../templates/export/tenant/secrets.yaml.tera"), &values)?;
     let tenant = rendered(TENANT, include_str!("../../../templates/export/tenant/tenant.yaml.tera"), &values)?;
-    Ok(vec![Document::secret("secrets.yaml", secrets), Document::public("tenant.yaml", tenant)])
+    let mut documents = vec![Document::secret("secrets.yaml", secrets), Document::public("tenant.yaml", tenant)];
+    documents.extend(monitoring::documents(cluster, &place(cluster))?);
+    Ok(documents)
 }
 
 /// Values of the Operator's tenant chart in place of the Tenant; everything else that they need is in `secrets.yaml`.
@@ -52,7 +54,22 @@ pub fn helm_values(cluster: &Cluster) -> Result<Vec<Document>, Error> {
     }
     let secrets = rendered(SECRETS, include_str!("../../../templates/export/tenant/secrets.yaml.tera"), &values)?;
     let chart = rendered(VALUES, include_str!("../../../templates/export/tenant/values.yaml.tera"), &values)?;
-    Ok(vec![Document::secret("secrets.yaml", secrets), Document::public("values.yaml", chart)])
+    let mut documents = vec![Document::secret("secrets.yaml", secrets), Document::public("values.yaml", chart)];
+    documents.extend(monitoring::documents(cluster, &place(cluster))?);
+    Ok(documents)
+}
+
+/// The Operator's label of KES's pods, and the name that its certificates have.
+fn place(cluster: &Cluster) -> Place {
+    let name = cluster.name();
+    Place {
+        pods: ("v1.min.io/kes", format!("{name}-kes")),
+        server: format!("{name}-kes-hl-svc.{}.svc.{}", cluster.namespace, cluster.options.domain),
+        ca: match cluster.options.certificates {
+            Certificates::CertManager { .. } => (format!("{name}-kes-server-tls"), "ca.crt"),
+            _ => (format!("{name}-ca"), "public.crt"),
+        },
+    }
 }
 
 /// What to do once the documents are written; `files` are their names, none if they were printed.
@@ -162,8 +179,4 @@ fn image_parts(image: &str) -> Value {
         Some(colon) => json!({ "repository": image.get(..colon), "tag": image.get(colon + 1..) }),
         None => json!({ "repository": image, "tag": "latest" }),
     }
-}
-
-fn rendered(name: &'static str, text: &str, values: &Value) -> Result<Zeroizing<String>, Error> {
-    Ok(template::render(name, text, &template::context(name, values)?)?)
 }
