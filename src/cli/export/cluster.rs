@@ -26,7 +26,7 @@ pub(super) struct ClusterArguments {
     /// Also write the least that the keystore must allow KES
     #[arg(long, requires = "output_dir")]
     with_iam: bool,
-    /// Also write a ServiceMonitor, alerts and a dashboard for Prometheus Operator and Grafana; Prometheus is in that
+    /// Also write alerts, a dashboard and the way to KES for Prometheus Operator and Grafana; Prometheus is in that
     /// namespace [default: monitoring]
     #[arg(long, value_name = "NAMESPACE", num_args = 0..=1, default_missing_value = "monitoring")]
     monitoring: Option<String>,
