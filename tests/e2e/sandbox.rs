@@ -146,9 +146,8 @@ impl Sandbox {
         if let Some(body) = body {
             std::fs::write(&upload, body).unwrap();
             curl.arg("-T").arg(&upload);
-        } else {
-            curl.args(["-X", method]);
         }
+        curl.args(["-X", method]);
         curl.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = curl.spawn().unwrap();
         let config = format!("user = \"{user}:{password}\"\n");

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::xl::{Protection, Version};
-use super::{SYSTEM, needs, sealed, walk, xl};
+use super::{SYSTEM, needs, own, sealed, walk, xl};
 
 /// How much there is of something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -58,11 +58,10 @@ pub fn take(drive: &Path) -> io::Result<Inventory> {
         for tally in walk::objects(&drive.join(&bucket), Tally::add)? {
             inventory.objects(&bucket, tally);
         }
-        if let Some(key) = needs::targets_key(drive, &bucket)? {
-            inventory.key(&key).minio_files += 1;
-        }
-        if let Some(key) = default_key(drive, &bucket)? {
-            inventory.key(&key).default_of.insert(bucket);
+        match needs::bucket_metadata(drive, &bucket)? {
+            Some(Ok(metadata)) => inventory.bucket(bucket, &metadata),
+            Some(Err(_)) => inventory.not_understood += 1,
+            None => {}
         }
     }
     let system = drive.join(SYSTEM);
@@ -84,6 +83,15 @@ pub fn take(drive: &Path) -> io::Result<Inventory> {
 impl Inventory {
     fn key(&mut self, name: &str) -> &mut KeyUse {
         self.keys.entry(name.to_owned()).or_default()
+    }
+
+    fn bucket(&mut self, bucket: String, metadata: &[u8]) {
+        if let Some(targets) = own::of_targets(metadata) {
+            self.key(&targets.key).minio_files += 1;
+        }
+        if let Some(key) = default_key(metadata) {
+            self.key(&key).default_of.insert(bucket);
+        }
     }
 
     fn objects(&mut self, bucket: &str, tally: Tally) {
@@ -206,19 +214,17 @@ impl MinioFiles {
 }
 
 /// The key that a bucket's default encryption names: its configuration stands as XML in its metadata.
-fn default_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
-    let bytes = match sealed::start_of(&needs::bucket_metadata(drive, bucket)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes?,
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let name = text.split_once("<KMSMasterKeyID>").and_then(|(_, rest)| rest.split_once("</KMSMasterKeyID>"));
-    Ok(name.map(|(name, _)| name.trim_start_matches("arn:aws:kms:").to_owned()))
+fn default_key(metadata: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(metadata);
+    let (_, rest) = text.split_once("<KMSMasterKeyID>")?;
+    let (name, _) = rest.split_once("</KMSMasterKeyID>")?;
+    Some(name.trim_start_matches("arn:aws:kms:").to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::parts::Parts;
     use super::*;
 
     #[test]
@@ -227,7 +233,9 @@ mod tests {
         let place = |path: &str, content: &[u8]| fixture::place(drive.path(), path, content);
         place(".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta"));
         place(".minio.sys/multipart/1/2", include_bytes!("testdata/multipart.meta"));
-        place(".minio.sys/buckets/docs/.metadata.bin", b"..<KMSMasterKeyID>arn:aws:kms:other</KMSMasterKeyID>..");
+        let encryption = b"..<KMSMasterKeyID>arn:aws:kms:other</KMSMasterKeyID>..";
+        let metadata = Parts::of(include_bytes!("testdata/targets.meta")).unwrap().with_content(encryption).unwrap();
+        place(".minio.sys/buckets/docs/.metadata.bin", &metadata);
         place("docs/deep/small", include_bytes!("testdata/versions.meta"));
         place("docs/mp", include_bytes!("testdata/multipart.meta"));
         place("docs/p", include_bytes!("testdata/plain.meta"));
@@ -244,6 +252,31 @@ mod tests {
             used.to_string(),
             "2 objects in bucket 'docs', 1 unfinished upload, 1 file of MinIO's configuration and IAM"
         );
+    }
+
+    #[test]
+    fn what_minio_keeps_next_to_its_metadata_is_counted() {
+        let drive = tempfile::tempdir().unwrap();
+        let short: [(&str, &[u8]); 2] = [
+            (".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta")),
+            (".minio.sys/buckets/docs/.metadata.bin", include_bytes!("testdata/targets.meta")),
+        ];
+        std::fs::create_dir(drive.path().join("docs")).unwrap();
+        for (folder, meta) in short {
+            fixture::place_stored(drive.path(), folder, &fixture::long(meta));
+            // as a rotation leaves it for a moment
+            fixture::place(drive.path(), &format!("{folder}/00000000-0000-4000-8000-000000000000"), b"of before");
+        }
+        let inventory = take(drive.path()).unwrap();
+        assert_eq!((inventory.keys["minio-backend-key"].minio_files, inventory.not_understood), (2, 0));
+        assert_eq!(inventory.unencrypted_minio_files, 0);
+        assert!(inventory.keys.values().any(|used| used.default_of.contains("docs")), "{inventory:?}");
+        for (folder, meta) in short {
+            let part = fixture::long(meta).part.unwrap();
+            std::fs::remove_dir_all(drive.path().join(folder).join(part.folder)).unwrap();
+        }
+        let inventory = take(drive.path()).unwrap();
+        assert!(inventory.keys.is_empty() && inventory.not_understood == 1, "{inventory:?}");
     }
 
     #[test]

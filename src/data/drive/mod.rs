@@ -17,8 +17,10 @@ mod oldest;
 mod own;
 mod pack;
 mod parts;
+mod pieces;
 mod reseal;
 mod sealed;
+mod stored;
 mod walk;
 mod xl;
 
@@ -28,6 +30,7 @@ pub use needs::{drives, needing, uploads};
 pub use oldest::{Aged, oldest};
 pub use reseal::{Found, Obstacle, Resealed, Sealings};
 pub use sealed::{Sealed, configuration, samples};
+pub use stored::{PART, Part, Stored};
 
 /// Folder of MinIO's own files.
 const SYSTEM: &str = ".minio.sys";

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::xl::{Protection, Version};
-use super::{Obstacle, SYSTEM, Sealings, own, parts::Parts, sealed, walk, xl};
-
-/// Longest metadata of a bucket that is read.
-const MAX_BUCKET: u64 = 16 << 20;
+use super::{Obstacle, SYSTEM, Sealings, Stored, own, sealed, walk, xl};
 
 /// Calls `visit`, in several threads, with every metadata file in which that key sealed a data key, and with those that
 /// may hold one. Unfinished uploads are not among them. MinIO may run or not.
@@ -28,9 +25,13 @@ pub fn needing(drive: &Path, key: &str, visit: impl Fn(&Path) -> io::Result<()> 
     };
     walk::objects(&drive.join(SYSTEM).join("config"), own)?;
     for bucket in super::buckets(drive)? {
-        let needs = |sealed| sealed == key;
-        if targets_key(drive, &bucket)?.is_some_and(needs) {
-            visit(&bucket_metadata(drive, &bucket))?;
+        let needs = match bucket_metadata(drive, &bucket)? {
+            Some(Ok(metadata)) => own::of_targets(&metadata).is_some_and(|seal| seal.key == key),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        if needs {
+            visit(&bucket_file(drive, &bucket))?;
         }
     }
     Ok(())
@@ -53,21 +54,17 @@ pub fn uploads(drive: &Path, key: &str) -> io::Result<Vec<String>> {
     Ok(walk::objects(&folder, find)?.concat())
 }
 
-/// The file that holds the metadata of a bucket.
-pub(super) fn bucket_metadata(drive: &Path, bucket: &str) -> PathBuf {
-    drive.join(SYSTEM).join("buckets").join(bucket).join(".metadata.bin").join(xl::FILE)
+/// The metadata of a bucket, if it has any.
+pub(super) fn bucket_metadata(drive: &Path, bucket: &str) -> io::Result<Option<Result<Vec<u8>, Obstacle>>> {
+    match Stored::read(&bucket_file(drive, bucket), SYSTEM) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read?.and_then(|stored| stored.content().ok_or(Obstacle::Content)))),
+    }
 }
 
-/// The key that protects the targets of a bucket's replication.
-pub(super) fn targets_key(drive: &Path, bucket: &str) -> io::Result<Option<String>> {
-    let path = bucket_metadata(drive, bucket);
-    let bytes = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Ok(found) if found.len() > MAX_BUCKET => return Ok(None),
-        _ => std::fs::read(&path)?,
-    };
-    let content = Parts::of(&bytes).and_then(|parts| parts.content());
-    Ok(content.and_then(own::of_targets).map(|seal| seal.key))
+/// The file that holds it.
+fn bucket_file(drive: &Path, bucket: &str) -> PathBuf {
+    drive.join(SYSTEM).join("buckets").join(bucket).join(".metadata.bin").join(xl::FILE)
 }
 
 /// How many drives MinIO's format says that there are; `None` if it does not say so.
@@ -92,8 +89,8 @@ impl Sealings {
     /// The outer one if it cannot be read, the inner one if it is not understood.
     pub fn read(drive: &Path, path: &Path) -> io::Result<Result<Self, Obstacle>> {
         let folder = path.parent().and_then(|folder| folder.strip_prefix(drive).ok()).and_then(Path::to_str);
-        let bytes = std::fs::read(path)?;
-        Ok(folder.ok_or(Obstacle::Form).and_then(|folder| Self::of(bytes, folder)))
+        let Some(folder) = folder else { return Ok(Err(Obstacle::Form)) };
+        Ok(Stored::read(path, folder)?.and_then(|stored| Self::of(stored, folder)))
     }
 }
 

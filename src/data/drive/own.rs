@@ -106,12 +106,12 @@ mod tests {
     fn the_seal_of_a_file_is_exchanged_and_nothing_else() {
         let parts = Parts::of(include_bytes!("testdata/iam-format.meta")).unwrap();
         let content = parts.content().unwrap();
-        let seal = of_file(content).unwrap();
+        let seal = of_file(&content).unwrap();
         assert_eq!((seal.key.as_str(), seal.ciphertext().unwrap().len()), ("minio-backend-key", 76));
         let other = Seal::new("a", &[9; 60]);
-        let changed = file_with(content, &other).unwrap();
+        let changed = file_with(&content, &other).unwrap();
         assert_eq!(of_file(&changed).unwrap(), other);
-        assert!(changed.ends_with(split(content).unwrap().1));
+        assert!(changed.ends_with(split(&content).unwrap().1));
         assert_eq!(file_with(&changed, &seal).unwrap(), content, "and back");
         assert_eq!(of_file(b"{}"), None);
         assert_eq!(of_file(b"\x01\xff\xff\xff\xff{}"), None);
@@ -121,10 +121,10 @@ mod tests {
     fn the_seal_of_a_buckets_targets_is_exchanged_and_nothing_else() {
         let parts = Parts::of(include_bytes!("testdata/targets.meta")).unwrap();
         let content = parts.content().unwrap();
-        let seal = of_targets(content).unwrap();
+        let seal = of_targets(&content).unwrap();
         assert_eq!((seal.key.as_str(), seal.ciphertext().unwrap().len()), ("minio-backend-key", 76));
         let other = Seal::new(&"long".repeat(20), &[9; 76]);
-        let changed = targets_with(content, &other).unwrap();
+        let changed = targets_with(&content, &other).unwrap();
         assert_eq!(of_targets(&changed).unwrap(), other);
         assert_eq!(targets_with(&changed, &seal).unwrap(), content, "and back");
         assert_eq!(of_targets(include_bytes!("testdata/plain.meta")), None);

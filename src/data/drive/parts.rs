@@ -2,21 +2,13 @@
 //!
 //! Behind the name and version of the format stand the length of the metadata, the metadata itself, and its checksum,
 //! xxHash64 cut to 32 bits. What is stored inline follows: a version, then a mapping from the name of an object's version
-//! to its bytes, with a `HighwayHash` of 256 bits in front.
+//! to its bytes.
 
-use highway::{HighwayHash as _, HighwayHasher, Key};
 use twox_hash::XxHash64;
 
 use super::pack::{self, Edit};
-use super::xl;
+use super::{pieces, xl};
 
-/// The key of the checksum of stored bytes is that of these decimals of π under a key of zeros.
-const DECIMALS: &[u8] =
-    b"1415926535897932384626433832795028841971693993751058209749445923078164062862089986280348253421170679";
-/// Length of that checksum.
-const HASH: usize = 32;
-/// What is longer is stored in several pieces, each with a checksum.
-const PIECE: usize = 1 << 20;
 /// Version of the form in which content is stored inline.
 const INLINE: u8 = 1;
 /// Key of the content of an object without versions.
@@ -52,26 +44,38 @@ impl<'a> Parts<'a> {
     }
 
     /// The content of the only version, if all of it is stored inline and its checksum is right.
-    pub(super) fn content(&self) -> Option<&'a [u8]> {
-        let stored = pack::content(self.stored()?)?;
-        let (sum, content) = stored.split_at_checked(HASH)?;
-        (content.len() <= PIECE && hash(content) == sum).then_some(content)
+    pub(super) fn content(&self) -> Option<Vec<u8>> {
+        pieces::joined(pack::content(self.stored()?)?)
     }
 
-    /// The file with other content and its length.
+    /// The folder with the content of the only version, if that has one part and nothing stands inline.
+    pub(super) fn folder(&self) -> Option<[u8; 16]> {
+        let object = pack::entry(self.only()?, "V2Obj")?;
+        let parts = pack::items(pack::entry(object, "PartNums")?)?;
+        let is_one = self.inline.is_empty() && matches!(parts.as_slice(), [one] if pack::number(one) == Some(1));
+        pack::content(pack::entry(object, "DDir")?).filter(|_| is_one)?.try_into().ok()
+    }
+
+    /// The file with other inline content and its length.
     pub(super) fn with_content(&self, content: &[u8]) -> Option<Vec<u8>> {
-        let [entry] = self.entries.as_slice() else { return None };
-        let length = pack::integer(content.len().try_into().ok()?)?;
-        let object = pack::entry(entry, "V2Obj")?;
-        let mut edits = vec![Edit::of(entry, pack::entry(object, "Size")?, length.clone())?];
-        for sizes in ["PartSizes", "PartASizes"] {
-            let sizes = pack::items(pack::entry(object, sizes)?)?;
-            let [size] = sizes.as_slice() else { return None };
-            edits.push(Edit::of(entry, size, length.clone())?);
-        }
-        let stored = pack::binary(&[&hash(content), content].concat())?;
+        let entry = self.only()?;
+        let stored = pack::binary(&pieces::of(content))?;
         let inline = pack::edited(self.inline, vec![Edit::of(self.inline, self.stored()?, stored)?])?;
-        self.with(vec![(0, pack::edited(entry, edits)?)], &inline)
+        self.with(vec![(0, pack::edited(entry, lengths(entry, content)?)?)], &inline)
+    }
+
+    /// The file with the length of other content, which lies in that folder.
+    pub(super) fn with_folder(&self, folder: [u8; 16], content: &[u8]) -> Option<Vec<u8>> {
+        let entry = self.only()?;
+        let mut edits = lengths(entry, content)?;
+        let former = pack::entry(pack::entry(entry, "V2Obj")?, "DDir")?;
+        edits.push(Edit::of(entry, former, pack::binary(&folder)?)?);
+        self.with(vec![(0, pack::edited(entry, edits)?)], self.inline)
+    }
+
+    fn only(&self) -> Option<&'a [u8]> {
+        let [entry] = self.entries.as_slice() else { return None };
+        Some(entry)
     }
 
     fn stored(&self) -> Option<&'a [u8]> {
@@ -95,6 +99,19 @@ impl<'a> Parts<'a> {
         file.extend(inline);
         Some(file)
     }
+}
+
+/// What changes in an entry with the length of its content.
+fn lengths(entry: &[u8], content: &[u8]) -> Option<Vec<Edit>> {
+    let length = pack::integer(content.len().try_into().ok()?)?;
+    let object = pack::entry(entry, "V2Obj")?;
+    let mut edits = vec![Edit::of(entry, pack::entry(object, "Size")?, length.clone())?];
+    for sizes in ["PartSizes", "PartASizes"] {
+        let sizes = pack::items(pack::entry(object, sizes)?)?;
+        let [size] = sizes.as_slice() else { return None };
+        edits.push(Edit::of(entry, size, length.clone())?);
+    }
+    Some(edits)
 }
 
 /// The entries in metadata: three numbers, the last of which is their count, then a header and an entry for each.
@@ -123,11 +140,6 @@ fn binary_of<'a>(all: &'a [u8], content: &[u8]) -> Option<&'a [u8]> {
 fn checksum(meta: &[u8]) -> u32 {
     let [a, b, c, d, ..] = XxHash64::oneshot(0, meta).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
-}
-
-fn hash(content: &[u8]) -> Vec<u8> {
-    let key = HighwayHasher::new(Key::default()).hash256(DECIMALS);
-    HighwayHasher::new(Key(key)).hash256(content).map(u64::to_le_bytes).concat()
 }
 
 #[cfg(test)]
@@ -164,13 +176,13 @@ mod tests {
         let parts = Parts::of(OWN).unwrap();
         let content = parts.content().unwrap();
         assert_eq!(content.len(), 228);
-        assert_eq!(parts.with_content(content).unwrap(), OWN);
+        assert_eq!(parts.with_content(&content).unwrap(), OWN);
         for length in [1, 100, 200, 300, 40_000, 70_000] {
             let other = vec![7; length];
             let file = parts.with_content(&other).unwrap();
             let parts = Parts::of(&file).unwrap();
             assert_eq!(parts.content().unwrap(), other);
-            assert_eq!(parts.with_content(content).unwrap(), OWN, "and back");
+            assert_eq!(parts.with_content(&content).unwrap(), OWN, "and back");
         }
         let mut damaged = OWN.to_vec();
         *damaged.last_mut().unwrap() ^= 1;

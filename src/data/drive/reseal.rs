@@ -3,18 +3,20 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::own::{self, Seal};
 use super::pack::{self, Edit};
 use super::parts::Parts;
-use super::{SYSTEM, Sealed, context, xl};
+use super::stored::{Part, Stored};
+use super::{SYSTEM, Sealed, context, pieces, xl};
 
 /// A metadata file with the sealed data keys in it.
 #[derive(Debug)]
 pub struct Sealings {
-    bytes: Vec<u8>,
+    stored: Stored,
     found: Vec<Found>,
 }
 
@@ -42,15 +44,18 @@ pub struct Resealed {
 pub enum Obstacle {
     /// The file, or the context of a data key, is of a form that is not known here.
     Form,
-    /// What MinIO sealed for itself is too long to stand in the metadata file.
+    /// What MinIO sealed for itself is longer than kestack reads.
     Length,
+    /// What MinIO sealed for itself is missing, or not as it was written.
+    Content,
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => "kestack does not understand the form of its metadata",
-            Self::Length => "it is longer than MinIO keeps inside a metadata file",
+            Self::Length => "it is longer than 16 MiB",
+            Self::Content => "its content is missing or damaged",
         })
     }
 }
@@ -71,8 +76,8 @@ impl Sealings {
     ///
     /// # Errors
     /// If its form, or that of an entry, is not known.
-    pub fn of(bytes: Vec<u8>, folder: &str) -> Result<Self, Obstacle> {
-        let parts = Parts::of(&bytes).ok_or(Obstacle::Form)?;
+    pub fn of(stored: Stored, folder: &str) -> Result<Self, Obstacle> {
+        let parts = Parts::of(&stored.meta).ok_or(Obstacle::Form)?;
         let mut found = Vec::new();
         for (number, entry) in parts.entries.iter().enumerate() {
             found.extend(of_version(entry, folder).ok_or(Obstacle::Form)?.map(|(sealed, bytes)| Found {
@@ -82,14 +87,14 @@ impl Sealings {
             }));
         }
         if found.is_empty() {
-            found.extend(of_own(&parts, folder)?);
+            found.extend(of_own(&stored, folder)?);
         }
-        Ok(Self { bytes, found })
+        Ok(Self { stored, found })
     }
 
     /// The file as it is.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// Its data keys, whichever key sealed them.
@@ -102,7 +107,7 @@ impl Sealings {
     ///
     /// # Errors
     /// If MinIO wrote the file in a way in which kestack would not write it.
-    pub fn exchanged(&self, others: &[(usize, Resealed)]) -> Result<Vec<u8>, Obstacle> {
+    pub fn exchanged(&self, others: &[(usize, Resealed)]) -> Result<Stored, Obstacle> {
         let places = |(number, resealed): &(usize, Resealed)| {
             let found = self.found.get(*number)?;
             let former = Resealed { key: found.sealed.key.clone(), ciphertext: found.sealed.ciphertext.clone() };
@@ -110,24 +115,46 @@ impl Sealings {
         };
         let pairs = others.iter().map(places).collect::<Option<Vec<_>>>().ok_or(Obstacle::Form)?;
         let (there, back): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let changed = exchange(&self.bytes, &there).ok_or(Obstacle::Form)?;
-        if exchange(&changed, &back).as_deref() == Some(&self.bytes) { Ok(changed) } else { Err(Obstacle::Form) }
+        let changed = exchange(&self.stored, &there, None).ok_or(Obstacle::Form)?;
+        let former = Parts::of(&self.stored.meta).and_then(|parts| parts.folder());
+        let back = exchange(&changed, &back, former);
+        if back.as_ref() == Some(&self.stored) { Ok(changed) } else { Err(Obstacle::Form) }
     }
 }
 
-fn exchange(bytes: &[u8], others: &[(Place, Resealed)]) -> Option<Vec<u8>> {
-    let parts = Parts::of(bytes)?;
+/// The file with other seals; content next to it gets that folder, or one whose name follows from the content.
+fn exchange(stored: &Stored, others: &[(Place, Resealed)], folder: Option<[u8; 16]>) -> Option<Stored> {
+    let parts = Parts::of(&stored.meta)?;
     let mut entries = Vec::new();
     for (place, resealed) in others {
         let seal = Seal::new(&resealed.key, &resealed.ciphertext);
         match place {
             Place::Version(number) => entries.push((*number, version_with(parts.entries.get(*number)?, &seal)?)),
             // there is one at most, and none in a version then
-            Place::File => return parts.with_content(&own::file_with(parts.content()?, &seal)?),
-            Place::Targets => return parts.with_content(&own::targets_with(parts.content()?, &seal)?),
+            Place::File => return with_content(stored, &own::file_with(&stored.content()?, &seal)?, folder),
+            Place::Targets => return with_content(stored, &own::targets_with(&stored.content()?, &seal)?, folder),
         }
     }
-    parts.with_entries(entries)
+    Some(Stored { meta: parts.with_entries(entries)?, part: None })
+}
+
+fn with_content(stored: &Stored, content: &[u8], folder: Option<[u8; 16]>) -> Option<Stored> {
+    let parts = Parts::of(&stored.meta)?;
+    if stored.part.is_none() {
+        return Some(Stored { meta: parts.with_content(content)?, part: None });
+    }
+    let folder = folder.unwrap_or_else(|| named_by(content));
+    let part = Part { folder: xl::uuid(&folder)?, bytes: pieces::of(content) };
+    Some(Stored { meta: parts.with_folder(folder, content)?, part: Some(part) })
+}
+
+/// A name for the folder of some content, of the kind that MinIO gives: a random UUID.
+fn named_by(content: &[u8]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest(&SHA256, content).as_ref()).for_each(|(id, byte)| *id = *byte);
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut id;
+    (*version, *variant) = (*version & 0x0f | 0x40, *variant & 0x3f | 0x80);
+    id
 }
 
 /// The data key of a version and the length of its data, nothing if no key of KES protects it; `None` if the form is
@@ -158,14 +185,7 @@ fn of_version(entry: &[u8], folder: &str) -> Option<Option<(Sealed, u64)>> {
 /// The object, with its version if it has any.
 fn named(folder: &str, version: &[u8]) -> String {
     let object = context::name(folder);
-    if version.iter().all(|byte| *byte == 0) {
-        return object.to_owned();
-    }
-    let mut id = hex::encode(version);
-    for dash in [20, 16, 12, 8].into_iter().filter(|_| version.len() == 16) {
-        id.insert(dash, '-');
-    }
-    format!("{object} (version {id})")
+    xl::uuid(version).map_or_else(|| object.to_owned(), |id| format!("{object} (version {id})"))
 }
 
 fn version_with(entry: &[u8], seal: &Seal) -> Option<Vec<u8>> {
@@ -177,13 +197,13 @@ fn version_with(entry: &[u8], seal: &Seal) -> Option<Vec<u8>> {
 }
 
 /// The data key of a file of MinIO's own.
-fn of_own(parts: &Parts<'_>, folder: &str) -> Result<Option<Found>, Obstacle> {
+fn of_own(stored: &Stored, folder: &str) -> Result<Option<Found>, Obstacle> {
     let Some(own) = folder.strip_prefix(SYSTEM) else { return Ok(None) };
     let bucket = own.strip_prefix("/buckets/").and_then(|rest| rest.strip_suffix("/.metadata.bin"));
-    let Some(content) = parts.content() else { return Err(Obstacle::Length) };
+    let content = stored.content().ok_or(Obstacle::Content)?;
     let (place, seal, context) = match bucket {
-        Some(bucket) => (Place::Targets, own::of_targets(content), Some(context::of_targets(bucket))),
-        None => (Place::File, own::of_file(content), context::of_object(folder)),
+        Some(bucket) => (Place::Targets, own::of_targets(&content), Some(context::of_targets(bucket))),
+        None => (Place::File, own::of_file(&content), context::of_object(folder)),
     };
     let Some(seal) = seal else { return Ok(None) };
     let ciphertext = seal.ciphertext().ok_or(Obstacle::Form)?;
@@ -198,10 +218,10 @@ mod tests {
     use kes_server::crypto::{Algorithm, Key};
     use serde_bytes::ByteBuf;
 
+    use super::super::fixture;
     use super::*;
 
-    /// What MinIO wrote under `testdata/key` or `testdata/targets.key`, with its folder.
-    const FILES: [(&str, &[u8]); 7] = [
+    const INLINE: [(&str, &[u8]); 7] = [
         ("encrypted/ctx", include_bytes!("testdata/context.meta")),
         (".minio.sys/config/iam/format.json", include_bytes!("testdata/iam-format.meta")),
         ("encrypted/mp", include_bytes!("testdata/multipart.meta")),
@@ -210,6 +230,13 @@ mod tests {
         ("encrypted/small", include_bytes!("testdata/versions.meta")),
         (".minio.sys/buckets/bbb/.metadata.bin", include_bytes!("testdata/targets.meta")),
     ];
+
+    /// What MinIO wrote under `testdata/key` or `testdata/targets.key`, with its folder.
+    fn files() -> impl Iterator<Item = (&'static str, Stored)> {
+        let inline = INLINE.into_iter().map(|(folder, meta)| (folder, fixture::inline(meta)));
+        let own = [INLINE[1], INLINE[6]];
+        inline.chain(own.map(|(folder, meta)| (folder, fixture::long(meta))))
+    }
 
     fn key_of(folder: &str) -> Key {
         match folder.strip_prefix(".minio.sys/buckets") {
@@ -232,9 +259,9 @@ mod tests {
     #[test]
     fn every_data_key_of_a_minio_is_exchanged_and_leads_back() {
         let other = Key::generate(Algorithm::Aes256, "").unwrap();
-        for (folder, bytes) in FILES {
+        for (folder, stored) in files() {
             let key = key_of(folder);
-            let file = Sealings::of(bytes.to_vec(), folder).unwrap();
+            let file = Sealings::of(stored.clone(), folder).unwrap();
             for name in ["k", "minio-backend-key-2", &"long".repeat(20)] {
                 let there = file.exchanged(&resealed(&file, &key, &other, name)).unwrap();
                 let changed = Sealings::of(there, folder).unwrap();
@@ -248,7 +275,11 @@ mod tests {
                     assert_eq!(opened(&key, before), opened(&other, after));
                 }
                 let back: Vec<_> = file.found.iter().map(|found| &found.sealed).map(former).enumerate().collect();
-                assert_eq!(changed.exchanged(&back).unwrap(), bytes, "{folder}");
+                let back = changed.exchanged(&back).unwrap();
+                match (&back.part, &stored.part) {
+                    (Some(back), Some(part)) => assert!(back.bytes == part.bytes && back.folder != part.folder),
+                    _ => assert_eq!(back, stored, "{folder}"),
+                }
             }
         }
     }
@@ -259,9 +290,8 @@ mod tests {
 
     #[test]
     fn data_keys_are_found_with_their_names() {
-        let found: Vec<_> = FILES
-            .iter()
-            .flat_map(|(folder, bytes)| Sealings::of(bytes.to_vec(), folder).unwrap().found)
+        let found: Vec<_> = files()
+            .flat_map(|(folder, stored)| Sealings::of(stored, folder).unwrap().found)
             .map(|found| (found.sealed.of, found.bytes))
             .collect();
         let expected = [
@@ -272,18 +302,25 @@ mod tests {
             ("encrypted/small (version d6ab3736-9e71-47af-b460-49e7f8a7d29d)", 6),
             ("encrypted/small (version 9315832a-123d-49e4-9fc9-d7aeda81f6ad)", 6),
             (".minio.sys/buckets/bbb/.metadata.bin", 0),
+            (".minio.sys/config/iam/format.json", 0),
+            (".minio.sys/buckets/bbb/.metadata.bin", 0),
         ];
         assert_eq!(found, expected.map(|(of, bytes)| (of.to_owned(), bytes)));
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        assert_eq!(Sealings::of(b"XL2 something".to_vec(), "a/b").unwrap_err(), Obstacle::Form);
-        let mut cut = include_bytes!("testdata/iam-format.meta").to_vec();
-        cut.truncate(cut.len() - 1);
-        assert_eq!(Sealings::of(cut, ".minio.sys/config/iam/format.json").unwrap_err(), Obstacle::Length);
-        let object = include_bytes!("testdata/versions.meta").to_vec();
-        assert_eq!(Sealings::of(object, "nowhere").unwrap_err(), Obstacle::Form, "no bucket, no context");
+        let refused = |stored: Stored, folder: &str| Sealings::of(stored, folder).unwrap_err();
+        assert_eq!(refused(fixture::inline(b"XL2 something"), "a/b"), Obstacle::Form);
+        let format = ".minio.sys/config/iam/format.json";
+        let mut cut = fixture::inline(include_bytes!("testdata/iam-format.meta"));
+        cut.meta.truncate(cut.meta.len() - 1);
+        assert_eq!(refused(cut, format), Obstacle::Content);
+        let mut damaged = fixture::long(include_bytes!("testdata/iam-format.meta"));
+        damaged.part.as_mut().unwrap().bytes[5000] ^= 1;
+        assert_eq!(refused(damaged, format), Obstacle::Content);
+        let object = fixture::inline(include_bytes!("testdata/versions.meta"));
+        assert_eq!(refused(object, "nowhere"), Obstacle::Form, "no bucket, no context");
     }
 
     /// A file read by another parser: of each version the header and every value.
@@ -324,10 +361,10 @@ mod tests {
     #[test]
     fn nothing_but_the_data_key_and_the_name_of_its_key_differs() {
         let other = Key::generate(Algorithm::Aes256, "").unwrap();
-        for (folder, bytes) in FILES {
-            let file = Sealings::of(bytes.to_vec(), folder).unwrap();
+        for (folder, stored) in files() {
+            let file = Sealings::of(stored.clone(), folder).unwrap();
             let changed = file.exchanged(&resealed(&file, &key_of(folder), &other, "another")).unwrap();
-            let (before, after) = (read(bytes), read(&changed));
+            let (before, after) = (read(&stored.meta), read(&changed.meta));
             assert_eq!(before.headers, after.headers, "{folder}");
             let mut differ = std::collections::BTreeSet::new();
             for (before, after) in before.values.iter().zip(&after.values) {
@@ -338,6 +375,7 @@ mod tests {
             let expected = match file.found.first().map(|found| found.place) {
                 None => vec![],
                 Some(Place::Version(_)) => vec![xl::KEY_ID, xl::DATA_KEY],
+                Some(_) if stored.part.is_some() => vec!["DDir", "PartASizes", "PartSizes", "Size"],
                 Some(_) => vec!["PartASizes", "PartSizes", "Size"],
             };
             assert_eq!(differ, expected.into_iter().map(str::to_owned).collect(), "{folder}");

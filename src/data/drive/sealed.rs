@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::stored::{self, Beside};
 use super::{SYSTEM, context, walk, xl};
 
 /// How much of a file of MinIO's is searched for its sealed key: it stands at the start of the content.
@@ -77,21 +78,13 @@ fn sample(version: xl::Version, path: &Path, drive: &Path) -> Option<Sealed> {
 
 /// The header of a file of MinIO's own, `None` if it is not sealed.
 pub(super) fn header(meta: &Path) -> io::Result<Option<Header>> {
-    if let Some(found) = find_header(&start_of(meta)?) {
-        return Ok(Some(found));
-    }
-    // what is too long to stand inline lies next to it, in a folder of its own
-    let Some(folder) = meta.parent() else { return Ok(None) };
-    for entry in std::fs::read_dir(folder)? {
-        let part = entry?.path().join("part.1");
-        if part.is_file() {
-            return Ok(find_header(&start_of(&part)?));
-        }
-    }
-    Ok(None)
+    Ok(match stored::with_part(meta, || start_of(meta), start_of)? {
+        (_, Beside::Found(_, part)) => find_header(&part),
+        (inline, _) => find_header(&inline),
+    })
 }
 
-pub(super) fn start_of(path: &Path) -> io::Result<Vec<u8>> {
+fn start_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(START).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -170,7 +170,7 @@ impl Object {
 }
 
 /// Sixteen bytes in the form that clients know; none where all are zero.
-fn uuid(id: &[u8]) -> Option<String> {
+pub(super) fn uuid(id: &[u8]) -> Option<String> {
     let id = <&[u8; 16]>::try_from(id).ok().filter(|id| **id != [0; 16])?;
     let groups = [&id[..4], &id[4..6], &id[6..8], &id[8..10], &id[10..]];
     Some(groups.map(hex::encode).join("-"))

@@ -19,6 +19,7 @@ use crate::operate::session::Reached;
 use crate::operate::snapshot::SnapshotName;
 use crate::resource::apply::Progress;
 
+mod beside;
 mod check;
 mod defaults;
 mod left;

@@ -97,14 +97,14 @@ impl Exchange<'_> {
             Err(obstacle) => return Ok(Looked::Stuck(Left::new(self.name(&place), obstacle.to_string()))),
         };
         let (staging, like, name) = (self.staging.clone(), place.clone(), self.name(&place).to_owned());
-        let folder = name.clone();
+        let former = file.stored().clone();
         let write = move || {
-            let aside = match staging.write(&like, &number.to_string(), &content) {
+            let aside = match staging.write_stored(&like, &number.to_string(), &former, &content) {
                 // the object is deleted meanwhile
                 Err(Error::File { source, .. }) if is_absent(&source) && !like.exists() => return Ok(None),
                 aside => aside?,
             };
-            let written = std::fs::read(&aside).map_err(Error::file("read", &aside))?;
+            let written = Staging::read(&aside, &like, content)?;
             Ok::<_, Error>(Some((aside, Sealings::of(written, &name).ok())))
         };
         let Some((aside, written)) = blocking("write", &place, write).await? else { return Ok(Looked::Settled) };
@@ -121,7 +121,7 @@ impl Exchange<'_> {
             |opened: Opened| Some((file.found().get(opened.number)?.sealed.ciphertext.clone(), opened.resealed));
         let resealed = all.into_iter().filter_map(former).collect();
         Ok(Looked::Ready {
-            staged: Staged { place, before: file.bytes().to_vec(), aside, folder, resealed },
+            staged: Staged { place, before: file.stored().meta.clone(), aside, resealed },
             versions,
             bytes,
         })

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::data::drive::{Found, Resealed, Sealings};
+use super::beside;
+use crate::data::drive::{Found, PART, Part, Resealed, Sealings, Stored};
 use crate::error::Error;
-use crate::host::disk::{self, clear, create_private};
+use crate::host::disk::{clear, create_private, is_absent};
 use crate::host::freeze::Freezer;
 use crate::operate::snapshot::sync;
 
@@ -29,6 +29,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// The folder with what is prepared.
 #[derive(Debug, Clone)]
 pub(super) struct Staging {
+    drive: PathBuf,
     folder: PathBuf,
 }
 
@@ -41,8 +42,6 @@ pub(super) struct Staged {
     pub(super) before: Vec<u8>,
     /// What takes its place.
     pub(super) aside: PathBuf,
-    /// Its folder on the drive.
-    pub(super) folder: String,
     /// Each data key as the former key sealed it, and as the new one does; KES has opened all of them.
     pub(super) resealed: BTreeMap<Vec<u8>, Resealed>,
 }
@@ -54,8 +53,11 @@ impl Staged {
     /// # Errors
     /// If it cannot be written.
     fn again(self, staging: &Staging) -> Result<Option<Self>, Error> {
-        let Some(before) = disk::read(&self.place)? else { return Ok(None) };
-        let Ok(file) = Sealings::of(before.clone(), &self.folder) else { return Ok(None) };
+        let file = match Sealings::read(&staging.drive, &self.place) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            read => read.map_err(Error::file("read", &self.place))?,
+        };
+        let Ok(file) = file else { return Ok(None) };
         let known =
             |(number, found): (usize, &Found)| Some((number, self.resealed.get(&found.sealed.ciphertext)?.clone()));
         let others: Vec<_> = file.found().iter().enumerate().filter_map(known).collect();
@@ -64,9 +66,9 @@ impl Staged {
         if others.is_empty() || !self.place.exists() {
             return Ok(None);
         }
-        let aside = staging.write(&self.place, &name, &content)?;
+        let aside = staging.write_stored(&self.place, &name, file.stored(), &content)?;
         File::open(&aside).and_then(|file| file.sync_data()).map_err(Error::file("sync", &aside))?;
-        Ok(Some(Self { before, aside, ..self }))
+        Ok(Some(Self { before: file.stored().meta.clone(), aside, ..self }))
     }
 }
 
@@ -76,8 +78,8 @@ impl Staging {
     /// # Errors
     /// [`Error::File`] if files with MinIO's owner cannot be made on the drive.
     pub(super) fn make(drive: &Path) -> Result<Self, Error> {
-        let staging = Self { folder: drive.join(FOLDER) };
-        clear(&staging.folder)?;
+        let staging = Self { drive: drive.to_owned(), folder: drive.join(FOLDER) };
+        staging.clone().remove()?;
         create_private(&staging.folder)?;
         let like = drive.join(".minio.sys/format.json");
         staging.write(&like, "probe", b"").inspect_err(|_| drop(clear(&staging.folder)))?;
@@ -93,15 +95,42 @@ impl Staging {
         let written = || {
             let former = std::fs::metadata(like)?;
             let mut file = File::create(&aside)?;
-            file.set_permissions(Permissions::from_mode(former.mode() & 0o7777))?;
-            let made = file.metadata()?;
-            if (made.uid(), made.gid()) != (former.uid(), former.gid()) {
-                fchown(&file, Some(former.uid()), Some(former.gid()))?;
-            }
+            beside::like(&file, &former)?;
             file.write_all(content)
         };
         written().map_err(Error::file("write", &aside))?;
         Ok(aside)
+    }
+
+    /// Writes a metadata file aside, and the content next to it at once into a folder there: MinIO looks into that only when
+    /// the metadata names it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn write_stored(
+        &self,
+        place: &Path,
+        name: &str,
+        former: &Stored,
+        stored: &Stored,
+    ) -> Result<PathBuf, Error> {
+        if let (Some(former), Some(part)) = (&former.part, &stored.part) {
+            beside::write(&self.drive, &self.folder, place, former, part)?;
+        }
+        self.write(place, name, &stored.meta)
+    }
+
+    /// Reads what was written aside for that place.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn read(aside: &Path, place: &Path, written: Stored) -> Result<Stored, Error> {
+        let read = |path: &Path| std::fs::read(path).map_err(Error::file("read", path));
+        let part = |Part { folder, .. }: Part| {
+            let bytes = read(&place.with_file_name(&folder).join(PART))?;
+            Ok::<_, Error>(Part { folder, bytes })
+        };
+        Ok(Stored { meta: read(aside)?, part: written.part.map(part).transpose()? })
     }
 
     /// Makes what was written, or renamed, last.
@@ -112,11 +141,13 @@ impl Staging {
         sync(&self.folder)
     }
 
-    /// Removes the folder.
+    /// Removes the folder, and content that no metadata file names any more. By now MinIO has read whatever it had begun to
+    /// read before its metadata was exchanged.
     ///
     /// # Errors
     /// If it cannot be removed.
     pub(super) fn remove(self) -> Result<(), Error> {
+        beside::tidy(&self.drive, &self.folder)?;
         Ok(clear(&self.folder)?)
     }
 }
@@ -192,6 +223,9 @@ fn swap(aside: &Path, place: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
 
     #[test]
@@ -205,8 +239,7 @@ mod tests {
             std::fs::write(&place, "before").unwrap();
             std::fs::set_permissions(&place, Permissions::from_mode(0o640)).unwrap();
             let aside = staging.write(&place, name, b"after").unwrap();
-            let (folder, resealed) = ("b/o".to_owned(), BTreeMap::new());
-            Staged { place, before: b"before".to_vec(), aside, folder, resealed }
+            Staged { place, before: b"before".to_vec(), aside, resealed: BTreeMap::new() }
         };
         let all = ["same", "changed", "gone"].map(|name| (0, stage(name)));
         std::fs::write(&all[1].1.place, "written meanwhile").unwrap();
@@ -231,16 +264,17 @@ mod tests {
         let place = drive.path().join("b/o/xl.meta");
         let versions: &[u8] = include_bytes!("../../data/drive/testdata/versions.meta");
         std::fs::write(&place, versions).unwrap();
-        let file = Sealings::of(versions.to_vec(), "b/o").unwrap();
+        let file = Sealings::read(drive.path(), &place).unwrap().unwrap();
         let other = |found: &Found| Resealed { key: "other".into(), ciphertext: found.sealed.ciphertext.clone() };
         // that of the first version only: the second one is as if it was written meanwhile
         let resealed =
             file.found().iter().take(1).map(|found| (found.sealed.ciphertext.clone(), other(found))).collect();
         let aside = staging.write(&place, "0", b"").unwrap();
-        let staged = Staged { place: place.clone(), before: vec![], aside, folder: "b/o".into(), resealed };
+        let staged = Staged { place: place.clone(), before: vec![], aside, resealed };
         let again = staged.again(&staging).unwrap().unwrap();
         assert_eq!(again.before, versions);
-        let written = Sealings::of(std::fs::read(&again.aside).unwrap(), "b/o").unwrap();
+        let written = Stored { meta: std::fs::read(&again.aside).unwrap(), part: None };
+        let written = Sealings::of(written, "b/o").unwrap();
         let keys: Vec<_> = written.found().iter().map(|found| found.sealed.key.as_str()).collect();
         assert_eq!(keys, ["other", "minio-backend-key"]);
         std::fs::remove_file(&place).unwrap();

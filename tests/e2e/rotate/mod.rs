@@ -13,6 +13,10 @@ use crate::bounded::ended;
 use crate::faults::{Dice, seeded, times};
 use crate::sandbox::{Sandbox, text};
 
+mod drive;
+mod kinds;
+mod own;
+
 /// A stack whose bucket `docs` keeps versions under a key of its own.
 const MANIFEST: &str = "keys: [minio-backend-key, docs-key] # both\nbuckets:\n  # papers\n  - { name: docs, key: docs-key, versioning: true }\n  - { name: other, encryption: sse-s3 }\n";
 
@@ -104,10 +108,12 @@ fn the_default_key_is_replaced_in_the_files_of_minio_too() {
     let stack = stack();
     fill(&stack);
     let made = stack.json(&["sandbox", "create", "kept"]);
+    let (drive, before) = (stack.root().join("minio"), drive::read(&stack.root().join("minio")));
     let done = stack.json(&["key", "rotate", "minio-backend-key", "root", "--delete-old", "--no-snapshot"]);
     assert_eq!((&done["left"], &done["deleted"]), (&json!([]), &json!(true)), "{done}");
     assert!(done["minio_files"].as_u64().unwrap() >= 2, "{done}");
     assert!(is_free(&stack, "minio-backend-key"));
+    assert_eq!(drive::replaced(&before, &drive::read(&drive), "minio-backend-key", "root"), 1);
     assert!(manifest(&stack).contains("keys: [root, docs-key] # both"));
     stack.ok(&["down"]);
     stack.ok(&["up"]);
