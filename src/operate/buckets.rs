@@ -101,7 +101,7 @@ pub(crate) async fn settle(
         Decision::Replace => bucket.replace(context).await?,
         Decision::Create | Decision::Ensure => bucket.create(context).await?,
     }
-    one(stack, context, name.as_str()).await
+    Ok(entry(stack, bucket.bucket, bucket.encryption, versioning))
 }
 
 /// One bucket.
@@ -109,16 +109,20 @@ pub(crate) async fn settle(
 /// # Errors
 /// Those of MinIO.
 pub(crate) async fn one(stack: &Stack, context: &Context, name: &str) -> Result<Entry, Error> {
-    let s3 = &context.s3;
-    let found = Coverage::new(stack, name.to_owned(), s3.bucket_encryption(name).await?);
+    let (s3, name) = (&context.s3, name.to_owned());
+    let (own, versioning) = (s3.bucket_encryption(&name).await?, s3.bucket_versioning(&name).await?);
+    Ok(entry(stack, name, own, versioning))
+}
+
+/// A bucket with these settings.
+fn entry(stack: &Stack, name: String, own: Option<Encryption>, versioning: bool) -> Entry {
+    let found = Coverage::new(stack, name, own);
     let (encryption, key) = match found.encryption {
         Some(Encryption::SseKms(key)) => ("sse-kms", Some(key)),
         Some(Encryption::SseS3) => ("sse-s3", Some(stack.manifest.default_key.to_string())),
         None => ("none", None),
     };
-    let versioning = s3.bucket_versioning(name).await?;
-    let (name, encryption, automatic) = (name.to_owned(), encryption.to_owned(), found.automatic);
-    Ok(Entry { name, encryption, key, automatic, versioning })
+    Entry { name: found.bucket, encryption: encryption.to_owned(), key, automatic: found.automatic, versioning }
 }
 
 /// All buckets.

@@ -19,6 +19,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Entries that are kept: of some versions of some programs.
 const ENTRIES: usize = 64;
 
+/// Starts of their names, also before this format.
+const NAMES: [&str; 2] = ["digest-", "layer-"];
+
 /// What identifies the content of a file without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
@@ -31,6 +34,7 @@ pub(crate) struct Stamp {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
+    binary: PathBuf,
     stamp: Stamp,
     digest: String,
 }
@@ -67,7 +71,7 @@ pub(crate) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, 
     if !stamp.settled() {
         return;
     }
-    let entry = Entry { stamp: stamp.clone(), digest: digest.to_owned() };
+    let entry = Entry { binary: binary.to_owned(), stamp: stamp.clone(), digest: digest.to_owned() };
     if let Err(error) = write(folder, &place(folder, what, binary), &entry) {
         tracing::debug!(%error, "a digest is not remembered");
     }
@@ -76,17 +80,23 @@ pub(crate) fn remember(folder: &Path, what: &str, binary: &Path, stamp: &Stamp, 
 fn write(folder: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
     create_private(folder).map_err(std::io::Error::other)?;
     replace(place, &serde_json::to_vec(entry)?, Outlasts::Process)?;
-    forget_oldest(folder)
+    forget(folder)
 }
 
-/// Removes the entries that were made longest ago, once there are too many; and those of versions before this format.
-fn forget_oldest(folder: &Path) -> std::io::Result<()> {
+/// Removes the entries of programs that are gone or of a former format, and those that were made longest ago, once there are
+/// too many.
+fn forget(folder: &Path) -> std::io::Result<()> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_file() && (name.starts_with("digest-") || name.starts_with("layer-")) {
-            entries.push((entry.metadata()?.modified()?, entry.path()));
+        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if !NAMES.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes())) {
+            continue;
+        }
+        let known = serde_json::from_slice::<Entry>(&fs::read(&entry)?);
+        if known.is_ok_and(|known| known.binary.exists()) {
+            entries.push((fs::metadata(&entry)?.modified()?, entry));
+        } else {
+            fs::remove_file(&entry)?;
         }
     }
     entries.sort();
@@ -134,6 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_programs_that_are_gone_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (binary, other) = (binary(folder.path()), folder.path().join("other"));
+        fs::copy(&binary, &other).unwrap();
+        let stamp = settled(&Stamp::of(&binary).unwrap());
+        let former = folder.path().join("layer-former.json");
+        fs::write(&former, r#"{"stamp":{},"digest":"abc"}"#).unwrap();
+        remember(folder.path(), "layer", &other, &stamp, "abc");
+        assert!(!former.exists());
+        fs::remove_file(&other).unwrap();
+        remember(folder.path(), "layer", &binary, &stamp, "abc");
+        assert_eq!(recall(folder.path(), "layer", &other, &stamp), None);
+        assert!(recall(folder.path(), "layer", &binary, &stamp).is_some());
+    }
+
+    #[test]
     fn only_the_newest_entries_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let binary = binary(folder.path());
@@ -141,10 +167,11 @@ mod tests {
         fs::write(folder.path().join("other.json"), "").unwrap();
         for number in 0..2 * ENTRIES {
             let other = folder.path().join(number.to_string());
+            fs::write(&other, "content").unwrap();
             remember(folder.path(), "layer", &other, &stamp, "abc");
         }
         let count = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(count, ENTRIES + 2, "the program and a file of others next to them");
+        assert_eq!(count, 3 * ENTRIES + 2, "the programs and a file of others next to them");
         let last = folder.path().join((2 * ENTRIES - 1).to_string());
         assert!(recall(folder.path(), "layer", &last, &stamp).is_some());
     }

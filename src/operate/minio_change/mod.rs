@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::data::drive::{self, Aged};
 use crate::error::Error;
 use crate::host::blocking::blocking;
@@ -84,7 +82,7 @@ impl Exchange {
         }
         tracing::info!("another MinIO on this data: {} instead of {}", self.now, record.minio);
         let former = record.change.and_then(|change| change.snapshot);
-        let snapshot = former.or_else(|| with_snapshot.then(snapshot_name).flatten());
+        let snapshot = former.or_else(|| with_snapshot.then(|| SnapshotName::before("minio")));
         let change = Change { to: self.now.clone(), snapshot: snapshot.clone() };
         let (from, to) = (record.minio.clone(), self.now.clone());
         Record::changing(from.clone(), change).save(&self.layout)?;
@@ -179,11 +177,6 @@ impl Begun {
     pub(crate) fn given_up(&self) -> Result<(), Error> {
         Record::new(self.from.clone()).save(&self.exchange.layout)
     }
-}
-
-/// A name that no other snapshot has.
-fn snapshot_name() -> Option<SnapshotName> {
-    Timestamp::now().strftime("before-minio-%Y%m%dT%H%M%S%3fZ").to_string().parse().ok()
 }
 
 fn not_saved(error: &Error) -> Error {

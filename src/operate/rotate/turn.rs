@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use kes_server::auth::KeyName;
 
 use super::defaults::{self, Edit};
@@ -125,8 +124,7 @@ impl Turn {
     }
 
     async fn snapshot(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Result<SnapshotName, Error> {
-        let name = Timestamp::now().strftime("before-rotation-%Y%m%d-%H%M%S").to_string();
-        let name = name.parse().map_err(|why| Error::Usage { what: why, hint: "use --no-snapshot".into() })?;
+        let name = SnapshotName::before("rotation");
         let Session { stack, context, .. } = &self.session;
         snapshot::save(stack, context, &name, interrupt, progress).await?;
         Ok(name)

@@ -183,6 +183,14 @@ fn make_snapshots(layout: &Layout) -> Result<(), Error> {
     Ok(())
 }
 
+impl SnapshotName {
+    /// A name, which no other snapshot has, for one that is taken before something is changed.
+    pub(in crate::operate) fn before(change: &'static str) -> Self {
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
+        Self(format!("before-{change}-{now}"))
+    }
+}
+
 impl FromStr for SnapshotName {
     type Err = String;
 
