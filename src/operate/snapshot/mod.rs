@@ -38,7 +38,7 @@ pub use journal::{is_pending, recover, refuse_pending};
 pub(crate) use report::{Listed, Removed, Restored, Saved};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;
-pub(in crate::operate) use tree::sync;
+pub(in crate::operate) use tree::{Copier, is_content, sync};
 
 /// Version of what a snapshot's folder holds.
 const VERSION: u32 = 1;
