@@ -22,6 +22,7 @@ mod config;
 mod doctor;
 mod down;
 mod env;
+mod escape;
 mod export;
 mod gc;
 mod hint;
@@ -214,6 +215,8 @@ enum Verb {
     Export(export::Export),
     /// Make a stack from an existing MinIO with KES
     Import(import::Import),
+    /// Prove that the data can be read without KES, by a MinIO with the key in its environment
+    Escape(escape::Escape),
     /// Write a kestack.yaml to start from, with every setting explained
     Init(init::Init),
     /// The manifest, kestack.yaml
@@ -318,6 +321,7 @@ impl Verb {
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => verb.run(globals, output),
+            Self::Escape(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Init(_) => init::Init::run(globals, output),
             Self::Config(verb) => verb.run(globals, output),
             Self::Schema(verb) => verb.run(),

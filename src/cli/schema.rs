@@ -14,6 +14,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::operate::chaos as faults;
+use crate::operate::escape as leaving;
 use crate::operate::inventory as drives;
 use crate::operate::reset as resets;
 use crate::operate::rotate as rotation;
@@ -61,6 +62,7 @@ const ANSWERS: &[Answer] = &[
     ("down", either::<teardown::Removed, down::Report>),
     ("env", of::<BTreeMap<String, String>>),
     (ERROR, of::<Failure>),
+    ("escape", of::<leaving::Report>),
     ("export compose", of::<export::Report>),
     ("export iam", of::<export::Printed>),
     ("export kube", of::<export::Report>),

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod doctor;
 pub mod drill;
 pub(crate) mod encrypt;
+pub(crate) mod escape;
 pub(crate) mod guard;
 pub(crate) mod inventory;
 pub(crate) mod keys;

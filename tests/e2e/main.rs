@@ -20,6 +20,7 @@ mod docker;
 mod elsewhere;
 mod engine;
 mod errors;
+mod escape;
 mod faults;
 mod guard;
 mod homes;

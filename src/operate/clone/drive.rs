@@ -10,6 +10,7 @@ use rustix::process::geteuid;
 use crate::data::drive::{SYSTEM, buckets};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::host::disk::clear;
 use crate::host::interrupt::Interrupt;
 use crate::host::scratch::Scratch;
 use crate::operate::snapshot::{Copier, Method, is_content};
@@ -81,6 +82,21 @@ impl ClonedDrive {
     /// Where it is.
     pub(crate) fn path(&self) -> PathBuf {
         self.place.path().join("minio")
+    }
+
+    /// Removes what a MinIO wrote of its own: the next one may have another key, and could not open it.
+    ///
+    /// # Errors
+    /// If something of it stays.
+    pub(super) fn renew(&self) -> Result<(), Error> {
+        let system = self.path().join(SYSTEM);
+        for entry in std::fs::read_dir(&system).map_err(Error::file("read", &system))? {
+            let path = entry.map_err(Error::file("read", &system))?.path();
+            if path.file_name().is_some_and(|name| name != FORMAT) {
+                clear(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// The lock of its folder, for the process that uses it.

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
@@ -36,11 +37,11 @@ const SAID: u64 = 2048;
 #[derive(Debug)]
 pub(crate) enum Kms {
     /// Nothing.
-    #[expect(dead_code, reason = "for drives whose objects lie in clear")]
     None,
     /// One key in its environment.
     StaticKey(StaticKey),
     /// The KES that these variables name.
+    #[expect(dead_code, reason = "for whoever starts a KES next to it")]
     Kes(Vec<(&'static str, String)>),
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct CloneServer {
     /// Its clients' way to it.
     pub(crate) s3: S3Client,
     /// What it serves.
-    pub(crate) drive: ClonedDrive,
+    pub(crate) drive: Arc<ClonedDrive>,
     _told: Scratch,
 }
 
@@ -60,8 +61,9 @@ impl CloneServer {
     ///
     /// # Errors
     /// [`Error::Ended`] with its last words if it does not start; [`Error::NotReady`] if it takes too long.
-    pub(crate) async fn start(drive: ClonedDrive, program: &Path, kms: &Kms) -> Result<Self, Error> {
+    pub(crate) async fn start(drive: Arc<ClonedDrive>, program: &Path, kms: &Kms) -> Result<Self, Error> {
         let told = Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        drive.renew()?;
         let (user, password) = (random()?, random()?);
         let settings = settings(&user, &password, kms);
         let file = told.path().join("minio.env");

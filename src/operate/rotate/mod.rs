@@ -19,7 +19,7 @@ use crate::operate::session::Reached;
 use crate::operate::snapshot::SnapshotName;
 use crate::resource::apply::Progress;
 
-mod check;
+pub(in crate::operate) mod check;
 mod defaults;
 mod left;
 mod pass;
