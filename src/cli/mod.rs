@@ -41,6 +41,7 @@ mod process;
 mod program;
 #[cfg(test)]
 mod reference;
+mod rescue;
 mod reset;
 mod rotate;
 mod sandbox;
@@ -217,6 +218,8 @@ enum Verb {
     Import(import::Import),
     /// Prove that the data can be read without KES, by a MinIO with the key in its environment
     Escape(escape::Escape),
+    /// Write everything that can be read out in clear, also from a snapshot and from a stack that does not start
+    Rescue(rescue::Rescue),
     /// Write a kestack.yaml to start from, with every setting explained
     Init(init::Init),
     /// The manifest, kestack.yaml
@@ -322,6 +325,7 @@ impl Verb {
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => verb.run(globals, output),
             Self::Escape(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Rescue(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Init(_) => init::Init::run(globals, output),
             Self::Config(verb) => verb.run(globals, output),
             Self::Schema(verb) => verb.run(),

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::operate::chaos as faults;
 use crate::operate::escape as leaving;
 use crate::operate::inventory as drives;
+use crate::operate::rescue as rescues;
 use crate::operate::reset as resets;
 use crate::operate::rotate as rotation;
 use crate::operate::sandbox as sandboxes;
@@ -84,6 +85,7 @@ const ANSWERS: &[Answer] = &[
     ("list", of::<list::Report>),
     ("logs", of::<logs::Entry<'_>>),
     ("plan", of::<plan::Report>),
+    ("rescue", of::<rescues::Report>),
     ("reset", either::<resets::Report, up::Report>),
     ("sandbox create", of::<sandboxes::Created>),
     ("sandbox drop", of::<sandboxes::DropReport>),

@@ -16,6 +16,7 @@ pub(crate) mod keys;
 pub mod locked;
 pub(crate) mod minio_change;
 pub mod open_files;
+pub(crate) mod rescue;
 pub mod reset;
 pub(crate) mod rotate;
 pub mod sandbox;

@@ -37,6 +37,7 @@ mod places;
 mod processes;
 mod proof;
 mod replicas;
+mod rescue;
 mod rootless;
 mod rotate;
 mod sandbox;

@@ -22,7 +22,7 @@ use crate::operate::serve::child;
 use crate::resource::probe;
 use crate::servers::s3::S3Client;
 
-/// How names of folders begin that hold what such a MinIO is told, and its log.
+/// How names of folders begin that hold the settings and the log of such a MinIO.
 const PREFIX: &str = "kestack-clone-";
 /// How long it may take to be ready.
 const READY: Duration = Duration::from_secs(60);

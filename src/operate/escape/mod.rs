@@ -71,7 +71,7 @@ pub(crate) struct Report {
 /// Proves that the stack's data can be read without KES, and writes the key down if that is wanted. The stack's lock is held.
 ///
 /// # Errors
-/// What keeps the proof from being made, before anything is written; what is not the same is no error but in the report.
+/// What keeps the proof from being made, before anything is written. The report lists what differs.
 pub(crate) async fn escape(session: &Session, request: &Request, interrupt: &Interrupt) -> Result<Report, Error> {
     let (start, stack) = (Instant::now(), &session.stack);
     check::stack(stack)?;

@@ -139,6 +139,16 @@ impl Snapshot {
         folder(layout, &self.name).join("minio")
     }
 
+    /// Its copy of the folder of keys.
+    pub fn keys_folder(&self, layout: &Layout) -> PathBuf {
+        folder(layout, &self.name).join("keys")
+    }
+
+    /// Its copy of the master key that kestack made.
+    pub fn master_key(&self, layout: &Layout) -> PathBuf {
+        Layout::at(&folder(layout, &self.name)).master_key()
+    }
+
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let found: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if found.version > VERSION { Err("a newer kestack made it".into()) } else { Ok(found) }
