@@ -22,8 +22,16 @@ pub(crate) struct StaticKey {
 
 impl StaticKey {
     /// The same key as KES has it.
-    pub(crate) fn of(name: KeyName, key: &Key) -> Self {
-        Self { name, secret: key.secret() }
+    ///
+    /// # Errors
+    /// Why MinIO cannot use it: what it seals with a static key on processors with AES has another form.
+    pub(crate) fn of(name: KeyName, key: &Key) -> Result<Self, String> {
+        match key.algorithm() {
+            Algorithm::Aes256 => Ok(Self { name, secret: key.secret() }),
+            other @ Algorithm::ChaCha20 => {
+                Err(format!("it is a key of {other}, and MinIO's static key is one of {}", Algorithm::Aes256))
+            }
+        }
     }
 
     /// Its name.
@@ -75,9 +83,11 @@ mod tests {
         assert_eq!((key.name().as_str(), key.value().as_str()), ("my-key", value.as_str()));
         let imported = key.import(Algorithm::Aes256).unwrap();
         let sealed = imported.encrypt(b"data key", b"context").unwrap();
-        let back = StaticKey::of("other".parse().unwrap(), &imported).import(Algorithm::Aes256).unwrap();
+        let back = StaticKey::of("other".parse().unwrap(), &imported).unwrap().import(Algorithm::Aes256).unwrap();
         assert_eq!(back.decrypt(&sealed, b"context").unwrap().as_slice(), b"data key");
         assert!(!format!("{key:?}").contains("BwcH"), "no secret is shown");
+        let chacha = key.import(Algorithm::ChaCha20).unwrap();
+        assert!(StaticKey::of("other".parse().unwrap(), &chacha).unwrap_err().contains("ChaCha20"));
     }
 
     #[test]

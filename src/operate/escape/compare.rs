@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::data::drive::{Item, Opens};
 use crate::error::Error;
-use crate::operate::clone::{CloneServer, digest, in_parallel};
-use crate::servers::s3::S3Client;
+use crate::operate::clone::{CloneServer, Digest, digest, in_parallel};
+use crate::servers::s3::{S3Client, S3Error};
 
 /// Differences that are named; the rest is counted.
 const NAMED: usize = 100;
@@ -131,11 +131,9 @@ impl Both<'_> {
             return Outcome::Client;
         }
         let (clone, stack) = tokio::join!(digest(self.clone, &item), digest(self.stack, &item));
-        let reason = match (clone, stack) {
-            (Ok(clone), Ok(stack)) if clone == stack => return Outcome::Same(clone.bytes),
-            (Ok(_), Ok(_)) => "other bytes come".to_owned(),
-            (Err(error), _) => format!("it cannot be read without KES: {error}"),
-            (Ok(_), Err(error)) => format!("it cannot be read from the running stack: {error}"),
+        let reason = match difference(clone, stack) {
+            Ok(bytes) => return Outcome::Same(bytes),
+            Err(reason) => reason,
         };
         if self.is_changed(&item) {
             return Outcome::Changed;
@@ -152,6 +150,16 @@ impl Both<'_> {
             (Ok(_), Err(error)) => error.kind() == std::io::ErrorKind::NotFound,
             (Err(_), _) => false,
         }
+    }
+}
+
+/// How many bytes both have; else what was seen.
+fn difference(clone: Result<Digest, S3Error>, stack: Result<Digest, S3Error>) -> Result<u64, String> {
+    match (clone, stack) {
+        (Ok(clone), Ok(stack)) if clone == stack => Ok(clone.bytes),
+        (Ok(_), Ok(_)) => Err("other bytes come".to_owned()),
+        (Err(error), _) => Err(format!("it cannot be read without KES: {error}")),
+        (Ok(_), Err(error)) => Err(format!("it cannot be read from the running stack: {error}")),
     }
 }
 

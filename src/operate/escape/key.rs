@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use kes_server::auth::KeyName;
-use kes_server::crypto::Algorithm;
 use zeroize::Zeroizing;
 
 use crate::data::guard::Keystore;
@@ -29,13 +28,10 @@ pub(super) async fn of(stack: &Stack, name: &KeyName) -> Result<StaticKey, Error
     let opened = Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), &keystores).await;
     let keystore = opened.ok_or_else(|| refused("it cannot be opened from here".into()))?;
     let key = keystore.key(name.as_str()).await.map_err(refused)?;
-    match key.algorithm() {
-        Algorithm::Aes256 => Ok(StaticKey::of(name.clone(), &key)),
-        other @ Algorithm::ChaCha20 => Err(Error::Usage {
-            what: format!("key '{name}' is one of {other}, and MinIO's static key is one of {}", Algorithm::Aes256),
-            hint: format!("replace it first, on a machine whose processor has AES: `kestack key rotate {name}`"),
-        }),
-    }
+    StaticKey::of(name.clone(), &key).map_err(|why| Error::Usage {
+        what: format!("MinIO cannot use key '{name}' without KES: {why}"),
+        hint: format!("replace it first, on a machine whose processor has AES: `kestack key rotate {name}`"),
+    })
 }
 
 /// Refuses a place that is taken, or where others may look or change something.

@@ -109,5 +109,5 @@ pub(super) async fn key(keystore: Option<&Keystore>, name: &str) -> Found {
     let keystore = keystore.ok_or("the keystore cannot be opened")?;
     let key = keystore.key(name).await?;
     let name = name.parse().map_err(|_| "KES cannot have a key of that name")?;
-    Ok(StaticKey::of(name, &key))
+    StaticKey::of(name, &key)
 }
