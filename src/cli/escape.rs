@@ -61,8 +61,9 @@ fn human(report: &Report) -> String {
     );
     let _ = write!(
         text,
-        "\n  read by {} on a clone; MinIO was paused for {}",
+        "\n  read by {} on a clone ({}); MinIO was paused for {}",
         report.minio,
+        report.clone,
         span(report.pause_milliseconds)
     );
     if *changed_meanwhile > 0 {

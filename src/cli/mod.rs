@@ -214,7 +214,7 @@ enum Verb {
     /// Write the files with which another orchestrator runs the same stack
     #[command(subcommand)]
     Export(export::Export),
-    /// Make a stack from an existing MinIO with KES
+    /// Make a stack from an existing MinIO with KES, or with a static key
     Import(import::Import),
     /// Prove that the data can be read without KES, by a MinIO with the key in its environment
     Escape(escape::Escape),

@@ -52,7 +52,7 @@ fn all_data_is_the_same_without_kes_and_the_key_is_written() {
 #[test]
 #[ignore = "needs an engine"]
 fn a_second_key_is_named_and_nothing_is_written() {
-    let stack = stack("keys: [minio-backend-key, second]\n");
+    let stack = stack("");
     let file = stack.folder().join("static.env");
     stack.ok(&["bucket", "create", "secret", "--key", "second"]);
     let error = stack.fails(&["escape", "--write-key-in-clear", file.to_str().unwrap()], 7);

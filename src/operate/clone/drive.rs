@@ -28,10 +28,6 @@ pub(crate) struct ClonedDrive {
     place: Scratch,
     /// How the files got there.
     pub(crate) method: Method,
-    /// How many there are.
-    pub(crate) files: u64,
-    /// Their bytes; those that are shared do not take space again.
-    pub(crate) bytes: u64,
 }
 
 /// What a clone takes of the disk.
@@ -76,7 +72,7 @@ impl ClonedDrive {
         let format = drive.join(SYSTEM).join(FORMAT);
         std::fs::copy(&format, system.join(FORMAT)).map_err(Error::file("copy", &format))?;
         let method = if shares { copier.method } else { Method::Copies };
-        Ok(Self { place, method, files: copier.files, bytes: copier.bytes })
+        Ok(Self { place, method })
     }
 
     /// Where it is.

@@ -17,6 +17,7 @@ use crate::host::interrupt::Interrupt;
 use crate::operate::clone::{CloneServer, ClonedDrive, Kms};
 use crate::operate::rotate::check::freezer;
 use crate::operate::session::{Session, environment};
+use crate::operate::snapshot::Method;
 use crate::stack::Stack;
 use crate::supply;
 
@@ -51,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) key: String,
     /// The MinIO that read the clone.
     pub(crate) minio: String,
+    /// How the clone was made.
+    pub(crate) clone: Method,
     /// What was read from both.
     #[serde(flatten)]
     pub(crate) compared: Compared,
@@ -80,6 +83,7 @@ pub(crate) async fn escape(session: &Session, request: &Request, interrupt: &Int
     let program = supply::minio_program(stack.manifest.minio.binary.as_deref(), &environment)?;
     let minio_files = own_files::open(&stack.layout.drive(), &key).await?;
     let (clone, pause) = clone(session, request, interrupt).await?;
+    let method = clone.method;
     let work = async {
         let server = CloneServer::start(Arc::new(clone), &program, &Kms::StaticKey(key.clone())).await?;
         compare::all(&server, &session.context.s3, &stack.layout.drive(), request.sample).await
@@ -94,6 +98,7 @@ pub(crate) async fn escape(session: &Session, request: &Request, interrupt: &Int
         name: stack.manifest.name.to_string(),
         key: key.name().to_string(),
         minio: program.display().to_string(),
+        clone: method,
         compared,
         sample: request.sample,
         minio_files,
