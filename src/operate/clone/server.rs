@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::drive::ClonedDrive;
 use crate::error::Error;
-use crate::host::disk::{Outlasts, replace};
+use crate::host::disk::{Outlasts, remove, replace};
 use crate::host::scratch::Scratch;
 use crate::keystore::StaticKey;
 use crate::operate::serve::child;
@@ -74,7 +74,11 @@ impl CloneServer {
             let mut minio = spawn(&drive, told.path(), program, port)?;
             let s3 = S3Client::new(&format!("http://127.0.0.1:{port}"), &user, &password)?;
             match ready(&mut minio, &s3, told.path()).await {
-                Ok(()) => return Ok(Self { minio, s3, drive, _told: told }),
+                Ok(()) => {
+                    // MinIO reads it at its start only, and a kestack that is killed must leave no secret
+                    remove(&file)?;
+                    return Ok(Self { minio, s3, drive, _told: told });
+                }
                 Err(error @ Error::Ended { .. }) => last = Some(error),
                 Err(error) => {
                     end(&mut minio);
