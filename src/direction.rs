@@ -36,7 +36,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ),
     (
         "transfer",
-        &["engine", "error", "host", "keystore", "manifest", "pki", "resource", "stack", "supply", "template"],
+        &["data", "engine", "error", "host", "keystore", "manifest", "pki", "resource", "stack", "supply", "template"],
     ),
     ("testing", &["engine", "error", "host", "manifest", "operate", "resource", "stack"]),
     ("interface", &["engine", "error", "host", "manifest", "operate", "resource", "servers", "stack"]),

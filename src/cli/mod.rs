@@ -22,6 +22,7 @@ mod config;
 mod doctor;
 mod down;
 mod env;
+mod escape;
 mod export;
 mod gc;
 mod hint;
@@ -40,6 +41,7 @@ mod process;
 mod program;
 #[cfg(test)]
 mod reference;
+mod rescue;
 mod reset;
 mod rotate;
 mod sandbox;
@@ -212,8 +214,12 @@ enum Verb {
     /// Write the files with which another orchestrator runs the same stack
     #[command(subcommand)]
     Export(export::Export),
-    /// Make a stack from an existing MinIO with KES
+    /// Make a stack from an existing MinIO with KES, or with a static key
     Import(import::Import),
+    /// Prove that the data can be read without KES, by a MinIO with the key in its environment
+    Escape(escape::Escape),
+    /// Write everything that can be read out in clear, also from a snapshot and from a stack that does not start
+    Rescue(rescue::Rescue),
     /// Write a kestack.yaml to start from, with every setting explained
     Init(init::Init),
     /// The manifest, kestack.yaml
@@ -318,6 +324,8 @@ impl Verb {
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => verb.run(globals, output),
+            Self::Escape(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Rescue(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Init(_) => init::Init::run(globals, output),
             Self::Config(verb) => verb.run(globals, output),
             Self::Schema(verb) => verb.run(),

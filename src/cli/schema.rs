@@ -14,7 +14,9 @@ use super::{
 };
 use crate::error::Error;
 use crate::operate::chaos as faults;
+use crate::operate::escape as leaving;
 use crate::operate::inventory as drives;
+use crate::operate::rescue as rescues;
 use crate::operate::reset as resets;
 use crate::operate::rotate as rotation;
 use crate::operate::sandbox as sandboxes;
@@ -61,6 +63,7 @@ const ANSWERS: &[Answer] = &[
     ("down", either::<teardown::Removed, down::Report>),
     ("env", of::<BTreeMap<String, String>>),
     (ERROR, of::<Failure>),
+    ("escape", of::<leaving::Report>),
     ("export compose", of::<export::Report>),
     ("export iam", of::<export::Printed>),
     ("export kube", of::<export::Report>),
@@ -82,6 +85,7 @@ const ANSWERS: &[Answer] = &[
     ("list", of::<list::Report>),
     ("logs", of::<logs::Entry<'_>>),
     ("plan", of::<plan::Report>),
+    ("rescue", of::<rescues::Report>),
     ("reset", either::<resets::Report, up::Report>),
     ("sandbox create", of::<sandboxes::Created>),
     ("sandbox drop", of::<sandboxes::DropReport>),

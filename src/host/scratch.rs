@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 pub(crate) struct Scratch {
     folder: TempDir,
     /// Locked as long as the process lives, which tells others that the folder is in use.
-    _held: File,
+    held: File,
 }
 
 impl Scratch {
@@ -30,13 +30,35 @@ impl Scratch {
         let folder = private_tempdir(prefix, place)?;
         let held = File::open(folder.path())?;
         held.try_lock()?;
-        Ok(Self { folder, _held: held })
+        Ok(Self { folder, held })
+    }
+
+    /// Makes one for secrets and sockets: in memory if there is such a place.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or locked in either place.
+    pub(crate) fn in_memory(prefix: &str) -> io::Result<Self> {
+        let [first, second] = places();
+        Self::new_in(&first, prefix).or_else(|_| Self::new_in(&second, prefix))
+    }
+
+    /// The lock: whoever holds it keeps the folder from being taken for abandoned, also after this process.
+    ///
+    /// # Errors
+    /// If this process has too many open files.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        self.held.try_clone()
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Where such a folder may be, the best place first: memory, which is writable also where the root is not.
+pub(crate) fn places() -> [PathBuf; 2] {
+    [PathBuf::from("/dev/shm"), std::env::temp_dir()]
 }
 
 fn clear_abandoned(place: &Path, prefix: &str) {

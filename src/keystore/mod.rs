@@ -11,6 +11,7 @@ mod identity;
 mod kind;
 mod policy;
 mod section;
+mod static_key;
 mod vendor;
 
 pub(crate) use call::Call;
@@ -21,6 +22,7 @@ pub(crate) use policy::Subject;
 pub(crate) use section::{
     Credential, KeystoreFile, files, from_environment, is_credential, text, with_files, without_credentials,
 };
+pub(crate) use static_key::StaticKey;
 pub(crate) use vendor::{MASTER_KEY_FILES, MASTER_KEYS};
 
 /// Names under which containers know the host they run on. From here, that is the loopback.

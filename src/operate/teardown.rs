@@ -176,9 +176,13 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
 /// Removes what a kestack left that was killed while it wrote into the stack's folder.
 fn unfinished(root: &Path) -> Result<(), Error> {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && path.is_file() {
-            disk::remove(&path)?;
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        match entry.file_type() {
+            // a clone of the drive
+            Ok(kind) if kind.is_dir() => disk::clear(&entry.path())?,
+            _ => disk::remove(&entry.path())?,
         }
     }
     Ok(())
@@ -261,6 +265,7 @@ mod tests {
         {
             std::fs::write(file, "").unwrap();
         }
+        std::fs::create_dir_all(layout.root().join(".kestack-clone-a1b2c3/minio")).unwrap();
         let mut removed = Removed::default();
         files(&layout, &mut removed).unwrap();
         assert_eq!(removed.left, [layout.root().join("notes")]);

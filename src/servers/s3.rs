@@ -16,10 +16,12 @@ mod copy;
 mod form;
 mod loopback;
 mod policy;
+mod read;
 mod rules;
 mod upload;
 
 pub(super) use loopback::any_certificate;
+pub use read::Reading;
 pub use upload::Upload;
 
 use form::{

@@ -150,6 +150,82 @@ async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
     assert!(folder.join("config/imported/kes-config.yaml").exists());
 }
 
+/// A MinIO with its key in the environment: what it wrote is read through KES.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an engine"]
+async fn a_static_key_goes_into_the_keystore_and_the_data_is_read() {
+    const KEY: &str = "lake-key:oKyGxXAVWLlUwDIZDgPrlTuDjRZ1SnLVVPAnZ4zMk4Q=";
+    let stack = Sandbox::new("");
+    let folder = stack.root();
+    let (drive, port) = (folder.join("minio"), free_port());
+    for name in ["config", "minio"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    let env = |key: &str| {
+        let drive = drive.display();
+        format!(
+            "MINIO_ROOT_USER=old-root\nMINIO_ROOT_PASSWORD=old-password\nMINIO_VOLUMES={drive}\nMINIO_KMS_SECRET_KEY={key}\n"
+        )
+    };
+    std::fs::write(folder.join("config/minio"), env(KEY)).unwrap();
+    let object = |number: usize| vec![u8::try_from(number).unwrap(); 1000 + number * 200_000];
+    {
+        let minio = std::env::var("MINIO_BINARY").expect("MINIO_BINARY names the program");
+        let arguments = ["server".to_owned(), "--address".into(), format!("127.0.0.1:{port}")];
+        let _minio = Server::start(Path::new(&minio), &arguments, &folder);
+        let s3 = S3Client::new(&format!("http://127.0.0.1:{port}"), "old-root", "old-password").unwrap();
+        let start = Instant::now();
+        while s3.health("ready").await.is_err() || s3.list_buckets().await.is_err() {
+            assert!(start.elapsed() < PATIENCE, "MinIO does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for (bucket, encryption) in [("letters", Encryption::SseKms("lake-key".into())), ("photos", Encryption::SseS3)]
+        {
+            s3.create_bucket(bucket).await.unwrap();
+            s3.put_bucket_encryption(bucket, &encryption).await.unwrap();
+            for number in 0..4 {
+                s3.put_object(bucket, &format!("object-{number}"), &object(number)).await.unwrap();
+            }
+        }
+    }
+    let source = folder.display().to_string();
+    std::fs::write(folder.join("config/minio"), env(&KEY.replace("oKy", "AAA"))).unwrap();
+    let error = stack.fails(&["import", &source], 2);
+    assert!(error.contains("is not the key 'lake-key' of the data") && !error.contains("AAAGx"), "{error}");
+    assert!(!folder.join("kestack.yaml").exists(), "nothing is written");
+    std::fs::write(folder.join("config/minio"), env(KEY)).unwrap();
+    let imported = stack.json(&["import", &source]);
+    let first = std::fs::read(folder.join("keys/lake-key")).unwrap();
+    stack.json(&["import", &source, "--force"]);
+    assert_eq!(std::fs::read(folder.join("keys/lake-key")).unwrap(), first, "the same key again");
+    let manifest = folder.join("kestack.yaml");
+    let written = std::fs::read_to_string(&manifest).unwrap();
+    assert!(written.contains("default_key: lake-key") && !written.contains("oKyGx"), "{written}");
+    let ports =
+        written.replace("kes: {}", "kes: { port: 0 }").replace("minio:\n", "minio:\n  port: 0\n  console_port: 0\n");
+    std::fs::write(&manifest, ports).unwrap();
+    if kind() != Kind::Process {
+        let commands = imported["next"].as_array().unwrap();
+        let chown = commands.iter().filter_map(|command| command.as_str()).find(|command| command.starts_with("chown"));
+        if let Some(command) = chown {
+            assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
+        }
+    }
+    let file = manifest.display().to_string();
+    stack.ok(&["up", "--file", &file]);
+    for bucket in ["letters", "photos"] {
+        for number in 0..4 {
+            assert!(stack.read(&format!("/{bucket}/object-{number}")) == object(number), "{bucket}/object-{number}");
+        }
+        assert_eq!(stack.json(&["verify", "--file", &file, "--bucket", bucket])["proven"], true);
+    }
+    assert!(!std::fs::read_to_string(folder.join("config/minio")).unwrap().contains("MINIO_KMS_SECRET_KEY"));
+    // and the way back
+    let back = stack.folder().join("back.env");
+    stack.ok(&["escape", "--file", &file, "--write-key-in-clear", back.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(back).unwrap(), format!("MINIO_KMS_SECRET_KEY={KEY}\n"));
+}
+
 /// A Compose file that was never started: variables, an init container, and a KES whose keys do not exist yet.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an engine"]

@@ -42,13 +42,12 @@ fn told(source: &Path, folder: &Path) -> String {
     for file in files {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
-        write!(
-            text,
-            "==> {}\n{}",
-            file.strip_prefix(&output).unwrap().display(),
-            std::fs::read_to_string(&file).unwrap()
-        )
-        .unwrap();
+        let name = file.strip_prefix(&output).unwrap();
+        let content = std::fs::read_to_string(&file).unwrap();
+        // one half of a key is by chance
+        let is_key = name.parent().is_some_and(|folder| folder.ends_with("keys"));
+        let content = if is_key { "a key\n".to_owned() } else { content };
+        write!(text, "==> {}\n{content}", name.display()).unwrap();
     }
     let folders = [folder.canonicalize().unwrap(), folder.to_owned()];
     let text = folders.iter().fold(text, |text, folder| text.replace(&folder.display().to_string(), "DIR"));

@@ -100,6 +100,11 @@ impl Key {
         self.algorithm
     }
 
+    /// The secret itself, for whoever takes the key away from KES.
+    pub fn secret(&self) -> Zeroizing<[u8; SECRET_LEN]> {
+        Zeroizing::new(*self.secrets.first())
+    }
+
     /// When it was made.
     pub fn created_at(&self) -> &CreatedAt {
         &self.created_at

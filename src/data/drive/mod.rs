@@ -9,6 +9,7 @@ use std::path::Path;
 
 mod clear;
 mod context;
+mod each;
 #[cfg(test)]
 mod fixture;
 mod inventory;
@@ -25,6 +26,7 @@ mod walk;
 mod xl;
 
 pub use clear::{InClear, in_clear};
+pub use each::{Item, Opens, each};
 pub use inventory::{Count, Inventory, KeyUse, take};
 pub use needs::{drives, needing, uploads};
 pub use oldest::{Aged, oldest};
@@ -33,7 +35,7 @@ pub use sealed::{Sealed, configuration, samples};
 pub use stored::{PART, Part, Stored};
 
 /// Folder of MinIO's own files.
-const SYSTEM: &str = ".minio.sys";
+pub(crate) const SYSTEM: &str = ".minio.sys";
 
 /// True if MinIO has written to the drive, be it only its own configuration.
 pub fn holds_data(drive: &Path) -> bool {
@@ -41,7 +43,7 @@ pub fn holds_data(drive: &Path) -> bool {
 }
 
 /// Names of the buckets, sorted.
-fn buckets(drive: &Path) -> std::io::Result<Vec<String>> {
+pub(crate) fn buckets(drive: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(drive)? {
         let entry = entry?;

@@ -67,6 +67,17 @@ impl Keystore {
     }
 }
 
+impl Keystore {
+    /// The key of that name, as KES has it.
+    ///
+    /// # Errors
+    /// Why the keystore does not give it.
+    pub async fn key(&self, name: &str) -> Result<Key, String> {
+        let stored = self.0.get(name).await.map_err(|error| error.to_string())?;
+        Key::decode(&stored).map_err(|error| error.to_string())
+    }
+}
+
 #[async_trait]
 impl Opener for Keystore {
     async fn open(&self, key: &str, ciphertext: &[u8], context: &[u8]) -> Answer {

@@ -1,5 +1,7 @@
 //! Whether a rotation can be made at all: asked before anything is changed.
 
+use std::path::Path;
+
 use kes_server::auth::KeyName;
 
 use super::Request;
@@ -49,8 +51,12 @@ pub(super) fn layout(layout: &Layout) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Environment`] if its process cannot be seen or signalled from here.
-pub(super) fn freezer(stack: &Stack, pod: Option<&PodState>, program: &std::path::Path) -> Result<Freezer, Error> {
-    let name = stack.minio_container();
+pub(in crate::operate) fn freezer(stack: &Stack, pod: Option<&PodState>, program: &Path) -> Result<Freezer, Error> {
+    freezer_of(&stack.minio_container(), pod, program)
+}
+
+/// The same by the name of MinIO's container.
+pub(in crate::operate) fn freezer_of(name: &str, pod: Option<&PodState>, program: &Path) -> Result<Freezer, Error> {
     let found = pod.into_iter().flat_map(|pod| &pod.containers).find(|container| container.name == name);
     let unseen = || std::io::Error::other("its process cannot be seen from here");
     let pid = found.and_then(|container| container.pid).ok_or_else(unseen);

@@ -19,8 +19,8 @@ use crate::operate::session::Reached;
 use crate::operate::snapshot::SnapshotName;
 use crate::resource::apply::Progress;
 
-mod beside;
-mod check;
+pub(in crate::operate) mod check;
+mod content;
 mod defaults;
 mod left;
 mod pass;

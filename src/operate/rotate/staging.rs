@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::beside;
+use super::content;
 use crate::data::drive::{Found, PART, Part, Resealed, Sealings, Stored};
 use crate::error::Error;
 use crate::host::disk::{clear, create_private, is_absent};
@@ -95,7 +95,7 @@ impl Staging {
         let written = || {
             let former = std::fs::metadata(like)?;
             let mut file = File::create(&aside)?;
-            beside::like(&file, &former)?;
+            content::like(&file, &former)?;
             file.write_all(content)
         };
         written().map_err(Error::file("write", &aside))?;
@@ -115,7 +115,7 @@ impl Staging {
         stored: &Stored,
     ) -> Result<PathBuf, Error> {
         if let (Some(former), Some(part)) = (&former.part, &stored.part) {
-            beside::write(&self.drive, &self.folder, place, former, part)?;
+            content::write(&self.drive, &self.folder, place, former, part)?;
         }
         self.write(place, name, &stored.meta)
     }
@@ -147,7 +147,7 @@ impl Staging {
     /// # Errors
     /// If it cannot be removed.
     pub(super) fn remove(self) -> Result<(), Error> {
-        beside::tidy(&self.drive, &self.folder)?;
+        content::tidy(&self.drive, &self.folder)?;
         Ok(clear(&self.folder)?)
     }
 }

@@ -9,10 +9,11 @@ use kes_server::client::{Client, Credentials, Timeouts, Trust};
 use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
-use super::plan::{self, PREFIX, Plan};
+use super::plan::{PREFIX, Plan};
 use crate::error::Error;
 use crate::host::disk::{self, Outlasts};
 use crate::host::ownership;
+use crate::host::scratch;
 use crate::servers::s3::S3Client;
 use crate::stack::Layout;
 
@@ -103,7 +104,7 @@ fn kes(folder: &Path, record: &Record) -> Result<Client, Error> {
 
 /// The stacks of this user whose process lives and whose port is open.
 fn running() -> Vec<(PathBuf, Record)> {
-    let entries = plan::places().into_iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
+    let entries = scratch::places().into_iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
     let folders = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
     let lives = |folder: &PathBuf| {
         let is_own =

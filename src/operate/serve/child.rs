@@ -13,7 +13,7 @@ use crate::engine::process::{CHILD, own_program};
 use crate::error::Error;
 
 /// A command that starts `program` with these arguments, and with this process's environment.
-pub(super) fn command(
+pub(in crate::operate) fn command(
     program: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<Command, Error> {
@@ -25,12 +25,12 @@ pub(super) fn command(
 }
 
 /// Starts it.
-pub(super) fn spawn(command: &mut Command, program: &Path) -> Result<Child, Error> {
+pub(in crate::operate) fn spawn(command: &mut Command, program: &Path) -> Result<Child, Error> {
     command.spawn().map_err(Error::file("run", program))
 }
 
 /// The exit code of an ended server as a shell gives it.
-pub(super) fn code(status: ExitStatus) -> u8 {
+pub(in crate::operate) fn code(status: ExitStatus) -> u8 {
     kes_server::child::code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 

@@ -16,7 +16,7 @@ use crate::supply;
 mod arguments;
 mod bucket_words;
 mod check;
-mod child;
+pub(in crate::operate) mod child;
 mod drive;
 mod gate;
 mod minio_words;

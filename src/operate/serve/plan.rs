@@ -70,12 +70,6 @@ pub(super) struct Plan {
     _claims: Claims,
 }
 
-/// Where the folder of configuration and certificates may be, the best place first: memory, which is writable also where
-/// the root is not.
-pub(super) fn places() -> [PathBuf; 2] {
-    [PathBuf::from("/dev/shm"), std::env::temp_dir()]
-}
-
 impl Plan {
     /// Looks at everything that can be wrong. Nothing is started.
     pub(super) async fn make(
@@ -273,8 +267,5 @@ fn ports(settings: &mut Settings) -> Result<(Ports, Claims), Error> {
 }
 
 fn place() -> Result<Scratch, Error> {
-    let [first, second] = places();
-    Scratch::new_in(&first, PREFIX)
-        .or_else(|_| Scratch::new_in(&second, PREFIX))
-        .map_err(Error::file("make a folder in", second))
+    Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))
 }

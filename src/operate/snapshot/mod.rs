@@ -38,7 +38,7 @@ pub use journal::{is_pending, recover, refuse_pending};
 pub(crate) use report::{Listed, Removed, Restored, Saved};
 pub use restore::{Prepared, Servers, prepare};
 pub use save::save;
-pub(in crate::operate) use tree::sync;
+pub(in crate::operate) use tree::{Copier, is_content, sync};
 
 /// Version of what a snapshot's folder holds.
 const VERSION: u32 = 1;
@@ -137,6 +137,16 @@ impl Snapshot {
     /// Its copy of the drive.
     pub fn drive(&self, layout: &Layout) -> PathBuf {
         folder(layout, &self.name).join("minio")
+    }
+
+    /// Its copy of the folder of keys.
+    pub fn keys_folder(&self, layout: &Layout) -> PathBuf {
+        folder(layout, &self.name).join("keys")
+    }
+
+    /// Its copy of the master key that kestack made.
+    pub fn master_key(&self, layout: &Layout) -> PathBuf {
+        Layout::at(&folder(layout, &self.name)).master_key()
     }
 
     fn read(bytes: &[u8]) -> Result<Self, String> {

@@ -16,10 +16,10 @@ const TEMPORARY: &str = ".minio.sys/tmp";
 
 /// Takes trees to where a snapshot or a restore needs them, and counts.
 #[derive(Debug)]
-pub(super) struct Copier {
-    pub(super) method: Method,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
+pub(in crate::operate) struct Copier {
+    pub(in crate::operate) method: Method,
+    pub(in crate::operate) files: u64,
+    pub(in crate::operate) bytes: u64,
     /// A shared file that was changed after this moment is not what it was.
     pub(super) not_after: Option<SystemTime>,
     interrupt: Interrupt,
@@ -27,24 +27,24 @@ pub(super) struct Copier {
 
 impl Copier {
     /// One that shares as much as the file system of the folder `to` can: clones, else links.
-    pub(super) fn within(to: &Path, interrupt: &Interrupt) -> Self {
+    pub(in crate::operate) fn within(to: &Path, interrupt: &Interrupt) -> Self {
         let method = if can_clone(to) { Method::Clones } else { Method::LinksAndCopies };
         Self { method, files: 0, bytes: 0, not_after: None, interrupt: interrupt.clone() }
     }
 
     /// Takes a drive; what MinIO was only writing stays behind. What is as it was in `former`, the drive of another
     /// snapshot, is shared with that: neither is written to.
-    pub(super) fn drive(&mut self, from: &Path, to: &Path, former: Option<&Path>) -> Result<(), Error> {
+    pub(in crate::operate) fn drive(&mut self, from: &Path, to: &Path, former: Option<&Path>) -> Result<(), Error> {
         self.folder(from, to, Kind::Drive { root: from, former })
     }
 
     /// Copies a folder of small files, each for itself.
-    pub(super) fn files(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+    pub(in crate::operate) fn files(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
         self.folder(from, to, Kind::Apart)
     }
 
     /// Copies a file if it is there.
-    pub(super) fn file(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+    pub(in crate::operate) fn file(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
         match std::fs::symlink_metadata(from) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             found => {
@@ -164,7 +164,7 @@ impl Kind<'_> {
 
 /// `part.1` and so on, the content of objects: MinIO makes them elsewhere, renames them and never writes to them
 /// again. Its `xl.meta` it does write to.
-pub(super) fn is_content(file: &Path) -> bool {
+pub(in crate::operate) fn is_content(file: &Path) -> bool {
     let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("part."));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -90,7 +90,7 @@ impl S3Client {
         Err(refused(name, status, &body))
     }
 
-    async fn request(&self, call: &Call<'_>, signed: bool, name: &str) -> Result<reqwest::Request, S3Error> {
+    pub(super) async fn request(&self, call: &Call<'_>, signed: bool, name: &str) -> Result<reqwest::Request, S3Error> {
         let invalid = |cause: String| S3Error::Invalid { call: name.to_owned(), cause };
         let mut url = self.endpoint.clone();
         url.set_path(&call.path);
@@ -115,17 +115,17 @@ impl S3Client {
 pub(in crate::servers) type Headers<'a> = &'a [(&'static str, &'a str)];
 
 /// One call.
-struct Call<'a> {
-    method: Method,
-    path: String,
-    query: &'a str,
-    headers: Headers<'a>,
-    body: Bytes,
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: &'a str,
+    pub(super) headers: Headers<'a>,
+    pub(super) body: Bytes,
 }
 
 impl Call<'_> {
     /// What is shown in messages: something the user can repeat.
-    fn name(&self, endpoint: &Url) -> String {
+    pub(super) fn name(&self, endpoint: &Url) -> String {
         let mark = if self.query.is_empty() { "" } else { "?" };
         format!("{} {}{}{mark}{}", self.method, endpoint.as_str().trim_end_matches('/'), self.path, self.query)
     }
@@ -149,7 +149,7 @@ impl Answer {
 const WANTS_TLS: &[u8] = b"Client sent an HTTP request to an HTTPS server";
 
 /// The refusal that a body tells of.
-fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
+pub(super) fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
     if status == StatusCode::BAD_REQUEST && body.starts_with(WANTS_TLS) {
         return S3Error::Connection { call, cause: "the server speaks TLS, which was not expected".into() };
     }
@@ -161,7 +161,7 @@ fn refused(call: String, status: StatusCode, body: &[u8]) -> S3Error {
 }
 
 /// An error with its causes: reqwest's own text names only the outermost.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = error.source();
     while let Some(cause) = next {

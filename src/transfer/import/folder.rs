@@ -16,16 +16,19 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     let folder = std::fs::canonicalize(folder).map_err(Error::file("find", folder))?;
     let config = folder.join("config");
     let kes = KES_CONFIGS.iter().map(|name| config.join(name)).find(|path| path.is_file());
-    let Some(kes) = kes.filter(|_| config.join("minio").is_file() && folder.join("minio").is_dir()) else {
-        return Err(refused(
+    let unfit = || {
+        refused(
             format!("'{}' is not a folder of the documented procedure", folder.display()),
             "it must hold config/kes-config.yaml, config/minio and the drive in minio/",
-        ));
+        )
     };
+    if !config.join("minio").is_file() || !folder.join("minio").is_dir() {
+        return Err(unfit());
+    }
     let env = text_of(&config.join("minio"))?;
     let mut found = Found {
         name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        kes_config: text_of(&kes)?,
+        kes_config: kes.as_deref().map(text_of).transpose()?.unwrap_or_default(),
         minio: parse_env(&env).into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect(),
         drive: Some(folder.join("minio")),
         in_place: Some(folder.clone()),
@@ -42,6 +45,15 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     found.minio_files = Files { mounts, ..Files::default() };
     found.kes_files = found.minio_files.clone();
     found.stop = vec![format!("podman pod rm --force {}", found.name)];
-    found.find_client_certificate();
+    match kes {
+        Some(_) => found.find_client_certificate(),
+        None if found.has_static_key() => {
+            found.take_static_key()?;
+            found.notes.push(
+                "config/imported/minio keeps the key in clear: remove the file once the stack reads the data".into(),
+            );
+        }
+        None => return Err(unfit()),
+    }
     Ok(found)
 }

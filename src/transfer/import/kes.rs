@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::keystore;
 
 /// What a configuration, with KES's environment, says that a manifest can carry.
+#[derive(Default)]
 pub(super) struct Kes {
     /// The keystore section; credentials are variables.
     pub(super) keystore: Value,
@@ -31,6 +32,9 @@ pub(super) struct Kes {
 }
 
 pub(super) fn read(found: &Found) -> Result<Kes, Error> {
+    if let Some(key) = &found.static_key {
+        return Ok(Kes { keystore: json!({ "fs": {} }), keys: vec![key.name().to_string()], ..Kes::default() });
+    }
     let wrong = |error: &dyn std::fmt::Display| {
         refused(format!("KES would not take its configuration: {error}"), "correct it, then import again")
     };

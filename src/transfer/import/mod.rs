@@ -1,5 +1,5 @@
-//! An existing MinIO with KES, read into a kestack.yaml: a folder of the documented procedure, a Compose file, or the
-//! Tenant of MinIO's Operator.
+//! An existing MinIO with KES, or with a static key, read into a kestack.yaml: a folder of the documented procedure, a
+//! Compose file, or the Tenant of MinIO's Operator.
 //!
 //! A reader per kind gives what it [`Found`]; [`translate()`] makes the manifest of it. What belongs to a secret never
 //! stands in the manifest: credentials go into an environment file of mode 0600 that the manifest refers to, the root
@@ -14,6 +14,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::keystore::StaticKey;
 
 mod buckets;
 mod compose;
@@ -24,6 +25,7 @@ mod kes_env;
 mod minio;
 mod script;
 mod source;
+mod static_key;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,8 @@ pub struct Found {
     kes_env: BTreeMap<String, Zeroizing<String>>,
     /// KES's files.
     kes_files: Files,
+    /// The key in MinIO's environment, where there is no KES.
+    static_key: Option<StaticKey>,
     /// MinIO's environment.
     minio: BTreeMap<String, Zeroizing<String>>,
     /// MinIO's files.
@@ -214,13 +218,4 @@ fn unknown(source: &Path, why: &str) -> Error {
 
 fn refused(what: impl Into<String>, hint: impl Into<String>) -> Error {
     Error::Usage { what: what.into(), hint: hint.into() }
-}
-
-/// A deployment whose MinIO encrypts with a key of its own environment.
-fn static_key() -> Error {
-    refused(
-        "MinIO encrypts with the static key of MINIO_KMS_SECRET_KEY there, and asks no KES",
-        "make a new stack with `kestack up` and copy the objects with `mc mirror` while both run, which encrypts them again \
-         under keys of KES; keep MINIO_KMS_SECRET_KEY until then: nothing else opens the old objects",
-    )
 }

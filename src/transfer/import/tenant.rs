@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::dotenv::Values;
-use super::{Found, at, refused, static_key};
+use super::{Found, at, refused};
 use crate::error::Error;
 use crate::template::parse_env;
 
@@ -55,8 +55,10 @@ pub(super) fn read(documents: &[Value]) -> Result<Found, Error> {
     let mut found = Found { name: name.to_owned(), ..Found::default() };
     add_minio(spec, &cluster, &mut found);
     let Some(config) = cluster.text("Secret", at(spec, "/kes/kesSecret/name"), "server-config.yaml") else {
-        if spec["kes"].is_null() && found.variable("MINIO_KMS_SECRET_KEY").is_some() {
-            return Err(static_key());
+        if spec["kes"].is_null() && found.has_static_key() {
+            found.take_static_key()?;
+            add_what_stays(spec, &mut found.notes);
+            return Ok(found);
         }
         return Err(refused(
             "the configuration of the Tenant's KES is not in the file",

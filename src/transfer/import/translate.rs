@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::buckets::{self, DeclaredBucket};
 use super::kes::{self, Kes};
 use super::minio::{self, Minio};
-use super::{Found, at, refused, text_of};
+use super::{Found, at, refused, static_key, text_of};
 use crate::error::Error;
 use crate::manifest::{self, StackName};
 use crate::resource::FileResource;
@@ -106,6 +106,9 @@ pub fn translate(found: &Found, output: &Path, has_dir: bool) -> Result<Imported
         files.push(FileResource::private(folder.join(CREDENTIALS), text.as_bytes()));
     }
     files.extend(stack_files(found, &layout, minio.root.as_ref())?);
+    if let Some(key) = &found.static_key {
+        files.push(static_key::stored(key, found.drive.as_deref(), &layout)?);
+    }
     let there = found.drive.as_deref().map(buckets::on_drive).unwrap_or_default();
     if !there.is_empty() {
         notes.push(format!(
@@ -214,10 +217,11 @@ fn stack_files(
     if found.in_place.is_some() {
         let kept = layout.config().join("imported");
         let env = text_of(&layout.minio_env())?;
-        return Ok(vec![
-            FileResource::private(kept.join("kes-config.yaml"), found.kes_config.as_bytes()),
-            FileResource::private(kept.join("minio"), env.as_bytes()),
-        ]);
+        let mut files = vec![FileResource::private(kept.join("minio"), env.as_bytes())];
+        if !found.kes_config.is_empty() {
+            files.insert(0, FileResource::private(kept.join("kes-config.yaml"), found.kes_config.as_bytes()));
+        }
+        return Ok(files);
     }
     let mut files = Vec::new();
     if let Some((user, password)) = root {
@@ -266,7 +270,8 @@ fn next(
     if (found.drive.is_some() || !copies.is_empty()) && rustix::process::geteuid().is_root() {
         // in containers both servers run as this user
         let own_keys = layout.keys();
-        let keys = keys.or_else(|| Some(own_keys.as_path()).filter(|_| !copies.is_empty()));
+        let is_own = !copies.is_empty() || found.static_key.is_some();
+        let keys = keys.or_else(|| Some(own_keys.as_path()).filter(|_| is_own));
         let keys = keys.map(|keys| format!(" {}", quoted(keys))).unwrap_or_default();
         next.push(format!("chown -R 1000:1000 {}{keys}", quoted(&own)));
     }

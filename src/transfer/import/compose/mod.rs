@@ -37,8 +37,10 @@ pub(super) fn read(file: &Path, compose: Value, env: Lookup<'_>) -> Result<Found
     let mut found = Found { name: name(&project)?, ..Found::default() };
     add_override(&project, &mut found.notes);
     let cast = Cast::find(&project, &mut found.notes)?;
-    let kes = cast.kes.serves("kes").unwrap_or_else(|| cast.kes.service.words());
-    found.kes_config = configuration(&kes, &cast.kes)?;
+    if let Some(part) = &cast.kes {
+        let words = part.serves("kes").unwrap_or_else(|| part.service.words());
+        found.kes_config = configuration(&words, part)?;
+    }
     add_ports(&cast, &mut found)?;
     add_made(&cast, &project, &mut found)?;
     let Cast { minio, kes, .. } = cast;
@@ -47,8 +49,13 @@ pub(super) fn read(file: &Path, compose: Value, env: Lookup<'_>) -> Result<Found
     found.stop = vec![format!("docker compose -f {file} stop"), format!("docker compose -f {file} down")];
     found.copy = Some(format!("docker compose -f {file} cp"));
     (found.minio, found.minio_files) = (minio.env, minio.files);
-    (found.kes_env, found.kes_files) = (kes.env, kes.files);
-    found.find_client_certificate();
+    match kes {
+        Some(kes) => {
+            (found.kes_env, found.kes_files) = (kes.env, kes.files);
+            found.find_client_certificate();
+        }
+        None => found.take_static_key()?,
+    }
     found.take_root_files()?;
     if let Some(path) = drive_argument(&served, &found) {
         found.minio.entry("MINIO_VOLUMES".into()).or_insert(path.into());
@@ -113,7 +120,7 @@ fn option(arguments: &[String], names: &[&str]) -> Option<String> {
 
 /// Ports of this host under the ports that the servers have in a stack.
 fn add_ports(cast: &Cast, found: &mut Found) -> Result<(), Error> {
-    let (minio, kes) = (&cast.minio, &cast.kes);
+    let minio = &cast.minio;
     let served = minio.serves("minio").unwrap_or_default();
     let listens = |flag: &str, variable: &str| {
         let address = option(&served, &[flag]).or_else(|| minio.variable(variable).map(str::to_owned))?;
@@ -121,12 +128,13 @@ fn add_ports(cast: &Cast, found: &mut Found) -> Result<(), Error> {
     };
     let endpoint = minio.variable("MINIO_KMS_KES_ENDPOINT").and_then(roles::port);
     let all = [
-        (stack_ports::KES_PORT, kes, endpoint),
-        (stack_ports::S3_PORT, minio, listens("--address", "MINIO_ADDRESS")),
-        (stack_ports::CONSOLE_PORT, minio, listens("--console-address", "MINIO_CONSOLE_ADDRESS")),
+        (stack_ports::KES_PORT, cast.kes.as_ref(), endpoint),
+        (stack_ports::S3_PORT, Some(minio), listens("--address", "MINIO_ADDRESS")),
+        (stack_ports::CONSOLE_PORT, Some(minio), listens("--console-address", "MINIO_CONSOLE_ADDRESS")),
     ];
     let mut hosts = std::collections::BTreeSet::new();
     for (own, part, there) in all {
+        let Some(part) = part else { continue };
         let mut gaps = Gaps::default();
         let Ports { published, hosts: on } = part.service.ports(&mut gaps);
         gaps.check()?;
@@ -148,7 +156,7 @@ fn add_ports(cast: &Cast, found: &mut Found) -> Result<(), Error> {
 /// What one-shot containers, and scripts around the servers, make.
 fn add_made(cast: &Cast, project: &Project<'_>, found: &mut Found) -> Result<(), Error> {
     let mut beside = Vec::new();
-    for part in [&cast.minio, &cast.kes] {
+    for part in [Some(&cast.minio), cast.kes.as_ref()].into_iter().flatten() {
         if let Some(script) = part.service.script(&part.files) {
             found.made.read(&script, plain(&part.env));
         }

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::super::Files;
 use super::super::dotenv::Values;
 use super::super::refused;
 use super::super::script::base;
-use super::super::{Files, static_key};
 use super::project::{Gaps, Project};
 use super::service::Service;
 use crate::error::Error;
@@ -28,7 +28,8 @@ pub(super) struct Part {
 /// The services of a file by what they are for.
 pub(super) struct Cast {
     pub(super) minio: Part,
-    pub(super) kes: Part,
+    /// `None` if MinIO has a key in its environment, and asks no KES.
+    pub(super) kes: Option<Part>,
     /// All others, in the order of their names.
     pub(super) others: Vec<Service>,
 }
@@ -87,7 +88,7 @@ impl Cast {
         let is_minio = |service: &Service| could_be(service, "minio");
         let minio = take_minio(taken(&mut services, is_minio), project, notes, &mut services)?;
         let kes = take_kes(&minio, &mut services, project, notes)?;
-        for part in [&minio, &kes] {
+        for part in [Some(&minio), kes.as_ref()].into_iter().flatten() {
             if !is_active(&part.service, project) {
                 notes.push(format!(
                     "service '{}' runs only with the profile {} there; the stack always has it",
@@ -172,7 +173,7 @@ fn take_kes(
     services: &mut Vec<Service>,
     project: &Project<'_>,
     notes: &mut Vec<String>,
-) -> Result<Part, Error> {
+) -> Result<Option<Part>, Error> {
     let hosts = hosts(minio.variable(ENDPOINT).unwrap_or_default());
     let is_kes = |service: &Service| could_be(service, "kes") && !is_one_shot(service);
     let is_named = |service: &Service| hosts.iter().any(|host| service.is_called(host));
@@ -202,7 +203,8 @@ fn take_kes(
         ));
     }
     match found.into_iter().next() {
-        Some(service) => Part::new(service, project, notes),
+        Some(service) => Part::new(service, project, notes).map(Some),
+        None if hosts.is_empty() && has_static_key(minio) => Ok(None),
         None => Err(without_kes(minio, &hosts)),
     }
 }
@@ -215,12 +217,11 @@ fn is_one_shot(service: &Service) -> bool {
     is_client || says("kes ") && !says("kes server")
 }
 
+fn has_static_key(minio: &Part) -> bool {
+    minio.variable("MINIO_KMS_SECRET_KEY").or(minio.variable("MINIO_KMS_SECRET_KEY_FILE")).is_some()
+}
+
 fn without_kes(minio: &Part, hosts: &[String]) -> Error {
-    if hosts.is_empty()
-        && (minio.variable("MINIO_KMS_SECRET_KEY").or(minio.variable("MINIO_KMS_SECRET_KEY_FILE"))).is_some()
-    {
-        return static_key();
-    }
     if hosts.is_empty() {
         return refused(
             format!("no service is 'kes': {ENDPOINT} of service '{}' names none", minio.service.name),

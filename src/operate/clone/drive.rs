@@ -1,0 +1,193 @@
+//! The clone of a drive.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+use rustix::process::geteuid;
+
+use crate::data::drive::{SYSTEM, buckets};
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::disk::clear;
+use crate::host::interrupt::Interrupt;
+use crate::host::scratch::Scratch;
+use crate::operate::snapshot::{Copier, Method, is_content};
+
+/// How names of folders begin that hold a clone. No stack, snapshot or bucket has such a name.
+const PREFIX: &str = ".kestack-clone-";
+/// What stays free on the disk whatever is cloned, in bytes.
+const RESERVE: u64 = 64 << 20;
+/// MinIO's format: which drive of which deployment it is.
+const FORMAT: &str = "format.json";
+
+/// A clone of a drive, which goes with the value.
+#[derive(Debug)]
+pub(crate) struct ClonedDrive {
+    place: Scratch,
+    /// How the files got there.
+    pub(crate) method: Method,
+}
+
+/// What a clone takes of the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Need {
+    files: u64,
+    bytes: u64,
+}
+
+impl ClonedDrive {
+    /// Clones a drive to which nobody writes at the moment, into a folder of its own in `within`: on the drive's file system
+    /// most of it is shared.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if there is no room for it; those of the file system, [`Error::Interrupted`] after a signal.
+    /// Nothing is left then.
+    pub(crate) async fn of(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
+        let (from, within, interrupt) = (drive.to_owned(), within.to_owned(), interrupt.clone());
+        blocking("clone", drive, move || Self::of_now(&from, &within, &interrupt)).await
+    }
+
+    /// The same, on this thread.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn of_now(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
+        let place = Scratch::new_in(within, PREFIX).map_err(Error::file("make a folder in", within))?;
+        let clone = place.path().join("minio");
+        std::fs::create_dir(&clone).map_err(Error::file("create", &clone))?;
+        let mut copier = Copier::within(place.path(), interrupt);
+        let shares = copier.method != Method::Copies && is_shareable(drive, place.path());
+        let names = buckets(drive).map_err(Error::file("read", drive))?;
+        if copier.method != Method::Clones || !shares {
+            let need = need(drive, &names, shares).map_err(Error::file("read", drive))?;
+            check_room(place.path(), need)?;
+        }
+        for name in &names {
+            copier.drive(&drive.join(name), &clone.join(name), None)?;
+        }
+        let system = clone.join(SYSTEM);
+        std::fs::create_dir(&system).map_err(Error::file("create", &system))?;
+        let format = drive.join(SYSTEM).join(FORMAT);
+        std::fs::copy(&format, system.join(FORMAT)).map_err(Error::file("copy", &format))?;
+        let method = if shares { copier.method } else { Method::Copies };
+        Ok(Self { place, method })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.place.path().join("minio")
+    }
+
+    /// Removes what a MinIO wrote of its own: the next one may have another key, and could not open it.
+    ///
+    /// # Errors
+    /// If something of it stays.
+    pub(super) fn renew(&self) -> Result<(), Error> {
+        let system = self.path().join(SYSTEM);
+        for entry in std::fs::read_dir(&system).map_err(Error::file("read", &system))? {
+            let path = entry.map_err(Error::file("read", &system))?.path();
+            if path.file_name().is_some_and(|name| name != FORMAT) {
+                clear(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lock of its folder, for the process that uses it.
+    pub(super) fn lock(&self) -> io::Result<std::fs::File> {
+        self.place.lock()
+    }
+}
+
+/// True if files of the drive can be shared with the folder: on one file system, by who may link them.
+fn is_shareable(drive: &Path, place: &Path) -> bool {
+    let of = |path: &Path| std::fs::metadata(path).ok();
+    let (Some(drive), Some(place)) = (of(drive), of(place)) else { return false };
+    drive.dev() == place.dev() && (geteuid().is_root() || drive.uid() == geteuid().as_raw())
+}
+
+/// What must be copied of these buckets.
+fn need(drive: &Path, buckets: &[String], shares: bool) -> io::Result<Need> {
+    let mut need = Need::default();
+    let mut open: Vec<_> = buckets.iter().map(|name| drive.join(name)).collect();
+    while let Some(folder) = open.pop() {
+        need.files += 1;
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let (path, meta) = (entry.path(), entry.metadata()?);
+            if meta.is_dir() {
+                open.push(path);
+            } else if !(shares && is_content(&path)) {
+                need.files += 1;
+                need.bytes += meta.len().next_multiple_of(meta.blksize().max(1));
+            }
+        }
+    }
+    Ok(need)
+}
+
+/// Says before anything is copied what would otherwise show when the disk is full.
+fn check_room(place: &Path, need: Need) -> Result<(), Error> {
+    let found = statvfs(place).map_err(|error| Error::file("look at", place)(error.into()))?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    // some file systems make room for files as they come
+    let files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+    if need.bytes.saturating_add(RESERVE) <= free && need.files <= files {
+        return Ok(());
+    }
+    let disk = place.parent().unwrap_or(place).display();
+    Err(Error::Environment {
+        what: format!(
+            "a clone of the drive takes {} files of {} bytes, and {RESERVE} bytes are to stay free, but '{disk}' has room \
+             for {files} files of {free} bytes",
+            need.files, need.bytes
+        ),
+        hint: "free some space there, or name a folder on another disk with --work-dir; nothing was changed".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drive() -> tempfile::TempDir {
+        let drive = tempfile::tempdir().unwrap();
+        let put = |name: &str, content: &[u8]| {
+            let path = drive.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        put(".minio.sys/format.json", b"{}");
+        put(".minio.sys/config/config.json/xl.meta", b"configuration");
+        put("docs/a/xl.meta", b"metadata");
+        put("docs/a/2f/part.1", &[7; 10_000]);
+        drive
+    }
+
+    #[test]
+    fn a_clone_has_objects_and_format_and_goes_with_its_value() {
+        let (drive, within) = (drive(), tempfile::tempdir().unwrap());
+        let clone = ClonedDrive::of_now(drive.path(), within.path(), &Interrupt::default()).unwrap();
+        let path = clone.path();
+        assert_eq!(std::fs::read(path.join("docs/a/xl.meta")).unwrap(), b"metadata");
+        assert_eq!(std::fs::read(path.join("docs/a/2f/part.1")).unwrap(), [7; 10_000]);
+        assert!(path.join(".minio.sys/format.json").exists() && !path.join(".minio.sys/config").exists());
+        std::fs::write(path.join("docs/a/xl.meta"), "changed").unwrap();
+        assert_eq!(std::fs::read(drive.path().join("docs/a/xl.meta")).unwrap(), b"metadata");
+        drop(clone);
+        assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_what_is_copied_needs_room() {
+        let drive = drive();
+        let names = ["docs".to_owned()];
+        let (shared, copied) = (need(drive.path(), &names, true).unwrap(), need(drive.path(), &names, false).unwrap());
+        assert_eq!((shared.files, copied.files), (4, 5));
+        assert!(shared.bytes < 10_000 && copied.bytes > 10_000);
+        let error = check_room(drive.path(), Need { files: 1, bytes: u64::MAX / 2 }).unwrap_err();
+        assert!(error.exit_code() == 6 && error.to_string().contains("--work-dir"), "{error}");
+    }
+}

@@ -1,0 +1,15 @@
+//! A MinIO of its own on a clone of a drive: whatever is read or tried there touches neither the drive nor anybody who
+//! uses it.
+//!
+//! [`ClonedDrive`] shares its blocks with the drive where the file system can clone, and the content of objects by links
+//! where it cannot. It takes objects and MinIO's format and nothing else of MinIO's own: without configuration, users and
+//! settings of buckets this MinIO sends no events, replicates nothing and expires nothing. [`CloneServer`] starts it on the
+//! loopback for a root user that nobody else knows. Both go with the value, and with the next clone if kestack is killed.
+
+mod drive;
+mod reader;
+mod server;
+
+pub(crate) use drive::ClonedDrive;
+pub(crate) use reader::{Digest, digest, in_parallel};
+pub(crate) use server::{CloneServer, Kms};

@@ -1,0 +1,113 @@
+//! Where objects and keys come from: the stack as it lies on the disk, or a snapshot of it.
+
+use std::path::{Path, PathBuf};
+
+use kes_server::keystore::Environment;
+
+use super::{Found, Request};
+use crate::data::guard::Keystore;
+use crate::engine::process::own_program;
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::freeze::Freezer;
+use crate::host::interrupt::Interrupt;
+use crate::keystore::StaticKey;
+use crate::manifest::Manifest;
+use crate::operate::clone::ClonedDrive;
+use crate::operate::rotate::check::freezer_of;
+use crate::operate::session::{Opened, Reached};
+use crate::operate::snapshot::Snapshot;
+use crate::stack::Layout;
+
+/// What is read.
+#[derive(Debug)]
+pub(super) struct Source {
+    manifest: Manifest,
+    layout: Layout,
+    drive: PathBuf,
+    keys: PathBuf,
+    /// Opens the keys if they are sealed under one that kestack made.
+    master_key: PathBuf,
+    /// Pauses the stack's MinIO, if that runs.
+    freezer: Option<Freezer>,
+    /// Keeps others from starting it meanwhile.
+    _reached: Option<Reached>,
+    _locked: Option<Opened>,
+}
+
+impl Source {
+    /// The stack's drive and keys, or those of the snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] if there is no such snapshot, [`Error::NotRunning`] if there is no drive; [`Error::Environment`] if
+    /// MinIO runs and cannot be paused.
+    pub(super) async fn of(opened: Opened, request: &Request) -> Result<Self, Error> {
+        let (manifest, layout) = (opened.options.manifest.clone(), opened.options.layout().seen_by_servers());
+        if let Some(name) = &request.snapshot {
+            let snapshot = Snapshot::find(&layout, name)?;
+            let keys = snapshot.keys_folder(&layout);
+            let drive = snapshot.drive(&layout);
+            // one that was written to a file without a passphrase has none
+            let own = Some(snapshot.master_key(&layout)).filter(|file| file.exists());
+            let master_key = own.unwrap_or_else(|| layout.master_key());
+            let (freezer, reached, locked) = (None, None, Some(opened));
+            return Ok(Self { manifest, layout, drive, keys, master_key, freezer, _reached: reached, _locked: locked });
+        }
+        let drive = layout.drive();
+        if !drive.is_dir() {
+            return Err(Error::NotRunning(manifest.name.to_string()));
+        }
+        let keys = manifest.fs_path().unwrap_or_else(|| layout.keys());
+        let (freezer, reached) = paused(opened).await?;
+        let master_key = layout.master_key();
+        Ok(Self { manifest, layout, drive, keys, master_key, freezer, _reached: reached, _locked: None })
+    }
+
+    /// Clones the drive, while MinIO is paused if it runs.
+    pub(super) async fn clone_drive(&self, work: Option<&Path>, interrupt: &Interrupt) -> Result<ClonedDrive, Error> {
+        let within = work.unwrap_or_else(|| self.layout.root());
+        let Some(freezer) = &self.freezer else { return ClonedDrive::of(&self.drive, within, interrupt).await };
+        let cloned = tokio::task::block_in_place(|| {
+            freezer.while_frozen(|| ClonedDrive::of_now(&self.drive, within, interrupt))
+        });
+        let (clone, _) = cloned.map_err(|error| Error::Environment {
+            what: format!("MinIO could not be paused: {error}"),
+            hint: "stop the stack with `kestack stop`, then run the same command again".into(),
+        })?;
+        clone
+    }
+
+    /// The keystore, if it can be opened.
+    pub(super) async fn keystore(&self, environment: &Environment) -> Option<Keystore> {
+        Keystore::open(&self.manifest, self.keys.clone(), self.master_key.clone(), environment).await
+    }
+}
+
+/// Who pauses the stack's MinIO, if an engine says that it runs. A stack that is broken may have none that answers.
+async fn paused(opened: Opened) -> Result<(Option<Freezer>, Option<Reached>), Error> {
+    let name = opened.options.manifest.name.to_string();
+    let reached = match opened.connect().await {
+        Ok(reached) => reached,
+        Err(error) => {
+            tracing::warn!("no engine answers, so MinIO is taken for stopped: {error}");
+            return Ok((None, None));
+        }
+    };
+    let pod = reached.engine().pod(&name).await?;
+    let container = format!("{name}-minio-server");
+    let runs = pod.iter().flat_map(|pod| &pod.containers).any(|found| found.name == container && found.running);
+    if !runs {
+        return Ok((None, Some(reached)));
+    }
+    let program = own_program().map_err(Error::file("find", "/proc/self/exe"))?;
+    let freezer = blocking("pause", Path::new("/proc"), move || freezer_of(&container, pod.as_ref(), &program)).await?;
+    Ok((Some(freezer), Some(reached)))
+}
+
+/// A key of the keystore; else why it is not there.
+pub(super) async fn key(keystore: Option<&Keystore>, name: &str) -> Found {
+    let keystore = keystore.ok_or("the keystore cannot be opened")?;
+    let key = keystore.key(name).await?;
+    let name = name.parse().map_err(|_| "KES cannot have a key of that name")?;
+    StaticKey::of(name, &key)
+}

@@ -1,0 +1,105 @@
+//! Everything that can be read is written out in clear: of a stack that runs, that cannot start, and of a snapshot.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Sandbox, text};
+
+fn stack(more: &str) -> Sandbox {
+    let buckets = "keys: [minio-backend-key, docs-key]\nbuckets:\n  - { name: docs, key: docs-key, versioning: true }\n  - { name: other, encryption: sse-s3 }\n";
+    let stack = Sandbox::new(&format!("{more}{buckets}"));
+    stack.ok(&["up"]);
+    for content in ["first", "second"] {
+        stack.put("/docs/a", content.as_bytes());
+    }
+    stack.put("/docs/deep/big", &vec![7; 3_000_000]);
+    stack.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
+    stack.put("/docs/deleted", b"deleted");
+    assert_eq!(stack.s3("DELETE", "/docs/deleted", None).0, 204);
+    stack.put("/other/s3", b"default key");
+    stack
+}
+
+fn rescue(stack: &Sandbox, name: &str, more: &[&str]) -> Value {
+    let destination = stack.folder().join(name).display().to_string();
+    stack.json(&[&["rescue", &destination], more].concat())
+}
+
+/// The current objects as they were stored.
+fn check(place: &Path) {
+    let read = |name: &str| std::fs::read(place.join("objects").join(name)).unwrap();
+    assert_eq!(read("docs/a"), b"second");
+    assert_eq!(read("docs/deep/big"), vec![7; 3_000_000]);
+    assert_eq!(read("docs/we<i>&rd ü"), b"odd");
+    assert_eq!(read("other/s3"), b"default key");
+    assert!(!place.join("objects/docs/deleted").exists());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(place.join("objects/docs/a")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn objects_of_two_keys_are_written_from_a_running_stack_and_from_a_dead_one() {
+    let stack = stack("");
+    let done = rescue(&stack, "running", &[]);
+    assert_eq!((&done["objects"], &done["versions"], &done["unreadable"]), (&json!(4), &json!(0), &json!(0)), "{done}");
+    check(&stack.folder().join("running"));
+    assert_eq!(stack.read("/docs/a"), b"second", "the stack goes on");
+
+    stack.ok(&["down"]);
+    for name in ["certs", "config"] {
+        std::fs::remove_dir_all(stack.root().join(name)).unwrap();
+    }
+    let done = rescue(&stack, "dead", &["--versions"]);
+    assert_eq!((&done["objects"], &done["versions"]), (&json!(4), &json!(2)), "{done}");
+    let place = stack.folder().join("dead");
+    check(&place);
+    let earlier = std::fs::read_dir(place.join("versions/docs/a")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read(earlier).unwrap(), b"first");
+    let report: Value = serde_json::from_slice(&std::fs::read(place.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["bytes"], done["bytes"]);
+    let error = stack.fails(&["rescue", place.to_str().unwrap()], 2);
+    assert!(error.contains("is not empty"), "{error}");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn what_cannot_be_read_is_listed_with_the_reason() {
+    let stack = stack("");
+    stack.ok(&["down"]);
+    std::fs::remove_file(stack.root().join("keys/docs-key")).unwrap();
+    let folder = stack.root().join("minio/other/s3/xl.meta");
+    let mut meta = std::fs::read(&folder).unwrap();
+    let last = meta.len() - 20;
+    meta[last] ^= 1;
+    std::fs::write(&folder, meta).unwrap();
+    let place = stack.folder().join("partly");
+    let error = stack.fails(&["rescue", place.to_str().unwrap()], 7);
+    assert!(error.contains("4 versions could not be read") && error.contains("key 'docs-key'"), "{error}");
+    let lines = std::fs::read_to_string(place.join("unreadable.jsonl")).unwrap();
+    assert!(lines.lines().count() == 4 && lines.contains("\"object\":\"s3\""), "{lines}");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_snapshot_file_is_rescued_elsewhere() {
+    let (stack, other) = (stack("kes: { port: 0, seal: true }\n"), Sandbox::new(""));
+    stack.ok(&["snapshot", "save", "one"]);
+    stack.put("/docs/a", b"later");
+    let file = stack.folder().join("one.tar").display().to_string();
+    stack.ok(&["snapshot", "export", "one", &file, "--plain"]);
+    other.ok(&["snapshot", "import", &file, "--plain"]);
+    let place = other.folder().join("there");
+    let error = other.fails(&["rescue", place.to_str().unwrap(), "--snapshot", "one"], 7);
+    assert!(error.contains("the keystore cannot be opened"), "its master key is not in the file: {error}");
+    let master = other.root().join("certs/keystore");
+    std::fs::create_dir_all(&master).unwrap();
+    std::fs::copy(stack.root().join("certs/keystore/master.key"), master.join("master.key")).unwrap();
+    let done = rescue(&other, "again", &["--snapshot", "one"]);
+    assert_eq!((&done["objects"], &done["snapshot"]), (&json!(4), &json!("one")), "{done}");
+    check(&other.folder().join("again"));
+    assert!(!text(&std::fs::read(other.folder().join("again/report.json")).unwrap()).contains("master"));
+}
