@@ -222,6 +222,10 @@ impl S3Client {
 
     /// Sets the default encryption of a bucket. With SSE-KMS MinIO makes one data key to try the key out.
     pub async fn put_bucket_encryption(&self, bucket: &str, encryption: &Encryption) -> Result<(), S3Error> {
+        self.call(Method::PUT, bucket, "encryption=", Self::encryption(encryption)?.into()).await.map(drop)
+    }
+
+    pub(super) fn encryption(encryption: &Encryption) -> Result<String, S3Error> {
         let (algorithm, key) = match encryption {
             Encryption::SseKms(key) => ("aws:kms", Some(key.clone())),
             Encryption::SseS3 => ("AES256", None),
@@ -229,7 +233,7 @@ impl S3Client {
         let configuration = EncryptionConfiguration {
             rule: EncryptionRule { apply: EncryptionDefault { algorithm: algorithm.to_owned(), key } },
         };
-        self.put_xml(bucket, "encryption=", "ServerSideEncryptionConfiguration", &configuration).await
+        Self::written("ServerSideEncryptionConfiguration", &configuration)
     }
 
     /// Removes the default encryption of a bucket; one without is left so.
@@ -254,9 +258,12 @@ impl S3Client {
 
     /// Turns versioning on, or suspends it.
     pub async fn put_bucket_versioning(&self, bucket: &str, on: bool) -> Result<(), S3Error> {
+        self.call(Method::PUT, bucket, "versioning=", Self::versioning(on)?.into()).await.map(drop)
+    }
+
+    pub(super) fn versioning(on: bool) -> Result<String, S3Error> {
         let status = if on { "Enabled" } else { "Suspended" };
-        let configuration = Versioning { status: Some(status.to_owned()) };
-        self.put_xml(bucket, "versioning=", "VersioningConfiguration", &configuration).await
+        Self::written("VersioningConfiguration", &Versioning { status: Some(status.to_owned()) })
     }
 
     /// Stores an object.

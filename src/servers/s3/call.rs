@@ -13,16 +13,10 @@ use super::{S3Client, S3Error};
 const START: &str = "bytes=0-65535";
 
 impl S3Client {
-    pub(in crate::servers) async fn put_xml(
-        &self,
-        bucket: &str,
-        query: &str,
-        root: &str,
-        value: &impl Serialize,
-    ) -> Result<(), S3Error> {
-        let body = quick_xml::se::to_string_with_root(root, value)
-            .map_err(|error| S3Error::Invalid { call: format!("PUT /{bucket}?{query}"), cause: error.to_string() })?;
-        self.call(Method::PUT, bucket, query, body.into()).await.map(drop)
+    /// A body in XML.
+    pub(in crate::servers) fn written(root: &str, value: &impl Serialize) -> Result<String, S3Error> {
+        let text = quick_xml::se::to_string_with_root(root, value);
+        text.map_err(|error| S3Error::Invalid { call: format!("write {root}"), cause: error.to_string() })
     }
 
     pub(in crate::servers) async fn call(
