@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod guard;
+pub(crate) mod fresh;
 pub(crate) mod inventory;
 pub(crate) mod keys;
 pub mod locked;

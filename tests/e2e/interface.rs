@@ -118,7 +118,12 @@ fn answers_are_those_of_the_command_line() {
     assert_eq!(http.asks("DELETE", "/v1/snapshots/gone", None, &[]).0, 404);
     assert_eq!(http.ok("POST", "/v1/verify", Some(&json!({ "bucket": "encrypted" })))["proven"], true);
     assert_eq!(http.ok("GET", "/v1/evidence", None)["proven"], true);
-    http.ok("POST", "/v1/reset", None);
+    for _ in 0..3 {
+        stack.put("/encrypted/object", b"written a moment before");
+        http.ok("POST", "/v1/reset", None);
+        assert_eq!(stack.s3("GET", "/encrypted/object", None).0, 404);
+        http.ok("POST", "/v1/reset", None);
+    }
     assert_eq!(http.asks("GET", "/v1/buckets/new", None, &[]).0, 404);
     http.must_be_over();
 }
