@@ -1,6 +1,7 @@
 //! What is done with a stack: one module for each verb or group of verbs.
 
 pub(crate) mod access;
+pub(crate) mod bench;
 pub(crate) mod buckets;
 pub(crate) mod canary;
 pub mod chaos;
@@ -8,8 +9,8 @@ pub mod coverage;
 pub mod doctor;
 pub mod drill;
 pub(crate) mod encrypt;
-pub(crate) mod guard;
 pub(crate) mod fresh;
+pub(crate) mod guard;
 pub(crate) mod inventory;
 pub(crate) mod keys;
 pub mod locked;

@@ -271,9 +271,19 @@ impl S3Client {
         self.call(Method::PUT, &format!("{bucket}/{key}"), "", Bytes::copy_from_slice(body)).await.map(drop)
     }
 
+    /// Stores an object whose content is not signed.
+    pub(crate) async fn put_unsigned(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), S3Error> {
+        self.put_with(&format!("{bucket}/{key}"), &[(call::CONTENT_DIGEST, "UNSIGNED-PAYLOAD")], body).await
+    }
+
     /// Reads an object.
     pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, S3Error> {
-        Ok(self.call(Method::GET, &format!("{bucket}/{key}"), "", Bytes::new()).await?.body.to_vec())
+        Ok(self.get_object_bytes(bucket, key).await?.to_vec())
+    }
+
+    /// The same without a copy.
+    pub(crate) async fn get_object_bytes(&self, bucket: &str, key: &str) -> Result<Bytes, S3Error> {
+        Ok(self.call(Method::GET, &format!("{bucket}/{key}"), "", Bytes::new()).await?.body)
     }
 
     /// Asks for an object's metadata.

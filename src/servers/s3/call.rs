@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{S3Client, S3Error};
 
+/// Header with the digest of the content, which is signed.
+pub(super) const CONTENT_DIGEST: &str = "x-amz-content-sha256";
+
 /// What [`S3Client::get_start`] asks for: as much as MinIO encrypts together.
 const START: &str = "bytes=0-65535";
 
@@ -36,6 +39,11 @@ impl S3Client {
         headers: Headers<'_>,
     ) -> Result<Answer, S3Error> {
         self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
+    }
+
+    pub(super) async fn put_with(&self, path: &str, headers: Headers<'_>, body: Bytes) -> Result<(), S3Error> {
+        let call = Call { method: Method::PUT, path: format!("/{path}"), query: "", headers, body };
+        self.send(&call, true).await.map(drop)
     }
 
     /// The first bytes of an object, in that version; MinIO opens and checks what they are part of.
@@ -89,11 +97,10 @@ impl S3Client {
         let mut url = self.endpoint.clone();
         url.set_path(&call.path);
         url.set_query(Some(call.query).filter(|query| !query.is_empty()));
-        let digest = hex::encode(digest(&SHA256, &call.body));
-        let mut request = http::Request::builder()
-            .method(call.method.clone())
-            .uri(url.as_str())
-            .header("x-amz-content-sha256", digest);
+        let mut request = http::Request::builder().method(call.method.clone()).uri(url.as_str());
+        if call.headers.iter().all(|(name, _)| *name != CONTENT_DIGEST) {
+            request = request.header(CONTENT_DIGEST, hex::encode(digest(&SHA256, &call.body)));
+        }
         for (name, value) in call.headers {
             request = request.header(*name, *value);
         }
