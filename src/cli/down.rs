@@ -1,18 +1,24 @@
 //! `kestack down`
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::Globals;
 use super::output::{self, Output};
 use super::session::{All, CHANGE, Opened, Options, Reached, Scope};
 use crate::error::Error;
 use crate::manifest::{Manifest, StackName};
+use crate::operate::bench;
 use crate::operate::stacks::{Listed, State};
 use crate::operate::teardown::{self, Removed};
+
+/// How long the buckets of a killed `bench` may keep us.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct Down {
@@ -47,10 +53,24 @@ impl Down {
         }
         let reached = Reached::of(globals, CHANGE).await?;
         let name = reached.options.manifest.name.as_str();
+        if !self.data {
+            tidy(&reached).await;
+        }
         let removed = teardown::stack(reached.engine().as_ref(), &reached.options.layout(), name, self.data).await?;
         output.result(&removed, |removed| human(name, removed))?;
         Ok(())
     }
+}
+
+/// Removes the buckets of a killed `bench` while MinIO still runs. What cannot be removed now stays on record.
+async fn tidy(reached: &Reached) {
+    let tidied = timeout(PATIENCE, bench::sweep_of(reached)).await;
+    let why = match tidied {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not done within {} s", PATIENCE.as_secs()),
+    };
+    tracing::warn!("the buckets of an interrupted `kestack bench` stay until the next one, or `kestack gc`: {why}");
 }
 
 impl Down {

@@ -12,6 +12,7 @@ use super::Globals;
 use super::output::Output;
 use super::session::{self, FAULT, Intent, Known, Opened, Reached};
 use crate::error::Error;
+use crate::operate::bench;
 use crate::operate::canary;
 use crate::operate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::operate::teardown::{self, Expired};
@@ -27,6 +28,8 @@ pub(super) struct Report {
     stacks: Vec<Expired>,
     /// How many objects of interrupted proofs were removed.
     canaries: usize,
+    /// How many buckets of interrupted measurements were removed.
+    benches: usize,
 }
 
 /// How long a proof that is under way may keep us: what it wrote is not abandoned.
@@ -34,8 +37,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let (sandboxes, canaries) = (sandboxes(globals).await?, canaries(globals).await?);
-        let report = Report { sandboxes, stacks: stacks(globals).await?, canaries };
+        let (sandboxes, (canaries, benches)) = (sandboxes(globals).await?, leftovers(globals).await?);
+        let report = Report { sandboxes, stacks: stacks(globals).await?, canaries, benches };
         output.result(&report, human)?;
         Ok(())
     }
@@ -53,22 +56,25 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
     }
 }
 
-/// Removes what killed proofs left in the stack's buckets.
-async fn canaries(globals: &Globals) -> Result<usize, Error> {
-    let Ok(opened) = timeout(GLANCE, Opened::of(globals, FAULT)).await else { return Ok(0) };
+/// Removes what killed proofs left in the stack's buckets, and the buckets of killed measurements. Says how many objects and
+/// buckets that were.
+async fn leftovers(globals: &Globals) -> Result<(usize, usize), Error> {
+    let Ok(opened) = timeout(GLANCE, Opened::of(globals, FAULT)).await else { return Ok((0, 0)) };
     let session = match opened?.connect().await?.session().await {
         Ok(session) => session.require_running().await,
         Err(error) => Err(error),
     };
-    let s3 = match session {
-        Err(Error::NotRunning(_)) => return Ok(0),
-        session => session?.context.s3,
+    let session = match session {
+        Err(Error::NotRunning(_)) => return Ok((0, 0)),
+        session => session?,
     };
+    let s3 = &session.context.s3;
+    let benches = bench::sweep(&session.stack.layout, s3).await?;
     let mut removed = 0;
     for bucket in s3.list_buckets().await? {
-        removed += canary::sweep(&s3, &bucket).await?;
+        removed += canary::sweep(s3, &bucket).await?;
     }
-    Ok(removed)
+    Ok((removed, benches))
 }
 
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
@@ -95,6 +101,10 @@ fn human(report: &Report) -> String {
         .chain(
             (report.canaries > 0)
                 .then(|| format!("removed {} objects that interrupted proofs had left", report.canaries)),
+        )
+        .chain(
+            (report.benches > 0)
+                .then(|| format!("removed {} buckets of an interrupted `kestack bench`", report.benches)),
         )
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }

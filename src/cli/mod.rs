@@ -13,6 +13,7 @@ use crate::host::lock;
 use crate::manifest::{EngineKind, KeystoreKind};
 
 mod archive;
+mod bench;
 mod bucket;
 mod bundle;
 mod chaos;
@@ -182,6 +183,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Prove that the stack encrypts
     Verify(verify::Verify),
+    /// Measure what encryption costs, in buckets of its own
+    Bench(bench::Bench),
     /// Find problems and say how to repair them: engine, binaries, ports, certificates, keystore
     Doctor(doctor::Doctor),
     /// Show KES and MinIO as the stack uses or would use them, and their known defects
@@ -278,6 +281,7 @@ impl Cli {
         let done = match &self.verb {
             // they end by themselves, after they gave back what they changed for a while
             Verb::Verify(_)
+            | Verb::Bench(_)
             | Verb::Chaos(_)
             | Verb::Snapshot(_)
             | Verb::Serve(_)
@@ -311,6 +315,7 @@ impl Verb {
             Self::Env(verb) => verb.run(globals, output).await,
             Self::Plan(verb) => verb.run(globals, output).await,
             Self::Verify(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Bench(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Doctor(verb) => verb.run(globals, output).await,
             Self::Images(verb) => verb.run(globals, output).await,
             Self::Image(verb) => verb.run(globals, output).await,

@@ -13,6 +13,7 @@ use super::{
     up, version,
 };
 use crate::error::Error;
+use crate::operate::bench as costs;
 use crate::operate::chaos as faults;
 use crate::operate::escape as leaving;
 use crate::operate::inventory as drives;
@@ -43,6 +44,7 @@ type Answer = (&'static str, fn() -> Value);
 
 /// Each answer by its verb. `logs` writes one per line; errors go to standard error.
 const ANSWERS: &[Answer] = &[
+    ("bench", of::<costs::Report>),
     ("bucket create", of::<buckets::Entry>),
     ("bucket delete", of::<buckets::Deleted>),
     ("bucket encrypt", of::<bucket::Encrypted>),

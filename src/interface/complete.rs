@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::manifest::BucketName;
 use crate::operate::inventory as drives;
-use crate::operate::reset;
 use crate::operate::status::{self as health, Status};
 use crate::operate::verify::{self as proof, Report};
+use crate::operate::{fresh, reset};
 use crate::resource::apply::Silent;
 
 /// The last proof.
@@ -106,9 +106,14 @@ pub(super) async fn reset(
     let this = interface.clone();
     let reset = interface.run(move |interrupt| async move {
         let work = async {
-            let session = this.open(Hold::Change, patience).await?.ready_to_reset().await?;
-            reset::in_place(&session.stack, &session.context, keys, &Silent).await?;
-            let name = session.stack.manifest.name.to_string();
+            let opened = this.open(Hold::Change, patience).await?;
+            let name = opened.options.manifest.name.to_string();
+            // the connections that are open already say whether there is anything to do
+            let reach = this.0.known.running().await?;
+            if !fresh::is(reach.stack(), reach.context()).await? {
+                let session = opened.ready_to_reset().await?;
+                reset::in_place(&session.stack, &session.context, keys, &Silent).await?;
+            }
             Ok(reset::Report { name, milliseconds: start.elapsed().as_millis() })
         };
         interrupt.ends(Box::pin(work)).await

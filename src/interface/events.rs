@@ -10,13 +10,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
-use jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, Sender, channel, error::RecvError};
 use tokio::task::AbortHandle;
 
 use super::Interface;
 use super::problem::Problem;
+use super::told::{Changed, Missed, Told};
 use crate::error::Error;
 
 /// Events that are kept for readers that are behind.
@@ -68,8 +67,7 @@ impl Drop for Reader {
 impl Interface {
     /// Tells of a change of something with a name.
     pub(super) fn tell(&self, kind: &str, change: &str, name: &str) {
-        let told = json!({ "kind": kind, "change": change, "name": name });
-        self.send("change", told);
+        self.send(&Told::Change(Changed { kind, change, name }));
     }
 
     /// The same of several.
@@ -77,12 +75,9 @@ impl Interface {
         names.for_each(|name| self.tell(kind, change, &name.to_string()));
     }
 
-    fn send(&self, event: &str, mut data: Value) {
-        if let Some(data) = data.as_object_mut() {
-            data.insert("at".into(), Timestamp::now().to_string().into());
-        }
+    fn send(&self, told: &Told<'_>) {
         // without readers nobody misses it
-        let _ = self.0.events.sender.send(text(event, &data));
+        let _ = self.0.events.sender.send(told.text());
     }
 
     /// Passes KES's audit log on, for as long as anybody reads.
@@ -103,7 +98,7 @@ impl Interface {
             async move {
                 let mut log = clients.replicas.at(&endpoint)?.audit_log().await?;
                 while let Some(event) = log.next().await? {
-                    self.send("audit", serde_json::to_value(event).unwrap_or_default());
+                    self.send(&Told::Audit(event));
                 }
                 Ok::<_, Error>(())
             }
@@ -132,7 +127,7 @@ impl Reader {
         let event = async {
             match tokio::time::timeout(SILENCE, self.events.recv()).await {
                 Ok(Ok(event)) => Some(event),
-                Ok(Err(RecvError::Lagged(count))) => Some(text("missed", &json!({ "events": count }))),
+                Ok(Err(RecvError::Lagged(events))) => Some(Told::Missed(Missed { events }).text()),
                 Ok(Err(RecvError::Closed)) => None,
                 Err(_) => Some(Bytes::from_static(b": nothing happens\n\n")),
             }
@@ -156,8 +151,4 @@ pub(super) async fn follow(State(interface): State<Interface>) -> Result<Respons
         Some((Ok::<_, Infallible>(text), (None, reader, interface)))
     });
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response())
-}
-
-fn text(event: &str, data: &Value) -> Bytes {
-    Bytes::from(format!("event: {event}\ndata: {data}\n\n"))
 }

@@ -33,8 +33,7 @@ pub(super) struct Wanted {
     #[schemars(range(min = 1, max = LONGEST))]
     seconds: u64,
     /// Seed for the moments of a fault that changes over time, to repeat an earlier run; without one a random one.
-    #[schemars(range(max = u32::MAX))]
-    seed: Option<u64>,
+    seed: Option<u32>,
 }
 
 fn ten() -> u64 {
@@ -56,7 +55,7 @@ pub(super) struct Begun {
     #[serde(flatten)]
     fault: status::InForce,
     /// The seed that repeats it.
-    seed: u64,
+    seed: u32,
 }
 
 pub(super) async fn list(State(interface): State<Interface>) -> Answered<InForce> {
@@ -94,7 +93,7 @@ impl Interface {
             chaos::heal(stack, context).await?;
             return Err(error);
         }
-        let seed = wanted.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        let seed = wanted.seed.unwrap_or_else(|| fastrand::u32(..));
         let layout = stack.layout.clone();
         self.tell("fault", "begun", &wanted.fault.to_string());
         let busy = self.0.busy.begin();
@@ -110,10 +109,10 @@ impl Interface {
     }
 
     /// Plays a fault until its end, and heals it. The lock is held.
-    async fn play(&self, wanted: Wanted, seed: u64, reach: &Reach, _lock: Opened) {
+    async fn play(&self, wanted: Wanted, seed: u32, reach: &Reach, _lock: Opened) {
         let (stack, context) = (reach.stack(), reach.context());
         let time = Duration::from_secs(wanted.seconds);
-        let lasts = chaos::last(stack, context, wanted.fault, seed, time);
+        let lasts = chaos::last(stack, context, wanted.fault, seed.into(), time);
         if let Err(error) = self.0.interrupt.ends(lasts).await {
             tracing::debug!(%error, "a fault ended early");
         }

@@ -30,6 +30,7 @@ mod sandboxes;
 mod snapshots;
 mod surface;
 mod token;
+mod told;
 
 pub(crate) use reach::Load;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::given::{Asked, LARGEST};
 use super::problem::Problem;
 use super::surface::{BUCKET, KEY, Operation, SANDBOX, SNAPSHOT, Surface};
-use super::{Interface, buckets, complete, events, faults, gate, keys, sandboxes, snapshots};
+use super::{Interface, buckets, complete, events, faults, gate, keys, sandboxes, snapshots, told};
 use crate::operate::{buckets as stored, chaos, inventory, keys as known, reset, sandbox, snapshot, status, verify};
 
 /// The routes, behind the gate.
@@ -63,8 +63,7 @@ fn add_complete(surface: &mut Surface) {
         (surface.answers::<reset::Report>(200, "The stack is fresh"), surface.body::<complete::Resetting>());
     let reset = Operation::new("post", "/v1/reset", "reset", "Return the stack to its fresh state", &answers);
     surface.add(reset.with(&body, false).locking(), post(complete::reset));
-    let stream = json!({ "200": { "description": "Server-sent events, until either side ends",
-        "content": { "text/event-stream": { "schema": { "type": "string" } } } } });
+    let stream = told::described(surface);
     let summary = "Follow KES's audit log, faults and resources as they change";
     surface.add(Operation::new("get", "/v1/events", "events", summary, &stream), get(events::follow));
 }

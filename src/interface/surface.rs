@@ -56,6 +56,11 @@ impl Surface {
         json!({ status.to_string(): { "description": what, "content": { "application/json": { "schema": bare(schema) } } } })
     }
 
+    /// The schema of a part of an answer.
+    pub(super) fn part<T: JsonSchema>(&mut self) -> Value {
+        bare(T::json_schema(&mut self.answers))
+    }
+
     /// The schema of a body.
     pub(super) fn body<T: JsonSchema>(&mut self) -> Value {
         bare(T::json_schema(&mut self.bodies))

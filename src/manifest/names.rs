@@ -9,6 +9,9 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StackName(String);
 
+/// The path of MinIO's own pages and calls: it refuses everything below it as S3.
+const RESERVED: &str = "minio";
+
 /// Name of a bucket, by the rules of S3.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BucketName(String);
@@ -129,13 +132,17 @@ impl FromStr for BucketName {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-        let edges = name.starts_with(['-', '.']) || name.ends_with(['-', '.']) || name.contains("..");
-        let address = name.parse::<std::net::Ipv4Addr>().is_ok();
+        let edges = name.split('.').any(|part| part.is_empty() || part.starts_with('-') || part.ends_with('-'));
+        // MinIO takes any four numbers for an address
+        let address = name.split('.').count() == 4 && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if !(3..=63).contains(&name.len()) || edges || address || !name.bytes().all(plain) {
             return Err(format!(
                 "'{name}' is not a valid name of a bucket: 3 to 63 lower-case letters, digits, `-` and `.`, a letter or digit at \
-                 its ends"
+                 its ends and around each `.`"
             ));
+        }
+        if name == RESERVED {
+            return Err(format!("'{name}' cannot be a bucket: MinIO keeps this name for itself"));
         }
         Ok(Self(name.to_owned()))
     }
@@ -159,6 +166,19 @@ mod tests {
         let long = StackName::of_folder(&Path::new("/").join(format!("{}-{}", "a".repeat(47), "b".repeat(9))));
         assert_eq!(long.as_str(), "a".repeat(47));
         assert!(long.as_str().parse::<StackName>().is_ok());
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_that_minio_takes() {
+        for good in ["abc", "a.b.c", "1.2.3", "1.2.3.a", "a--b", "minio2", "xn--ab"] {
+            assert!(good.parse::<BucketName>().is_ok(), "{good}");
+        }
+        for bad in
+            ["", "ab", "A-b", "-ab", "ab-", ".ab", "a..b", "a.-b", "a-.b", "192.0.2.1", "1.2.3.400", "a_b", "minio"]
+        {
+            assert!(bad.parse::<BucketName>().is_err(), "{bad}");
+        }
+        assert!("minio".parse::<BucketName>().unwrap_err().contains("MinIO keeps this name"));
     }
 
     #[test]

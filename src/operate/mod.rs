@@ -1,6 +1,7 @@
 //! What is done with a stack: one module for each verb or group of verbs.
 
 pub(crate) mod access;
+pub(crate) mod bench;
 pub(crate) mod buckets;
 pub(crate) mod canary;
 pub mod chaos;
@@ -10,6 +11,7 @@ pub mod doctor;
 pub mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod escape;
+pub(crate) mod fresh;
 pub(crate) mod guard;
 pub(crate) mod inventory;
 pub(crate) mod keys;

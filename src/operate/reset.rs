@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::host::disk::{clear, create_private};
+use crate::host::disk::{self, clear, create_private};
 use crate::manifest::EngineKind;
+use crate::operate::fresh;
 use crate::resource::Context;
 use crate::resource::apply::{self, Progress, Step};
 use crate::stack::Stack;
@@ -25,7 +26,8 @@ pub(crate) struct Report {
 }
 
 /// Resets a running stack. KES and the pod keep running; MinIO is stopped, because it holds users, policies and
-/// its drive's layout in memory, the drive is emptied, and the data stages of the recipe are walked again.
+/// its drive's layout in memory, the drive is emptied, and the data stages of the recipe are walked again. Where nothing
+/// was written since the last reset, nothing is done.
 ///
 /// Keys that are not declared are removed: all of them in the stack's own fs keystore, in a remote one only with
 /// `keys`, and then only those that this stack made.
@@ -41,13 +43,20 @@ pub async fn in_place(
             hint: "remove its buckets, or bring up a stack for tests with `kestack up`".into(),
         });
     }
+    if fresh::is(stack, context).await? {
+        return Ok(vec![]);
+    }
+    // without it a killed reset is done again
+    disk::remove(&stack.layout.fresh())?;
     context.engine.stop_container(&stack.minio_container(), Duration::from_secs(10)).await?;
     set_aside(stack)?;
     // whenever this is killed, there are keys without data, never data without its keys
     KeyRecord::forget(&stack.layout.guard())?;
     seed::SeedRecord::forget(&stack.layout)?;
     undeclared_keys(stack, context, keys).await?;
-    clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await
+    let steps = clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await?;
+    fresh::remember(stack).await?;
+    Ok(steps)
 }
 
 /// Moves what is on the drive out of MinIO's sight: one rename per entry, whatever is below it. Thousands of

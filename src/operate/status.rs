@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -120,22 +121,9 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         .map(|container| (container.name.clone(), container.status.clone()))
         .collect();
     // MinIO and KES are asked side by side
-    let (endpoints, health) = tokio::join!(replicas(stack, context), s3_health(context));
-    let mut endpoints = endpoints?;
-    let (serves, all_serve) = {
-        let ready = || endpoints.values().map(|kes: &Endpoint| kes.ready);
-        (ready().any(|ready| ready), ready().all(|ready| ready))
-    };
-    let too_few = pod.map(open_files::too_few).unwrap_or_default();
-    let too_few = too_few.into_iter().find(|found| found.container == stack.minio_container());
-    // its requests hang: it must not be asked for more than its health
-    let enough = too_few.map_or(Ok(()), |found| Err(found.to_string()));
-    let health = health.map_err(|error| error.to_string());
-    let s3 = Endpoint::new(stack.s3_endpoint(), enough.and(health));
-    let keys = async { if serves { context.kes.list_keys("").await } else { Ok(vec![]) } };
-    let buckets = async { if s3.ready { Coverage::of(stack, &context.s3).await } else { Ok(vec![]) } };
-    let (keys, buckets) = tokio::join!(keys, buckets);
-    let (keys, buckets) = (keys?, buckets?);
+    let ((mut endpoints, keys), (s3, buckets)) =
+        tokio::try_join!(kes_side(stack, context), s3_side(stack, context, pod))?;
+    let all_serve = endpoints.values().all(|kes| kes.ready);
     let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
     let overall = match (runs, all_serve && s3.ready) {
         (false, _) => State::Stopped,
@@ -163,19 +151,33 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     })
 }
 
-/// Every server of KES by its name.
-async fn replicas(stack: &Stack, context: &Context) -> Result<BTreeMap<String, Endpoint>, Error> {
-    let mut endpoints = BTreeMap::new();
-    for replica in stack.replicas() {
+/// Every server of KES by its name, and the keys, if one of them answers.
+async fn kes_side(stack: &Stack, context: &Context) -> Result<(BTreeMap<String, Endpoint>, Vec<String>), Error> {
+    let endpoints = try_join_all(stack.replicas().into_iter().map(async |replica| {
         // one that has stalled answers nobody: the others must be shown soon
         let ready = tokio::time::timeout(GLANCE, context.replicas.at(&replica.endpoint)?.ready()).await;
         let health = match ready {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} s", GLANCE.as_secs())),
         };
-        endpoints.insert(replica.name, Endpoint::new(replica.endpoint, health));
-    }
-    Ok(endpoints)
+        Ok::<_, Error>((replica.name, Endpoint::new(replica.endpoint, health)))
+    }));
+    let endpoints: BTreeMap<_, _> = endpoints.await?.into_iter().collect();
+    let serves = endpoints.values().any(|kes| kes.ready);
+    let keys = if serves { context.kes.list_keys("").await? } else { vec![] };
+    Ok((endpoints, keys))
+}
+
+/// MinIO, and the buckets, if it answers.
+async fn s3_side(stack: &Stack, context: &Context, pod: Option<&PodState>) -> Result<(Endpoint, Vec<Coverage>), Error> {
+    let too_few = pod.map(open_files::too_few).unwrap_or_default();
+    let too_few = too_few.into_iter().find(|found| found.container == stack.minio_container());
+    // its requests hang: it must not be asked for more than its health
+    let enough = too_few.map_or(Ok(()), |found| Err(found.to_string()));
+    let health = s3_health(context).await.map_err(|error| error.to_string());
+    let s3 = Endpoint::new(stack.s3_endpoint(), enough.and(health));
+    let buckets = if s3.ready { Coverage::of(stack, &context.s3).await? } else { vec![] };
+    Ok((s3, buckets))
 }
 
 async fn s3_health(context: &Context) -> Result<(), Error> {

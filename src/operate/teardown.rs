@@ -146,7 +146,15 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
             Err(error) => return Err(Error::file("remove", &folder)(error)),
         }
     }
-    for file in [layout.guard(), layout.journal(), layout.origin(), layout.minio_record(), layout.interface()] {
+    for file in [
+        layout.guard(),
+        layout.journal(),
+        layout.origin(),
+        layout.minio_record(),
+        layout.fresh(),
+        layout.bench(),
+        layout.interface(),
+    ] {
         disk::remove(&file)?;
     }
     let root = layout.root();

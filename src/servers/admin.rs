@@ -106,11 +106,21 @@ fn query(value: &str) -> String {
 /// # Errors
 /// Those of the archive's writer.
 pub(crate) fn archive(files: &[(&str, Value)]) -> std::io::Result<Vec<u8>> {
+    let files: Vec<_> =
+        files.iter().map(|(name, content)| (format!("iam-assets/{name}"), content.to_string())).collect();
+    zipped(&files)
+}
+
+/// Files by name, as one archive.
+///
+/// # Errors
+/// Those of the archive's writer.
+pub(super) fn zipped<T: AsRef<str>>(files: &[(String, T)]) -> std::io::Result<Vec<u8>> {
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
-        zip.start_file(format!("iam-assets/{name}"), stored)?;
-        zip.write_all(content.to_string().as_bytes())?;
+        zip.start_file(name.as_str(), stored)?;
+        zip.write_all(content.as_ref().as_bytes())?;
     }
     Ok(zip.finish()?.into_inner())
 }

@@ -224,6 +224,10 @@ impl S3Client {
 
     /// Sets the default encryption of a bucket. With SSE-KMS MinIO makes one data key to try the key out.
     pub async fn put_bucket_encryption(&self, bucket: &str, encryption: &Encryption) -> Result<(), S3Error> {
+        self.call(Method::PUT, bucket, "encryption=", Self::encryption(encryption)?.into()).await.map(drop)
+    }
+
+    pub(super) fn encryption(encryption: &Encryption) -> Result<String, S3Error> {
         let (algorithm, key) = match encryption {
             Encryption::SseKms(key) => ("aws:kms", Some(key.clone())),
             Encryption::SseS3 => ("AES256", None),
@@ -231,7 +235,7 @@ impl S3Client {
         let configuration = EncryptionConfiguration {
             rule: EncryptionRule { apply: EncryptionDefault { algorithm: algorithm.to_owned(), key } },
         };
-        self.put_xml(bucket, "encryption=", "ServerSideEncryptionConfiguration", &configuration).await
+        Self::written("ServerSideEncryptionConfiguration", &configuration)
     }
 
     /// Removes the default encryption of a bucket; one without is left so.
@@ -256,9 +260,12 @@ impl S3Client {
 
     /// Turns versioning on, or suspends it.
     pub async fn put_bucket_versioning(&self, bucket: &str, on: bool) -> Result<(), S3Error> {
+        self.call(Method::PUT, bucket, "versioning=", Self::versioning(on)?.into()).await.map(drop)
+    }
+
+    pub(super) fn versioning(on: bool) -> Result<String, S3Error> {
         let status = if on { "Enabled" } else { "Suspended" };
-        let configuration = Versioning { status: Some(status.to_owned()) };
-        self.put_xml(bucket, "versioning=", "VersioningConfiguration", &configuration).await
+        Self::written("VersioningConfiguration", &Versioning { status: Some(status.to_owned()) })
     }
 
     /// Stores an object.
@@ -266,9 +273,19 @@ impl S3Client {
         self.call(Method::PUT, &format!("{bucket}/{key}"), "", Bytes::copy_from_slice(body)).await.map(drop)
     }
 
+    /// Stores an object whose content is not signed.
+    pub(crate) async fn put_unsigned(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), S3Error> {
+        self.put_with(&format!("{bucket}/{key}"), &[(call::CONTENT_DIGEST, "UNSIGNED-PAYLOAD")], body).await
+    }
+
     /// Reads an object.
     pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, S3Error> {
-        Ok(self.call(Method::GET, &format!("{bucket}/{key}"), "", Bytes::new()).await?.body.to_vec())
+        Ok(self.get_object_bytes(bucket, key).await?.to_vec())
+    }
+
+    /// The same without a copy.
+    pub(crate) async fn get_object_bytes(&self, bucket: &str, key: &str) -> Result<Bytes, S3Error> {
+        Ok(self.call(Method::GET, &format!("{bucket}/{key}"), "", Bytes::new()).await?.body)
     }
 
     /// Asks for an object's metadata.

@@ -77,6 +77,10 @@ paths! {
     origin => "origin.json";
     /// Snapshots, each in a folder of its own.
     snapshots => "snapshots";
+    /// How the drive was when it was fresh.
+    fresh => "fresh.json";
+    /// Buckets that `kestack bench` has made.
+    bench => "bench.json";
     /// Address and token of the HTTP interface, while one listens.
     interface => "interface.json";
     /// What a restore has prepared.

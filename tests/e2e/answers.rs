@@ -37,7 +37,8 @@ fn every_answer_has_the_form_of_its_schema() {
     assert_eq!((&keys["keys"][0]["created"], &keys["keys"][2]["created"]), (&true.into(), &false.into()));
     answer(&stack, "bucket create", &["docs", "--key", "a"]);
     for (verb, more) in [
-        ("bucket info", &["docs"][..]),
+        ("bench", &["--size", "1KiB", "--for", "3s"][..]),
+        ("bucket info", &["docs"]),
         ("bucket list", &[]),
         ("bucket encrypt", &["docs", "--sse-s3", "--existing"]),
         ("config check", &[]),

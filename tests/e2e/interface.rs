@@ -118,7 +118,12 @@ fn answers_are_those_of_the_command_line() {
     assert_eq!(http.asks("DELETE", "/v1/snapshots/gone", None, &[]).0, 404);
     assert_eq!(http.ok("POST", "/v1/verify", Some(&json!({ "bucket": "encrypted" })))["proven"], true);
     assert_eq!(http.ok("GET", "/v1/evidence", None)["proven"], true);
-    http.ok("POST", "/v1/reset", None);
+    for _ in 0..3 {
+        stack.put("/encrypted/object", b"written a moment before");
+        http.ok("POST", "/v1/reset", None);
+        assert_eq!(stack.s3("GET", "/encrypted/object", None).0, 404);
+        http.ok("POST", "/v1/reset", None);
+    }
     assert_eq!(http.asks("GET", "/v1/buckets/new", None, &[]).0, 404);
     http.must_be_over();
 }
@@ -136,8 +141,10 @@ fn a_sandbox_is_given_with_its_password_and_a_fault_lasts_until_it_is_healed() {
     assert_eq!(stack.s3_as(&user, "PUT", &path, Some(b"mine"), &[]).0, 200);
     assert_eq!(http.asks("POST", "/v1/sandboxes", Some(&json!({ "name": "mine" })), &[]).0, 409);
 
-    let begun = http.ok("POST", "/v1/faults", Some(&json!({ "fault": "kes-down", "seconds": 600 })));
-    assert_eq!(begun["fault"], "kes-down");
+    let seeded = |seed: u64| json!({ "fault": "kes-down", "seconds": 600, "seed": seed });
+    assert_eq!(http.asks("POST", "/v1/faults", Some(&seeded(1 << 32)), &[]).0, 400);
+    let begun = http.ok("POST", "/v1/faults", Some(&seeded((1 << 32) - 1)));
+    assert_eq!((&begun["fault"], &begun["seed"]), (&json!("kes-down"), &json!(u32::MAX)));
     assert_eq!(http.ok("GET", "/v1/faults", None)["fault"]["fault"], "kes-down");
     assert_ne!(stack.s3_as(&user, "GET", &path, None, &[]).0, 200);
     // whoever wants the complete stack learns who has it

@@ -12,6 +12,7 @@
 )]
 
 mod answers;
+mod bench;
 mod bounded;
 mod bundle;
 mod certificates;

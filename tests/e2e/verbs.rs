@@ -74,6 +74,41 @@ fn reset_brings_the_fresh_stack_back_without_touching_kes() {
 
 #[test]
 #[ignore = "needs an engine"]
+fn a_reset_leaves_minio_running_only_if_nothing_was_written() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.ok(&["reset"]);
+    let minio = format!("{}-minio-server", stack.name);
+    let started = || kind().started(&minio);
+    let fresh = stack.json(&["status"]);
+    let policy = br#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::encrypted/*"]}]}"#;
+    let user = ["sandbox", "create", "mine"];
+    let changes: [&dyn Fn(); 8] = [
+        &|| stack.put("/encrypted/object", b"content"),
+        &|| drop(stack.s3("DELETE", "/encrypted", None)),
+        &|| drop(stack.ok(&["bucket", "create", "extra"])),
+        &|| drop(stack.ok(&["key", "create", "extra"])),
+        &|| drop(stack.ok(&["bucket", "encrypt", "encrypted", "--sse-s3"])),
+        &|| assert_eq!(stack.s3("PUT", "/encrypted?policy=", Some(policy)).0, 204),
+        &|| assert_eq!(stack.s3("POST", "/encrypted/object?uploads=", None).0, 200),
+        &|| drop(stack.ok(&user)),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let before = started();
+        stack.ok(&["reset"]);
+        assert_eq!(started(), before, "nothing was written before change {number}");
+        change();
+        stack.ok(&["reset"]);
+        assert_ne!(started(), before, "change {number}");
+        assert_eq!(stack.json(&["status"]), fresh, "change {number}");
+        assert_eq!(stack.s3("GET", "/encrypted?policy=", None).0, 404);
+    }
+    stack.put("/encrypted/new", b"works");
+    stack.ok(&["verify"]);
+}
+
+#[test]
+#[ignore = "needs an engine"]
 fn logs_and_environment_are_printed_for_programs_too() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::host::digest::SecretKey;
+use crate::servers::bucket::BucketSettings;
 use crate::servers::replicas::Replicas;
 use crate::servers::s3::{Encryption, S3Client, S3Error};
 use crate::stack::{Clients, Layout, Stack, authority_variables, s3_variables};
@@ -137,7 +138,7 @@ impl Sandboxes {
     }
 
     /// Makes a sandbox: its key first, which claims the name, then the bucket with its settings and the user side by side.
-    /// MinIO loses one of two settings of a bucket that are made at once: they follow each other. After a failure, everything that was made is removed again.
+    /// After a failure, everything that was made is removed again.
     ///
     /// # Errors
     /// [`Error::Occupied`] if there is one of that name.
@@ -242,17 +243,9 @@ impl Sandboxes {
 
     async fn make_bucket(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), Unmade> {
         self.s3.create_bucket(&sandbox.bucket).await.map_err(Unmade::Bucket)?;
-        self.configure(sandbox, versioning).await.map_err(Unmade::Settings)
-    }
-
-    async fn configure(&self, sandbox: &Sandbox, versioning: bool) -> Result<(), S3Error> {
-        let bucket = &sandbox.bucket;
-        self.s3.put_bucket_tags(bucket, &sandbox.tags()).await?;
-        self.s3.put_bucket_encryption(bucket, &Encryption::SseKms(sandbox.key.clone())).await?;
-        if versioning {
-            self.s3.put_bucket_versioning(bucket, true).await?;
-        }
-        Ok(())
+        let encryption = Some(Encryption::SseKms(sandbox.key.clone()));
+        let settings = BucketSettings { tags: sandbox.tags(), encryption, versioning };
+        self.s3.set_bucket(&sandbox.bucket, &settings).await.map_err(Unmade::Settings)
     }
 
     async fn make_user(&self, id: &str, password: &str) -> Result<(), Error> {

@@ -9,20 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{S3Client, S3Error};
 
+/// Header with the digest of the content, which is signed.
+pub(super) const CONTENT_DIGEST: &str = "x-amz-content-sha256";
+
 /// What [`S3Client::get_start`] asks for: as much as MinIO encrypts together.
 const START: &str = "bytes=0-65535";
 
 impl S3Client {
-    pub(in crate::servers) async fn put_xml(
-        &self,
-        bucket: &str,
-        query: &str,
-        root: &str,
-        value: &impl Serialize,
-    ) -> Result<(), S3Error> {
-        let body = quick_xml::se::to_string_with_root(root, value)
-            .map_err(|error| S3Error::Invalid { call: format!("PUT /{bucket}?{query}"), cause: error.to_string() })?;
-        self.call(Method::PUT, bucket, query, body.into()).await.map(drop)
+    /// A body in XML.
+    pub(in crate::servers) fn written(root: &str, value: &impl Serialize) -> Result<String, S3Error> {
+        let text = quick_xml::se::to_string_with_root(root, value);
+        text.map_err(|error| S3Error::Invalid { call: format!("write {root}"), cause: error.to_string() })
     }
 
     pub(in crate::servers) async fn call(
@@ -42,6 +39,11 @@ impl S3Client {
         headers: Headers<'_>,
     ) -> Result<Answer, S3Error> {
         self.send(&Call { method, path: format!("/{path}"), query: "", headers, body: Bytes::new() }, true).await
+    }
+
+    pub(super) async fn put_with(&self, path: &str, headers: Headers<'_>, body: Bytes) -> Result<(), S3Error> {
+        let call = Call { method: Method::PUT, path: format!("/{path}"), query: "", headers, body };
+        self.send(&call, true).await.map(drop)
     }
 
     /// The first bytes of an object, in that version; MinIO opens and checks what they are part of.
@@ -95,11 +97,10 @@ impl S3Client {
         let mut url = self.endpoint.clone();
         url.set_path(&call.path);
         url.set_query(Some(call.query).filter(|query| !query.is_empty()));
-        let digest = hex::encode(digest(&SHA256, &call.body));
-        let mut request = http::Request::builder()
-            .method(call.method.clone())
-            .uri(url.as_str())
-            .header("x-amz-content-sha256", digest);
+        let mut request = http::Request::builder().method(call.method.clone()).uri(url.as_str());
+        if call.headers.iter().all(|(name, _)| *name != CONTENT_DIGEST) {
+            request = request.header(CONTENT_DIGEST, hex::encode(digest(&SHA256, &call.body)));
+        }
         for (name, value) in call.headers {
             request = request.header(*name, *value);
         }
