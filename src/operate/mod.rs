@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod buckets;
 pub(crate) mod canary;
 pub mod chaos;
+pub(crate) mod content;
 pub mod coverage;
 pub mod doctor;
 pub mod drill;

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 mod clear;
+mod content;
 mod context;
 #[cfg(test)]
 mod fixture;
@@ -23,6 +24,7 @@ mod walk;
 mod xl;
 
 pub use clear::{InClear, in_clear};
+pub use content::{Content, content};
 pub use inventory::{Count, Inventory, KeyUse, take};
 pub use needs::{drives, needing, uploads};
 pub use oldest::{Aged, oldest};
