@@ -119,7 +119,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
     print(f"\n{width} px, {scheme}: the overview weighs {sum(weights)} bytes in {len(weights)} answers; "
           f"first paint after {paints[len(paints) // 2]:.0f} ms (median of {len(paints)})")
     assert sum(weights) <= 100_000 and len(weights) <= 5
-    assert len(visitor.looked) == 13
+    assert len(visitor.looked) == 12
     page.goto(f"{interface['url']}/buckets/{name}")
     page.get_by_label("With all objects and versions").check()
     page.get_by_role("button", name="Delete bucket").click()
