@@ -39,7 +39,10 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
         &["data", "engine", "error", "host", "keystore", "manifest", "pki", "resource", "stack", "supply", "template"],
     ),
     ("testing", &["engine", "error", "host", "manifest", "operate", "resource", "stack"]),
-    ("interface", &["engine", "error", "host", "manifest", "operate", "resource", "servers", "stack"]),
+    (
+        "interface",
+        &["data", "engine", "error", "host", "manifest", "operate", "resource", "servers", "stack", "template"],
+    ),
     (
         "cli",
         &[

@@ -16,6 +16,13 @@ pub(super) type Answered<T> = Result<Answer<T>, Problem>;
 /// A status and a document.
 pub(super) struct Answer<T>(StatusCode, T);
 
+impl<T> Answer<T> {
+    /// The document alone, for a page.
+    pub(super) fn into_inner(self) -> T {
+        self.1
+    }
+}
+
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         (self.0, Json(Versioned::new(&self.1))).into_response()

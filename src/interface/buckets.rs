@@ -21,15 +21,15 @@ use crate::operate::buckets::{self, Deleted, Entry, Listed};
 pub(super) struct Wanted {
     /// Its name.
     #[schemars(regex(pattern = super::surface::BUCKET))]
-    name: String,
+    pub(super) name: String,
     /// Its default encryption.
     #[serde(default)]
-    encryption: Encryption,
+    pub(super) encryption: Encryption,
     /// Key for SSE-KMS, created if it does not exist; without one the stack's default key.
     #[schemars(regex(pattern = super::surface::KEY))]
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// Whether it keeps versions; without a value that stays as it is.
-    versioning: Option<bool>,
+    pub(super) versioning: Option<bool>,
 }
 
 /// Default encryption of a bucket.
@@ -49,7 +49,7 @@ pub(super) enum Encryption {
 #[derive(Deserialize)]
 pub(super) struct Deletion {
     #[serde(default)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 impl Wanted {

@@ -41,7 +41,7 @@ pub(super) struct Evidence {
 pub(super) struct Proving {
     /// Bucket to write the test object to; without one each bucket of the manifest that encrypts.
     #[schemars(regex(pattern = super::surface::BUCKET))]
-    bucket: Option<String>,
+    pub(super) bucket: Option<String>,
 }
 
 /// How the stack is reset.
@@ -50,11 +50,6 @@ pub(super) struct Proving {
 pub(super) struct Resetting {
     /// Also remove from a remote keystore the keys that this stack created and the manifest does not declare.
     keys: bool,
-}
-
-/// Where a browser comes in.
-pub(super) async fn start(State(interface): State<Interface>) -> Answered<Status> {
-    status(State(interface)).await
 }
 
 pub(super) async fn status(State(interface): State<Interface>) -> Answered<Status> {

@@ -27,13 +27,13 @@ const LONGEST: u64 = 24 * 60 * 60;
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Which one.
-    fault: Fault,
+    pub(super) fault: Fault,
     /// How many seconds it lasts, unless it is healed earlier.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = LONGEST))]
-    seconds: u64,
+    pub(super) seconds: u64,
     /// Seed for the moments of a fault that changes over time, to repeat an earlier run; without one a random one.
-    seed: Option<u32>,
+    pub(super) seed: Option<u32>,
 }
 
 fn ten() -> u64 {

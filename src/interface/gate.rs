@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use super::token::secret;
-use super::{Interface, Record};
+use super::{Interface, Record, page};
 use crate::error::Error;
 
 /// Where the one-time link leads.
@@ -31,9 +31,11 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+         frame-ancestors 'none'; base-uri 'none'",
     ),
-    (header::REFERRER_POLICY, "no-referrer"),
+    // with `no-referrer` browsers would hide the origin of forms, too
+    (header::REFERRER_POLICY, "same-origin"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -153,7 +155,7 @@ impl Gate {
         self.check_host(request)?;
         let (token, cookie) = (self.has_token(request.headers()), self.has_cookie(request.headers()));
         self.check_origin(request, token.is_none())?;
-        if request.uri().path() == ENTRANCE {
+        if request.uri().path() == ENTRANCE || page::is_asset(request.uri().path()) {
             return Ok(Verdict::Pass);
         }
         Ok(match token.or(cookie) {

@@ -20,7 +20,7 @@ use crate::operate::keys::{self, Created, Deleted, Entry, Listed};
 pub(super) struct Wanted {
     /// Their names.
     #[schemars(length(min = 1, max = 100), inner(regex(pattern = super::surface::KEY)))]
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 pub(super) async fn list(State(interface): State<Interface>) -> Answered<Listed> {

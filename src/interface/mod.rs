@@ -23,6 +23,7 @@ mod gate;
 mod given;
 mod keys;
 mod listener;
+mod page;
 mod problem;
 mod reach;
 mod routes;
@@ -49,6 +50,7 @@ struct Parts {
     gate: gate::Gate,
     events: events::Events,
     evidence: complete::Last,
+    page: page::Page,
     /// Asks calls and streams to end, once the one who may ask is gone.
     interrupt: Interrupt,
     asks: Mutex<Option<Caller>>,
@@ -65,6 +67,7 @@ impl Interface {
             gate: gate::Gate::new(record),
             events: events::Events::default(),
             evidence: complete::Last::default(),
+            page: page::Page::default(),
             interrupt,
             asks: Mutex::new(Some(asks)),
             busy: busy::Busy::default(),

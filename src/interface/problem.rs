@@ -23,8 +23,13 @@ pub(super) fn complete_hints(complete: fn(&str) -> String) {
     let _ = COMPLETE.set(complete);
 }
 
+/// The text with commands that work as they stand.
+pub(super) fn completed(text: &str) -> String {
+    COMPLETE.get().map_or_else(|| text.to_owned(), |complete| complete(text))
+}
+
 /// Why a request failed.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Problem {
     /// What kind of problem it is: `about:blank`, so its title is that of the status.
     #[serde(rename = "type")]
@@ -46,18 +51,18 @@ pub(crate) struct Problem {
 impl Problem {
     /// A request that is mistaken or not allowed.
     pub(super) fn refused(status: StatusCode, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(status, ErrorKind::Usage, 2, detail.into(), Some(hint.into()))
+        let (detail, hint): (String, String) = (detail.into(), hint.into());
+        Self::new(status, ErrorKind::Usage, 2, &detail, Some(&hint))
     }
 
-    fn new(status: StatusCode, kind: ErrorKind, exit_code: u8, detail: String, hint: Option<String>) -> Self {
-        let complete = |text: String| COMPLETE.get().map_or_else(|| text.clone(), |complete| complete(&text));
+    fn new(status: StatusCode, kind: ErrorKind, exit_code: u8, detail: &str, hint: Option<&str>) -> Self {
         Self {
             form: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: complete(detail),
+            detail: completed(detail),
             kind,
-            hint: hint.map(complete),
+            hint: hint.map(completed),
             exit_code,
         }
     }
@@ -66,18 +71,20 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (detail, hint) = error.parts();
-        Self::new(status_of(&error), error.kind(), error.exit_code(), detail, hint)
+        Self::new(status_of(&error), error.kind(), error.exit_code(), &detail, hint.as_deref())
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // whoever passes the answer on may say the same in another form
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -135,6 +135,10 @@ impl Kept {
 }
 
 impl Reach {
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     pub(super) fn stack(&self) -> &Stack {
         &self.kept.session.stack
     }

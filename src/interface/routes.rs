@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::given::{Asked, LARGEST};
 use super::problem::Problem;
 use super::surface::{BUCKET, KEY, Operation, SANDBOX, SNAPSHOT, Surface};
-use super::{Interface, buckets, complete, events, faults, gate, keys, sandboxes, snapshots, told};
+use super::{Interface, buckets, complete, events, faults, gate, keys, page, sandboxes, snapshots, told};
 use crate::operate::{buckets as stored, chaos, inventory, keys as known, reset, sandbox, snapshot, status, verify};
 
 /// The routes, behind the gate.
@@ -24,6 +24,7 @@ pub(super) fn router(interface: Interface) -> Router {
         .method_not_allowed_fallback(unsupported)
         .layer(DefaultBodyLimit::max(LARGEST))
         .layer(from_fn_with_state(interface.clone(), gate::pass))
+        .layer(from_fn_with_state(interface.clone(), page::explain))
         .with_state(interface)
 }
 
@@ -41,7 +42,7 @@ fn table() -> (Router<Interface>, Value) {
     add_sandboxes(&mut surface);
     add_snapshots(&mut surface);
     add_faults(&mut surface);
-    surface.hidden("/", get(complete::start));
+    page::add(&mut surface);
     surface.hidden(gate::ENTRANCE, get(enter));
     surface.finish()
 }

@@ -21,12 +21,12 @@ const LONGEST: u64 = 315_360_000;
 pub(super) struct Wanted {
     /// Its name; without one a random one.
     #[schemars(regex(pattern = super::surface::SANDBOX))]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// How many seconds it is needed: `kestack gc` drops it afterwards. Without a value it stays until it is dropped.
     #[schemars(range(min = 1, max = LONGEST))]
-    lease_seconds: Option<u64>,
+    pub(super) lease_seconds: Option<u64>,
     /// Whether it keeps versions of its objects.
-    versioning: bool,
+    pub(super) versioning: bool,
 }
 
 impl Interface {

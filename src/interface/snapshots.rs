@@ -21,12 +21,12 @@ use crate::resource::apply::Silent;
 pub(super) struct Wanted {
     /// Its name.
     #[schemars(regex(pattern = super::surface::SNAPSHOT))]
-    name: String,
+    pub(super) name: String,
 }
 
 impl Interface {
     /// The stack under its lock and over its engine, for work that changes what is known of it.
-    async fn reached(&self, patience: Patience, interrupt: &Interrupt) -> Result<Reached, Error> {
+    pub(super) async fn reached(&self, patience: Patience, interrupt: &Interrupt) -> Result<Reached, Error> {
         let opened = interrupt.ends(self.open(Hold::Change, patience)).await?;
         opened.refuse_exported()?;
         interrupt.ends(opened.connect()).await

@@ -6,6 +6,7 @@ pub(crate) mod buckets;
 pub(crate) mod canary;
 pub mod chaos;
 pub(crate) mod clone;
+pub(crate) mod content;
 pub mod coverage;
 pub mod doctor;
 pub mod drill;

@@ -15,6 +15,8 @@ mod call;
 mod copy;
 mod form;
 mod loopback;
+pub(crate) mod objects;
+pub(crate) mod pieces;
 mod policy;
 mod read;
 mod rules;

@@ -68,7 +68,7 @@ impl Drop for Listener<'_> {
     }
 }
 
-fn wait(what: &str, mut reached: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut reached: impl FnMut() -> bool) {
     let start = Instant::now();
     while !reached() {
         assert!(start.elapsed() < Duration::from_secs(60), "waited for {what}");
@@ -239,7 +239,7 @@ fn strangers_and_slow_readers_have_no_effect() {
 }
 
 /// KiB of memory that a process has.
-fn memory(pid: u32) -> u64 {
+pub(crate) fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

@@ -34,6 +34,7 @@ mod library;
 mod lifecycle;
 mod model;
 mod owners;
+mod page;
 mod places;
 mod processes;
 mod proof;

@@ -15,6 +15,11 @@ pub(super) fn name(path: &str) -> &str {
     path.strip_suffix(FOLDER).unwrap_or(path)
 }
 
+/// The folder, within its bucket, of the object that clients know by that name.
+pub(super) fn folder(object: &str) -> String {
+    object.strip_suffix('/').map_or_else(|| object.to_owned(), |name| format!("{name}{FOLDER}"))
+}
+
 /// The name, within its bucket, of the object whose metadata that is; `None` if it is not UTF-8.
 pub(super) fn object(meta: &Path, bucket: &Path) -> Option<String> {
     let folder = meta.parent()?.strip_prefix(bucket).ok()?.to_str()?;

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 mod clear;
+mod content;
 mod context;
 mod each;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod walk;
 mod xl;
 
 pub use clear::{InClear, in_clear};
+pub use content::{Content, content};
 pub use each::{Item, Opens, each};
 pub use inventory::{Count, Inventory, KeyUse, take};
 pub use needs::{drives, needing, uploads};

@@ -78,10 +78,14 @@ impl<'a> Parts<'a> {
         Some(entry)
     }
 
+    /// What is stored inline of a version, with its checksum in front; the ID is that by which clients know it.
+    pub(super) fn stored_of(&self, version: Option<&str>) -> Option<&'a [u8]> {
+        let (form, map) = self.inline.split_first()?;
+        pack::entry(map, version.unwrap_or(UNVERSIONED)).filter(|_| *form == INLINE)
+    }
+
     fn stored(&self) -> Option<&'a [u8]> {
-        let (version, map) = self.inline.split_first()?;
-        let is_one = *version == INLINE && self.entries.len() == 1;
-        pack::entry(map, UNVERSIONED).filter(|_| is_one)
+        self.stored_of(None).filter(|_| self.entries.len() == 1)
     }
 
     fn with(&self, others: Vec<(usize, Vec<u8>)>, inline: &[u8]) -> Option<Vec<u8>> {

@@ -60,6 +60,8 @@ pub(super) struct Stored {
     pub(super) written: i64,
     /// The ID of the version, as clients know it; `None` in a bucket that kept none.
     pub(super) version: Option<String>,
+    /// The folder of its content, next to its metadata; `None` for content that the metadata holds.
+    pub(super) folder: Option<String>,
     /// What protects it.
     pub(super) protection: Protection,
 }
@@ -92,6 +94,8 @@ struct Entry {
 struct Object {
     #[serde(rename = "ID", default)]
     id: Option<ByteBuf>,
+    #[serde(rename = "DDir", default)]
+    folder: Option<ByteBuf>,
     #[serde(rename = "MTime", default)]
     written: i64,
     #[serde(rename = "PartASizes", default)]
@@ -165,7 +169,13 @@ impl Object {
             None if system.contains_key(ALGORITHM) => Protection::Client,
             None => Protection::None,
         };
-        Stored { bytes, written: self.written, version: self.id.and_then(|id| uuid(&id)), protection }
+        Stored {
+            bytes,
+            written: self.written,
+            version: self.id.and_then(|id| uuid(&id)),
+            folder: self.folder.and_then(|folder| uuid(&folder)),
+            protection,
+        }
     }
 }
 

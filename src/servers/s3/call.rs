@@ -73,6 +73,18 @@ impl S3Client {
         self.send(&Call { method: Method::GET, path, query: "", headers: &[], body: Bytes::new() }, false).await
     }
 
+    /// A call on an object, whose path is escaped already.
+    pub(super) async fn call_on(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: Headers<'_>,
+        body: Bytes,
+    ) -> Result<Answer, S3Error> {
+        self.send(&Call { method, path: format!("/{path}"), query, headers, body }, true).await
+    }
+
     async fn send(&self, call: &Call<'_>, signed: bool) -> Result<Answer, S3Error> {
         let name = call.name(&self.endpoint);
         tracing::debug!("{name}");
