@@ -23,6 +23,7 @@ mod doctor;
 mod down;
 mod env;
 mod escape;
+mod evidence;
 mod export;
 mod gc;
 mod hint;

@@ -7,9 +7,10 @@ pub mod chaos;
 pub(crate) mod clone;
 pub mod coverage;
 pub mod doctor;
-pub mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod escape;
+#[cfg(feature = "cli")]
+pub(crate) mod evidence;
 pub(crate) mod guard;
 pub(crate) mod inventory;
 pub(crate) mod keys;
@@ -26,5 +27,6 @@ pub mod snapshot;
 pub mod stacks;
 pub mod status;
 pub mod teardown;
+pub mod trials;
 pub mod verify;
 pub(crate) mod versioned;
