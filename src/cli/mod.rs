@@ -21,6 +21,7 @@ mod completion;
 mod config;
 mod doctor;
 mod down;
+mod drill;
 mod env;
 mod escape;
 mod evidence;
@@ -183,6 +184,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Prove that the stack encrypts
     Verify(verify::Verify),
+    /// Lose and recover a copy of the stack, and prove that every object comes back: a disaster drill
+    Drill(drill::Drill),
     /// Find problems and say how to repair them: engine, binaries, ports, certificates, keystore
     Doctor(doctor::Doctor),
     /// Show KES and MinIO as the stack uses or would use them, and their known defects
@@ -281,6 +284,7 @@ impl Cli {
             Verb::Verify(_)
             | Verb::Chaos(_)
             | Verb::Snapshot(_)
+            | Verb::Drill(_)
             | Verb::Serve(_)
             | Verb::Ui(_)
             | Verb::Key(key::Key::Rotate(_)) => work.await,
@@ -312,6 +316,7 @@ impl Verb {
             Self::Env(verb) => verb.run(globals, output).await,
             Self::Plan(verb) => verb.run(globals, output).await,
             Self::Verify(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Drill(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Doctor(verb) => verb.run(globals, output).await,
             Self::Images(verb) => verb.run(globals, output).await,
             Self::Image(verb) => verb.run(globals, output).await,

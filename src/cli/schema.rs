@@ -62,6 +62,7 @@ const ANSWERS: &[Answer] = &[
     ("config check", of::<config::Checked>),
     ("doctor", of::<doctor::Report>),
     ("down", either::<teardown::Removed, down::Report>),
+    ("drill", of::<Document>),
     ("env", of::<BTreeMap<String, String>>),
     (ERROR, of::<Failure>),
     ("escape", of::<leaving::Report>),

@@ -7,6 +7,8 @@ pub mod chaos;
 pub(crate) mod clone;
 pub mod coverage;
 pub mod doctor;
+#[cfg(feature = "cli")]
+pub(crate) mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod escape;
 #[cfg(feature = "cli")]
