@@ -144,7 +144,8 @@ pub(crate) fn context(template: &'static str, values: &impl Serialize) -> Result
     Context::from_serialize(values).map_err(|error| TemplateError::Render { template, reason: error.to_string() })
 }
 
-/// Renders one template. Filters: `yaml`, `block`, `compose`, `kubernetes`, `line`, `unit`, `exec`, `shell`, each for one kind of file.
+/// Renders one template. Filters: `yaml`, `block`, `compose`, `kubernetes`, `line`, `unit`, `exec`, `shell`, each for one kind of file,
+/// and `seconds`. What goes into a page of HTML is escaped.
 pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Result<Zeroizing<String>, TemplateError> {
     let broken = |error: tera::Error| TemplateError::Render { template: name, reason: error.to_string() };
     let mut tera = Tera::default();
@@ -156,6 +157,7 @@ pub(crate) fn render(name: &'static str, text: &str, context: &Context) -> Resul
     tera.register_filter("exec", exec);
     tera.register_filter("shell", shell);
     tera.register_filter("kubernetes", kubernetes);
+    tera.register_filter("seconds", seconds);
     tera.add_raw_template(name, text).map_err(broken)?;
     tera.render(name, context).map(Zeroizing::new).map_err(broken)
 }
@@ -211,6 +213,12 @@ fn shell(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
 /// As `yaml`, for an environment of Kubernetes, which puts variables in place of `$(NAME)`.
 fn kubernetes(value: tera::Value, arguments: Kwargs, state: &State<'_>) -> TeraResult<String> {
     Ok(yaml(value, arguments, state)?.replace("$(", "$$("))
+}
+
+/// Milliseconds as people read them.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a filter")]
+fn seconds(milliseconds: u64, _: Kwargs, _: &State<'_>) -> TeraResult<String> {
+    Ok(format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100))
 }
 
 /// A value of MinIO's environment file.

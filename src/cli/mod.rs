@@ -22,8 +22,10 @@ mod completion;
 mod config;
 mod doctor;
 mod down;
+mod drill;
 mod env;
 mod escape;
+mod evidence;
 mod export;
 mod gc;
 mod hint;
@@ -185,6 +187,8 @@ enum Verb {
     Verify(verify::Verify),
     /// Measure what encryption costs, in buckets of its own
     Bench(bench::Bench),
+    /// Lose and recover a copy of the stack, and prove that every object comes back: a disaster drill
+    Drill(drill::Drill),
     /// Find problems and say how to repair them: engine, binaries, ports, certificates, keystore
     Doctor(doctor::Doctor),
     /// Show KES and MinIO as the stack uses or would use them, and their known defects
@@ -284,6 +288,7 @@ impl Cli {
             | Verb::Bench(_)
             | Verb::Chaos(_)
             | Verb::Snapshot(_)
+            | Verb::Drill(_)
             | Verb::Serve(_)
             | Verb::Ui(_)
             | Verb::Key(key::Key::Rotate(_)) => work.await,
@@ -316,6 +321,7 @@ impl Verb {
             Self::Plan(verb) => verb.run(globals, output).await,
             Self::Verify(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Bench(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
+            Self::Drill(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Doctor(verb) => verb.run(globals, output).await,
             Self::Images(verb) => verb.run(globals, output).await,
             Self::Image(verb) => verb.run(globals, output).await,

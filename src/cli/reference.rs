@@ -190,6 +190,14 @@ fn the_reference_page_says_what_the_program_does() {
 }
 
 #[test]
+fn the_schema_of_evidence_is_that_of_the_code() {
+    let mut wrong = Vec::new();
+    let schema = serde_json::to_string_pretty(&schema::evidence()).unwrap();
+    compare(Path::new("docs/evidence.schema.json"), &format!("{schema}\n"), &mut wrong);
+    assert!(wrong.is_empty(), "write it again: KESTACK_WRITE_REFERENCE=1 cargo test --lib reference");
+}
+
+#[test]
 fn the_described_interface_is_that_of_the_code() {
     let mut wrong = Vec::new();
     let document = serde_json::to_string_pretty(&crate::interface::document()).unwrap();

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::operate::bench as costs;
 use crate::operate::chaos as faults;
 use crate::operate::escape as leaving;
+use crate::operate::evidence::Document;
 use crate::operate::inventory as drives;
 use crate::operate::rescue as rescues;
 use crate::operate::reset as resets;
@@ -63,6 +64,7 @@ const ANSWERS: &[Answer] = &[
     ("config check", of::<config::Checked>),
     ("doctor", of::<doctor::Report>),
     ("down", either::<teardown::Removed, down::Report>),
+    ("drill", of::<Document>),
     ("env", of::<BTreeMap<String, String>>),
     (ERROR, of::<Failure>),
     ("escape", of::<leaving::Report>),
@@ -113,6 +115,12 @@ const ANSWERS: &[Answer] = &[
 fn of<T: JsonSchema + 'static>() -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     generator.root_schema_for::<Versioned<'static, T>>().to_value()
+}
+
+/// The form of files of evidence.
+#[cfg(test)]
+pub(super) fn evidence() -> Value {
+    of::<Document>()
 }
 
 /// An answer that has one of two forms, as options decide.

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::Globals;
+use super::evidence::Evidence as Files;
 use super::output::Output;
 use super::session::{FAULT, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::drill::{self, Drill};
+use crate::operate::evidence::{self, Versions};
+use crate::operate::trials::{self, Trials};
 use crate::operate::verify::{self, Evidence, Findings, Report};
 
 #[derive(Debug, Args)]
@@ -18,32 +20,47 @@ pub(super) struct Verify {
     #[arg(short, long)]
     bucket: Option<String>,
     /// Also play all faults of `kestack chaos` under reads and writes, and check the data; takes half a minute
-    #[arg(long)]
-    drill: bool,
-    /// Seed for the moments of the drill, to repeat an earlier one [default: a random one]
-    #[arg(long, requires = "drill")]
+    #[arg(long, alias = "drill")]
+    faults: bool,
+    /// Seed for the moments of the faults, to repeat an earlier one [default: a random one]
+    #[arg(long, requires = "faults")]
     seed: Option<u64>,
+    #[command(flatten)]
+    files: Files,
 }
 
 impl Verify {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        let targets = self.files.targets()?;
         let session = interrupt.ends(Session::running(globals, FAULT)).await?;
-        let (stack, context) = (&session.stack, &session.context);
-        let findings = verify::stack(stack, context, self.bucket.as_deref(), interrupt).await?;
-        let drill = match findings.proofs.first().filter(|_| self.drill) {
-            Some(first) => Some(self.drill(&session, &first.bucket, interrupt).await?),
-            None => None,
-        };
-        let failures = failures(&findings, drill.as_ref());
-        let report = Report::new(session.stack.manifest.name.to_string(), findings, drill);
+        let (stack, started) = (&session.stack, evidence::now());
+        let versions = if targets.are_wanted() { Some(Versions::of(stack, &session.context).await) } else { None };
+        let found = self.prove(&session, interrupt).await;
+        if let Some(versions) = versions {
+            let written = evidence::of_proof(stack, versions, started, found.as_ref().map(|(report, _)| report));
+            targets.write(&written)?;
+        }
+        let (report, failures) = found?;
         output.result(&report, |report| self.human(report))?;
         if report.proven { Ok(()) } else { Err(Error::Verification(failures)) }
     }
 
-    async fn drill(&self, session: &Session, bucket: &str, interrupt: &Interrupt) -> Result<Drill, Error> {
+    /// What was found, and what was not proven.
+    async fn prove(&self, session: &Session, interrupt: &Interrupt) -> Result<(Report, String), Error> {
+        let (stack, context) = (&session.stack, &session.context);
+        let findings = verify::stack(stack, context, self.bucket.as_deref(), interrupt).await?;
+        let faults = match findings.proofs.first().filter(|_| self.faults) {
+            Some(first) => Some(self.trials(session, &first.bucket, interrupt).await?),
+            None => None,
+        };
+        let failures = failures(&findings, faults.as_ref());
+        Ok((Report::new(stack.manifest.name.to_string(), findings, faults), failures))
+    }
+
+    async fn trials(&self, session: &Session, bucket: &str, interrupt: &Interrupt) -> Result<Trials, Error> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-        let trials = drill::drill(&session.stack, &session.context, bucket, seed, interrupt).await?;
-        Ok(Drill { seed, trials })
+        let trials = trials::all(&session.stack, &session.context, bucket, seed, interrupt).await?;
+        Ok(Trials { seed, trials })
     }
 
     fn human(&self, report: &Report) -> String {
@@ -58,8 +75,8 @@ impl Verify {
     }
 }
 
-fn failures(findings: &Findings, drill: Option<&Drill>) -> String {
-    let trials = drill.iter().flat_map(|drill| &drill.trials).flat_map(|trial| {
+fn failures(findings: &Findings, faults: Option<&Trials>) -> String {
+    let trials = faults.iter().flat_map(|faults| &faults.trials).flat_map(|trial| {
         let failed = trial.evidence.iter().filter(|evidence| !evidence.proven);
         failed.map(|evidence| format!("{}: not true: {}", trial.fault, evidence.claim))
     });
@@ -72,9 +89,9 @@ fn listed(report: &Report) -> String {
         let _ = writeln!(text, "bucket '{}'", proof.bucket);
         list(&mut text, &proof.evidence);
     }
-    if let Some(drill) = &report.drill {
-        let _ = writeln!(text, "drill, seed {}", drill.seed);
-        for trial in &drill.trials {
+    if let Some(faults) = &report.faults {
+        let _ = writeln!(text, "faults, seed {}", faults.seed);
+        for trial in &faults.trials {
             let _ = match &trial.not_here {
                 Some(why) => writeln!(text, "{}: not possible here: {why}", trial.fault),
                 None => writeln!(text, "{}", trial.fault),

@@ -1,4 +1,4 @@
-//! The objects that proofs, drills and `up` write to test the stack. Their names are known, so that a later run removes
+//! The objects that proofs, trials and `up` write to test the stack. Their names are known, so that a later run removes
 //! those that a killed one left.
 
 use crate::operate::chaos::Fault;
@@ -10,10 +10,10 @@ const PROOF: &str = "kestack-verify-";
 /// Start of the name of the object with which `up` tries the stack; 16 hexadecimal digits follow.
 const READY: &str = "kestack-ready-";
 
-/// Start of the names of a drill's objects; seed, fault and number follow.
-const DRILL: &str = "kestack-drill-";
+/// Start of the names of a trial's objects; seed, fault and number follow.
+const TRIAL: &str = "kestack-drill-";
 
-/// Most objects that one look at a bucket removes: a drill writes for half a minute.
+/// Most objects that one look at a bucket removes: trials write for half a minute.
 const MOST: usize = 100_000;
 
 /// The name of a proof's object.
@@ -26,19 +26,19 @@ pub(crate) fn ready(id: [u8; 8]) -> String {
     format!("{READY}{}", hex::encode(id))
 }
 
-/// The name of one of a drill's objects.
-pub(crate) fn drill(seed: u64, fault: Fault, number: usize) -> String {
-    format!("{DRILL}{seed:x}-{fault}-{number}")
+/// The name of one of a trial's objects.
+pub(crate) fn trial(seed: u64, fault: Fault, number: usize) -> String {
+    format!("{TRIAL}{seed:x}-{fault}-{number}")
 }
 
-/// Removes what killed proofs and drills left in a bucket, and says how many objects those were. The stack's lock is
+/// Removes what killed proofs and trials left in a bucket, and says how many objects those were. The stack's lock is
 /// held: a proof that still runs holds it.
 ///
 /// # Errors
 /// Those of S3.
 pub(crate) async fn sweep(s3: &S3Client, bucket: &str) -> Result<usize, S3Error> {
     let mut removed = 0;
-    for prefix in [PROOF, READY, DRILL] {
+    for prefix in [PROOF, READY, TRIAL] {
         loop {
             let names = s3.object_names(bucket, prefix).await?;
             let names: Vec<_> = names.into_iter().filter(|name| is_canary(name)).collect();
@@ -54,13 +54,13 @@ pub(crate) async fn sweep(s3: &S3Client, bucket: &str) -> Result<usize, S3Error>
     Ok(removed)
 }
 
-/// True if a proof or a drill wrote an object of this name: nothing of a user's is ever taken for one.
+/// True if a proof or a trial wrote an object of this name: nothing of a user's is ever taken for one.
 fn is_canary(name: &str) -> bool {
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if let Some(id) = name.strip_prefix(PROOF).or_else(|| name.strip_prefix(READY)) {
         return id.len() == 16 && is_hex(id);
     }
-    let Some((seed, rest)) = name.strip_prefix(DRILL).and_then(|rest| rest.split_once('-')) else { return false };
+    let Some((seed, rest)) = name.strip_prefix(TRIAL).and_then(|rest| rest.split_once('-')) else { return false };
     let Some((fault, number)) = rest.rsplit_once('-') else { return false };
     is_hex(seed) && Fault::ALL.iter().any(|known| known.to_string() == fault) && number.parse::<usize>().is_ok()
 }
@@ -73,7 +73,7 @@ mod tests {
     fn only_names_of_our_own_are_canaries() {
         assert!(is_canary(&proof([7; 8])) && is_canary(&ready([7; 8])));
         for fault in Fault::ALL {
-            assert!(is_canary(&drill(0xfeed, fault, 12)), "{fault}");
+            assert!(is_canary(&trial(0xfeed, fault, 12)), "{fault}");
         }
         for name in [
             "kestack-verify-",

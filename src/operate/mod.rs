@@ -9,9 +9,12 @@ pub(crate) mod clone;
 pub(crate) mod content;
 pub mod coverage;
 pub mod doctor;
-pub mod drill;
+#[cfg(feature = "cli")]
+pub(crate) mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod escape;
+#[cfg(feature = "cli")]
+pub(crate) mod evidence;
 pub(crate) mod fresh;
 pub(crate) mod guard;
 pub(crate) mod inventory;
@@ -29,5 +32,6 @@ pub mod snapshot;
 pub mod stacks;
 pub mod status;
 pub mod teardown;
+pub mod trials;
 pub mod verify;
 pub(crate) mod versioned;

@@ -6,9 +6,10 @@ use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use kes_server::client::{AuditEvent, LogStream};
 use kes_server::crypto::SealedValue;
 use kes_server::keystore::fs;
@@ -19,7 +20,7 @@ use crate::host::interrupt::Interrupt;
 use crate::operate::access::{Access, set_access};
 use crate::operate::canary;
 use crate::operate::coverage::Coverage;
-use crate::operate::drill::{Drill, Trial};
+use crate::operate::trials::{Trial, Trials};
 use crate::resource::Context;
 use crate::stack::Stack;
 
@@ -48,6 +49,11 @@ pub struct Evidence {
 pub struct Proof {
     /// Bucket the canary was written to.
     pub bucket: String,
+    /// When the proof began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// How long it took.
+    pub milliseconds: u64,
     /// Findings in the order they were made.
     pub evidence: Vec<Evidence>,
 }
@@ -105,18 +111,18 @@ pub(crate) struct Report {
     pub(crate) verdicts: Vec<Proof>,
     /// Buckets that are not encrypted, although kestack.yaml does not allow that; empty with --bucket.
     pub(crate) exposed_buckets: Vec<String>,
-    /// Results of the drill.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) drill: Option<Drill>,
+    /// Results of `--faults`; the field has the former name of that option.
+    #[serde(rename = "drill", skip_serializing_if = "Option::is_none")]
+    pub(crate) faults: Option<Trials>,
 }
 
 impl Report {
-    /// What was found, with the drill if there was one.
-    pub(crate) fn new(name: String, findings: Findings, drill: Option<Drill>) -> Self {
-        let held = drill.iter().flat_map(|drill| &drill.trials).all(Trial::held);
+    /// What was found, with the trials if there were any.
+    pub(crate) fn new(name: String, findings: Findings, faults: Option<Trials>) -> Self {
+        let held = faults.iter().flat_map(|faults| &faults.trials).all(Trial::held);
         let proven = held && findings.proven();
         let Findings { proofs: verdicts, exposed_buckets } = findings;
-        Self { name, proven, verdicts, exposed_buckets, drill }
+        Self { name, proven, verdicts, exposed_buckets, faults }
     }
 }
 
@@ -208,8 +214,9 @@ async fn examine(
     permission: &Permission,
     calls: &mut KeyCalls,
 ) -> Result<Proof, Error> {
-    let s3 = &context.s3;
-    let mut proof = Proof { bucket: bucket.to_owned(), evidence: Vec::new() };
+    let (s3, begun) = (&context.s3, Instant::now());
+    let mut proof =
+        Proof { bucket: bucket.to_owned(), started: Timestamp::now(), milliseconds: 0, evidence: Vec::new() };
     s3.put_object(bucket, &canary.name, &canary.bytes).await?;
     let head = s3.head_object(bucket, &canary.name).await?;
     let key = head.kms_key.clone();
@@ -237,6 +244,7 @@ async fn examine(
 
     revoked(stack, context, canary, permission, &mut proof).await?;
     proof.evidence.extend(sealed_keys(&stack.keys_folder()));
+    proof.milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(proof)
 }
 
@@ -325,7 +333,7 @@ impl KeyCalls {
 
 /// A time of KES's log, which has nanoseconds, for people.
 fn to_the_second(time: &str) -> String {
-    time.parse().map_or_else(|_| time.to_owned(), |time: jiff::Timestamp| format!("{time:.0}"))
+    time.parse().map_or_else(|_| time.to_owned(), |time: Timestamp| format!("{time:.0}"))
 }
 
 /// What a log tells until it ends or fails.

@@ -118,6 +118,11 @@ impl S3Error {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// True if the same call will have the same answer later.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { status: 400..500, .. })
+    }
+
     /// True if no answer came at all.
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connection { .. })

@@ -53,6 +53,7 @@ fn every_answer_has_the_form_of_its_schema() {
         ("plan", &[]),
         ("status", &[]),
         ("verify", &[]),
+        ("drill", &[]),
         ("version", &[]),
         ("sandbox create", &["one", "--lease", "1h"]),
         ("sandbox list", &[]),

@@ -184,9 +184,9 @@ fn the_keystores_of_others_are_left_alone() {
 
 #[test]
 #[ignore = "needs an engine"]
-fn the_drill_says_what_held() {
+fn trials_say_what_held() {
     let stack = ready();
-    let report = stack.json(&["verify", "--drill", "--seed", "5"]);
+    let report = stack.json(&["verify", "--faults", "--seed", "5"]);
     assert_eq!(report["proven"], true, "{report}");
     let trials = report["drill"]["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 7);
@@ -195,7 +195,7 @@ fn the_drill_says_what_held() {
         assert!(trial["not_here"].is_string() || !evidence.is_empty(), "{trial}");
     }
     let (_, listing) = stack.s3("GET", "/encrypted?list-type=2&prefix=kestack-", None);
-    assert!(!text(&listing).contains("<Key>"), "what the drill wrote is gone: {}", text(&listing));
+    assert!(!text(&listing).contains("<Key>"), "what the trials wrote is gone: {}", text(&listing));
     assert_eq!(stack.json(&["up"])["changed"], 0);
 }
 

@@ -18,6 +18,7 @@ mod bundle;
 mod certificates;
 mod chaos;
 mod docker;
+mod drill;
 mod elsewhere;
 mod engine;
 mod errors;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::drill::{evidence, secrets};
 use crate::sandbox::{Sandbox, text};
 
 #[test]
@@ -44,6 +45,34 @@ fn fails_on_a_bucket_without_encryption() {
         .collect();
     assert!(failed.contains(&"the drive holds no part of the object in clear"), "{failed:?}");
     assert!(failed.contains(&"without permission at KES the object cannot be read"), "{failed:?}");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn evidence_is_written_whether_or_not_it_is_proven() {
+    let stack = Sandbox::new("buckets:\n  - { name: encrypted }\n  - { name: plain, encryption: none }\n");
+    stack.ok(&["up"]);
+    let path = |name: &str| stack.folder().join(name);
+    stack.ok(&["verify", "--evidence", "good.json", "--page", "good.html"]);
+    let good = evidence(&path("good.json"));
+    assert_eq!((&good["kind"], &good["verdict"]), (&"verify".into(), &"proven".into()), "{good}");
+    assert_eq!(good["claims"].as_array().unwrap().len(), 7, "{good}");
+    assert_eq!(good["steps"].as_array().unwrap().len(), 1, "{good}");
+    assert!(good["versions"]["kes"].is_string() && good["versions"]["minio"].is_string(), "{good}");
+    stack.fails(&["verify", "--bucket", "plain", "--evidence", "bad.json", "--page", "bad.html"], 5);
+    let bad = evidence(&path("bad.json"));
+    assert_eq!(bad["verdict"], "not-proven", "{bad}");
+    stack.fails(&["verify", "--bucket", "absent", "--evidence", "error.json"], 1);
+    let error = evidence(&path("error.json"));
+    assert_eq!((&error["verdict"], &error["claims"]), (&"not-proven".into(), &serde_json::json!([])), "{error}");
+    assert!(error["error"].as_str().unwrap().contains("NoSuchBucket"), "{error}");
+    let taken = stack.fails(&["verify", "--evidence", "good.json"], 2);
+    assert!(taken.contains("evidence never replaces a file"), "{taken}");
+    let page = std::fs::read_to_string(path("bad.html")).unwrap();
+    assert!(page.contains("Not proven") && !page.contains("<script"), "{page}");
+    for secret in secrets(&stack) {
+        assert!(![&page, &good.to_string(), &bad.to_string()].iter().any(|text| text.contains(&secret)));
+    }
 }
 
 /// What somebody makes by the console or `mc mb` has no encryption of its own.

@@ -14,7 +14,7 @@ use crate::operate::session::environment;
 use crate::operate::snapshot::{self, Snapshot, SnapshotName};
 use crate::resource::apply::{self, Progress, Stage};
 use crate::resource::{Context, probe};
-use crate::servers::s3::{S3Client, S3Error};
+use crate::servers::s3::S3Client;
 use crate::stack::{Layout, Stack};
 use crate::supply::{ImageSource, Release};
 
@@ -177,6 +177,15 @@ impl Begun {
     pub(crate) fn given_up(&self) -> Result<(), Error> {
         Record::new(self.from.clone()).save(&self.exchange.layout)
     }
+}
+
+/// The MinIO that was last seen to serve the data of a stack; `None` if the stack's folder does not say so.
+///
+/// # Errors
+/// Those of the record.
+#[cfg(feature = "cli")]
+pub(crate) fn serving(layout: &Layout) -> Result<Option<Release>, Error> {
+    Ok(Record::load(layout)?.map(|record| record.minio))
 }
 
 fn not_saved(error: &Error) -> Error {

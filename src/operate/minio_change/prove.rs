@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Aged, Error, S3Client, S3Error, probe};
+use super::{Aged, Error, S3Client, probe};
 
 /// How long MinIO may take for an object: one that just started answers 503 for a while.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -22,15 +22,10 @@ pub(super) async fn prove(s3: &S3Client, aged: &Aged) -> Result<(), Error> {
     let failed = |why: &dyn std::fmt::Display| Error::Verification(format!("{what}, does not open: {why}"));
     let read = probe::until_ready(&what, DEADLINE, || async {
         match s3.get_start((bucket, object), aged.version.as_deref(), *bytes == 0).await {
-            Err(error) if !is_final(&error) => Err(error),
+            Err(error) if !error.is_final() => Err(error),
             answer => Ok(answer),
         }
     });
     let read = read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     if (*bytes).min(START) == read.len() as u64 { Ok(()) } else { Err(failed(&format!("{} bytes came", read.len()))) }
-}
-
-/// True if the same call will have the same answer later.
-fn is_final(error: &S3Error) -> bool {
-    matches!(error, S3Error::Refused { status: 400..500, .. })
 }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{assert_gone, assert_kept, precious, seeded, span, times, until};
 use crate::bounded::{Bounded as _, ended};
+use crate::drill::{assert_nothing_left, evidence};
 use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, text};
 
@@ -74,7 +75,7 @@ fn an_interrupted_up_leaves_the_engine_to_others() {
     assert_gone(&stack);
 }
 
-/// Objects of proofs and drills that are in the bucket.
+/// Objects of proofs and trials that are in the bucket.
 fn canaries(stack: &Sandbox) -> Vec<String> {
     let (status, listing) = stack.s3("GET", "/encrypted?list-type=2&prefix=kestack-", None);
     let listing = text(&listing);
@@ -97,7 +98,7 @@ fn an_interrupted_proof_gives_everything_back() {
     }
     // half a minute of faults, one after the other
     for (signal, code) in SIGNALS {
-        let (ended, said) = interrupted(&stack, &["verify", "--drill"], dice.moment(Duration::from_secs(8)), signal);
+        let (ended, said) = interrupted(&stack, &["verify", "--faults"], dice.moment(Duration::from_secs(8)), signal);
         assert_eq!(ended, Some(code), "{said}");
         assert_eq!(canaries(&stack), [""; 0], "after {signal:?}");
         assert_kept(&stack);
@@ -148,6 +149,28 @@ fn an_interrupted_snapshot_leaves_the_servers_running() {
     let listed = stack.json(&["snapshot", "list"]);
     let names = listed["snapshots"].as_array().unwrap().iter().map(|snapshot| snapshot["name"].as_str().unwrap());
     stack.ok(&[vec!["snapshot", "remove"], names.collect()].concat());
+    assert_gone(&stack);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn an_interrupted_drill_leaves_the_stack_and_nothing_else() {
+    let mut dice = seeded();
+    let stack = precious();
+    let span = span(|| drop(stack.ok(&["drill"])));
+    for (round, (signal, code)) in SIGNALS.into_iter().enumerate() {
+        let name = format!("evidence-{round}.json");
+        let verb = ["drill", "--evidence", &name];
+        let (ended, said) = interrupted(&stack, &verb, dice.moment(span), signal);
+        assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
+        assert_kept(&stack);
+        assert_nothing_left(&stack);
+        // a signal before there is anything to tell leaves none
+        let written = stack.folder().join(name);
+        if written.exists() {
+            assert_eq!(evidence(&written)["verdict"] == "proven", ended == Some(0), "{said}");
+        }
+    }
     assert_gone(&stack);
 }
 

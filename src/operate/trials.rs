@@ -1,4 +1,4 @@
-//! The drill: every fault that is possible here, under reads and writes, with a report of the results.
+//! Trials: every fault that is possible here, under reads and writes, with a report of the results.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const TURNS: Duration = Duration::from_secs(5);
 
 /// All faults of one run.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
-pub(crate) struct Drill {
+pub(crate) struct Trials {
     /// The seed that repeats it.
     pub(crate) seed: u64,
     /// Findings by fault.
@@ -54,7 +54,7 @@ impl Trial {
 /// # Errors
 /// Those of calls outside of a fault; what does not hold under one is not an error but evidence.
 /// [`Error::Interrupted`] after a signal.
-pub async fn drill(
+pub async fn all(
     stack: &Stack,
     context: &Context,
     bucket: &str,
@@ -136,7 +136,7 @@ struct Written<'a> {
 
 impl Written<'_> {
     fn name(&self, number: usize) -> String {
-        canary::drill(self.seed, self.fault, number)
+        canary::trial(self.seed, self.fault, number)
     }
 
     /// Writes one more; it counts once it is acknowledged.

@@ -1,0 +1,236 @@
+//! The disaster drill: a snapshot of the running stack is exported, the stack is lost and recovered elsewhere, and every
+//! version of every object is compared with that of the running stack.
+//!
+//! [`Place`] is where that happens: a stack of its own in a folder of its own, which is removed at the end, and by the next
+//! drill if this one is killed. The user's stack gives a snapshot and is read; nothing else is done to it.
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use kes_server::keystore::fs;
+
+use crate::data::drive;
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::interrupt::Interrupt;
+use crate::host::lock::Hold;
+use crate::operate::evidence::{Claim, Document, Kind, Loss, Steps, Verdict, Versions, now};
+use crate::operate::session::{Intent, Opened, Options, Reached, Session};
+use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending, save};
+use crate::resource::apply::Progress;
+use crate::stack::Layout;
+
+mod place;
+mod recovery;
+mod witness;
+
+use place::Place;
+use witness::Witnesses;
+
+/// How the names of snapshots begin that drills take of the running stack, and remove.
+const SNAPSHOT: &str = "kestack-drill-";
+
+/// How long the copy is kept if the drill is killed.
+const LEASE: SignedDuration = SignedDuration::from_hours(4);
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    /// Folder for the copy; next to the stacks if `None`.
+    pub(crate) folder: Option<PathBuf>,
+    /// The snapshot to recover from; a new one if `None`.
+    pub(crate) snapshot: Option<SnapshotName>,
+}
+
+/// A drill that takes place.
+struct Drill<'a> {
+    /// The user's stack, running and not locked.
+    source: Session,
+    snapshot: Snapshot,
+    place: Place,
+    interrupt: &'a Interrupt,
+    progress: &'a dyn Progress,
+    steps: Steps,
+    losses: Vec<Loss>,
+    claims: Vec<Claim>,
+    not_covered: Vec<String>,
+}
+
+/// Holds a drill. The evidence comes with the signal that ended it early, if one did.
+///
+/// # Errors
+/// Whatever keeps it from taking place: [`Error::NotRunning`], [`Error::Environment`] if there is no room for the copy.
+/// A recovery that fails is evidence, and not an error.
+pub(crate) async fn drill(
+    reached: Reached,
+    request: &Request,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<(Document, Option<Error>), Error> {
+    let options = reached.options.clone();
+    let (started, mut steps) = (now(), Steps::default());
+    if !options.layout().root().is_dir() {
+        return Err(Error::NotRunning(options.manifest.name.to_string()));
+    }
+    // this lock first: whoever has the stack's must not wait for another drill
+    let kind = reached.engine().info().kind;
+    let place = interrupt.ends(Place::enter(&options, kind, request.folder.as_deref())).await?;
+    let prepared = Box::pin(prepare(reached, request, &place, &mut steps, interrupt, progress)).await;
+    let (source, snapshot) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            place.leave().await?;
+            remove_taken(&options, request).await?;
+            return Err(error);
+        }
+    };
+    let versions = Versions::of(&source.stack, &source.context).await;
+    let not_covered = limits(&source);
+    let mut drill =
+        Drill { source, snapshot, place, interrupt, progress, steps, losses: vec![], claims: vec![], not_covered };
+    let held = drill.hold().await;
+    let left = drill.place.leave().await;
+    let removed = remove_taken(&options, request).await;
+    let error = held.and(left).and(removed).err();
+    Ok(drill.document(started, versions, error))
+}
+
+/// The running stack, without its lock, and the snapshot to recover from.
+async fn prepare(
+    reached: Reached,
+    request: &Request,
+    place: &Place,
+    steps: &mut Steps,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<(Session, Snapshot), Error> {
+    let reached = interrupt.ends(reached.lock(Hold::Change)).await?;
+    reached.recover().await?;
+    remove_leftovers(&reached.options)?;
+    let opening = async { reached.session().await?.require_running().await };
+    let source = Box::pin(interrupt.ends(opening)).await?;
+    let snapshot = snapshot(&source, request, steps, interrupt, progress).await?;
+    place.check(&source.stack, &snapshot)?;
+    Ok((source.unlocked(), snapshot))
+}
+
+/// The snapshot to recover from. The stack's lock is held.
+async fn snapshot(
+    source: &Session,
+    request: &Request,
+    steps: &mut Steps,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<Snapshot, Error> {
+    let layout = &source.stack.layout;
+    if let Some(name) = &request.snapshot {
+        return Snapshot::find(layout, name);
+    }
+    let name = Timestamp::now().strftime(&format!("{SNAPSHOT}%Y%m%dT%H%M%SZ")).to_string();
+    let name = name.parse().map_err(|what| Error::Usage { what, hint: "name one with --snapshot".into() })?;
+    let taking = async { Ok(save(&source.stack, &source.context, &name, interrupt, progress).await?.0) };
+    steps.take("take a snapshot of the running stack", taking).await
+}
+
+/// Removes the snapshots of drills that were killed. The stack's lock is held.
+fn remove_leftovers(options: &Options) -> Result<(), Error> {
+    let layout = options.layout();
+    refuse_pending(&layout)?;
+    for snapshot in Snapshot::list(&layout)?.iter().filter(|snapshot| snapshot.name.to_string().starts_with(SNAPSHOT)) {
+        Snapshot::remove(&layout, &snapshot.name)?;
+    }
+    Ok(())
+}
+
+/// Removes the snapshot that this drill took.
+async fn remove_taken(options: &Options, request: &Request) -> Result<(), Error> {
+    if request.snapshot.is_some() {
+        return Ok(());
+    }
+    let _locked = Opened::new(options.clone(), Intent::Write(Hold::Change)).await?;
+    remove_leftovers(options)
+}
+
+/// What no drill of this stack can show.
+fn limits(source: &Session) -> Vec<String> {
+    let mut limits = vec![
+        "the copy is on this machine: the time to get another machine, the programs and the exported file there is not \
+         part of the recovery time"
+            .to_owned(),
+    ];
+    let manifest = &source.stack.manifest;
+    if !manifest.keystore_is_fs() {
+        limits.push(format!(
+            "the keys are in {} and not in the snapshot: their loss was not tried, and every recovery used this keystore",
+            manifest.keystore_name()
+        ));
+    }
+    if manifest.keystore.pointer("/fs/encryption").is_some()
+        && fs::is_sealed(&source.stack.keys_folder()).unwrap_or(false)
+    {
+        limits.push(
+            "the keys are sealed: the recoveries used the master key that kestack.yaml or the snapshot gives".into(),
+        );
+    }
+    limits
+}
+
+impl Drill<'_> {
+    /// All losses, one after the other.
+    async fn hold(&mut self) -> Result<(), Error> {
+        let drive = self.snapshot.drive(&self.source.stack.layout);
+        let taken = self.snapshot.created.into();
+        let reading = Witnesses::of(&self.source, (&drive, taken), self.interrupt);
+        let witnesses = self.steps.take("read every version from the running stack", reading).await?;
+        self.claims.extend(witnesses.claims());
+        self.not_covered.extend(witnesses.limits());
+        self.recover(&witnesses).await
+    }
+
+    fn document(self, started: Timestamp, versions: Versions, error: Option<Error>) -> (Document, Option<Error>) {
+        let text = error.as_ref().map(ToString::to_string);
+        let manifest = &self.source.stack.manifest;
+        let document = Document {
+            kind: Kind::Drill,
+            stack: manifest.name.to_string(),
+            keystore: manifest.keystore_name(),
+            verdict: Verdict::of(&self.claims, text.as_ref()),
+            started,
+            ended: now(),
+            versions,
+            losses: self.losses,
+            claims: self.claims,
+            steps: self.steps.0,
+            not_covered: self.not_covered,
+            error: text,
+        };
+        (document, error.filter(|error| matches!(error, Error::Interrupted(_))))
+    }
+
+    /// Whether the same keys protect the same objects on the drive of the copy.
+    async fn compare_keys(&mut self) -> Result<(), Error> {
+        let (then, now) = (self.snapshot.drive(&self.source.stack.layout), self.place.layout().drive());
+        let look = |place: PathBuf| async move {
+            let shown = place.clone();
+            blocking("read", &shown, move || drive::take(&place).map_err(Error::file("read", place))).await
+        };
+        let (then, now) = (look(then).await?, look(now).await?);
+        let objects = |inventory: &drive::Inventory| {
+            let keys = inventory.keys.iter().map(|(name, used)| (name.clone(), used.buckets.clone()));
+            (keys.filter(|(_, buckets)| !buckets.is_empty()).collect::<Vec<_>>(), inventory.unencrypted.clone())
+        };
+        let count: u64 = now.keys.values().map(|used| used.total().versions).sum();
+        self.claims.push(Claim {
+            about: "the recovered stack".into(),
+            claim: "the same keys protect the same objects as before".into(),
+            proven: objects(&then) == objects(&now),
+            seen: format!("{count} encrypted versions under {} keys", objects(&now).0.len()),
+        });
+        Ok(())
+    }
+}
+
+/// The folder of a stack, for messages.
+fn shown(layout: &Layout) -> String {
+    layout.root().display().to_string()
+}

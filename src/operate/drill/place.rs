@@ -1,0 +1,206 @@
+//! Where a drill takes place: a stack that has nothing of the user's but a copy.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+
+use super::shown;
+use crate::data::drive;
+use crate::engine::LABEL_FOLDER;
+use crate::error::Error;
+use crate::host::blocking::blocking;
+use crate::host::disk::{UNFINISHED, clear, create_private};
+use crate::host::lock::Hold;
+use crate::host::ownership::check_folder;
+use crate::manifest::{EngineKind, Manifest, Seed, StackName};
+use crate::operate::session::{Intent, Opened, Options, Reached};
+use crate::operate::snapshot::Snapshot;
+use crate::stack::{Layout, Stack};
+
+/// Name of the exported file.
+pub(super) const FILE: &str = "snapshot.age";
+/// Name of the file with what opens it.
+pub(super) const IDENTITY: &str = "identity";
+/// How the name of its folder begins.
+const FOLDER: &str = ".kestack-drill-";
+/// How its name ends.
+const SUFFIX: &str = "-drill";
+/// Most bytes of the name of a stack that are part of its name.
+const NAME: usize = 40;
+/// What stays free on the disk, in bytes.
+const RESERVE: u64 = 64 << 20;
+/// What a small file takes on the disk, in bytes.
+const BLOCK: u64 = 4096;
+/// Variables that have MinIO send something to others.
+const SENDS: [&str; 3] = ["MINIO_NOTIFY_", "MINIO_AUDIT_", "MINIO_LOGGER_"];
+/// Variable that keeps MinIO from doing to objects what nobody asked for at the moment, such as expiring them.
+const SCANNER: (&str, &str) = ("_MINIO_SCANNER", "off");
+
+/// The folder of a drill, its lock and its engine.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Holds the copy and the exported file.
+    pub(super) folder: PathBuf,
+    pub(super) reached: Reached,
+}
+
+impl Place {
+    /// Takes the lock, removes what a killed drill left, and makes the folder: below `within`, or next to the stacks.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if something there is not a drill's; those of the engine.
+    pub(super) async fn enter(source: &Options, kind: EngineKind, within: Option<&Path>) -> Result<Self, Error> {
+        let within = match within {
+            None => source.base.clone(),
+            Some(folder) => std::fs::canonicalize(folder).map_err(Error::file("find", folder))?,
+        };
+        let name = name(&source.manifest.name)?;
+        let folder = within.join(format!("{FOLDER}{name}"));
+        let options = Options {
+            manifest: manifest(&source.manifest, name, kind),
+            path: None,
+            adopt: true,
+            base: folder.clone(),
+            without_snapshot: true,
+            ..source.clone()
+        };
+        let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;
+        let place = Self { folder, reached };
+        place.leave().await?;
+        create_private(&place.folder)?;
+        check_folder(&place.folder)?;
+        Ok(place)
+    }
+
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if a stack of its name is not a drill's; those of the engine and of the file system.
+    pub(super) async fn leave(&self) -> Result<(), Error> {
+        self.check_own()?;
+        self.stop().await?;
+        let folder = self.folder.clone();
+        Ok(blocking("remove", &self.folder, move || clear(&folder)).await?)
+    }
+
+    /// Makes sure that nothing is in the folder but what a drill puts there.
+    fn check_own(&self) -> Result<(), Error> {
+        let own = [self.reached.options.manifest.name.as_str(), FILE, IDENTITY, "run"];
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !own.contains(&name.as_ref()) && !name.starts_with(UNFINISHED) {
+                return Err(Error::Environment {
+                    what: format!("'{}' is the folder of a drill, but it holds '{name}'", self.folder.display()),
+                    hint: "move that away, or name another folder with --folder".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends its servers.
+    ///
+    /// # Errors
+    /// As [`Place::leave`].
+    pub(super) async fn stop(&self) -> Result<(), Error> {
+        let (name, engine) = (self.reached.options.manifest.name.as_str(), self.reached.engine());
+        let Some(pod) = engine.pod(name).await? else { return Ok(()) };
+        if pod.labels.get(LABEL_FOLDER).map(Path::new) != Some(self.layout().root()) {
+            return Err(Error::Environment {
+                what: format!("'{name}' exists, and it is not the copy in '{}' of a drill", shown(&self.layout())),
+                hint: format!("remove it first: `{}`", engine.info().removal_of(name)),
+            });
+        }
+        Ok(engine.remove_pod(name).await?)
+    }
+
+    /// The folder of the copy.
+    pub(super) fn layout(&self) -> Layout {
+        self.reached.options.layout()
+    }
+
+    /// Makes sure, before anything is copied, that the copy has room and can do nothing to others.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if there is no room; [`Error::Usage`] if the copy would send objects elsewhere.
+    pub(super) fn check(&self, stack: &Stack, snapshot: &Snapshot) -> Result<(), Error> {
+        let place = snapshot.drive(&stack.layout);
+        if let Some(bucket) = drive::replicating(&place).map_err(Error::file("read", &place))? {
+            return Err(Error::Usage {
+                what: format!("bucket '{bucket}' is replicated: a copy of this stack would write to its targets, too"),
+                hint: "no drill is held with such a stack; take one of a stack without the bucket's replication".into(),
+            });
+        }
+        let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        // the exported file, and the snapshot that is made of it; the copy shares what is large with that one
+        let small = snapshot.files.saturating_mul(3 * BLOCK);
+        let need = snapshot.bytes.saturating_mul(2).saturating_add(small).saturating_add(RESERVE);
+        if need <= free {
+            return Ok(());
+        }
+        let folder = self.folder.parent().unwrap_or(&self.folder).display();
+        Err(Error::Environment {
+            what: format!("the drill needs {need} bytes in '{folder}', and {free} are free there"),
+            hint: "name a folder on another disk with --folder; nothing was changed".into(),
+        })
+    }
+}
+
+/// What the copy is: the user's stack, but for its place, its ports, and what it would tell others.
+fn manifest(source: &Manifest, name: StackName, kind: EngineKind) -> Manifest {
+    let mut manifest = Manifest { name, engine: kind, is_named: true, ..source.clone() };
+    manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
+    manifest.ports.any = true;
+    if !manifest.ports.elsewhere {
+        manifest.host = Ipv4Addr::LOCALHOST.into();
+    }
+    // the keys of a folder of the user's are in the snapshot, and the copy keeps them in its own
+    if let Some(fs) = manifest.keystore.get_mut("fs").and_then(|fs| fs.as_object_mut()) {
+        fs.remove("path");
+    }
+    let env = &mut manifest.minio.env;
+    env.retain(|name, _| !SENDS.iter().any(|prefix| name.starts_with(prefix)));
+    env.insert(SCANNER.0.into(), SCANNER.1.into());
+    manifest
+}
+
+fn name(of: &StackName) -> Result<StackName, Error> {
+    let start: String = of.as_str().chars().take(NAME).collect();
+    let name = format!("{}{SUFFIX}", start.trim_end_matches(['-', '_']));
+    name.parse().map_err(|what| Error::Usage { what, hint: "give the stack another name".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_has_ports_of_its_own_and_tells_nobody() {
+        let mut source = Manifest::default();
+        source.host = "192.0.2.7".parse().unwrap();
+        source.keystore = json!({ "fs": { "path": "/srv/keys" } });
+        let env = ["MINIO_NOTIFY_WEBHOOK_ENABLE_A", "MINIO_AUDIT_WEBHOOK_ENDPOINT", "MINIO_SITE_NAME"];
+        source.minio.env = env.map(|name| (name.to_owned(), "on".to_owned())).into();
+        let copy = manifest(&source, name(&source.name).unwrap(), EngineKind::Podman);
+        assert_eq!(copy.name.as_str(), "minio-kes-drill");
+        assert!(copy.ports.any && copy.host.is_loopback() && copy.keys_are_own() && copy.seed.is_left_alone);
+        let env = [("MINIO_SITE_NAME", "on"), SCANNER].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(copy.minio.env, BTreeMap::from(env));
+    }
+
+    #[test]
+    fn its_name_is_one_of_a_stack() {
+        for (of, wanted) in [("a", "a-drill"), (&"b".repeat(48), &format!("{}-drill", "b".repeat(40)))] {
+            assert_eq!(name(&of.parse().unwrap()).unwrap().as_str(), wanted);
+        }
+        let long = format!("{}-{}", "c".repeat(39), "d".repeat(8));
+        assert_eq!(name(&long.parse().unwrap()).unwrap().as_str(), format!("{}-drill", "c".repeat(39)));
+    }
+}

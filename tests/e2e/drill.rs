@@ -1,0 +1,188 @@
+//! A disaster drill: a copy of the stack is lost and recovered, and nobody touches the stack itself.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::bounded::ended;
+use crate::engine::kind;
+use crate::faults::{seeded, times};
+use crate::sandbox::{Sandbox, text};
+
+const MANIFEST: &str = "keys: [minio-backend-key, docs-key]\nbuckets:\n  - { name: docs, key: docs-key, versioning: true }\n  - { name: other, encryption: sse-s3 }\n  - { name: encrypted }\n";
+
+/// A stack with objects of several kinds: seven versions and a delete marker.
+fn stack() -> Sandbox {
+    let stack = Sandbox::new(MANIFEST);
+    stack.ok(&["up"]);
+    for content in ["first", "second", "third"] {
+        stack.put("/docs/a", content.as_bytes());
+    }
+    stack.put("/docs/deep/big", &vec![7; 300_000]);
+    stack.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
+    stack.put("/docs/deleted", b"deleted");
+    assert_eq!(stack.s3("DELETE", "/docs/deleted", None).0, 204);
+    stack.put("/other/s3", b"default key");
+    stack
+}
+
+/// A file of evidence, which must have the form of its schema and be its owner's alone.
+pub(crate) fn evidence(path: &Path) -> Value {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/evidence.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let found: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<_> = validator.iter_errors(&found).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "{wrong:?}: {found}");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    found
+}
+
+/// Secrets of a stack, as they lie in its folder.
+pub(crate) fn secrets(stack: &Sandbox) -> Vec<String> {
+    let key = std::fs::read_to_string(stack.root().join("keys/minio-backend-key")).unwrap();
+    let mut secrets: Vec<_> = key.split('"').filter(|part| part.len() > 30).map(str::to_owned).collect();
+    assert!(!secrets.is_empty(), "the key has a value");
+    secrets.push(stack.variable("AWS_SECRET_ACCESS_KEY"));
+    let client = std::fs::read_to_string(stack.variable("KES_CLIENT_KEY")).unwrap();
+    secrets.extend(client.lines().filter(|line| !line.starts_with('-')).map(str::to_owned));
+    secrets
+}
+
+/// Nothing of a drill is left: no folder, no stack, no snapshot.
+pub(crate) fn assert_nothing_left(stack: &Sandbox) {
+    let names: Vec<_> = std::fs::read_dir(stack.base()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let drills: Vec<_> = names.iter().filter(|name| name.to_string_lossy().contains("drill")).collect();
+    assert!(drills.is_empty(), "{names:?}");
+    assert_eq!(stack.json(&["snapshot", "list"])["snapshots"], serde_json::json!([]));
+    let copy = format!("{}-drill", stack.name);
+    assert_eq!(kind().members(&copy), [""; 0]);
+}
+
+fn file(stack: &Sandbox, name: &str) -> (PathBuf, String) {
+    let path = stack.folder().join(name);
+    (path.clone(), path.to_str().unwrap().to_owned())
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_lost_machine_keystore_and_drive_come_back() {
+    let stack = stack();
+    let kes = format!("{}-kes-server", stack.name);
+    let started = kind().started(&kes);
+    let ((json, json_name), (page, page_name)) = (file(&stack, "evidence.json"), file(&stack, "evidence.html"));
+    let call = ["drill", "--evidence", &json_name, "--page", &page_name];
+    let said = stack.ok(&call);
+    assert!(said.contains("proven: this stack can be recovered"), "{said}");
+    let found = evidence(&json);
+    assert_eq!((&found["kind"], &found["verdict"]), (&"drill".into(), &"proven".into()), "{found}");
+    let losses = found["losses"].as_array().unwrap();
+    let lost: Vec<_> = losses.iter().map(|loss| loss["lost"].as_str().unwrap()).collect();
+    assert_eq!(lost, ["machine", "keystore", "drive-and-keystore"]);
+    for loss in losses {
+        assert_eq!((&loss["versions"], &loss["missing_count"]), (&7.into(), &0.into()), "{loss}");
+        assert!(loss["recovery_milliseconds"].as_u64().unwrap() > 0, "{loss}");
+    }
+    assert!(found["claims"].as_array().unwrap().iter().all(|claim| claim["proven"] == true), "{found}");
+    assert!(found["versions"]["kes"].is_string() && found["versions"]["minio"].is_string(), "{found}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("Recovery drill") && html.contains("Proven") && !html.contains("<script"), "{html}");
+    assert_eq!(page.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    for secret in secrets(&stack) {
+        assert!(!html.contains(&secret) && !found.to_string().contains(&secret), "a secret is in the evidence");
+    }
+    assert_nothing_left(&stack);
+    assert!(stack.fails(&call, 2).contains("already exists"));
+    assert_eq!(stack.json(&["up"])["changed"], 0, "the stack is as it was");
+    // KES was never stopped; MinIO was, while its drive was copied
+    assert_eq!(kind().started(&kes), started);
+    assert_eq!(stack.read("/docs/a"), b"third");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_snapshot_that_lacks_an_object_fails_the_drill() {
+    let stack = stack();
+    stack.ok(&["snapshot", "save", "kept"]);
+    let folder = stack.root().join("snapshots/kept");
+    let object = folder.join("minio/docs/a");
+    let bytes = object.join("xl.meta").metadata().unwrap().len();
+    std::fs::remove_dir_all(object).unwrap();
+    let description = folder.join("snapshot.json");
+    let mut snapshot: Value = serde_json::from_slice(&std::fs::read(&description).unwrap()).unwrap();
+    snapshot["files"] = (snapshot["files"].as_u64().unwrap() - 1).into();
+    snapshot["bytes"] = (snapshot["bytes"].as_u64().unwrap() - bytes).into();
+    std::fs::write(&description, snapshot.to_string()).unwrap();
+    let (json, name) = file(&stack, "evidence.json");
+    let error = stack.fails(&["drill", "--snapshot", "kept", "--evidence", &name], 5);
+    assert!(error.contains("3 are not in it, such as docs/a"), "{error}");
+    let found = evidence(&json);
+    assert_eq!(found["verdict"], "not-proven", "{found}");
+    assert_eq!(found["losses"][0]["versions"], 4, "{found}");
+    stack.ok(&["snapshot", "remove", "kept"]);
+    assert_nothing_left(&stack);
+}
+
+/// A snapshot of yesterday: what was written since is not missing, and the age of the snapshot is the recovery point.
+#[test]
+#[ignore = "needs an engine"]
+fn an_older_snapshot_is_compared_with_what_is_still_there() {
+    let stack = stack();
+    stack.ok(&["snapshot", "save", "kept"]);
+    stack.put("/docs/new", b"after the snapshot");
+    stack.put("/encrypted/new", b"after the snapshot");
+    stack.put("/other/s3", b"overwritten");
+    let report = stack.json(&["drill", "--snapshot", "kept"]);
+    assert_eq!(report["verdict"], "proven", "{report}");
+    assert_eq!((&report["losses"][0]["versions"], &report["losses"][0]["missing_count"]), (&6.into(), &0.into()));
+    assert!(report["losses"][0]["recovery_point_age_milliseconds"].as_u64().unwrap() > 0, "{report}");
+    let limits = report["not_covered"].to_string();
+    assert!(limits.contains("1 versions were overwritten or deleted after the snapshot"), "{limits}");
+    assert_eq!(stack.json(&["snapshot", "list"])["snapshots"][0]["name"], "kept", "it is the user's");
+    stack.ok(&["snapshot", "remove", "kept"]);
+    assert_nothing_left(&stack);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn what_a_killed_drill_left_goes_with_the_next_one() {
+    let stack = stack();
+    let mut dice = seeded();
+    let start = std::time::Instant::now();
+    stack.ok(&["drill"]);
+    let span = start.elapsed();
+    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
+        let moment = dice.moment(span);
+        let mut child = stack.start(&["drill"]);
+        std::thread::sleep(moment);
+        let _ = child.kill();
+        ended(&mut child);
+        eprintln!("killed after {moment:?}");
+        // MinIO may have been stopped for the snapshot
+        stack.ok(&["up"]);
+        assert_eq!(stack.read("/docs/a"), b"third");
+    }
+    stack.ok(&["drill"]);
+    assert_nothing_left(&stack);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_drill_is_refused_before_anything_is_made() {
+    let stack = Sandbox::new("");
+    stack.fails(&["drill"], 3);
+    stack.ok(&["up"]);
+    assert!(stack.fails(&["drill", "--snapshot", "absent"], 2).contains("there is no snapshot 'absent'"));
+    assert!(stack.fails(&["drill", "--folder", "absent"], 1).contains("absent"));
+    let absent = stack.run(&["drill", "--evidence", "absent/evidence.json"]);
+    assert!(!absent.status.success() && text(&absent.stderr).contains("absent/evidence.json"));
+    assert_nothing_left(&stack);
+    // a folder of the user's in its place is left alone
+    let taken = stack.base().join(format!(".kestack-drill-{}-drill", stack.name));
+    std::fs::create_dir(&taken).unwrap();
+    std::fs::write(taken.join("notes"), "mine").unwrap();
+    assert!(stack.fails(&["drill"], 6).contains("notes"));
+    assert!(taken.join("notes").exists());
+    std::fs::remove_dir_all(taken).unwrap();
+}
