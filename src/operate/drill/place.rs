@@ -183,9 +183,11 @@ mod tests {
 
     #[test]
     fn a_copy_has_ports_of_its_own_and_tells_nobody() {
-        let mut source = Manifest::default();
-        source.host = "192.0.2.7".parse().unwrap();
-        source.keystore = json!({ "fs": { "path": "/srv/keys" } });
+        let mut source = Manifest {
+            host: "192.0.2.7".parse().unwrap(),
+            keystore: json!({ "fs": { "path": "/srv/keys" } }),
+            ..Manifest::default()
+        };
         let env = ["MINIO_NOTIFY_WEBHOOK_ENABLE_A", "MINIO_AUDIT_WEBHOOK_ENDPOINT", "MINIO_SITE_NAME"];
         source.minio.env = env.map(|name| (name.to_owned(), "on".to_owned())).into();
         let copy = manifest(&source, name(&source.name).unwrap(), EngineKind::Podman);
