@@ -92,7 +92,9 @@ fn answers_are_those_of_the_command_line() {
         ("/v1/buckets/encrypted", "bucket info encrypted"),
     ] {
         let verb: Vec<_> = verb.split(' ').collect();
-        assert_eq!(http.ok("GET", path, None), stack.json(&verb), "{path}");
+        // a certificate may have one day less at the second look
+        let same = || http.ok("GET", path, None) == stack.json(&verb);
+        assert!(same() || same(), "{path}: {} {}", http.ok("GET", path, None), stack.json(&verb));
     }
     assert_eq!(http.asks("GET", "/v1/evidence", None, &[]).0, 404);
     assert_eq!(http.ok("POST", "/v1/keys", Some(&json!({ "names": ["one", "two"] })))["created"], true);
