@@ -141,7 +141,8 @@ fn folder_with(name: &str, content: &[u8]) -> tempfile::TempDir {
 /// The environment of a user who never ran kestack. Without the folder for caches, that of the real user would be looked
 /// into, where a MinIO may lie.
 fn variables(pairs: &[(&'static str, &Path)]) -> impl Fn(&str) -> Option<String> + Send + Sync + use<> {
-    let cache = ("XDG_CACHE_HOME", Path::new("/nonexistent"));
+    // nobody, root neither, can make it
+    let cache = ("XDG_CACHE_HOME", Path::new("/dev/null/cache"));
     let all = std::iter::once(&cache).chain(pairs);
     let map: BTreeMap<_, _> = all.map(|(name, value)| (*name, value.display().to_string())).collect();
     move |name| map.get(name).cloned()

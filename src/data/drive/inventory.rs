@@ -265,7 +265,9 @@ mod tests {
         for (folder, meta) in short {
             fixture::place_stored(drive.path(), folder, &fixture::long(meta));
             // as a rotation leaves it for a moment
-            fixture::place(drive.path(), &format!("{folder}/00000000-0000-4000-8000-000000000000"), b"of before");
+            let of_before = drive.path().join(folder).join("00000000-0000-4000-8000-000000000000");
+            std::fs::create_dir(&of_before).unwrap();
+            std::fs::write(of_before.join("part.1"), "of before").unwrap();
         }
         let inventory = take(drive.path()).unwrap();
         assert_eq!((inventory.keys["minio-backend-key"].minio_files, inventory.not_understood), (2, 0));

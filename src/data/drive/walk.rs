@@ -67,12 +67,11 @@ fn walk(folder: &Path, found: &SyncSender<PathBuf>) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let meta = path.join(xl::FILE);
-        if is_folder && !meta.exists() {
+        // MinIO hides objects below another object from listings, and serves them: their folders are entered too
+        if is_folder {
             enter(&path, &mut open)?;
-        } else if is_folder || path.ends_with(FORMER) {
-            let meta = if is_folder { meta } else { path };
-            found.send(meta).map_err(|_| io::Error::other("nobody reads the drive any more"))?;
+        } else if path.ends_with(xl::FILE) || path.ends_with(FORMER) {
+            found.send(path).map_err(|_| io::Error::other("nobody reads the drive any more"))?;
         }
     }
     Ok(())
@@ -92,19 +91,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_object_is_read_once_and_no_folder_of_parts_is_entered() {
+    fn every_object_is_read_once_also_below_another_one() {
         let drive = tempfile::tempdir().unwrap();
         let place = |path: &str| {
             let path = drive.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         };
-        let expected: Vec<_> = (0..400).map(|number| format!("deep/{}/{number}/xl.meta", number % 7)).collect();
+        let mut expected: Vec<_> = (0..400).map(|number| format!("deep/{}/{number}/xl.meta", number % 7)).collect();
+        expected.extend(["deep/0/0/below/xl.meta", "deep/0/0/far/below/xl.meta", "xl.meta/xl.meta"].map(str::to_owned));
         for path in &expected {
             place(path);
         }
         place("deep/0/0/3b2c/part.1");
-        place("deep/0/0/3b2c/below/xl.meta");
         place("former/xl.json");
         let tallies = objects(drive.path(), |tally: &mut Vec<PathBuf>, path| {
             tally.push(path.strip_prefix(drive.path()).unwrap().to_owned());
