@@ -202,7 +202,8 @@ fn names_and_secrets_are_safe_on_pages() {
     assert!(stranger.contains("content-security-policy: default-src 'none'; style-src 'self'"), "{stranger}");
     assert!(!stranger.contains("unsafe-"), "{stranger}");
     // the entrance is open to strangers, and says no more
-    for more in [&["-X", "POST"][..], &[]] {
+    let own = format!("Origin: {}", browser.url);
+    for more in [&["-X", "POST", "-H", own.as_str()][..], &[]] {
         let refused = curl(&[more, &[&format!("{}/enter", browser.url)]].concat());
         assert!(refused.starts_with("http/1.1 40") && refused.contains("<h1>"), "{refused}");
         assert!(!refused.contains(&stack.name), "{refused}");
