@@ -79,9 +79,17 @@ pub(super) async fn create(
     patience: Patience,
     Given(wanted): Given<Wanted>,
 ) -> Answered<Entry> {
+    settle(interface, patience, wanted, false).await
+}
+
+/// Makes a bucket; one that exists gets these settings, unless it has to be `new`.
+pub(super) async fn settle(interface: Interface, patience: Patience, wanted: Wanted, new: bool) -> Answered<Entry> {
     let (name, encryption): (BucketName, _) = (named(&wanted.name)?, wanted.encryption()?);
     let create = async move |reach: Reach| {
         let (stack, context) = (reach.stack(), reach.context());
+        if new {
+            buckets::check_new(context, &name).await?;
+        }
         let encryption = encryption.made(stack, context).await?;
         buckets::settle(stack, context, &name, encryption, wanted.versioning).await
     };

@@ -133,10 +133,12 @@ impl Gate {
 
     fn has_cookie(&self, headers: &HeaderMap) -> Option<bool> {
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let (_, given) = pairs.find(|(name, _)| *name == self.cookie)?;
+        let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        // whoever has another port of this host can set one of the same name
+        let mut given = pairs.filter(|(name, _)| *name == self.cookie).map(|(_, given)| given).peekable();
+        given.peek()?;
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(session.as_ref().is_some_and(|session| is_same(session, given)))
+        Some(session.as_ref().is_some_and(|session| given.any(|given| is_same(session, given))))
     }
 
     /// Answers a wrong secret late, and one after the other.
@@ -156,7 +158,7 @@ impl Gate {
         let (token, cookie) = (self.has_token(request.headers()), self.has_cookie(request.headers()));
         self.check_origin(request, token.is_none())?;
         if request.uri().path() == ENTRANCE || page::is_asset(request.uri().path()) {
-            return Ok(Verdict::Pass);
+            return Ok(Verdict::Open);
         }
         Ok(match token.or(cookie) {
             Some(true) => Verdict::Pass,
@@ -165,10 +167,11 @@ impl Gate {
         })
     }
 
-    /// Lets a request in that was judged so.
-    async fn check(&self, judged: Result<Verdict, Problem>) -> Result<(), Problem> {
+    /// Lets a request in that was judged so; true if its sender has shown the secret.
+    async fn check(&self, judged: Result<Verdict, Problem>) -> Result<bool, Problem> {
         match judged? {
-            Verdict::Pass => return Ok(()),
+            Verdict::Open => return Ok(false),
+            Verdict::Pass => return Ok(true),
             Verdict::Wrong => self.delay().await?,
             Verdict::Missing => {}
         }
@@ -177,8 +180,14 @@ impl Gate {
     }
 }
 
+/// The mark of answers to whoever has shown the secret: only they may learn anything of the stack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CameIn;
+
 /// What a request shows of itself.
 enum Verdict {
+    /// Nothing that it has to.
+    Open,
     /// The secret.
     Pass,
     /// Another one.
@@ -196,14 +205,18 @@ impl Interface {
         Ok(format!("{}{ENTRANCE}?code={}", record.url, self.0.gate.new_code()?.as_str()))
     }
 
-    /// Gives the cookie to whoever has the code, and leads on to the page.
-    pub(super) async fn enter(&self, code: &str) -> Result<Response, Problem> {
+    /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none.
+    pub(super) async fn enter(&self, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+        let on = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]);
         let Some(cookie) = self.0.gate.redeem(code)? else {
+            if self.0.gate.has_cookie(headers) == Some(true) {
+                return Ok(on.into_response());
+            }
             self.0.gate.delay().await?;
             let hint = "`kestack ui` prints a new link each time";
             return Err(Problem::refused(StatusCode::UNAUTHORIZED, "the link was used before, or is wrong", hint));
         };
-        let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response();
+        let mut response = on.into_response();
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
@@ -216,7 +229,13 @@ pub(super) async fn pass(State(interface): State<Interface>, request: Request, n
     let gate = &interface.0.gate;
     let judged = gate.judge(&request);
     let mut response = match gate.check(judged).await {
-        Ok(()) => next.run(request).await,
+        Ok(came_in) => {
+            let mut response = next.run(request).await;
+            if came_in {
+                response.extensions_mut().insert(CameIn);
+            }
+            response
+        }
         Err(problem) => problem.into_response(),
     };
     for (name, value) in HEADERS {
@@ -284,6 +303,11 @@ mod tests {
         assert!(cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
         let cookie = ("cookie", cookie.split(';').next().unwrap());
         assert_eq!(refusal(&gate, "GET", &[host, cookie]).await, None);
+        let other = ("cookie", "kestack-7000=of-another-port");
+        assert_eq!(refusal(&gate, "GET", &[host, other, cookie]).await, None, "any of them");
+        let both = format!("{}; {}", other.1, cookie.1);
+        assert_eq!(refusal(&gate, "GET", &[host, ("cookie", &both)]).await, None, "any of them");
+        assert_eq!(refusal(&gate, "GET", &[host, other]).await, Some(401));
         assert_eq!(refusal(&gate, "POST", &[host, cookie]).await, Some(403), "browsers name their origin");
         assert_eq!(refusal(&gate, "POST", &[host, cookie, ("origin", "http://127.0.0.1:7000")]).await, None);
         assert!(gate.redeem(&code).unwrap().is_none(), "once");

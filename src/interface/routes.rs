@@ -1,7 +1,7 @@
 //! Every route, with its handler and its description.
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -162,8 +162,12 @@ struct Code {
     code: String,
 }
 
-async fn enter(State(interface): State<Interface>, Asked(Code { code }): Asked<Code>) -> Result<Response, Problem> {
-    interface.enter(&code).await
+async fn enter(
+    State(interface): State<Interface>,
+    headers: HeaderMap,
+    Asked(Code { code }): Asked<Code>,
+) -> Result<Response, Problem> {
+    interface.enter(&code, &headers).await
 }
 
 async fn absent() -> Problem {

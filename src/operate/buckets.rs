@@ -93,7 +93,7 @@ pub(crate) async fn settle(
 ) -> Result<Entry, Error> {
     let versioning = match versioning {
         Some(versioning) => versioning,
-        None => context.s3.bucket_versioning(name.as_str()).await.unwrap_or_default(),
+        None => versioning_of(context, name).await?.unwrap_or_default(),
     };
     let bucket = BucketResource { bucket: name.to_string(), encryption, versioning };
     match decide(&bucket.wanted(), &bucket.observe(context).await?) {
@@ -102,6 +102,28 @@ pub(crate) async fn settle(
         Decision::Create | Decision::Ensure => bucket.create(context).await?,
     }
     Ok(entry(stack, bucket.bucket, bucket.encryption, versioning))
+}
+
+/// Whether a bucket keeps versions; `None` if there is no such bucket.
+async fn versioning_of(context: &Context, name: &BucketName) -> Result<Option<bool>, S3Error> {
+    match context.s3.bucket_versioning(name.as_str()).await {
+        Err(error) if error.code() == "NoSuchBucket" => Ok(None),
+        versioning => versioning.map(Some),
+    }
+}
+
+/// Checks that a bucket does not exist yet. The stack's lock is held.
+///
+/// # Errors
+/// [`Error::Occupied`] if it does; else those of MinIO.
+pub(crate) async fn check_new(context: &Context, name: &BucketName) -> Result<(), Error> {
+    match versioning_of(context, name).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::Occupied {
+            what: format!("bucket '{name}' exists already"),
+            hint: "open its page to change its encryption".into(),
+        }),
+    }
 }
 
 /// One bucket.

@@ -30,6 +30,7 @@ use form::{
     EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, Uploads, VersionEntry, Versioning,
     Versions,
 };
+use objects::encoded;
 
 /// Longest time for one call. A call whose data key KES does not answer for would hang forever
 /// (docs/minio-kms-client.md §2.2).
@@ -277,12 +278,12 @@ impl S3Client {
 
     /// Stores an object.
     pub async fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), S3Error> {
-        self.call(Method::PUT, &format!("{bucket}/{key}"), "", Bytes::copy_from_slice(body)).await.map(drop)
+        self.call(Method::PUT, &format!("{bucket}/{}", encoded(key)), "", Bytes::copy_from_slice(body)).await.map(drop)
     }
 
     /// Stores an object whose content is not signed.
     pub(crate) async fn put_unsigned(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), S3Error> {
-        self.put_with(&format!("{bucket}/{key}"), &[(call::CONTENT_DIGEST, "UNSIGNED-PAYLOAD")], body).await
+        self.put_with(&format!("{bucket}/{}", encoded(key)), &[(call::CONTENT_DIGEST, "UNSIGNED-PAYLOAD")], body).await
     }
 
     /// Reads an object.
@@ -292,12 +293,12 @@ impl S3Client {
 
     /// The same without a copy.
     pub(crate) async fn get_object_bytes(&self, bucket: &str, key: &str) -> Result<Bytes, S3Error> {
-        Ok(self.call(Method::GET, &format!("{bucket}/{key}"), "", Bytes::new()).await?.body)
+        self.whole(&format!("{bucket}/{}", encoded(key))).await
     }
 
     /// Asks for an object's metadata.
     pub async fn head_object(&self, bucket: &str, key: &str) -> Result<ObjectHead, S3Error> {
-        let answer = self.call(Method::HEAD, &format!("{bucket}/{key}"), "", Bytes::new()).await?;
+        let answer = self.call(Method::HEAD, &format!("{bucket}/{}", encoded(key)), "", Bytes::new()).await?;
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(ObjectHead {
             encryption: header("x-amz-server-side-encryption"),
@@ -310,8 +311,10 @@ impl S3Client {
 
     /// Names of objects that start so, those with only a delete marker included: one page of them, each name once.
     pub async fn object_names(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, S3Error> {
-        let listing: Versions =
-            self.call(Method::GET, bucket, &format!("prefix={prefix}&versions="), Bytes::new()).await?.xml()?;
+        let listing: Versions = self
+            .call(Method::GET, bucket, &format!("prefix={}&versions=", encoded(prefix)), Bytes::new())
+            .await?
+            .xml()?;
         let mut names: Vec<_> =
             listing.entries.into_iter().filter_map(VersionEntry::version).map(|version| version.key).collect();
         names.dedup();
@@ -326,11 +329,11 @@ impl S3Client {
 
     /// Removes an object with all its versions and delete markers.
     pub async fn delete_object_versions(&self, bucket: &str, key: &str) -> Result<(), S3Error> {
-        let query = format!("prefix={key}&versions=");
+        let query = format!("prefix={}&versions=", encoded(key));
         let listing: Versions = self.call(Method::GET, bucket, &query, Bytes::new()).await?.xml()?;
         for version in listing.entries.into_iter().filter_map(VersionEntry::version).filter(|entry| entry.key == key) {
-            let query = format!("versionId={}", version.id);
-            self.call(Method::DELETE, &format!("{bucket}/{key}"), &query, Bytes::new()).await?;
+            let query = format!("versionId={}", encoded(&version.id));
+            self.call(Method::DELETE, &format!("{bucket}/{}", encoded(key)), &query, Bytes::new()).await?;
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ for (const part of document.querySelectorAll("[data-live]")) {
         if (answer.ok) {
           const other = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
           if (other) part.replaceChildren(...other.childNodes);
+          // the page has nothing to wait for any more
+          if (other && !other.dataset.live) return;
         }
       } catch { /* the interface has ended: what is shown stays */ }
     }

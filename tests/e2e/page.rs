@@ -88,11 +88,17 @@ fn people_do_on_pages_what_programs_do() {
             && start.contains("<svg"),
         "{start}"
     );
-    let bucket = [("name", "papers"), ("encryption", "sse-kms"), ("key", "paper-key"), ("new", "yes")];
+    let bucket =
+        [("name", "papers"), ("encryption", "sse-kms"), ("key", "paper-key"), ("versioning", "on"), ("new", "yes")];
     assert!(browser.must("/buckets", &bucket).contains("Bucket papers encrypts with key paper-key."));
     let plain = [("name", "open"), ("encryption", "none"), ("key", "ignored"), ("new", "yes")];
     browser.must("/buckets", &plain);
-    assert_eq!(stack.json(&["bucket", "info", "papers"])["key"], "paper-key");
+    let papers = stack.json(&["bucket", "info", "papers"]);
+    assert_eq!((&papers["key"], &papers["versioning"]), (&"paper-key".into(), &true.into()));
+    let again = [("name", "papers"), ("encryption", "none"), ("new", "yes")];
+    let (status, refused) = browser.sends("/buckets", &again);
+    assert!(status == 409 && refused.contains("exists already"), "{status} {refused}");
+    assert_eq!(stack.json(&["bucket", "info", "papers"]), papers);
 
     let file = stack.root().join("file");
     std::fs::write(&file, "Dear reader, ".repeat(400)).unwrap();
@@ -159,6 +165,14 @@ fn names_and_secrets_are_safe_on_pages() {
         let (status, page) = browser.asks(&[&format!("{path}?name={query}&prefix={query}&after={query}")]);
         assert!(status < 500 && !page.contains("<script>"), "{path}: {status} {page}");
     }
+    for name in ["", "..", "../minio/admin/v3/export-iam", "a/../../open/x", "a/./b"] {
+        let query: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        let (status, page) = browser.asks(&[&format!("/buckets/encrypted/object?name={query}")]);
+        assert!(status == 400 && page.contains("the name of an object has"), "{name}: {status} {page}");
+    }
+    let file = format!("file=@{};filename=x", stack.root().join("file").display());
+    let (status, page) = browser.asks(&["-F", "prefix=../open/", "-F", &file, "/buckets/encrypted/upload"]);
+    assert!(status == 400 && page.contains("no part"), "{status} {page}");
     let (_, page) = browser.sends("/keys", &[("name", STRANGE)]);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
 
@@ -187,6 +201,14 @@ fn names_and_secrets_are_safe_on_pages() {
     assert!(!stranger.contains(&stack.name) && !stranger.contains("/buckets"), "{stranger}");
     assert!(stranger.contains("content-security-policy: default-src 'none'; style-src 'self'"), "{stranger}");
     assert!(!stranger.contains("unsafe-"), "{stranger}");
+    // the entrance is open to strangers, and says no more
+    let own = format!("Origin: {}", browser.url);
+    for more in [&["-X", "POST", "-H", own.as_str()][..], &[]] {
+        let refused = curl(&[more, &[&format!("{}/enter", browser.url)]].concat());
+        assert!(refused.starts_with("http/1.1 40") && refused.contains("<h1>"), "{refused}");
+        assert!(!refused.contains(&stack.name), "{refused}");
+    }
+    assert!(browser.page("/enter?code=used").contains(&stack.name), "whoever came in before is led on");
     assert!(curl(&[&format!("{}/page/style.css", browser.url)]).starts_with("http/1.1 200"));
     let jar = browser.jar.to_str().unwrap();
     let foreign = ["-b", jar, "-H", "Origin: http://evil.example", "-d", "name=evil", &format!("{}/keys", browser.url)];

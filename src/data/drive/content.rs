@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::parts::Parts;
-use super::xl::{self, Version};
+use super::xl::{self, Protection, Version};
 use super::{context, pack};
 
 /// Longest metadata that is searched for content.
@@ -20,6 +20,8 @@ pub struct Content {
     pub offset: u64,
     /// Its first bytes. MinIO puts a checksum of 32 bytes before each MiB.
     pub bytes: Vec<u8>,
+    /// The key of KES that protects it, under SSE-KMS and SSE-S3.
+    pub key: Option<String>,
 }
 
 /// The first bytes of the newest version of an object; `None` if there is no such object, or its form is not known here.
@@ -34,10 +36,14 @@ pub fn content(drive: &Path, bucket: &str, object: &str, most: u64) -> io::Resul
         versions => versions?.unwrap_or_default().into_iter().next(),
     };
     let Some(Version::Object(stored)) = newest else { return Ok(None) };
+    let key = match stored.protection {
+        Protection::Key { name, .. } => Some(name),
+        Protection::Client | Protection::None => None,
+    };
     let file = stored.folder.map(|name| folder.join(name).join("part.1")).filter(|file| file.exists());
     match file {
-        Some(file) => Ok(Some(Content { bytes: start(&file, most)?, offset: 0, file })),
-        None => inline(&meta, stored.version.as_deref(), most),
+        Some(file) => Ok(Some(Content { bytes: start(&file, most)?, offset: 0, file, key })),
+        None => Ok(inline(&meta, stored.version.as_deref(), most)?.map(|content| Content { key, ..content })),
     }
 }
 
@@ -55,7 +61,7 @@ fn inline(meta: &Path, version: Option<&str>, most: u64) -> io::Result<Option<Co
     Ok(stored.map(|stored| {
         let offset = (stored.as_ptr() as usize).saturating_sub(all.as_ptr() as usize) as u64;
         let bytes = stored.iter().copied().take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
-        Content { bytes, offset, file: meta.to_path_buf() }
+        Content { bytes, offset, file: meta.to_path_buf(), key: None }
     }))
 }
 
@@ -80,6 +86,7 @@ mod tests {
         let found = |object: &str| content(drive.path(), "docs", object, 4096).unwrap();
         let inline = found("deep/plain").unwrap();
         assert_eq!(inline.bytes.len(), 32 + 6, "a checksum and the content");
+        assert_eq!(inline.key, None);
         assert_eq!(plain[usize::try_from(inline.offset).unwrap()..][..38], inline.bytes);
         assert_eq!(found("folder/").unwrap().bytes, inline.bytes);
         for nothing in ["none", "../docs/deep/plain", "/etc", "", "deep/../deep/plain", "a\0b"] {
@@ -92,5 +99,6 @@ mod tests {
         std::fs::write(folder.join("part.1"), vec![7; 5000]).unwrap();
         let part = found("parts").unwrap();
         assert_eq!((part.file, part.offset, part.bytes), (folder.join("part.1"), 0, vec![7; 4096]));
+        assert_eq!(part.key.as_deref(), Some("minio-backend-key"));
     }
 }

@@ -8,7 +8,7 @@ use super::frame::Shown;
 use crate::interface::Interface;
 use crate::interface::buckets::{self, Deletion, Encryption, Wanted};
 use crate::interface::call::Patience;
-use crate::interface::given::{Asked, Given, Named};
+use crate::interface::given::{Asked, Named};
 use crate::manifest::BucketName;
 use crate::operate::buckets::{self as stored, Entry};
 use crate::servers::s3::objects::Listed;
@@ -74,9 +74,10 @@ pub(super) async fn list(State(interface): State<Interface>) -> Shown {
 pub(super) async fn make(State(interface): State<Interface>, patience: Patience, Filled(made): Filled<Made>) -> Shown {
     // a field that does not belong to the choice is not part of it
     let key = made.key.filter(|_| made.encryption == Encryption::SseKms);
-    let versioning = made.new.map(|_| made.versioning.is_some());
+    let new = made.new.is_some();
+    let versioning = made.versioning.filter(|_| new).map(|_| true);
     let wanted = Wanted { name: made.name.trim().to_owned(), encryption: made.encryption, key, versioning };
-    let bucket = buckets::create(State(interface.clone()), patience, Given(wanted)).await?.into_inner();
+    let bucket = buckets::settle(interface.clone(), patience, wanted, new).await?.into_inner();
     let with = match (bucket.encryption.as_str(), &bucket.key) {
         ("sse-kms", Some(key)) => format!("encrypts with key {key}"),
         ("sse-s3", _) => "encrypts with the stack's default key".to_owned(),

@@ -2,11 +2,12 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::interface::Interface;
+use crate::interface::gate::CameIn;
 use crate::interface::problem::Problem;
 
 /// Answers browsers with a page where programs get problem details.
@@ -18,8 +19,7 @@ pub(in crate::interface) async fn explain(
     let (is_browser, back) = (wants_page(request.headers()), back_of(request.headers()));
     let response = next.run(request).await;
     let Some(problem) = response.extensions().get::<Problem>().filter(|_| is_browser) else { return response };
-    let strangers = [StatusCode::UNAUTHORIZED, StatusCode::MISDIRECTED_REQUEST, StatusCode::FORBIDDEN];
-    let came_in = !strangers.contains(&response.status()) && response.status() != StatusCode::TOO_MANY_REQUESTS;
+    let came_in = response.extensions().get::<CameIn>().is_some();
     match interface.refusal(problem, came_in, &back).await {
         Err(_) => response,
         Ok(page) => {

@@ -16,6 +16,7 @@ use crate::interface::given::Given;
 use crate::operate::canary;
 use crate::operate::chaos::Fault;
 use crate::operate::status::InForce;
+use crate::servers::s3::{S3Client, S3Error};
 
 /// How long an application waits for an answer here.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -113,14 +114,27 @@ impl Interface {
             what: "kestack.yaml declares no bucket that encrypts".into(),
             hint: "declare one below `buckets`".into(),
         })?;
-        let s3 = kept.clients().s3;
-        let name = canary::ready(fastrand::u64(..).to_be_bytes());
-        s3.put_object(&bucket, &name, name.as_bytes()).await?;
-        let read = s3.get_object(&bucket, &name).await;
-        s3.delete_object_versions(&bucket, &name).await?;
-        read?;
-        Ok(bucket)
+        let (s3, interrupt, busy) = (kept.clients().s3, self.0.interrupt.clone(), self.0.busy.begin());
+        // it goes on when nobody waits any more: the object is removed in any case
+        let task = tokio::spawn(async move {
+            let _busy = busy;
+            let name = canary::ready(fastrand::u64(..).to_be_bytes());
+            let tried = interrupt.ends(exchange(&s3, &bucket, &name)).await;
+            s3.delete_object_versions(&bucket, &name).await?;
+            tried.map(|()| bucket)
+        });
+        task.await.unwrap_or_else(|error| Err(Error::file("finish", "the try")(std::io::Error::other(error))))
     }
+}
+
+async fn exchange(s3: &S3Client, bucket: &str, name: &str) -> Result<(), Error> {
+    s3.put_object(bucket, name, name.as_bytes()).await?;
+    let read = s3.get_object(bucket, name).await?;
+    if read == name.as_bytes() {
+        return Ok(());
+    }
+    let (call, cause) = (format!("GET /{bucket}/{name}"), "it has other bytes than were stored".into());
+    Err(S3Error::Invalid { call, cause }.into())
 }
 
 fn words(fault: Fault) -> &'static str {

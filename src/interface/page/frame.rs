@@ -52,6 +52,7 @@ impl Interface {
 
     /// Leads on from a form to a page, which says once what was done.
     pub(super) fn lead_to(&self, place: &str, done: impl Into<String>) -> Response {
+        self.0.page.walk.forget();
         *self.0.page.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(done.into());
         (StatusCode::SEE_OTHER, [(header::LOCATION, place.to_owned())]).into_response()
     }

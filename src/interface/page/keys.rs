@@ -15,9 +15,9 @@ use crate::interface::Interface;
 use crate::interface::call::Patience;
 use crate::interface::given::{Given, Named, named};
 use crate::interface::keys::{self, Wanted};
+use crate::operate::buckets;
 use crate::operate::keys::{self as known, Entry};
 use crate::operate::rotate::{self, Meter, Moved, Request};
-use crate::operate::{buckets, inventory};
 use crate::resource::apply::Silent;
 
 /// Metadata files that a rotation exchanges during one pause of MinIO, and how long it waits for unfinished uploads.
@@ -30,6 +30,7 @@ struct View {
     keys: Vec<Key>,
     client_versions: u64,
     in_clear: u64,
+    not_understood: u64,
 }
 
 /// A key and what it protects.
@@ -60,7 +61,7 @@ pub(super) struct Replaced {
 pub(super) async fn list(State(interface): State<Interface>) -> Shown {
     let reach = interface.0.known.running().await?;
     let (stack, context) = (reach.stack(), reach.context());
-    let report = inventory::take(&reach.kept().options).await?;
+    let report = interface.on_drive(reach.kept().options.clone()).await?;
     let listed = buckets::list(stack, context).await?.buckets;
     let entries = known::list(stack, context).await?.keys;
     let picture = Picture::of(&report, &listed, entries.iter().map(|key| key.name.clone()));
@@ -77,6 +78,7 @@ pub(super) async fn list(State(interface): State<Interface>) -> Shown {
         keys,
         client_versions: versions(&report.inventory.client_keys),
         in_clear: versions(&report.inventory.unencrypted),
+        not_understood: report.inventory.not_understood,
     };
     interface.show("keys.html", ("Keys", "keys"), &view).await
 }

@@ -27,6 +27,7 @@ mod render;
 mod sandboxes;
 mod snapshots;
 mod upload;
+mod walk;
 
 pub(super) use assets::is_asset;
 pub(super) use explain::explain;
@@ -38,6 +39,7 @@ pub(super) struct Page {
     notice: Mutex<Option<String>>,
     recorder: recorder::Recorder,
     tries: Mutex<VecDeque<faults::Try>>,
+    walk: walk::Walk,
 }
 
 /// The routes of the pages, which the description of the interface does not name.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Shown;
 use super::recorder::LastUse;
+use super::upload::check;
 use crate::interface::Interface;
 use crate::interface::given::{Asked, Named};
 use crate::manifest::BucketName;
@@ -63,9 +64,10 @@ pub(super) async fn show(
     Named(bucket): Named<BucketName>,
     Asked(Which { name }): Asked<Which>,
 ) -> Shown {
+    check(&name)?;
     let reach = interface.0.known.running().await?;
     let seen = content::look(reach.stack(), reach.context(), &bucket, &name, SHOWN).await?;
-    let sealing = Sealing::of(&seen, reach.stack().manifest.default_key.as_str());
+    let sealing = Sealing::of(&seen);
     let last_use = sealing.key.as_deref().and_then(|key| interface.0.page.recorder.last_use(key));
     let properties = seen.properties.as_ref().ok();
     let stored = seen.stored.as_ref().ok().and_then(Option::as_ref);
@@ -85,7 +87,7 @@ pub(super) async fn show(
 }
 
 impl Sealing {
-    fn of(seen: &Seen, default_key: &str) -> Self {
+    fn of(seen: &Seen) -> Self {
         let Ok(properties) = &seen.properties else {
             let words = "MinIO does not describe the object at the moment.".into();
             return Self { tone: "warn", scheme: "unknown", key: None, words };
@@ -100,8 +102,10 @@ impl Sealing {
                 Self { tone: "good", scheme: "SSE-KMS", key, words: words.into() }
             }
             Some(_) => {
-                let words = "A data key of its own encrypts this object. KES sealed it with the stack's default key.";
-                Self { tone: "good", scheme: "SSE-S3", key: Some(default_key.to_owned()), words: words.into() }
+                // only the drive names it: the default key of then may not be that of now
+                let key = seen.stored.as_ref().ok().and_then(Option::as_ref).and_then(|stored| stored.key.clone());
+                let words = "A data key of its own encrypts this object. KES sealed it with the default key of then.";
+                Self { tone: "good", scheme: "SSE-S3", key, words: words.into() }
             }
             None if header("x-amz-server-side-encryption-customer-algorithm").is_some() => {
                 let words = "Only the client has the key of this object.";
@@ -170,6 +174,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::drive::Content;
 
     #[test]
     fn bytes_stand_in_lines_of_eight() {
@@ -184,15 +189,17 @@ mod tests {
         let seen = |headers: &[(&str, &str)]| Seen {
             properties: Ok(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()),
             read: Ok(vec![]),
-            stored: Ok(None),
+            stored: Ok(Some(Content { file: "f".into(), offset: 0, bytes: vec![], key: Some("of-then".into()) })),
         };
         let of = |headers: &[(&str, &str)]| {
-            let sealing = Sealing::of(&seen(headers), "default");
+            let sealing = Sealing::of(&seen(headers));
             (sealing.scheme, sealing.key.unwrap_or_default(), sealing.tone)
         };
         let (scheme, key) = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id");
         assert_eq!(of(&[(scheme, "aws:kms"), (key, "arn:aws:kms:one")]), ("SSE-KMS", "one".into(), "good"));
-        assert_eq!(of(&[(scheme, "AES256")]), ("SSE-S3", "default".into(), "good"));
+        assert_eq!(of(&[(scheme, "AES256")]), ("SSE-S3", "of-then".into(), "good"));
+        let hidden = Seen { stored: Ok(None), ..seen(&[(scheme, "AES256")]) };
+        assert_eq!(Sealing::of(&hidden).key, None, "never a guess");
         assert_eq!(of(&[]), ("not encrypted", String::new(), "bad"));
     }
 }

@@ -17,6 +17,8 @@ const COLOURS: usize = 6;
 
 /// The name of MinIO's own files.
 const MINIO: &str = "MinIO's files";
+/// The name of all keys that only clients have: no key of KES can have it.
+const CLIENTS: &str = "clients' keys";
 
 /// A picture.
 #[derive(Debug, Default, Serialize)]
@@ -27,6 +29,8 @@ pub(super) struct Picture {
     lines: Vec<Line>,
     /// Buckets that did not fit.
     more: usize,
+    /// Keys that did not fit.
+    more_keys: usize,
     /// What the picture says, for whoever does not see it.
     words: String,
 }
@@ -75,6 +79,9 @@ impl Picture {
                 uses.pairs.insert((MINIO.to_owned(), Some(key.clone())), used.minio_files);
             }
         }
+        for (bucket, count) in &report.inventory.client_keys {
+            *uses.pairs.entry((bucket.clone(), Some(CLIENTS.to_owned()))).or_default() += count.objects;
+        }
         for (bucket, count) in &report.inventory.unencrypted {
             *uses.pairs.entry((bucket.clone(), None)).or_default() += count.objects;
         }
@@ -90,19 +97,32 @@ impl Uses {
         names.sort_by_key(|name| name == MINIO);
         let more = names.len().saturating_sub(MOST);
         names.truncate(MOST);
-        let mut keys: Vec<Option<String>> = self.keys.iter().cloned().map(Some).collect();
-        if self.pairs.keys().any(|(bucket, key)| key.is_none() && names.contains(bucket)) {
-            keys.push(None);
-        }
-        keys.truncate(MOST);
+        let (keys, more_keys) = self.shown_keys(&names);
         let rows = names.len().max(keys.len());
-        let mut picture = Picture { height: rows * ROW + 10, more, words: self.words(), ..Picture::default() };
+        let words = self.words();
+        let mut picture = Picture { height: rows * ROW + 10, more, more_keys, words, ..Picture::default() };
         picture.keys =
             keys.iter().enumerate().map(|(n, key)| self.key(n, key.as_deref(), place(n, keys.len(), rows))).collect();
         for (n, name) in names.iter().enumerate() {
             self.bucket(&mut picture, &keys, name, place(n, names.len(), rows));
         }
         picture
+    }
+
+    /// The keys that fit, and how many do not: those that these buckets use come first, and no key has its place.
+    fn shown_keys(&self, buckets: &[String]) -> (Vec<Option<String>>, usize) {
+        let pairs = self.pairs.keys().filter(|(bucket, _)| buckets.contains(bucket));
+        let used: BTreeSet<Option<&str>> = pairs.map(|(_, key)| key.as_deref()).collect();
+        let has_none = used.contains(&None);
+        let (mut keys, spare): (Vec<_>, Vec<_>) =
+            self.keys.iter().map(String::as_str).partition(|key| used.contains(&Some(*key)));
+        keys.extend(spare);
+        let room = MOST - usize::from(has_none);
+        let more = keys.len().saturating_sub(room);
+        keys.truncate(room);
+        keys.sort_unstable();
+        let keys = keys.into_iter().map(|key| Some(key.to_owned()));
+        (keys.chain(has_none.then_some(None)).collect(), more)
     }
 
     fn key(&self, number: usize, key: Option<&str>, y: usize) -> Node {
@@ -132,7 +152,11 @@ impl Uses {
             Some(key) => format!("key {key} protects {} of {bucket}", counted(*count)),
             None => format!("nothing protects {} of {bucket}", counted(*count)),
         });
-        said.take(MOST).collect::<Vec<_>>().join("; ")
+        let mut said: Vec<_> = said.take(MOST).collect();
+        if let left @ 1.. = self.pairs.len().saturating_sub(MOST) {
+            said.push(format!("and {left} more"));
+        }
+        said.join("; ")
     }
 }
 
@@ -191,6 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_in_use_and_no_key_have_their_places_among_many() {
+        let keys = (0..100).map(|number| format!("a{number}"));
+        let mut report = report();
+        let count = Count { objects: 4, versions: 4, bytes: 4 };
+        report.inventory.client_keys.insert("docs".into(), count);
+        let picture = Picture::of(&report, &[], keys);
+        let names: Vec<_> = picture.keys.iter().map(|node| node.name.as_str()).collect();
+        assert!(["one", CLIENTS, "no key"].iter().all(|name| names.contains(name)), "{names:?}");
+        assert_eq!((names.len(), picture.more_keys, picture.lines.len()), (MOST, 102 - (MOST - 1), 4));
+    }
+
+    #[test]
     fn long_names_and_many_buckets_fit() {
         let entry = |n: usize| Entry {
             name: format!("{n:060}"),
@@ -202,6 +238,7 @@ mod tests {
         let buckets: Vec<_> = (0..100).map(entry).collect();
         let picture = Picture::of(&report(), &buckets, []);
         assert_eq!((picture.buckets.len(), picture.more), (MOST, 79));
+        assert!(picture.words.ends_with("; and 79 more"), "{}", picture.words);
         assert!(picture.buckets.iter().all(|node| node.short.chars().count() <= SIGNS));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::objects::encoded;
 use super::{DEADLINE, Encryption, S3Client, S3Error};
 
 /// The slowest that MinIO may copy an object, in bytes a second.
@@ -22,8 +23,9 @@ impl S3Client {
         size: u64,
         encryption: &Encryption,
     ) -> Result<(), S3Error> {
-        let mut url = self.endpoint.clone();
-        url.set_path(&format!("/{bucket}/{}", Self::escaped(key)));
+        let path = format!("/{bucket}/{}", encoded(key));
+        let invalid = |cause: String| S3Error::Invalid { call: format!("PUT {path}"), cause };
+        let url = self.place(&path).map_err(invalid)?;
         let name = format!("PUT {url} (copy onto itself)");
         let invalid = |cause: String| S3Error::Invalid { call: name.clone(), cause };
         let mut head = http::Request::builder()

@@ -64,9 +64,7 @@ impl S3Client {
     /// # Errors
     /// Those of the call.
     pub(crate) async fn first_bytes(&self, bucket: &str, key: &str, length: u64) -> Result<Bytes, S3Error> {
-        let range = format!("bytes=0-{}", length.saturating_sub(1));
-        let path = format!("{bucket}/{}", encoded(key));
-        Ok(self.call_on(Method::GET, &path, "", &[("range", &range)], Bytes::new()).await?.body)
+        self.start(&format!("{bucket}/{}", encoded(key)), "", length).await
     }
 }
 

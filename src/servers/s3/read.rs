@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 
-use super::call::{Call, chain, refused};
+use super::call::{Call, LARGEST, chain, read, refused};
+use super::objects::encoded;
 use super::{DEADLINE, S3Client, S3Error};
 
 /// The slowest that MinIO may give an object, in bytes a second.
@@ -31,7 +32,7 @@ impl S3Client {
         size: u64,
     ) -> Result<Reading, S3Error> {
         let query = format!("versionId={}", version.unwrap_or("null"));
-        let path = format!("/{bucket}/{}", Self::escaped(key));
+        let path = format!("/{bucket}/{}", encoded(key));
         let call = Call { method: Method::GET, path, query: &query, headers: &[], body: Bytes::new() };
         let name = call.name(&self.endpoint);
         let mut request = self.request(&call, true, &name).await?;
@@ -40,7 +41,7 @@ impl S3Client {
         let response = self.http.execute(request).await.map_err(broken)?;
         let status = response.status();
         if !status.is_success() {
-            let body = response.bytes().await.map_err(broken)?;
+            let body = read(response, LARGEST).await.map_err(broken)?;
             return Err(refused(name, status, &body));
         }
         Ok(Reading { call: name, response })

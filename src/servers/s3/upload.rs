@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use tokio::io::AsyncReadExt as _;
 
+use super::objects::encoded;
 use super::{DEADLINE, S3Client, S3Error};
 
 /// Metadata of an object: SHA-256 in hex of the file that it was stored from.
@@ -33,18 +34,14 @@ pub struct Upload<'a> {
 }
 
 impl S3Client {
-    /// The name of an object as a part of a path: what a URL would take for something else is escaped.
-    pub(crate) fn escaped(key: &str) -> String {
-        key.replace('%', "%25").replace('\\', "%5C")
-    }
-
     /// Stores a file.
     ///
     /// # Errors
     /// Those of the call, also if the file is not what its size and hash say.
     pub async fn upload(&self, bucket: &str, upload: &Upload<'_>, file: File) -> Result<(), S3Error> {
-        let mut url = self.endpoint.clone();
-        url.set_path(&format!("/{bucket}/{}", Self::escaped(upload.key)));
+        let path = format!("/{bucket}/{}", encoded(upload.key));
+        let invalid = |cause: String| S3Error::Invalid { call: format!("PUT {path}"), cause };
+        let url = self.place(&path).map_err(invalid)?;
         let name = format!("PUT {url}");
         let invalid = |cause: String| S3Error::Invalid { call: name.clone(), cause };
         let mut head = http::Request::builder()

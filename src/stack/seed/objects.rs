@@ -44,7 +44,7 @@ impl ObjectsResource {
     }
 
     async fn state(&self, s3: &S3Client, entry: &Entry) -> Result<State, S3Error> {
-        match s3.head_object(self.bucket(), &S3Client::escaped(&entry.key)).await {
+        match s3.head_object(self.bucket(), &entry.key).await {
             Ok(head) if head.length == entry.size && head.seeded.as_ref() == Some(&entry.sha256) => Ok(State::Same),
             Ok(_) => Ok(State::Other),
             Err(error) if error.is_not_found() => Ok(State::Absent),

@@ -52,7 +52,7 @@ impl Undeclared {
 async fn is_there(s3: &S3Client, id: &str) -> Result<bool, S3Error> {
     let Some((kind, name)) = id.split_once(' ') else { return Ok(false) };
     let found = match (kind, name.split_once('/')) {
-        ("object", Some((bucket, key))) => s3.head_object(bucket, &S3Client::escaped(key)).await.map(|_| true),
+        ("object", Some((bucket, key))) => s3.head_object(bucket, key).await.map(|_| true),
         ("policy", _) => s3.policy(name).await.map(|found| found.is_some()),
         ("user", _) => s3.user(name).await.map(|found| found.is_some()),
         ("access-key", _) => s3.lets_in(name, "not known any more").await.map(|found| found.is_some()),
