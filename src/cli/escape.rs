@@ -89,6 +89,9 @@ fn human(report: &Report) -> String {
 
 fn differences(compared: &Compared) -> String {
     let count = compared.different.len() as u64 + compared.more_different;
+    if count == 0 {
+        return "nothing under the key could be compared: clients changed it meanwhile\n  run the same command again; no key was written".into();
+    }
     let mut text = format!("{count} versions are not the same without KES");
     for Difference { bucket, object, version, reason } in compared.different.iter().take(SHOWN) {
         let version = version.as_ref().map(|version| format!(" (version {version})")).unwrap_or_default();

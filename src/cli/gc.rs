@@ -14,6 +14,7 @@ use super::session::{self, FAULT, Intent, Known, Opened, Reached};
 use crate::error::Error;
 use crate::operate::bench;
 use crate::operate::canary;
+use crate::operate::clone;
 use crate::operate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::operate::teardown::{self, Expired};
 
@@ -37,6 +38,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+        clone::clear_abandoned();
         let (sandboxes, (canaries, benches)) = (sandboxes(globals).await?, leftovers(globals).await?);
         let report = Report { sandboxes, stacks: stacks(globals).await?, canaries, benches };
         output.result(&report, human)?;

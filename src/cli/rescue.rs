@@ -31,6 +31,9 @@ pub(super) struct Rescue {
     /// Folder for the clone of the drive [default: the stack's own, on whose disk most of it is shared]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// MinIO does not run: read its drive also if the engine that the stack is up on does not answer
+    #[arg(long, conflicts_with = "snapshot")]
+    stopped: bool,
 }
 
 impl Rescue {
@@ -41,6 +44,7 @@ impl Rescue {
             snapshot: self.snapshot.clone(),
             versions: self.versions,
             work: self.work_dir.clone(),
+            stopped: self.stopped,
         };
         let report = Box::pin(rescue::rescue(opened, &request, interrupt)).await?;
         output.result(&report, human)?;

@@ -42,6 +42,15 @@ impl Scratch {
         Self::new_in(&first, prefix).or_else(|_| Self::new_in(&second, prefix))
     }
 
+    /// Makes one for secrets that must never be on a disk.
+    ///
+    /// # Errors
+    /// If there is no such place in memory, or the folder cannot be made or locked there.
+    pub(crate) fn only_in_memory(prefix: &str) -> io::Result<Self> {
+        let [memory, _] = places();
+        Self::new_in(&memory, prefix)
+    }
+
     /// The lock: whoever holds it keeps the folder from being taken for abandoned, also after this process.
     ///
     /// # Errors
@@ -59,6 +68,11 @@ impl Scratch {
 /// Where such a folder may be, the best place first: memory, which is writable also where the root is not.
 pub(crate) fn places() -> [PathBuf; 2] {
     [PathBuf::from("/dev/shm"), std::env::temp_dir()]
+}
+
+/// Removes the folders that killed processes left where secrets and sockets are.
+pub(crate) fn clear_places(prefix: &str) {
+    places().iter().for_each(|place| clear_abandoned(place, prefix));
 }
 
 fn clear_abandoned(place: &Path, prefix: &str) {

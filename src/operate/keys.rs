@@ -4,8 +4,11 @@ use kes_server::auth::KeyName;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::operate::guard;
+use crate::operate::without_minio::without_minio;
+use crate::resource::apply::Silent;
 use crate::resource::plan::{Decision, decide};
 use crate::resource::{Context, KeyResource, Resource as _};
 use crate::stack::Stack;
@@ -78,12 +81,39 @@ pub(crate) async fn create(stack: &Stack, context: &Context, names: &[KeyName]) 
     Ok(Created { created: keys.iter().any(|key| key.created), keys })
 }
 
-/// Deletes keys that protect nothing. The stack's lock is held.
+/// Deletes keys that protect nothing. The stack's lock is held. MinIO is stopped meanwhile: it has the data key of an object
+/// sealed when the upload begins, and the drive shows that only when the upload ends.
 ///
 /// # Errors
 /// [`Error::Guard`] for a key that protects something, before any is deleted.
 pub(crate) async fn delete(stack: &Stack, context: &Context, names: &[KeyName]) -> Result<Deleted, Error> {
+    // MinIO goes on if a key is refused anyway
     guard::require_unused(stack, names)?;
+    require_known(stack, context, names).await?;
+    let work = async {
+        guard::require_unused(stack, names)?;
+        delete_unused(stack, context, names).await
+    };
+    without_minio(stack, context, &Silent, work).await
+}
+
+/// Makes sure that KES answers, and that it or the record knows one of the keys at least.
+async fn require_known(stack: &Stack, context: &Context, names: &[KeyName]) -> Result<(), Error> {
+    let record = KeyRecord::load(&stack.layout.guard())?;
+    let (mut is_known, mut missing) = (false, None);
+    for name in names {
+        match context.kes.describe_key(name.as_str()).await {
+            Err(error) if error.is_key_not_found() => {
+                is_known |= record.as_ref().is_some_and(|record| record.knows(name.as_str()));
+                missing = Some(error);
+            }
+            described => is_known |= described.map(|_| true)?,
+        }
+    }
+    missing.filter(|_| !is_known).map_or(Ok(()), |error| Err(error.into()))
+}
+
+async fn delete_unused(stack: &Stack, context: &Context, names: &[KeyName]) -> Result<Deleted, Error> {
     let mut deleted = Vec::new();
     for name in names {
         let existed = context.replicas.delete_key(name.as_str()).await?;

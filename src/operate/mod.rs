@@ -35,3 +35,4 @@ pub mod teardown;
 pub mod trials;
 pub mod verify;
 pub(crate) mod versioned;
+pub(crate) mod without_minio;

@@ -11,6 +11,7 @@ use crate::host::disk::{self, UNFINISHED};
 use crate::host::lock::{Hold, Holder, StackLock};
 use crate::manifest::EngineKind;
 use crate::operate::chaos;
+use crate::operate::clone;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::marker::{self, check_removable};
 use crate::stack::{Home, Layout, check_ours};
@@ -43,6 +44,7 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
 pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool) -> Result<Removed, Error> {
     check_not_by_units(engine, layout)?;
     Home::of(engine.info()).check(layout)?;
+    clone::clear_abandoned();
     if data {
         check_removable(layout)?;
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, text};
 
 fn stack(more: &str) -> Sandbox {
@@ -102,4 +103,62 @@ fn a_snapshot_file_is_rescued_elsewhere() {
     assert_eq!((&done["objects"], &done["snapshot"]), (&json!(4), &json!("one")), "{done}");
     check(&other.folder().join("again"));
     assert!(!text(&std::fs::read(other.folder().join("again/report.json")).unwrap()).contains("master"));
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn an_engine_that_is_not_asked_is_no_reason_to_take_minio_for_stopped() {
+    let stack = stack("");
+    stack.ok(&["down"]);
+    let other = if kind() == Kind::Process { "podman" } else { "process" };
+    std::fs::write(stack.root().join("engine"), format!("{other}\n")).unwrap();
+    let place = stack.folder().join("there");
+    let error = stack.fails(&["rescue", place.to_str().unwrap()], 6);
+    assert!(error.contains(other), "{error}");
+    assert!(!place.exists(), "nothing is left");
+
+    std::fs::write(stack.root().join("engine"), "podman\n").unwrap();
+    let silent = ["rescue", place.to_str().unwrap(), "--engine", "podman", "--host", "unix:///nonexistent/engine.sock"];
+    let error = stack.fails(&silent, 6);
+    assert!(error.contains("does not answer") && error.contains("--stopped"), "{error}");
+    let done = stack.json(&[&silent[..], &["--stopped"]].concat());
+    assert_eq!((&done["objects"], &done["unreadable"]), (&json!(4), &json!(0)), "{done}");
+    check(&place);
+}
+
+mod processes {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// The MinIO that serves a clone below a folder.
+    fn server(folder: &Path) -> Option<i32> {
+        let clone = folder.join(".kestack-clone-").to_string_lossy().into_owned();
+        let is_one = |pid: &i32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            text(&words).contains(&clone)
+        };
+        let mut processes = std::fs::read_dir("/proc").unwrap();
+        processes.find_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok().filter(is_one))
+    }
+
+    #[test]
+    #[ignore = "needs an engine"]
+    fn a_rescue_whose_minio_ends_says_so_and_is_not_complete() {
+        let stack = stack("");
+        for number in 0..300 {
+            stack.put(&format!("/other/many/{number}"), &vec![7; 100_000]);
+        }
+        let place = stack.folder().join("there");
+        let mut running = stack.start(&["rescue", place.to_str().unwrap()]);
+        let start = Instant::now();
+        while !place.join("objects").exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing is written");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let pid = rustix::process::Pid::from_raw(server(&stack.root()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(4));
+        assert!(!place.join("report.json").exists());
+    }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use rustix::process::geteuid;
@@ -21,6 +22,8 @@ const PREFIX: &str = ".kestack-clone-";
 const RESERVE: u64 = 64 << 20;
 /// MinIO's format: which drive of which deployment it is.
 const FORMAT: &str = "format.json";
+/// How long MinIO may be paused while each file is copied.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A clone of a drive, which goes with the value.
 #[derive(Debug)]
@@ -35,6 +38,57 @@ pub(crate) struct ClonedDrive {
 struct Need {
     files: u64,
     bytes: u64,
+}
+
+/// A clone that there is room for. Looking for that takes as long as the drive is large, so nobody is paused for it.
+pub(crate) struct ClonePlan {
+    drive: PathBuf,
+    place: Scratch,
+    copier: Copier,
+    shares: bool,
+}
+
+impl ClonePlan {
+    /// Makes a folder of its own in `within`, and looks for room.
+    ///
+    /// # Errors
+    /// As [`ClonedDrive::of`].
+    pub(crate) fn new(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
+        let place = Scratch::new_in(within, PREFIX).map_err(Error::file("make a folder in", within))?;
+        let copier = Copier::within(place.path(), interrupt);
+        let shares = copier.method != Method::Copies && is_shareable(drive, place.path());
+        if copier.method != Method::Clones || !shares {
+            let names = buckets(drive).map_err(Error::file("read", drive))?;
+            let need = need(drive, &names, shares).map_err(Error::file("read", drive))?;
+            check_room(place.path(), need)?;
+        }
+        Ok(Self { drive: drive.to_owned(), place, copier, shares })
+    }
+
+    /// Takes the drive of a MinIO that is paused: not for long if each file must be copied.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if it takes too long, and as [`ClonedDrive::of`].
+    pub(crate) fn fill_paused(self) -> Result<ClonedDrive, Error> {
+        let end = (!self.shares).then(|| Instant::now() + PAUSE);
+        self.fill(end)
+    }
+
+    fn fill(self, end: Option<Instant>) -> Result<ClonedDrive, Error> {
+        let Self { drive, place, mut copier, shares } = self;
+        copier.end = end;
+        let clone = place.path().join("minio");
+        std::fs::create_dir(&clone).map_err(Error::file("create", &clone))?;
+        for name in buckets(&drive).map_err(Error::file("read", &drive))? {
+            copier.drive(&drive.join(&name), &clone.join(&name), None)?;
+        }
+        let system = clone.join(SYSTEM);
+        std::fs::create_dir(&system).map_err(Error::file("create", &system))?;
+        let format = drive.join(SYSTEM).join(FORMAT);
+        std::fs::copy(&format, system.join(FORMAT)).map_err(Error::file("copy", &format))?;
+        let method = if shares { copier.method } else { Method::Copies };
+        Ok(ClonedDrive { place, method })
+    }
 }
 
 impl ClonedDrive {
@@ -54,25 +108,7 @@ impl ClonedDrive {
     /// # Errors
     /// As [`Self::of`].
     pub(crate) fn of_now(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
-        let place = Scratch::new_in(within, PREFIX).map_err(Error::file("make a folder in", within))?;
-        let clone = place.path().join("minio");
-        std::fs::create_dir(&clone).map_err(Error::file("create", &clone))?;
-        let mut copier = Copier::within(place.path(), interrupt);
-        let shares = copier.method != Method::Copies && is_shareable(drive, place.path());
-        let names = buckets(drive).map_err(Error::file("read", drive))?;
-        if copier.method != Method::Clones || !shares {
-            let need = need(drive, &names, shares).map_err(Error::file("read", drive))?;
-            check_room(place.path(), need)?;
-        }
-        for name in &names {
-            copier.drive(&drive.join(name), &clone.join(name), None)?;
-        }
-        let system = clone.join(SYSTEM);
-        std::fs::create_dir(&system).map_err(Error::file("create", &system))?;
-        let format = drive.join(SYSTEM).join(FORMAT);
-        std::fs::copy(&format, system.join(FORMAT)).map_err(Error::file("copy", &format))?;
-        let method = if shares { copier.method } else { Method::Copies };
-        Ok(Self { place, method })
+        ClonePlan::new(drive, within, interrupt)?.fill(None)
     }
 
     /// Where it is.
@@ -177,6 +213,15 @@ mod tests {
         std::fs::write(path.join("docs/a/xl.meta"), "changed").unwrap();
         assert_eq!(std::fs::read(drive.path().join("docs/a/xl.meta")).unwrap(), b"metadata");
         drop(clone);
+        assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_pause_that_takes_too_long_ends_and_leaves_nothing() {
+        let (drive, within) = (drive(), tempfile::tempdir().unwrap());
+        let plan = ClonePlan::new(drive.path(), within.path(), &Interrupt::default()).unwrap();
+        let error = plan.fill(Some(Instant::now())).unwrap_err();
+        assert!(error.exit_code() == 6 && error.to_string().contains("--work-dir"), "{error}");
         assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0);
     }
 

@@ -10,6 +10,6 @@ mod drive;
 mod reader;
 mod server;
 
-pub(crate) use drive::ClonedDrive;
+pub(crate) use drive::{ClonePlan, ClonedDrive};
 pub(crate) use reader::{Digest, digest, in_parallel};
-pub(crate) use server::{CloneServer, Kms};
+pub(crate) use server::{CloneServer, Kms, clear_abandoned};

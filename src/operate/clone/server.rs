@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::drive::ClonedDrive;
 use crate::error::Error;
 use crate::host::disk::{Outlasts, remove, replace};
-use crate::host::scratch::Scratch;
+use crate::host::scratch::{self, Scratch};
 use crate::keystore::StaticKey;
 use crate::operate::serve::child;
 use crate::resource::probe;
@@ -53,7 +53,7 @@ pub(crate) struct CloneServer {
     pub(crate) s3: S3Client,
     /// What it serves.
     pub(crate) drive: Arc<ClonedDrive>,
-    _told: Scratch,
+    told: Scratch,
 }
 
 impl CloneServer {
@@ -62,7 +62,7 @@ impl CloneServer {
     /// # Errors
     /// [`Error::Ended`] with its last words if it does not start; [`Error::NotReady`] if it takes too long.
     pub(crate) async fn start(drive: Arc<ClonedDrive>, program: &Path, kms: &Kms) -> Result<Self, Error> {
-        let told = Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        let told = place(kms)?;
         drive.renew()?;
         let (user, password) = (random()?, random()?);
         let settings = settings(&user, &password, kms);
@@ -77,7 +77,7 @@ impl CloneServer {
                 Ok(()) => {
                     // MinIO reads it at its start only, and a kestack that is killed must leave no secret
                     remove(&file)?;
-                    return Ok(Self { minio, s3, drive, _told: told });
+                    return Ok(Self { minio, s3, drive, told });
                 }
                 Err(error @ Error::Ended { .. }) => last = Some(error),
                 Err(error) => {
@@ -90,11 +90,51 @@ impl CloneServer {
     }
 }
 
+impl CloneServer {
+    /// Makes sure that it still serves: else its clients' errors say nothing about the objects.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with its last words if it has ended; those of the call if it does not answer.
+    pub(crate) async fn require_alive(&mut self) -> Result<(), Error> {
+        let answer = self.s3.list_buckets().await;
+        let ended = match (self.minio.try_wait(), &answer) {
+            (Ok(None), Ok(_)) => return Ok(()),
+            // it may be about to end
+            (Ok(None), Err(_)) => tokio::time::timeout(KILLED, self.minio.wait()).await.ok().and_then(Result::ok),
+            (status, _) => status.ok().flatten(),
+        };
+        if let Some(status) = ended {
+            return Err(ended_with(child::code(status).into(), self.told.path()));
+        }
+        Ok(answer.map(drop)?)
+    }
+}
+
+fn ended_with(code: i64, told: &Path) -> Error {
+    Error::Ended { what: "MinIO on the clone".into(), code, said: said(&told.join("log")) }
+}
+
 impl Drop for CloneServer {
     /// Nothing of it is kept, so nothing has to be ended in order; but it must have ended before its drive goes.
     fn drop(&mut self) {
         end(&mut self.minio);
     }
+}
+
+/// Removes what killed processes left of the settings: a key in clear, if they were killed while MinIO started.
+pub(crate) fn clear_abandoned() {
+    scratch::clear_places(PREFIX);
+}
+
+/// The folder for the settings: a key in clear is in memory or nowhere.
+fn place(kms: &Kms) -> Result<Scratch, Error> {
+    if matches!(kms, Kms::StaticKey(_)) {
+        return Scratch::only_in_memory(PREFIX).map_err(|error| Error::Environment {
+            what: format!("there is no place in memory for the key: '/dev/shm' cannot be used: {error}"),
+            hint: "mount a tmpfs there that this user can write to: the key must not be on a disk in clear".into(),
+        });
+    }
+    Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))
 }
 
 /// MinIO's environment file.
@@ -143,7 +183,7 @@ async fn ready(minio: &mut Child, s3: &S3Client, told: &Path) -> Result<(), Erro
         ready = answers => ready.map(drop),
         ended = minio.wait() => {
             let code = ended.map_or(-1, |status| child::code(status).into());
-            Err(Error::Ended { what: "MinIO on the clone".into(), code, said: said(&told.join("log")) })
+            Err(ended_with(code, told))
         }
     }
 }
@@ -188,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn minio_is_told_of_one_kind_of_keys() {
+    fn minio_istold_of_one_kind_of_keys() {
         let key: StaticKey = "my-key:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".parse().unwrap();
         let text = settings("user", "password", &Kms::StaticKey(key));
         assert!(text.ends_with("MINIO_KMS_SECRET_KEY=my-key:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n"));

@@ -29,6 +29,12 @@ pub(crate) struct Compared {
     pub(crate) different: Vec<Difference>,
     /// How many more there are.
     pub(crate) more_different: u64,
+    /// Versions that need a key of KES.
+    #[serde(skip)]
+    needing: u64,
+    /// Those of them that are the same.
+    #[serde(skip)]
+    same_needing: u64,
 }
 
 /// A version that is not the same without KES.
@@ -46,7 +52,7 @@ pub(crate) struct Difference {
 
 /// What became of one version.
 enum Outcome {
-    Same(u64),
+    Same { bytes: u64, needs_key: bool },
     Changed,
     Client,
     NotChosen,
@@ -70,11 +76,15 @@ pub(super) async fn all(
     };
     let both = Both { clone: &clone.s3, stack, cloned: &path, drive };
     let work = |item: Item| {
-        let is_chosen = chosen.as_ref().is_none_or(|choice| choice.lock().is_ok_and(|mut choice| choice.next()));
-        async move { if is_chosen { both.compare(item).await } else { Outcome::NotChosen } }
+        let needs_key = needs_key(&item);
+        // a version that needs no key proves nothing about one
+        let choose = |choice: &Mutex<Choice>| needs_key && choice.lock().is_ok_and(|mut choice| choice.next());
+        let is_chosen = chosen.as_ref().is_none_or(choose);
+        async move { (needs_key, if is_chosen { both.compare(item).await } else { Outcome::NotChosen }) }
     };
     let mut compared = Compared::default();
-    in_parallel(&path, work, |outcome| {
+    in_parallel(&path, work, |(needs_key, outcome)| {
+        compared.needing += u64::from(needs_key);
         compared.add(outcome);
         Ok(())
     })
@@ -87,14 +97,18 @@ async fn total(drive: &Path) -> Result<u64, Error> {
     let mut total = 0;
     in_parallel(
         drive,
-        |_| std::future::ready(()),
-        |()| {
-            total += 1;
+        |item| std::future::ready(needs_key(&item)),
+        |needs_key| {
+            total += u64::from(needs_key);
             Ok(())
         },
     )
     .await?;
     Ok(total)
+}
+
+fn needs_key(item: &Item) -> bool {
+    matches!(item.opens, Opens::Key(_))
 }
 
 /// Chooses so many of so many, each with the same chance, as they come.
@@ -130,9 +144,10 @@ impl Both<'_> {
         if item.opens == Opens::Client {
             return Outcome::Client;
         }
+        let needs_key = needs_key(&item);
         let (clone, stack) = tokio::join!(digest(self.clone, &item), digest(self.stack, &item));
         let reason = match difference(clone, stack) {
-            Ok(bytes) => return Outcome::Same(bytes),
+            Ok(bytes) => return Outcome::Same { bytes, needs_key },
             Err(reason) => reason,
         };
         if self.is_changed(&item) {
@@ -164,9 +179,18 @@ fn difference(clone: Result<Digest, S3Error>, stack: Result<Digest, S3Error>) ->
 }
 
 impl Compared {
+    /// True if nothing differs, and something under the key was compared: MinIO's own files do if nothing else is under it.
+    pub(super) fn proves(&self, minio_files: u64) -> bool {
+        let nothing_differs = self.different.is_empty() && self.more_different == 0;
+        nothing_differs && (self.same_needing > 0 || self.needing == 0 && minio_files > 0)
+    }
+
     fn add(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Same(bytes) => (self.same, self.bytes) = (self.same + 1, self.bytes + bytes),
+            Outcome::Same { bytes, needs_key } => {
+                (self.same, self.bytes) = (self.same + 1, self.bytes + bytes);
+                self.same_needing += u64::from(needs_key);
+            }
             Outcome::Changed => self.changed_meanwhile += 1,
             Outcome::Client => self.client_keys += 1,
             Outcome::NotChosen => {}
@@ -189,13 +213,27 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_compared_proves_anything() {
+        let of = |outcome, needing| {
+            let mut compared = Compared { needing, ..Compared::default() };
+            compared.add(outcome);
+            compared
+        };
+        assert!(of(Outcome::Same { bytes: 1, needs_key: true }, 1).proves(0));
+        assert!(!of(Outcome::Same { bytes: 1, needs_key: false }, 0).proves(0), "it needs no key");
+        assert!(!of(Outcome::Changed, 1).proves(2), "nothing under the key was compared");
+        assert!(of(Outcome::Client, 0).proves(2), "MinIO's own files are under it, and nothing else");
+    }
+
+    #[test]
     fn differences_are_named_and_bounded() {
         let mut compared = Compared::default();
         for number in 0..NAMED + 2 {
             let (bucket, object, reason) = ("b".into(), number.to_string(), "why".into());
             compared.add(Outcome::Different(Difference { bucket, object, version: None, reason }));
         }
-        compared.add(Outcome::Same(7));
+        compared.add(Outcome::Same { bytes: 7, needs_key: true });
+        assert!(!compared.proves(1), "something differs");
         assert_eq!((compared.different.len(), compared.more_different, compared.bytes), (NAMED, 2, 7));
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
-use crate::operate::clone::{CloneServer, ClonedDrive, Kms};
+use crate::operate::clone::{ClonePlan, CloneServer, ClonedDrive, Kms};
 use crate::operate::rotate::check::freezer;
 use crate::operate::session::{Session, environment};
 use crate::operate::snapshot::Method;
@@ -85,11 +85,14 @@ pub(crate) async fn escape(session: &Session, request: &Request, interrupt: &Int
     let (clone, pause) = clone(session, request, interrupt).await?;
     let method = clone.method;
     let work = async {
-        let server = CloneServer::start(Arc::new(clone), &program, &Kms::StaticKey(key.clone())).await?;
-        compare::all(&server, &session.context.s3, &stack.layout.drive(), request.sample).await
+        let mut server = CloneServer::start(Arc::new(clone), &program, &Kms::StaticKey(key.clone())).await?;
+        let compared = compare::all(&server, &session.context.s3, &stack.layout.drive(), request.sample).await?;
+        // one that has ended gives no object, however good that is
+        server.require_alive().await?;
+        Ok::<_, Error>(compared)
     };
     let compared = Box::pin(interrupt.ends(work)).await?;
-    let proven = compared.different.is_empty() && compared.more_different == 0;
+    let proven = compared.proves(minio_files);
     let written = request.write.clone().filter(|_| proven);
     if let Some(file) = &written {
         key::write(file, &key)?;
@@ -117,7 +120,8 @@ async fn clone(session: &Session, request: &Request, interrupt: &Interrupt) -> R
     let within = request.work.clone().unwrap_or_else(|| stack.layout.root().to_owned());
     let (from, interrupt) = (drive.clone(), interrupt.clone());
     blocking("clone", &drive, move || {
-        let cloned = freezer.while_frozen(|| ClonedDrive::of_now(&from, &within, &interrupt));
+        let plan = ClonePlan::new(&from, &within, &interrupt)?;
+        let cloned = freezer.while_frozen(|| plan.fill_paused());
         let (clone, pause) = cloned.map_err(|error| Error::Environment {
             what: format!("MinIO could not be paused: {error}"),
             hint: "run the same command again".into(),

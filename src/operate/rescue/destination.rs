@@ -10,8 +10,8 @@ use super::Report;
 use crate::data::drive::Item;
 use crate::error::Error;
 use crate::host::digest::sha256;
-use crate::host::disk::{Outlasts, create_private, replace};
-use crate::host::ownership::check_folder;
+use crate::host::disk::{Outlasts, create_private, is_absent, replace};
+use crate::host::ownership::check_stack;
 
 /// Longest name of a file.
 const LONGEST: usize = 255;
@@ -22,51 +22,65 @@ const RESERVE: u64 = 64 << 20;
 
 /// An empty folder that is the caller's alone.
 #[derive(Debug)]
-pub(super) struct Destination(PathBuf);
+pub(super) struct Destination {
+    folder: PathBuf,
+    is_made: bool,
+}
 
-/// Refuses a folder that is not empty, or not the caller's alone.
+/// Refuses a folder that is not empty or not the caller's alone, or that another user could replace.
 ///
 /// # Errors
 /// [`Error::Occupied`] or [`Error::Environment`].
-pub(super) fn check(folder: &Path) -> Result<(), Error> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(Error::file("read", folder))?,
-    };
-    if entries.count() > 0 {
+fn check(folder: &Path) -> Result<(), Error> {
+    check_stack(folder)?;
+    let mut entries = std::fs::read_dir(folder).map_err(Error::file("read", folder))?;
+    if entries.next().is_some() {
         return Err(Error::Occupied {
             what: format!("'{}' is not empty", folder.display()),
             hint: "name an empty folder, or one that does not exist; an interrupted rescue cannot be continued".into(),
         });
     }
-    Ok(check_folder(folder)?)
+    Ok(())
 }
 
 impl Destination {
-    /// Makes the folder, for its owner alone.
+    /// Makes the folder, for its owner alone, and looks at it afterwards: nobody can put another in its place then.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if it is not empty; [`Error::Environment`] if it is not the caller's alone. It is as it was then.
     pub(super) fn make(folder: &Path) -> Result<Self, Error> {
+        let is_made = std::fs::symlink_metadata(folder).is_err_and(|error| is_absent(&error));
         create_private(folder)?;
-        let folder = std::fs::canonicalize(folder).map_err(Error::file("find", folder))?;
-        crate::host::disk::set_private(&folder)?;
-        Ok(Self(folder))
+        let found = std::fs::canonicalize(folder).map_err(Error::file("find", folder))?;
+        let destination = Self { folder: found, is_made };
+        check(&destination.folder).inspect_err(|_| destination.abandon())?;
+        crate::host::disk::set_private(&destination.folder)?;
+        Ok(destination)
+    }
+
+    /// Removes the folder if it was made here and nothing is in it.
+    pub(super) fn abandon(&self) {
+        if self.is_made {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
     }
 
     /// Says before anything is written what would otherwise show when the disk is full.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), Error> {
-        let found = statvfs(&self.0).map_err(|error| Error::file("look at", &self.0)(error.into()))?;
+        let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         if bytes.saturating_add(RESERVE) <= free {
             return Ok(());
         }
         Err(Error::Environment {
-            what: format!("the objects have {bytes} bytes, but '{}' has room for {free}", self.0.display()),
+            what: format!("the objects have {bytes} bytes, but '{}' has room for {free}", self.folder.display()),
             hint: "name a folder on a larger disk; no object was written".into(),
         })
     }
 
     /// A file directly below.
     pub(super) fn list(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.join(name)
     }
 
     /// Makes the file of a version, for its owner alone; the second part is true if it could not have its own name.
@@ -79,7 +93,7 @@ impl Destination {
         {
             return Ok((file, path, false));
         }
-        let path = self.0.join("odd").join(odd(item));
+        let path = self.folder.join("odd").join(odd(item));
         let file = made(&path).map_err(Error::file("write", &path))?;
         Ok((file, path, true))
     }
@@ -93,7 +107,7 @@ impl Destination {
             return None;
         }
         let kind = if item.is_current { "objects" } else { "versions" };
-        let path = self.0.join(kind).join(&item.bucket).join(&item.object);
+        let path = self.folder.join(kind).join(&item.bucket).join(&item.object);
         Some(if item.is_current { path } else { path.join(item.version.as_deref().unwrap_or("null")) })
     }
 
@@ -138,11 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn only_a_folder_that_nobody_else_can_replace_is_taken() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let outer = tempfile::tempdir().unwrap();
+        let place = outer.path().join("new");
+        Destination::make(&place).unwrap().abandon();
+        assert!(!place.exists(), "nothing of it is left");
+        std::fs::create_dir(&place).unwrap();
+        Destination::make(&place).unwrap().abandon();
+        assert!(place.exists(), "it was there before");
+        std::fs::remove_dir(&place).unwrap();
+        std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(Destination::make(&place).unwrap_err().exit_code(), 6);
+        assert!(!place.exists());
+    }
+
+    #[test]
     fn no_name_leads_out_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("new");
         let destination = Destination::make(&place).unwrap();
-        let top = destination.0.clone();
+        let top = destination.folder.clone();
         for (object, expected) in [("a/b c", "objects/docs/a/b c"), ("ü<>&", "objects/docs/ü<>&")] {
             let (_, path, is_odd) = destination.create(&item(object, true)).unwrap();
             assert_eq!((path, is_odd), (top.join(expected), false));
@@ -155,7 +185,9 @@ mod tests {
             let (_, path, is_odd) = destination.create(&item(odd, true)).unwrap();
             assert!(is_odd && path.parent() == Some(&top.join("odd")), "{odd}: {}", path.display());
         }
-        assert!(check(&place).unwrap_err().to_string().contains("is not empty"));
+        assert!(Destination::make(&place).unwrap_err().to_string().contains("is not empty"));
+        destination.abandon();
+        assert!(place.exists(), "it holds something");
         assert!(destination.check_room(u64::MAX / 2).is_err());
     }
 }

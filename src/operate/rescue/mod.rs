@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) versions: bool,
     /// Where the clone is made, if not in the stack's folder.
     pub(crate) work: Option<PathBuf>,
+    /// Whether MinIO is stopped for sure, so that the stack's engine need not answer.
+    pub(crate) stopped: bool,
 }
 
 /// What was written, and what was not.
@@ -79,14 +81,17 @@ pub(crate) struct Report {
 /// be read.
 pub(crate) async fn rescue(opened: Opened, request: &Request, interrupt: &Interrupt) -> Result<Report, Error> {
     let start = Instant::now();
-    destination::check(&request.destination)?;
     let options = &opened.options;
     let program = supply::minio_program(options.manifest.minio.binary.as_deref(), &environment)?;
     let keystores = keystore_environment(&options.manifest);
     let name = options.manifest.name.to_string();
-    let source = Source::of(opened, request).await?;
-    let clone = Arc::new(source.clone_drive(request.work.as_deref(), interrupt).await?);
     let destination = Destination::make(&request.destination)?;
+    let begun = async {
+        let source = Source::of(opened, request).await?;
+        let clone = source.clone_drive(request.work.as_deref(), interrupt).await?;
+        Ok::<_, Error>((source, Arc::new(clone)))
+    };
+    let (source, clone) = begun.await.inspect_err(|_| destination.abandon())?;
     let work = Work { source: &source, program: &program, keystores, clone, destination: &destination, request };
     let lists = Box::pin(interrupt.ends(work.all())).await?;
     let mut report = lists.into_report()?;
@@ -162,10 +167,11 @@ impl Work<'_> {
 
     /// Writes every version that `is_meant`, read by a MinIO with that key.
     async fn read(&self, kms: Kms, lists: &mut Lists, is_meant: impl Fn(&Item) -> bool) -> Result<(), Error> {
-        let server = CloneServer::start(Arc::clone(&self.clone), self.program, &kms).await?;
+        let mut server = CloneServer::start(Arc::clone(&self.clone), self.program, &kms).await?;
+        let s3 = server.s3.clone();
         let work = |item: Item| {
             let is_meant = self.is_wanted(&item) && is_meant(&item);
-            let (s3, destination) = (&server.s3, self.destination);
+            let (s3, destination) = (&s3, self.destination);
             async move {
                 if !is_meant {
                     return Ok(None);
@@ -178,7 +184,9 @@ impl Work<'_> {
             Some((item, written)) => lists.add(&item, written),
             None => Ok(()),
         })
-        .await
+        .await?;
+        // one that has ended gives no object, however good that is
+        server.require_alive().await
     }
 
     /// Lists every version that `is_meant` as not readable.

@@ -13,11 +13,11 @@ use crate::host::freeze::Freezer;
 use crate::host::interrupt::Interrupt;
 use crate::keystore::StaticKey;
 use crate::manifest::Manifest;
-use crate::operate::clone::ClonedDrive;
+use crate::operate::clone::{ClonePlan, ClonedDrive};
 use crate::operate::rotate::check::freezer_of;
 use crate::operate::session::{Opened, Reached};
 use crate::operate::snapshot::Snapshot;
-use crate::stack::Layout;
+use crate::stack::{Home, Layout};
 
 /// What is read.
 #[derive(Debug)]
@@ -58,23 +58,24 @@ impl Source {
             return Err(Error::NotRunning(manifest.name.to_string()));
         }
         let keys = manifest.fs_path().unwrap_or_else(|| layout.keys());
-        let (freezer, reached) = paused(opened).await?;
+        let (freezer, reached, locked) = paused(opened, request.stopped).await?;
         let master_key = layout.master_key();
-        Ok(Self { manifest, layout, drive, keys, master_key, freezer, _reached: reached, _locked: None })
+        Ok(Self { manifest, layout, drive, keys, master_key, freezer, _reached: reached, _locked: locked })
     }
 
     /// Clones the drive, while MinIO is paused if it runs.
     pub(super) async fn clone_drive(&self, work: Option<&Path>, interrupt: &Interrupt) -> Result<ClonedDrive, Error> {
         let within = work.unwrap_or_else(|| self.layout.root());
         let Some(freezer) = &self.freezer else { return ClonedDrive::of(&self.drive, within, interrupt).await };
-        let cloned = tokio::task::block_in_place(|| {
-            freezer.while_frozen(|| ClonedDrive::of_now(&self.drive, within, interrupt))
-        });
-        let (clone, _) = cloned.map_err(|error| Error::Environment {
-            what: format!("MinIO could not be paused: {error}"),
-            hint: "stop the stack with `kestack stop`, then run the same command again".into(),
-        })?;
-        clone
+        tokio::task::block_in_place(|| {
+            let plan = ClonePlan::new(&self.drive, within, interrupt)?;
+            let cloned = freezer.while_frozen(|| plan.fill_paused());
+            let (clone, _) = cloned.map_err(|error| Error::Environment {
+                what: format!("MinIO could not be paused: {error}"),
+                hint: "stop the stack with `kestack stop`, then run the same command again".into(),
+            })?;
+            clone
+        })
     }
 
     /// The keystore, if it can be opened.
@@ -83,25 +84,43 @@ impl Source {
     }
 }
 
-/// Who pauses the stack's MinIO, if an engine says that it runs. A stack that is broken may have none that answers.
-async fn paused(opened: Opened) -> Result<(Option<Freezer>, Option<Reached>), Error> {
+/// Who pauses the stack's MinIO, and what holds the stack's lock.
+type Paused = (Option<Freezer>, Option<Reached>, Option<Opened>);
+
+/// Who pauses the stack's MinIO, if an engine says that it runs. A stack that is broken may have none that answers: its MinIO
+/// is taken for stopped if the stack is up on no engine, or the caller says so.
+///
+/// # Errors
+/// [`Error::Environment`] if the engine that the stack is up on does not answer, or is another one.
+async fn paused(opened: Opened, is_stopped: bool) -> Result<Paused, Error> {
     let name = opened.options.manifest.name.to_string();
-    let reached = match opened.connect().await {
+    let reached = match opened.connect_or_keep().await? {
         Ok(reached) => reached,
-        Err(error) => {
+        Err((opened, error)) => {
+            let home = Home::recorded(&opened.options.layout())?;
+            if let Some(home) = home.filter(|_| !is_stopped) {
+                return Err(silent(&home, &error));
+            }
             tracing::warn!("no engine answers, so MinIO is taken for stopped: {error}");
-            return Ok((None, None));
+            return Ok((None, None, Some(opened)));
         }
     };
     let pod = reached.engine().pod(&name).await?;
     let container = format!("{name}-minio-server");
     let runs = pod.iter().flat_map(|pod| &pod.containers).any(|found| found.name == container && found.running);
     if !runs {
-        return Ok((None, Some(reached)));
+        return Ok((None, Some(reached), None));
     }
     let program = own_program().map_err(Error::file("find", "/proc/self/exe"))?;
     let freezer = blocking("pause", Path::new("/proc"), move || freezer_of(&container, pod.as_ref(), &program)).await?;
-    Ok((Some(freezer), Some(reached)))
+    Ok((Some(freezer), Some(reached), None))
+}
+
+fn silent(home: &Home, error: &Error) -> Error {
+    Error::Environment {
+        what: format!("the stack is up on {home}, which does not answer, so its MinIO may be writing: {error}"),
+        hint: "start that engine, or run the same command with `--stopped` if MinIO does not run any more".into(),
+    }
 }
 
 /// A key of the keystore; else why it is not there.

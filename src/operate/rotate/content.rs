@@ -2,10 +2,11 @@
 //! MinIO does not know it yet; a note says so, and which folder goes when the metadata does not name it any more.
 
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
 
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::data::drive::{PART, Part};
@@ -14,6 +15,9 @@ use crate::host::disk::{self, clear, is_absent};
 
 /// End of a note's name.
 const NOTE: &str = "note";
+
+/// Most bytes of a note.
+const LONGEST: u64 = 64 << 10;
 
 /// A metadata file with two folders next to it, of which one is needed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,32 +61,62 @@ pub(super) fn like(file: &File, former: &std::fs::Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the folders that notes name and no metadata does any more, also those of a rotation that was killed.
+/// Removes the folders that notes name and no metadata does any more, also those of a rotation that was killed. Others write
+/// to the drive too, so only notes in a folder of our own are believed.
 ///
 /// # Errors
 /// If a note or its metadata cannot be read, or a folder not removed.
 pub(super) fn tidy(drive: &Path, notes: &Path) -> Result<(), Error> {
-    let entries = match std::fs::read_dir(notes) {
-        Err(error) if is_absent(&error) => return Ok(()),
-        entries => entries.map_err(Error::file("read", notes))?,
-    };
-    for entry in entries {
+    if !is_ours(notes)? {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(notes).map_err(Error::file("read", notes))? {
         let path = entry.map_err(Error::file("read", notes))?.path();
         if path.extension().is_none_or(|end| end != NOTE) {
             continue;
         }
         // one that is cut was not written to its end: nothing was brought anywhere
-        if let Some(note) = disk::read(&path)?.and_then(|text| serde_json::from_slice::<Note>(&text).ok()) {
+        let text = read(&path).map_err(Error::file("read", &path))?;
+        if let Some(note) = text.and_then(|text| serde_json::from_slice::<Note>(&text).ok()) {
             note.tidy(drive)?;
         }
     }
     Ok(())
 }
 
+/// True if it is a folder that only we can write to.
+fn is_ours(folder: &Path) -> Result<bool, Error> {
+    match std::fs::symlink_metadata(folder) {
+        Err(error) if is_absent(&error) => Ok(false),
+        found => {
+            let found = found.map_err(Error::file("look at", folder))?;
+            let is_private = found.mode() & 0o7777 == disk::PRIVATE && found.uid() == geteuid().as_raw();
+            Ok(found.is_dir() && is_private)
+        }
+    }
+}
+
+/// What a note says; `None` if it is none of ours.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+    Ok(Some(text).filter(|text| text.len() as u64 <= LONGEST))
+}
+
+/// True if no folder from the drive down to the file is a link, or anything else that leads elsewhere.
+fn is_straight(drive: &Path, file: &Path) -> bool {
+    let folders = file.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    let mut found = folders.map(|above| std::fs::symlink_metadata(drive.join(above)));
+    found.all(|found| found.is_ok_and(|found| found.is_dir()))
+}
+
 impl Note {
     fn tidy(&self, drive: &Path) -> Result<(), Error> {
         let is_below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_below(&self.file) {
+        if !is_below(&self.file) || !is_straight(drive, &self.file) {
             return Ok(());
         }
         let path = drive.join(&self.file);
@@ -115,7 +149,7 @@ mod tests {
             let drive = tempfile::tempdir().unwrap();
             let notes = drive.path().join("notes");
             let meta = drive.path().join("config.json/xl.meta");
-            std::fs::create_dir(&notes).unwrap();
+            disk::create_private(&notes).unwrap();
             std::fs::create_dir_all(meta.with_file_name(FORMER)).unwrap();
             std::fs::write(&meta, "before").unwrap();
             std::fs::set_permissions(&meta, Permissions::from_mode(0o640)).unwrap();
@@ -149,5 +183,35 @@ mod tests {
             Note { file: file.into(), folders }.tidy(&drive).unwrap();
             assert!(outer.path().join(NEW).exists());
         }
+    }
+
+    #[test]
+    fn only_notes_of_our_own_are_believed() {
+        let outer = tempfile::tempdir().unwrap();
+        let (drive, notes) = (outer.path().join("drive"), outer.path().join("drive/notes"));
+        disk::create_private(&notes).unwrap();
+        let folder = drive.join("bucket").join(NEW);
+        let elsewhere = outer.path().join("elsewhere").join(NEW);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(outer.path().join("elsewhere"), drive.join("link")).unwrap();
+        let note = |file: &str| Note { file: file.into(), folders: [NEW, FORMER].map(str::to_owned) };
+        let put = |name: &str, text: &[u8]| std::fs::write(notes.join(name), text).unwrap();
+        let text = serde_json::to_vec(&note("bucket/xl.meta")).unwrap();
+
+        put("link.note", &serde_json::to_vec(&note("link/xl.meta")).unwrap());
+        put("long.note", &[text.clone(), vec![b' '; usize::try_from(LONGEST).unwrap()]].concat());
+        std::fs::write(outer.path().join("foreign"), &text).unwrap();
+        std::os::unix::fs::symlink(outer.path().join("foreign"), notes.join("foreign.note")).unwrap();
+        tidy(&drive, &notes).unwrap();
+        assert!(elsewhere.exists() && folder.exists());
+
+        put("good.note", &text);
+        std::fs::set_permissions(&notes, Permissions::from_mode(0o777)).unwrap();
+        tidy(&drive, &notes).unwrap();
+        assert!(folder.exists(), "anybody can have written it");
+        std::fs::set_permissions(&notes, Permissions::from_mode(0o700)).unwrap();
+        tidy(&drive, &notes).unwrap();
+        assert!(!folder.exists());
     }
 }

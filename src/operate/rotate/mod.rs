@@ -31,6 +31,10 @@ mod turn;
 
 pub(crate) use left::Left;
 pub(crate) use pass::{Meter, Moved};
+use turn::End;
+
+/// How often keys are exchanged if uploads under the former key end just before that is deleted.
+const ROUNDS: usize = 3;
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -109,18 +113,41 @@ pub(crate) async fn rotate(
         return Ok(report);
     }
     report.snapshot = turn.prepare(request, interrupt, progress).await?;
-    let away = Box::pin(interrupt.ends(turn.settle_defaults(progress))).await?;
+    let away = Box::pin(interrupt.ends(turn.settle_defaults(&before, progress))).await?;
     report.restart_milliseconds = away.map(|away| away.as_millis());
-    let done = turn.exchange(request, &before, interrupt, meter).await?;
-    (report.moved, report.left) = (done.moved, done.left);
-    if report.left.is_empty() {
-        match turn.end(request).await {
-            Err(Error::Guard(why)) => report.kept = Some(why),
-            deleted => report.deleted = deleted?,
-        }
-    }
+    rounds(&mut turn, request, &before, &mut report, interrupt, progress, meter).await?;
     report.milliseconds = start.elapsed().as_millis();
     Ok(report)
+}
+
+/// Exchanges keys until nothing is left, and deletes the former one if that is wanted.
+async fn rounds(
+    turn: &mut turn::Turn,
+    request: &Request,
+    before: &Inventory,
+    report: &mut Report,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+    meter: &dyn Meter,
+) -> Result<(), Error> {
+    report.moved = Moved::default();
+    for _ in 0..ROUNDS {
+        let done = turn.exchange(request, before, interrupt, meter).await?;
+        (report.moved, report.left) = (report.moved.and(&done.moved), done.left);
+        if !report.left.is_empty() {
+            report.kept = None;
+            return Ok(());
+        }
+        match turn.end(request, progress).await? {
+            End::Stays => return Ok(()),
+            End::Deleted => {
+                (report.deleted, report.kept) = (true, None);
+                return Ok(());
+            }
+            End::Needed(why) => report.kept = Some(why),
+        }
+    }
+    Ok(())
 }
 
 /// What is going to be done.

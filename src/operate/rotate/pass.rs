@@ -27,6 +27,9 @@ const MOST: usize = 64 << 20;
 /// How often in a row a pass may find only what MinIO wrote meanwhile.
 const IN_VAIN: u32 = 10;
 
+/// How many passes after the first may find keys to exchange: there are more only while clients name the former key.
+const MORE: u32 = 10;
+
 /// What was exchanged so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Moved {
@@ -40,6 +43,19 @@ pub(crate) struct Moved {
     pub(crate) pauses: u64,
     /// The longest time for which it did.
     pub(crate) longest_pause_milliseconds: u128,
+}
+
+impl Moved {
+    /// What was exchanged before and after.
+    pub(super) fn and(&self, more: &Self) -> Self {
+        Self {
+            versions: self.versions + more.versions,
+            minio_files: self.minio_files + more.minio_files,
+            bytes: self.bytes + more.bytes,
+            pauses: self.pauses + more.pauses,
+            longest_pause_milliseconds: self.longest_pause_milliseconds.max(more.longest_pause_milliseconds),
+        }
+    }
 }
 
 /// Who wants to know how far it is.
@@ -69,23 +85,44 @@ struct Pass {
     stuck: BTreeSet<Left>,
 }
 
+/// How many passes are made while clients write.
+#[derive(Default)]
+struct Patience {
+    in_vain: u32,
+    exchanging: u32,
+}
+
+impl Patience {
+    /// Why no other pass is made after one that found so much; `None` if there is one.
+    fn ends(&mut self, exchanged: usize, changed: usize) -> Option<Left> {
+        let (name, why) = if exchanged == 0 {
+            self.in_vain += 1;
+            (changed, "clients write them faster than kestack exchanges their keys")
+        } else {
+            self.in_vain = 0;
+            self.exchanging += 1;
+            (exchanged, "clients go on writing with this key: they name it in their requests")
+        };
+        let is_over = self.in_vain == IN_VAIN || self.exchanging > MORE;
+        is_over.then(|| Left::new(format!("{name} metadata files"), why))
+    }
+}
+
 impl Passes<'_> {
     /// Makes passes until one finds nothing to exchange; what that one could not exchange is left.
     ///
     /// # Errors
     /// Those of KES and of the drive. What was exchanged is.
     pub(super) async fn run(&mut self) -> Result<BTreeSet<Left>, Error> {
-        let mut in_vain = 0;
+        let mut patience = Patience::default();
         loop {
             let pass = self.pass().await?;
             if pass.exchanged == 0 && pass.changed == 0 {
                 return Ok(pass.stuck);
             }
-            in_vain = if pass.exchanged == 0 { in_vain + 1 } else { 0 };
-            if in_vain == IN_VAIN {
+            if let Some(left) = patience.ends(pass.exchanged, pass.changed) {
                 let mut stuck = pass.stuck;
-                let name = format!("{} metadata files", pass.changed);
-                stuck.insert(Left::new(name, "clients write them faster than kestack exchanges their keys"));
+                stuck.insert(left);
                 return Ok(stuck);
             }
         }
@@ -180,4 +217,30 @@ async fn slice(next: &mut Receiver<PathBuf>, most: usize) -> Option<Vec<PathBuf>
         }
     }
     (!paths.is_empty()).then_some(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_end_whatever_clients_write() {
+        let mut patience = Patience::default();
+        assert!((0..MORE).all(|_| patience.ends(3, 0).is_none()));
+        assert!(patience.ends(3, 0).unwrap().reason.contains("they name it in their requests"));
+        let mut patience = Patience::default();
+        assert!((1..IN_VAIN).all(|_| patience.ends(0, 1).is_none()));
+        assert!(patience.ends(0, 1).unwrap().reason.contains("faster than kestack"));
+        // each of them moves something now and then, and still they end
+        let mut patience = Patience::default();
+        assert!((0..IN_VAIN * (MORE + 1)).any(|number| patience.ends(usize::from(number % 2 == 0), 1).is_some()));
+    }
+
+    #[test]
+    fn what_two_rounds_moved_is_added() {
+        let of =
+            |count, pause| Moved { versions: count, pauses: 1, longest_pause_milliseconds: pause, ..Moved::default() };
+        let both = of(2, 9).and(&of(3, 4));
+        assert_eq!((both.versions, both.pauses, both.longest_pause_milliseconds), (5, 2, 9));
+    }
 }

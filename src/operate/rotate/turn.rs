@@ -14,7 +14,7 @@ use super::record::Record;
 use super::slice::Exchange;
 use super::staging::Staging;
 use super::{Request, check};
-use crate::data::drive::Inventory;
+use crate::data::drive::{Inventory, KeyUse};
 use crate::engine::Engine;
 use crate::engine::process::own_program;
 use crate::error::Error;
@@ -23,6 +23,7 @@ use crate::operate::guard;
 use crate::operate::inventory;
 use crate::operate::session::{Options, Reached, Session, bring_up};
 use crate::operate::snapshot::{self, SnapshotName};
+use crate::operate::without_minio::without_minio;
 use crate::resource::apply::Progress;
 use crate::resource::{KeyResource, Resource as _};
 
@@ -47,6 +48,16 @@ pub(super) struct Turn {
 pub(super) struct Done {
     pub(super) moved: Moved,
     pub(super) left: Vec<Left>,
+}
+
+/// What became of the key that was replaced.
+pub(super) enum End {
+    /// It stays, as is wanted.
+    Stays,
+    /// It is gone.
+    Deleted,
+    /// It stays although it was to go, and why: for an upload that was under way, another round helps.
+    Needed(String),
 }
 
 impl Turn {
@@ -116,11 +127,15 @@ impl Turn {
     /// The record of a rotation that begins.
     async fn first(&self, request: &Request, interrupt: &Interrupt, progress: &dyn Progress) -> Result<Record, Error> {
         let name = if request.snapshot { Some(self.snapshot(interrupt, progress).await?) } else { None };
-        let is_new = match self.session.context.kes.describe_key(self.new.as_str()).await {
-            Err(error) if error.is_key_not_found() => true,
-            described => described.map(|_| false)?,
-        };
-        Ok(Record::new(&self.old, &self.new, name, is_new))
+        Ok(Record::new(&self.old, &self.new, name, self.is_new().await?))
+    }
+
+    /// True if KES does not have the new key yet.
+    async fn is_new(&self) -> Result<bool, Error> {
+        match self.session.context.kes.describe_key(self.new.as_str()).await {
+            Err(error) if error.is_key_not_found() => Ok(true),
+            described => Ok(described.map(|_| false)?),
+        }
     }
 
     async fn snapshot(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Result<SnapshotName, Error> {
@@ -131,9 +146,12 @@ impl Turn {
     }
 
     /// Makes the new key, and the default wherever the former one was. Says how long MinIO was away for that.
-    pub(super) async fn settle_defaults(&mut self, progress: &dyn Progress) -> Result<Option<Duration>, Error> {
-        KeyResource { key: self.new.clone() }.create(&self.session.context).await?;
-        guard::remember(&self.session.stack, &self.session.context, self.new.as_str()).await?;
+    pub(super) async fn settle_defaults(
+        &mut self,
+        before: &Inventory,
+        progress: &dyn Progress,
+    ) -> Result<Option<Duration>, Error> {
+        self.make_new(before).await?;
         let (start, edit) = (Instant::now(), self.edit.take());
         let is_edited = edit.is_some();
         if let Some(edit) = edit {
@@ -147,6 +165,19 @@ impl Turn {
         self.session.pod = self.engine.pod(self.options.manifest.name.as_str()).await?;
         defaults::buckets(&self.session.context.s3, &self.old, &self.new).await?;
         Ok(away)
+    }
+
+    /// Makes the new key, if it is not there.
+    async fn make_new(&self, before: &Inventory) -> Result<(), Error> {
+        let Session { stack, context, .. } = &self.session;
+        let is_new = self.is_new().await?;
+        let is_needed = before.keys.get(self.new.as_str()).is_some_and(KeyUse::protects);
+        if is_new && !is_needed && !stack.layout.is_exported() {
+            // the record may know one of that name which was deleted since, of other material
+            guard::forget(stack, &self.new)?;
+        }
+        KeyResource { key: self.new.clone() }.create(context).await?;
+        guard::remember(stack, context, self.new.as_str()).await
     }
 
     /// Exchanges every data key, and names what is left.
@@ -195,23 +226,43 @@ impl Turn {
         }
     }
 
-    /// Ends a rotation that left nothing: the key of a rotation that was taken back goes, the former one on request.
+    /// Ends a rotation that left nothing: the key of a rotation that was taken back goes, the former one on request. MinIO is
+    /// stopped while it goes: the data key of an object is sealed when its upload begins, and the drive shows it at the end.
     ///
     /// # Errors
-    /// [`Error::Guard`] if a snapshot needs the key that is to be deleted.
-    pub(super) async fn end(&mut self, request: &Request) -> Result<bool, Error> {
-        let layout = self.session.stack.layout.clone();
+    /// Those of the servers, the engine and the file system.
+    pub(super) async fn end(&mut self, request: &Request, progress: &dyn Progress) -> Result<End, Error> {
+        let Session { stack, context, .. } = &self.session;
         if let Some(record) = &mut self.record {
             record.complete = true;
-            record.write(&layout)?;
+            record.write(&stack.layout)?;
         }
         if !request.delete_old && !self.undo {
-            return Ok(false);
+            return Ok(End::Stays);
         }
-        guard::require_unused(&self.session.stack, std::slice::from_ref(&self.old))?;
-        self.session.context.replicas.delete_key(self.old.as_str()).await?;
-        guard::forget(&self.session.stack, &self.old)?;
-        Record::forget(&layout)?;
-        Ok(true)
+        // MinIO goes on if the key must stay anyway
+        if let Err(Error::Guard(why)) = self.unused() {
+            return Ok(End::Needed(why));
+        }
+        let ended = without_minio(stack, context, progress, self.delete()).await;
+        self.session.pod = self.engine.pod(self.options.manifest.name.as_str()).await?;
+        ended
+    }
+
+    fn unused(&self) -> Result<(), Error> {
+        guard::require_unused(&self.session.stack, std::slice::from_ref(&self.old))
+    }
+
+    /// Deletes the key, unless an upload that has ended by now needs it. A kill leaves at most a key that nothing needs.
+    async fn delete(&self) -> Result<End, Error> {
+        let Session { stack, context, .. } = &self.session;
+        match self.unused() {
+            Err(Error::Guard(why)) => return Ok(End::Needed(why)),
+            unused => unused?,
+        }
+        Record::forget(&stack.layout)?;
+        guard::forget(stack, &self.old)?;
+        context.replicas.delete_key(self.old.as_str()).await?;
+        Ok(End::Deleted)
     }
 }

@@ -89,6 +89,17 @@ impl Opened {
         self.over(connection)
     }
 
+    /// The same for who can go on without an engine: if none answers, the lock is kept, and the second part says why.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the stack is up on another engine.
+    pub(crate) async fn connect_or_keep(self) -> Result<Result<Reached, (Self, Error)>, Error> {
+        match self.options.connect().await {
+            Ok(connection) => self.over(connection).map(Ok),
+            Err(error) => Ok(Err((self, error))),
+        }
+    }
+
     fn over(self, connection: Connection) -> Result<Reached, Error> {
         let Self { options, lock } = self;
         Home::of(connection.engine.info()).check(&options.layout())?;

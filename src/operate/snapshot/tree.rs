@@ -1,10 +1,10 @@
 //! A folder with all below it, taken somewhere else on the same file system: cloned, linked or copied.
 
 use std::fs::{DirBuilder, File, FileTimes, Metadata};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::walk::{Move, Taken, walk};
 use super::{Interrupt, Method};
@@ -14,6 +14,9 @@ use crate::host::disk::UNFINISHED;
 /// What is below MinIO's own folder and of no use to the next start: files that are being written.
 const TEMPORARY: &str = ".minio.sys/tmp";
 
+/// Bytes that are copied between two looks at the time.
+const PIECE: u64 = 8 << 20;
+
 /// Takes trees to where a snapshot or a restore needs them, and counts.
 #[derive(Debug)]
 pub(in crate::operate) struct Copier {
@@ -22,6 +25,8 @@ pub(in crate::operate) struct Copier {
     pub(in crate::operate) bytes: u64,
     /// A shared file that was changed after this moment is not what it was.
     pub(super) not_after: Option<SystemTime>,
+    /// When nobody waits any longer for it.
+    pub(in crate::operate) end: Option<Instant>,
     interrupt: Interrupt,
 }
 
@@ -29,7 +34,7 @@ impl Copier {
     /// One that shares as much as the file system of the folder `to` can: clones, else links.
     pub(in crate::operate) fn within(to: &Path, interrupt: &Interrupt) -> Self {
         let method = if can_clone(to) { Method::Clones } else { Method::LinksAndCopies };
-        Self { method, files: 0, bytes: 0, not_after: None, interrupt: interrupt.clone() }
+        Self { method, files: 0, bytes: 0, not_after: None, end: None, interrupt: interrupt.clone() }
     }
 
     /// Takes a drive; what MinIO was only writing stays behind. What is as it was in `former`, the drive of another
@@ -99,6 +104,7 @@ impl Copier {
 
     fn entry(&self, from: &Path, to: &Path, meta: &Metadata, kind: Kind<'_>) -> Result<(), Error> {
         self.interrupt.check()?;
+        self.check_time()?;
         if !meta.is_file() {
             return Err(Error::Environment {
                 what: format!("'{}' is neither a file nor a folder", from.display()),
@@ -117,7 +123,21 @@ impl Copier {
             },
             Method::Copies => Err(io::ErrorKind::Unsupported.into()),
         };
-        done.or_else(|_| copy(from, to, meta)).map_err(Error::file("copy", from))
+        let copied = done.or_else(|_| match self.end {
+            Some(end) => copy_until(end, from, to, meta),
+            None => copy(from, to, meta),
+        });
+        copied.map_err(|error| self.check_time().err().unwrap_or_else(|| Error::file("copy", from)(error)))
+    }
+
+    fn check_time(&self) -> Result<(), Error> {
+        if self.end.is_none_or(|end| Instant::now() < end) {
+            return Ok(());
+        }
+        Err(Error::Environment {
+            what: "copying the drive takes longer than MinIO may be paused".into(),
+            hint: "stop the stack first, or put --work-dir on the drive's file system; nothing was changed".into(),
+        })
     }
 
     /// What is shared with a running MinIO could have been changed by it, though no MinIO was seen to.
@@ -240,9 +260,20 @@ fn copy(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     finish(&File::options().write(true).open(to)?, to, meta)
 }
 
+/// Copies piece by piece, so that one long file ends in time too.
+fn copy_until(end: Instant, from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+    let source = File::open(from)?;
+    let mut target = File::options().write(true).create(true).truncate(true).mode(meta.mode() & 0o777).open(to)?;
+    while io::copy(&mut (&source).take(PIECE), &mut target)? > 0 {
+        if Instant::now() >= end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    finish(&target, to, meta)
+}
+
 #[cfg(target_os = "linux")]
 fn clone_file(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let source = File::open(from)?;
     let target = File::options().write(true).create(true).truncate(true).mode(meta.mode() & 0o777).open(to)?;
     rustix::fs::ioctl_ficlone(&target, &source)?;

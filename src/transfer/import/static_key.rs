@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kes_server::crypto::{Algorithm, Key};
+use kes_server::keystore::fs;
 use zeroize::Zeroizing;
 
 use super::kes_env::open;
@@ -10,6 +11,7 @@ use super::variables::is_open;
 use super::{Found, refused};
 use crate::data::drive::{self, Sealed};
 use crate::error::Error;
+use crate::host::disk;
 use crate::keystore::StaticKey;
 use crate::resource::FileResource;
 use crate::stack::Layout;
@@ -68,15 +70,28 @@ impl Found {
 /// The file of the key in the keystore of the stack.
 ///
 /// # Errors
-/// [`Error::Usage`] if data on the drive does not open under it.
+/// [`Error::Usage`] if data on the drive does not open under it; [`Error::Occupied`] if the keystore has another key of that
+/// name, or is sealed: a key is never replaced, because data may need it.
 pub(super) fn stored(key: &StaticKey, drive: Option<&Path>, layout: &Layout) -> Result<FileResource, Error> {
     let sealed = drive.map(|drive| samples(drive, key)).transpose()?.unwrap_or_default();
     let made = imported(key, &sealed)?;
-    let path = layout.keys().join(key.name().as_str());
-    // an earlier import made the same key, whose other half is by chance
-    let former = std::fs::read(&path).map(Zeroizing::new).ok().filter(|stored| is_same(stored, &made));
-    let content = former.unwrap_or_else(|| made.encode());
+    let folder = layout.keys();
+    let path = folder.join(key.name().as_str());
+    let content = match disk::read(&path)?.map(Zeroizing::new) {
+        // an earlier import made the same key, whose other half is by chance
+        Some(stored) if is_same(&stored, &made) => stored,
+        Some(_) => return Err(occupied(format!("another key '{}' is already in '{}'", key.name(), folder.display()))),
+        None if fs::is_sealed(&folder).unwrap_or(true) => {
+            return Err(occupied(format!("the keys in '{}' are sealed, and this one is in clear", folder.display())));
+        }
+        None => made.encode(),
+    };
     Ok(FileResource::private(path, &content))
+}
+
+fn occupied(what: String) -> Error {
+    let hint = "import under another --name or --output-dir, also with --force: a key is never replaced";
+    Error::Occupied { what, hint: hint.into() }
 }
 
 /// Data keys that MinIO sealed under the key.
@@ -114,4 +129,29 @@ fn imported(key: &StaticKey, sealed: &[Sealed]) -> Result<Key, Error> {
 
 fn is_same(stored: &[u8], made: &Key) -> bool {
     Key::decode(stored).is_ok_and(|key| key.secret() == made.secret() && key.algorithm() == made.algorithm())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_the_keystore_is_never_replaced() {
+        let base = tempfile::tempdir().unwrap();
+        let layout = Layout::new(base.path(), "s");
+        let key: StaticKey = "my-key:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".parse().unwrap();
+        let other: StaticKey = "my-key:CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=".parse().unwrap();
+        let file = stored(&key, None, &layout).unwrap();
+        std::fs::create_dir_all(layout.keys()).unwrap();
+        file.make().unwrap();
+        let before = std::fs::read(&file.path).unwrap();
+        stored(&key, None, &layout).unwrap().make().unwrap();
+        assert_eq!(std::fs::read(&file.path).unwrap(), before, "the same key stays as it is");
+        let error = stored(&other, None, &layout).unwrap_err();
+        assert!(error.to_string().contains("a key is never replaced"), "{error}");
+        // a sealed one is not readable here
+        std::fs::write(&file.path, "sealed").unwrap();
+        assert!(stored(&key, None, &layout).unwrap_err().to_string().contains("another key 'my-key'"));
+        assert_eq!(std::fs::read(&file.path).unwrap(), b"sealed");
+    }
 }

@@ -16,6 +16,7 @@ use crate::sandbox::{Sandbox, text};
 mod drive;
 mod kinds;
 mod own;
+mod under_way;
 
 /// A stack whose bucket `docs` keeps versions under a key of its own.
 const MANIFEST: &str = "keys: [minio-backend-key, docs-key] # both\nbuckets:\n  # papers\n  - { name: docs, key: docs-key, versioning: true }\n  - { name: other, encryption: sse-s3 }\n";
