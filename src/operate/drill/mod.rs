@@ -157,6 +157,9 @@ fn limits(source: &Session) -> Vec<String> {
         "the copy is on this machine: the time to get another machine, the programs and the exported file there is not \
          part of the recovery time"
             .to_owned(),
+        "MinIO's own configuration (`mc admin config set`, batch jobs) was not recovered: with it the copy would send to \
+         your targets"
+            .to_owned(),
     ];
     let manifest = &source.stack.manifest;
     if !manifest.keystore_is_fs() {

@@ -33,7 +33,18 @@ const RESERVE: u64 = 64 << 20;
 /// What a small file takes on the disk, in bytes.
 const BLOCK: u64 = 4096;
 /// Variables that have MinIO send something to others.
-const SENDS: [&str; 3] = ["MINIO_NOTIFY_", "MINIO_AUDIT_", "MINIO_LOGGER_"];
+const SENDS: [&str; 8] = [
+    "MINIO_NOTIFY_",
+    "MINIO_AUDIT_",
+    "MINIO_LOGGER_",
+    "MINIO_ETCD_",
+    "MINIO_POLICY_PLUGIN_",
+    "MINIO_IDENTITY_PLUGIN_",
+    "MINIO_CALLHOME_",
+    "MINIO_SUBNET_",
+];
+/// Where a drive says the same: targets of `mc admin config set`, and batch jobs, which MinIO takes up again.
+const TARGETS: [&str; 2] = [".minio.sys/config/config.json", ".minio.sys/batch-jobs"];
 /// Variable that keeps MinIO from doing to objects what nobody asked for at the moment, such as expiring them.
 const SCANNER: (&str, &str) = ("_MINIO_SCANNER", "off");
 
@@ -114,6 +125,16 @@ impl Place {
             });
         }
         Ok(engine.remove_pod(name).await?)
+    }
+
+    /// Takes from the drive of the copy whatever would have MinIO talk to others. Its servers do not run.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) async fn silence(&self) -> Result<(), Error> {
+        let drive = self.layout().drive();
+        let shown = drive.clone();
+        Ok(blocking("remove", &shown, move || TARGETS.iter().try_for_each(|place| clear(&drive.join(place)))).await?)
     }
 
     /// The folder of the copy.
