@@ -11,7 +11,7 @@ use crate::engine::LABEL_FOLDER;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::{UNFINISHED, clear, create_private};
-use crate::host::lock::Hold;
+use crate::host::lock::{Hold, Holder, StackLock};
 use crate::host::ownership::check_folder;
 use crate::manifest::{EngineKind, Manifest, Seed, StackName};
 use crate::operate::session::{Intent, Opened, Options, Reached};
@@ -54,6 +54,8 @@ pub(super) struct Place {
     /// Holds the copy and the exported file.
     pub(super) folder: PathBuf,
     pub(super) reached: Reached,
+    /// One drill of a stack at a time, wherever its copy is: each removes what others left of the stack's snapshots.
+    _turn: StackLock,
 }
 
 impl Place {
@@ -66,6 +68,8 @@ impl Place {
             None => source.base.clone(),
             Some(folder) => std::fs::canonicalize(folder).map_err(Error::file("find", folder))?,
         };
+        let waiting = |holder: &Holder| tracing::info!("stack '{}': waiting for {holder}", source.manifest.name);
+        let turn = StackLock::acquire(&source.layout().root().join(FOLDER), Hold::Change, waiting).await?;
         let name = name(&source.manifest.name)?;
         let folder = within.join(format!("{FOLDER}{name}"));
         let options = Options {
@@ -77,7 +81,7 @@ impl Place {
             ..source.clone()
         };
         let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;
-        let place = Self { folder, reached };
+        let place = Self { folder, reached, _turn: turn };
         place.leave().await?;
         create_private(&place.folder)?;
         check_folder(&place.folder)?;

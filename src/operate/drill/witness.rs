@@ -49,6 +49,8 @@ pub(super) struct Comparison {
     pub(super) bytes: u64,
     /// Versions that can be read, and that the running stack does not have any more.
     pub(super) unwitnessed: u64,
+    /// Versions with nothing to compare: only clients have their keys, or the running stack does not read them.
+    pub(super) skipped: u64,
     /// Versions that are not there, or changed.
     pub(super) missing_count: u64,
     /// Names of the first of these, with the reason.
@@ -112,8 +114,12 @@ impl Witnesses {
             (name(item), bytes, read)
         };
         let work = in_parallel(drive, ask, |(name, bytes, read)| {
-            if let (Some(witness), Some(read)) = (self.all.get(&name), read) {
-                comparison.add(&name, witness, bytes, read.map_err(|error| error.to_string()));
+            match (self.all.get(&name), read) {
+                (Some(witness), Some(read)) => {
+                    comparison.add(&name, witness, bytes, read.map_err(|error| error.to_string()));
+                }
+                (Some(_), None) => comparison.skipped += 1,
+                (None, _) => {}
             }
             Ok(())
         });
@@ -124,6 +130,17 @@ impl Witnesses {
     /// How many there are.
     pub(super) fn count(&self) -> u64 {
         self.all.len() as u64
+    }
+
+    /// That there is anything to compare, if there is not.
+    pub(super) fn nothing_to_compare(&self) -> Option<Claim> {
+        let is_compared = |witness: &Witness| matches!(witness, Witness::Has(_) | Witness::Changed);
+        (!self.all.values().any(is_compared)).then(|| Claim {
+            about: "the snapshot".into(),
+            claim: "it holds versions that can be compared".into(),
+            proven: false,
+            seen: format!("nothing could be compared in {} versions; store an object first", self.count()),
+        })
     }
 
     /// That the snapshot is complete, and that the running stack reads its own objects.
@@ -175,9 +192,18 @@ impl Witnesses {
 }
 
 impl Comparison {
+    /// True if that many versions were dealt with, at least one of them was compared, and nothing is missing.
+    pub(super) fn shows_all(&self, witnesses: u64) -> bool {
+        let compared = self.same + self.unwitnessed;
+        compared > 0 && self.missing_count == 0 && compared + self.skipped == witnesses
+    }
+
     fn add(&mut self, name: &Name, witness: &Witness, bytes: u64, read: Result<Digest, String>) {
         let why = match (witness, read) {
-            (Witness::Closed | Witness::Unreadable(_), _) => return,
+            (Witness::Closed | Witness::Unreadable(_), _) => {
+                self.skipped += 1;
+                return;
+            }
             (Witness::Has(then), Ok(now)) if *then == now => {
                 self.same += 1;
                 self.bytes += now.bytes;
@@ -253,6 +279,22 @@ mod tests {
         let missing =
             ["b/other: came back changed, with 5 bytes", "b/gone: 404", "b/cut: came back changed, with 4 bytes"];
         let missing: Vec<_> = missing.map(str::to_owned).into();
-        assert_eq!(comparison, Comparison { same: 1, bytes: 5, unwitnessed: 1, missing_count: 3, missing });
+        assert_eq!(comparison, Comparison { same: 1, bytes: 5, unwitnessed: 1, skipped: 1, missing_count: 3, missing });
+    }
+
+    #[test]
+    fn nothing_is_shown_unless_every_version_was_dealt_with_and_one_compared() {
+        let found = |same, skipped, missing_count| Comparison { same, skipped, missing_count, ..Comparison::default() };
+        assert!(found(2, 1, 0).shows_all(3));
+        for (comparison, witnesses) in [(found(0, 0, 0), 0), (found(0, 3, 0), 3), (found(2, 0, 0), 3), (found(2, 0, 1), 3)] {
+            assert!(!comparison.shows_all(witnesses), "{comparison:?}");
+        }
+        let mut witnesses = Witnesses::default();
+        assert!(witnesses.nothing_to_compare().unwrap().seen.contains("store an object first"));
+        let name = ("b".to_owned(), "o".to_owned(), None);
+        witnesses.all.insert(name.clone(), Witness::Closed);
+        assert!(witnesses.nothing_to_compare().is_some());
+        witnesses.all.insert(name, Witness::Changed);
+        assert!(witnesses.nothing_to_compare().is_none());
     }
 }
