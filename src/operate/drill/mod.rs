@@ -305,7 +305,9 @@ mod tests {
         let name = |name: &str| -> SnapshotName { name.parse().unwrap() };
         let own = name(&Timestamp::now().strftime(SNAPSHOT).to_string());
         assert!(is_of_a_drill(&own) && refuse_reserved(&own).is_err());
-        for other in ["kestack-drill-before-upgrade", "kestack-drill-20261130", "kestack-drill-20261130T1200Z", "nightly"] {
+        for other in
+            ["kestack-drill-before-upgrade", "kestack-drill-20261130", "kestack-drill-20261130T1200Z", "nightly"]
+        {
             assert!(!is_of_a_drill(&name(other)), "{other}");
         }
         assert!(refuse_reserved(&name("nightly")).is_ok());

@@ -32,6 +32,8 @@ const NAME: usize = 40;
 const RESERVE: u64 = 64 << 20;
 /// What a small file takes on the disk, in bytes.
 const BLOCK: u64 = 4096;
+/// Inodes for each file of the snapshot: one for it and one for its folder, in the snapshot and in the copy.
+const INODES: u64 = 4;
 /// Variables that have MinIO send something to others.
 const SENDS: [&str; 8] = [
     "MINIO_NOTIFY_",
@@ -160,18 +162,26 @@ impl Place {
         }
         let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
-        // the exported file, and the snapshot that is made of it; the copy shares what is large with that one
-        let small = snapshot.files.saturating_mul(3 * BLOCK);
-        let need = snapshot.bytes.saturating_mul(2).saturating_add(small).saturating_add(RESERVE);
-        if need <= free {
-            return Ok(());
-        }
+        let need = need(snapshot.bytes, snapshot.files);
+        // some file systems do not count them
+        let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+        let (wanted, there) = match snapshot.files.saturating_mul(INODES) {
+            _ if need > free => (format!("{need} bytes"), free),
+            files if files > inodes => (format!("{files} inodes"), inodes),
+            _ => return Ok(()),
+        };
         let folder = self.folder.parent().unwrap_or(&self.folder).display();
         Err(Error::Environment {
-            what: format!("the drill needs {need} bytes in '{folder}', and {free} are free there"),
+            what: format!("the drill needs {wanted} in '{folder}', and {there} are free there"),
             hint: "name a folder on another disk with --folder; nothing was changed".into(),
         })
     }
+}
+
+/// Bytes for the exported file, the snapshot that is made of it, and the copy: it shares with that one what is large, but
+/// whatever MinIO keeps in its metadata is written again.
+fn need(bytes: u64, files: u64) -> u64 {
+    bytes.saturating_mul(3).saturating_add(files.saturating_mul(3 * BLOCK)).saturating_add(RESERVE)
 }
 
 /// What the copy is: the user's stack, but for its place, its ports, and what it would tell others.
@@ -220,6 +230,12 @@ mod tests {
         assert!(copy.ports.any && copy.host.is_loopback() && copy.keys_are_own() && copy.seed.is_left_alone);
         let env = [("MINIO_SITE_NAME", "on"), SCANNER].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(copy.minio.env, BTreeMap::from(env));
+    }
+
+    #[test]
+    fn room_is_asked_for_all_that_lies_there_at_a_time() {
+        assert_eq!(need(1 << 30, 10), (3 << 30) + 30 * BLOCK + RESERVE);
+        assert_eq!(need(u64::MAX, 1), u64::MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::data::drive::{Item, Opens};
@@ -15,6 +16,9 @@ use crate::servers::s3::S3Client;
 
 /// How long MinIO may take for an object that it does not give at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After how many versions that used up all of it the others get one try each.
+const PATIENT: usize = 3;
 
 /// Bucket, name and version of an object.
 type Name = (String, String, Option<String>);
@@ -68,9 +72,9 @@ impl Witnesses {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let (s3, live) = (&source.context.s3, source.stack.layout.drive());
-        let mut all = Self::default();
+        let (mut all, exhausted) = (Self::default(), Exhausted::default());
         let ask = async |item: Item| {
-            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)]).await;
+            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)], &exhausted).await;
             (name(item), witness)
         };
         let work = in_parallel(drive, ask, |(name, witness)| {
@@ -107,9 +111,9 @@ impl Witnesses {
         drive: &Path,
         interrupt: &Interrupt,
     ) -> Result<Comparison, Error> {
-        let mut comparison = Comparison::default();
+        let (mut comparison, exhausted) = (Comparison::default(), Exhausted::default());
         let ask = async |item: Item| {
-            let read = if item.opens == Opens::Client { None } else { Some(patiently(s3, &item).await) };
+            let read = if item.opens == Opens::Client { None } else { Some(patiently(s3, &item, &exhausted).await) };
             let bytes = item.bytes;
             (name(item), bytes, read)
         };
@@ -223,13 +227,29 @@ impl Comparison {
     }
 }
 
+/// How many versions used up all patience.
+#[derive(Debug, Default)]
+struct Exhausted(AtomicUsize);
+
+impl Exhausted {
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= PATIENT
+    }
+
+    fn note<T>(&self, read: &Result<T, Error>) {
+        if matches!(read, Err(Error::NotReady { .. })) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What the running stack says of a version. Its metadata are compared after it was read: as long as they are those of the
 /// snapshot, so was what was read.
-async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2]) -> Witness {
+async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2], exhausted: &Exhausted) -> Witness {
     if item.opens == Opens::Client {
         return Witness::Closed;
     }
-    let read = patiently(s3, item).await;
+    let read = patiently(s3, item, exhausted).await;
     let (live, then) = tokio::join!(tokio::fs::read(live), tokio::fs::read(then));
     let is_unchanged = matches!((live, then), (Ok(live), Ok(then)) if live == then);
     match read {
@@ -240,15 +260,17 @@ async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2]) -> Witness
 }
 
 /// Reads a version to its end. MinIO answers 503 now and then, and for a while after its start.
-async fn patiently(s3: &S3Client, item: &Item) -> Result<Digest, Error> {
+async fn patiently(s3: &S3Client, item: &Item, exhausted: &Exhausted) -> Result<Digest, Error> {
     let what = format!("object '{}' in bucket '{}'", item.object, item.bucket);
     let read = probe::until_ready(&what, PATIENCE, || async {
         match digest(s3, item).await {
-            Err(error) if !error.is_final() => Err(error),
+            Err(error) if !error.is_final() && !exhausted.is_over() => Err(error),
             answer => Ok(answer),
         }
     });
-    Ok(read.await??)
+    let read = read.await;
+    exhausted.note(&read);
+    Ok(read??)
 }
 
 fn name(item: Item) -> Name {
@@ -286,7 +308,9 @@ mod tests {
     fn nothing_is_shown_unless_every_version_was_dealt_with_and_one_compared() {
         let found = |same, skipped, missing_count| Comparison { same, skipped, missing_count, ..Comparison::default() };
         assert!(found(2, 1, 0).shows_all(3));
-        for (comparison, witnesses) in [(found(0, 0, 0), 0), (found(0, 3, 0), 3), (found(2, 0, 0), 3), (found(2, 0, 1), 3)] {
+        for (comparison, witnesses) in
+            [(found(0, 0, 0), 0), (found(0, 3, 0), 3), (found(2, 0, 0), 3), (found(2, 0, 1), 3)]
+        {
             assert!(!comparison.shows_all(witnesses), "{comparison:?}");
         }
         let mut witnesses = Witnesses::default();
@@ -296,5 +320,18 @@ mod tests {
         assert!(witnesses.nothing_to_compare().is_some());
         witnesses.all.insert(name, Witness::Changed);
         assert!(witnesses.nothing_to_compare().is_none());
+    }
+
+    #[test]
+    fn patience_is_over_after_three_versions_that_used_all_of_it() {
+        let exhausted = Exhausted::default();
+        let late = Err::<(), _>(Error::NotReady { what: "a".into(), after: PATIENCE, last: "503".into() });
+        for _ in 0..2 {
+            exhausted.note(&late);
+            exhausted.note(&Ok(()));
+        }
+        assert!(!exhausted.is_over());
+        exhausted.note(&late);
+        assert!(exhausted.is_over());
     }
 }

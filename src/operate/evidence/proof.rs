@@ -105,6 +105,9 @@ mod tests {
         };
         let limits = limits(&manifest, Some("docs"), Some(&report));
         let wanted = ["only bucket 'docs'", "bucket 'plain' is declared", "fault kes-down was not tried", LIMIT];
-        assert!(limits.len() == 4 && limits.iter().zip(wanted).all(|(limit, start)| limit.starts_with(start)), "{limits:?}");
+        assert!(
+            limits.len() == 4 && limits.iter().zip(wanted).all(|(limit, start)| limit.starts_with(start)),
+            "{limits:?}"
+        );
     }
 }
