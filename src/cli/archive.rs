@@ -15,6 +15,7 @@ use super::session::{CHANGE, Intent, Opened, environment};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
+use crate::operate::drill::refuse_reserved;
 use crate::operate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
 use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending};
 
@@ -97,6 +98,7 @@ impl Export {
 
 impl Import {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+        self.name.as_ref().map_or(Ok(()), refuse_reserved)?;
         let opener = self.opener(Closed::of(&self.archive)?)?;
         let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
         let layout = opened.options.layout();

@@ -7,12 +7,12 @@ use clap::Args;
 use indicatif::BinaryBytes;
 
 use super::Globals;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, after};
 use super::output::{Output, span};
 use super::session::{Intent, Opened};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::drill::{self, Request};
+use crate::operate::drill::{self, Held, Request};
 use crate::operate::evidence::{Document, Loss};
 use crate::operate::snapshot::SnapshotName;
 
@@ -39,15 +39,18 @@ impl Drill {
         let reached = interrupt.ends(opened.connect()).await?;
         let progress = output.progress(reached.engine().info());
         let request = Request { folder: self.folder.clone(), snapshot: self.snapshot.clone() };
-        let held = Box::pin(drill::drill(reached, &request, interrupt, progress.as_ref())).await;
+        let write = |document: &Document| targets.write(document);
+        let held = Box::pin(drill::drill(reached, &request, interrupt, progress.as_ref(), write)).await;
         drop(progress);
-        let (document, interrupted) = held?;
-        targets.write(&document)?;
+        let Held { document, interrupted, written, removed } = held?;
         output.result(&document, human)?;
-        match interrupted {
-            Some(error) => Err(error),
-            None if document.proven() => Ok(()),
-            None => Err(Error::Verification(failures(&document))),
+        let proven = if document.proven() { Ok(()) } else { Err(Error::Verification(failures(&document))) };
+        match interrupted.map_or(proven, Err) {
+            Err(error) => Err(after(written, after(removed, error))),
+            Ok(()) => match written {
+                Err(error) => Err(after(removed, error)),
+                Ok(()) => removed,
+            },
         }
     }
 }

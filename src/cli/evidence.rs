@@ -1,6 +1,7 @@
 //! Files of evidence, which several verbs write.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -28,8 +29,30 @@ impl Evidence {
     /// Makes sure, before there is anything to write, that these files can be written.
     pub(super) fn targets(&self) -> Result<Targets, Error> {
         let target = |path: &Option<PathBuf>| path.as_deref().map(Target::new).transpose();
+        if let (Some(evidence), Some(page)) = (&self.evidence, &self.page)
+            && place(evidence) == place(page)
+        {
+            return Err(Error::Usage {
+                what: format!("--evidence and --page name the same file '{}'", page.display()),
+                hint: "name two files".into(),
+            });
+        }
         Ok(Targets { evidence: target(&self.evidence)?, page: target(&self.page)? })
     }
+}
+
+/// Where a file will be: its folder without links, and its name.
+fn place(file: &Path) -> (Option<PathBuf>, Option<&OsStr>) {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (folder.canonicalize().ok(), file.file_name())
+}
+
+/// The error of the work, which has an exit code of its own; evidence that could not be written is a warning then.
+pub(super) fn after(written: Result<(), Error>, error: Error) -> Error {
+    if let Err(why) = written {
+        tracing::warn!("{why}");
+    }
+    error
 }
 
 impl Targets {
@@ -48,5 +71,26 @@ impl Targets {
             target.write(page(document)?.as_bytes())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_for_both_is_refused_before_anything_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(folder.path().join(name));
+        for (one, other, fine) in [("a", "b", true), ("a", "a", false), ("a", "./a", false)] {
+            let files = Evidence { evidence: path(one), page: path(other) };
+            assert_eq!(files.targets().is_ok(), fine, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_the_work_keeps_its_exit_code() {
+        let unwritten = Err(Error::Environment { what: "no room".into(), hint: "make some".into() });
+        assert_eq!(after(unwritten, Error::Verification("b".into())).exit_code(), 5);
     }
 }

@@ -18,7 +18,8 @@ pub(super) struct Reset {
     /// Remove everything, keys too, and bring the stack up again
     #[arg(long)]
     hard: bool,
-    /// Also remove from a remote keystore the keys that this stack created and the manifest does not declare
+    /// Also remove from a remote keystore, or from a folder that you named, the keys that this stack created and the
+    /// manifest does not declare
     #[arg(long, conflicts_with = "hard")]
     keys: bool,
 }

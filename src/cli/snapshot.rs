@@ -8,6 +8,7 @@ use super::output::{Output, span, table, time};
 use super::session::{CHANGE, Intent, Opened};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
+use crate::operate::drill::refuse_reserved;
 use crate::operate::snapshot::{Listed, Saved as SavedReport, Snapshot as Saved, SnapshotName};
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +57,7 @@ impl Snapshot {
 }
 
 async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
+    refuse_reserved(name)?;
     let opened = interrupt.ends(Opened::of(globals, CHANGE)).await?;
     opened.refuse_exported()?;
     let reached = interrupt.ends(opened.connect()).await?;

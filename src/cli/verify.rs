@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::Globals;
-use super::evidence::Evidence as Files;
+use super::evidence::{Evidence as Files, after};
 use super::output::Output;
 use super::session::{FAULT, Session};
 use crate::error::Error;
@@ -36,13 +36,18 @@ impl Verify {
         let (stack, started) = (&session.stack, evidence::now());
         let versions = if targets.are_wanted() { Some(Versions::of(stack, &session.context).await) } else { None };
         let found = self.prove(&session, interrupt).await;
-        if let Some(versions) = versions {
-            let written = evidence::of_proof(stack, versions, started, found.as_ref().map(|(report, _)| report));
-            targets.write(&written)?;
-        }
-        let (report, failures) = found?;
-        output.result(&report, |report| self.human(report))?;
-        if report.proven { Ok(()) } else { Err(Error::Verification(failures)) }
+        let written = versions.map_or(Ok(()), |versions| {
+            let (only, found) = (self.bucket.as_deref(), found.as_ref().map(|(report, _)| report));
+            targets.write(&evidence::of_proof(stack, only, versions, started, found))
+        });
+        let (report, failures) = match found {
+            Ok(found) => found,
+            Err(error) => return Err(after(written, error)),
+        };
+        let in_clear = stack.manifest.buckets.iter().filter(|bucket| !bucket.encrypts());
+        let in_clear: Vec<_> = in_clear.map(|bucket| bucket.name.to_string()).collect();
+        output.result(&report, |report| self.human(report, &in_clear))?;
+        if report.proven { written } else { Err(after(written, Error::Verification(failures))) }
     }
 
     /// What was found, and what was not proven.
@@ -63,11 +68,15 @@ impl Verify {
         Ok(Trials { seed, trials })
     }
 
-    fn human(&self, report: &Report) -> String {
+    fn human(&self, report: &Report, in_clear: &[String]) -> String {
         let mut text = listed(report);
         let end = match &self.bucket {
             _ if !report.proven => "NOT proven".into(),
-            None => "proven: this stack encrypts".into(),
+            None if in_clear.is_empty() => "proven: this stack encrypts".into(),
+            None => format!(
+                "proven: this stack encrypts, but for buckets that are declared to store in clear: {}",
+                in_clear.join(", ")
+            ),
             Some(bucket) => format!("proven: bucket '{bucket}' encrypts"),
         };
         text.push_str(&end);

@@ -48,7 +48,8 @@ pub(super) struct Proving {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Resetting {
-    /// Also remove from a remote keystore the keys that this stack created and the manifest does not declare.
+    /// Also remove from a remote keystore, or from a folder that you named, the keys that this stack created and the
+    /// manifest does not declare.
     keys: bool,
 }
 

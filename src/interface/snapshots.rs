@@ -11,6 +11,7 @@ use super::given::{Given, Named, named};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::host::lock::Hold;
+use crate::operate::drill::refuse_reserved;
 use crate::operate::session::Reached;
 use crate::operate::snapshot::{Listed, Removed, Restored, Saved, Snapshot, SnapshotName};
 use crate::resource::apply::Silent;
@@ -45,6 +46,7 @@ pub(super) async fn save(
 ) -> Answered<Saved> {
     let (name, this): (SnapshotName, _) = (named(&name)?, interface.clone());
     let save = async move |interrupt: Interrupt| {
+        refuse_reserved(&name)?;
         let reached = this.reached(patience, &interrupt).await?;
         reached.save_snapshot(&name, &interrupt, &Silent).await
     };

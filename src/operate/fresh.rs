@@ -17,6 +17,7 @@ use crate::host::disk::{self, Outlasts, is_absent, replace};
 use crate::manifest::Seed;
 use crate::operate::snapshot;
 use crate::resource::Context;
+use crate::resource::plan::{Decision, decide};
 use crate::stack::Stack;
 
 /// Most files of a drive that is worth a look: a fresh one has few.
@@ -36,14 +37,19 @@ struct Record {
 type Seen = (PathBuf, u64, u64, i64, i64);
 
 /// Keeps a record of a stack that was just reset. None is kept of one with content, as some of it may be somebody else's, nor
-/// of one with a remote keystore, whose keys others change.
+/// of one with a keystore that is not its own, whose keys others change.
 ///
 /// # Errors
 /// Those of the record's file.
-pub(crate) async fn remember(stack: &Stack) -> Result<(), Error> {
+pub(crate) async fn remember(stack: &Stack, context: &Context) -> Result<(), Error> {
     let path = stack.layout.fresh();
     disk::remove(&path)?;
-    if !stack.manifest.keystore_is_fs() || has_content(&stack.manifest.seed) {
+    if !stack.manifest.keys_are_own() || has_content(&stack.manifest.seed) {
+        return Ok(());
+    }
+    // first: a write that comes before it is found by the looks that follow, and one that comes after it by the next reset
+    let Ok(Some(record)) = Record::of(stack).await else { return Ok(()) };
+    if !has_declared_settings(stack, context).await.unwrap_or_default() {
         return Ok(());
     }
     let (drive, place) = (stack.layout.drive(), stack.layout.drive());
@@ -52,9 +58,20 @@ pub(crate) async fn remember(stack: &Stack) -> Result<(), Error> {
     if !blocking("read", &place, look).await? {
         return Ok(());
     }
-    let Ok(Some(record)) = Record::of(stack).await else { return Ok(()) };
     let text = serde_json::to_vec(&record).unwrap_or_default();
     replace(&path, &text, Outlasts::Process).map_err(Error::file("write", path))
+}
+
+/// True if the declared buckets have the settings that they are declared with, and none that only clients give.
+async fn has_declared_settings(stack: &Stack, context: &Context) -> Result<bool, Error> {
+    for bucket in stack.bucket_resources() {
+        let (name, s3) = (bucket.name(), &context.s3);
+        let is_declared = decide(&bucket.wanted(), &bucket.observe(context).await?) == Decision::Keep;
+        if !is_declared || s3.bucket_policy(&name).await?.is_some() || s3.bucket_lifecycle(&name).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn has_content(seed: &Seed) -> bool {
@@ -68,7 +85,7 @@ fn has_content(seed: &Seed) -> bool {
 /// # Errors
 /// Those of the drive and of KES.
 pub(crate) async fn is(stack: &Stack, context: &Context) -> Result<bool, Error> {
-    if !stack.manifest.keystore_is_fs() || snapshot::is_pending(&stack.layout) {
+    if !stack.manifest.keys_are_own() || snapshot::is_pending(&stack.layout) {
         return Ok(false);
     }
     let Some(text) = disk::read(&stack.layout.fresh())? else { return Ok(false) };
@@ -88,7 +105,7 @@ pub(crate) async fn is(stack: &Stack, context: &Context) -> Result<bool, Error> 
 impl Record {
     /// How the drive is now; `None` if it has too many files.
     async fn of(stack: &Stack) -> Result<Option<Self>, Error> {
-        let (drive, keys, place) = (stack.layout.drive(), stack.layout.keys(), stack.layout.drive());
+        let (drive, keys, place) = (stack.layout.drive(), stack.keys_folder(), stack.layout.drive());
         let look = move || seen(&drive, &keys).map_err(Error::file("read", drive));
         let Some(seen) = blocking("read", &place, look).await? else { return Ok(None) };
         let wanted = stack.data_stages();

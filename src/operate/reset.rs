@@ -29,8 +29,8 @@ pub(crate) struct Report {
 /// its drive's layout in memory, the drive is emptied, and the data stages of the recipe are walked again. Where nothing
 /// was written since the last reset, nothing is done.
 ///
-/// Keys that are not declared are removed: all of them in the stack's own fs keystore, in a remote one only with
-/// `keys`, and then only those that this stack made.
+/// Keys that are not declared are removed: all of them in the stack's own folder; in a remote keystore and in a folder that
+/// the user named only with `keys`, and then only those that this stack made.
 pub async fn in_place(
     stack: &Stack,
     context: &Context,
@@ -55,7 +55,7 @@ pub async fn in_place(
     seed::SeedRecord::forget(&stack.layout)?;
     undeclared_keys(stack, context, keys).await?;
     let steps = clearing(&stack.layout.trash(), apply::up(&stack.data_stages(), context, progress)).await?;
-    fresh::remember(stack).await?;
+    fresh::remember(stack, context).await?;
     Ok(steps)
 }
 
@@ -82,8 +82,8 @@ pub(crate) async fn clearing<T>(trash: &Path, work: impl Future<Output = Result<
 }
 
 async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Result<(), Error> {
-    let local = stack.manifest.keystore_is_fs();
-    if !local && !wanted {
+    let all = stack.manifest.keys_are_own();
+    if !all && !wanted {
         return Ok(());
     }
     let ours: BTreeSet<_> =
@@ -94,7 +94,7 @@ async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Resu
         if stack.manifest.keys.contains(&key) {
             continue;
         }
-        if local || ours.contains(&context.kes.describe_key(&name).await?.created_by) {
+        if all || ours.contains(&context.kes.describe_key(&name).await?.created_by) {
             context.replicas.delete_key(&name).await?;
         }
     }

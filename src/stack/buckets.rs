@@ -11,7 +11,7 @@ impl Stack {
         keys.map(|key| Box::new(KeyResource { key }) as Box<dyn Resource>).collect()
     }
 
-    pub(super) fn bucket_resources(&self) -> Vec<Box<dyn Resource>> {
+    pub(crate) fn bucket_resources(&self) -> Vec<Box<dyn Resource>> {
         let buckets = self.manifest.buckets.iter();
         buckets.map(|bucket| Box::new(self.bucket_resource(bucket)) as Box<dyn Resource>).collect()
     }

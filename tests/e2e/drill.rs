@@ -167,6 +167,28 @@ fn what_a_killed_drill_left_goes_with_the_next_one() {
     assert_nothing_left(&stack);
 }
 
+/// Without an object nothing is shown; and a snapshot of the user's stays, whatever its name.
+#[test]
+#[ignore = "needs an engine"]
+fn a_drill_of_an_empty_stack_proves_nothing() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.ok(&["snapshot", "save", "kept"]);
+    let snapshots = stack.root().join("snapshots");
+    let mine = "kestack-drill-mine";
+    std::fs::rename(snapshots.join("kept"), snapshots.join(mine)).unwrap();
+    let description = snapshots.join(mine).join("snapshot.json");
+    let text = std::fs::read_to_string(&description).unwrap().replace("\"kept\"", &format!("\"{mine}\""));
+    std::fs::write(&description, text).unwrap();
+    let (json, name) = file(&stack, "evidence.json");
+    let error = stack.fails(&["drill", "--evidence", &name], 5);
+    assert!(error.contains("store an object first"), "{error}");
+    assert_eq!(evidence(&json)["verdict"], "not-proven");
+    assert_eq!(stack.json(&["snapshot", "list"])["snapshots"][0]["name"], mine, "it is the user's");
+    stack.ok(&["snapshot", "remove", mine]);
+    assert_nothing_left(&stack);
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn a_drill_is_refused_before_anything_is_made() {
@@ -177,6 +199,9 @@ fn a_drill_is_refused_before_anything_is_made() {
     assert!(stack.fails(&["drill", "--folder", "absent"], 1).contains("absent"));
     let absent = stack.run(&["drill", "--evidence", "absent/evidence.json"]);
     assert!(!absent.status.success() && text(&absent.stderr).contains("absent/evidence.json"));
+    let both = ["drill", "--evidence", "one.json", "--page", "./one.json"];
+    assert!(stack.fails(&both, 2).contains("name the same file"));
+    assert!(stack.fails(&["snapshot", "save", "kestack-drill-mine"], 2).contains("does not begin with"));
     assert_nothing_left(&stack);
     // a folder of the user's in its place is left alone
     let taken = stack.base().join(format!(".kestack-drill-{}-drill", stack.name));

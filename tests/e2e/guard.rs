@@ -110,6 +110,32 @@ fn a_reset_leaves_the_record_of_the_fresh_stack() {
     assert!(!stack.root().exists());
 }
 
+/// A folder that the user named may hold keys of others.
+#[test]
+#[ignore = "needs an engine"]
+fn a_reset_leaves_the_keys_in_a_folder_of_the_users() {
+    let stack = Sandbox::new("");
+    let folder = stack.folder().join("named-keys");
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", folder.display()));
+    stack.ok(&["up"]);
+    stack.ok(&["key", "create", "ours"]);
+    // the same, but somebody else made it
+    let ours = std::fs::read_to_string(folder.join("ours")).unwrap();
+    let key: Value = serde_json::from_str(&ours).unwrap();
+    let identity = key["created_by"].as_str().unwrap();
+    std::fs::write(folder.join("theirs"), ours.replace(identity, &"0".repeat(64))).unwrap();
+    for _ in 0..2 {
+        stack.put("/encrypted/object", b"content");
+        stack.ok(&["reset"]);
+        assert!(folder.join("ours").exists() && folder.join("theirs").exists());
+    }
+    stack.ok(&["reset", "--keys"]);
+    assert!(!folder.join("ours").exists() && folder.join("theirs").exists() && folder.join(KEY).exists());
+    stack.put("/encrypted/object", b"works");
+    stack.ok(&["down", "--data"]);
+    assert!(folder.join("theirs").exists());
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn the_inventory_knows_what_a_key_protects_and_keeps_it() {

@@ -26,6 +26,9 @@ const BUCKET_HEAD: usize = 4;
 /// The part of a bucket's metadata that says how its targets are sealed.
 const TARGETS: &str = "BucketTargetsConfigMetaJSON";
 
+/// The part of a bucket's metadata with its targets, in clear if they have no seal.
+const TARGETS_THEMSELVES: &str = "BucketTargetsConfigJSON";
+
 /// A sealed data key in some content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seal {
@@ -66,6 +69,24 @@ pub(super) fn of_targets(content: &[u8]) -> Option<Seal> {
     let json: serde_json::Value = serde_json::from_slice(pack::content(targets(content)?)?).ok()?;
     let text = |name: &str| json.get(name).and_then(|value| value.as_str()).map(str::to_owned);
     Some(Seal { key: text(xl::KEY_ID)?, sealed: text(xl::DATA_KEY)? })
+}
+
+/// Whether a bucket's metadata have targets, sealed or in clear; `None` if they are not of a known form.
+pub(super) fn has_targets(content: &[u8]) -> Option<bool> {
+    let entries = pack::entries(content.get(BUCKET_HEAD..)?)?;
+    let of = |wanted: &str| entries.iter().find(|(name, _)| *name == wanted.as_bytes()).map(|(_, value)| *value);
+    // nil, or nothing in it
+    let is_there = |value: &&[u8]| pack::content(value).is_some_and(|content| !content.is_empty());
+    if of_targets(content).is_some() {
+        return Some(true);
+    }
+    let Some(targets) = of(TARGETS_THEMSELVES).filter(is_there) else { return Some(false) };
+    let json = pack::content(targets).and_then(|text| serde_json::from_slice::<serde_json::Value>(text).ok());
+    // what is not understood may be a target
+    Some(json.is_none_or(|json| {
+        let list = json.get("targets").unwrap_or(&json);
+        !list.is_null() && list.as_array().is_none_or(|targets| !targets.is_empty())
+    }))
 }
 
 /// The bucket's metadata with another seal of its targets.
@@ -128,5 +149,27 @@ mod tests {
         assert_eq!(of_targets(&changed).unwrap(), other);
         assert_eq!(targets_with(&changed, &seal).unwrap(), content, "and back");
         assert_eq!(of_targets(include_bytes!("testdata/plain.meta")), None);
+    }
+
+    #[test]
+    fn targets_are_found_sealed_and_in_clear() {
+        // two numbers, then a mapping with this one entry, whose name has 23 bytes
+        let with = |json: &[u8]| {
+            let name = TARGETS_THEMSELVES.as_bytes();
+            [&[1, 0, 1, 0, 0x81, 0xa0 + 23], name, &pack::binary(json).unwrap()].concat()
+        };
+        for (json, wanted) in [
+            (&b""[..], false),
+            (b"null", false),
+            (br#"{"targets":null}"#, false),
+            (br#"{"targets":[]}"#, false),
+            (br#"{"targets":[{"endpoint":"a"}]}"#, true),
+            (b"neither", true),
+        ] {
+            assert_eq!(has_targets(&with(json)), Some(wanted), "{}", String::from_utf8_lossy(json));
+        }
+        let sealed = Parts::of(include_bytes!("testdata/targets.meta")).unwrap().content().unwrap();
+        assert_eq!(has_targets(&sealed), Some(true));
+        assert_eq!(has_targets(b"else"), None);
     }
 }

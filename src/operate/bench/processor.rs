@@ -42,7 +42,7 @@ pub(super) struct Spent {
     pub(super) minio: Option<Duration>,
     /// By KES.
     pub(super) kes: Option<Duration>,
-    /// Share of the machine that neither the servers nor this program used.
+    /// Share of the machine that neither the servers nor this program used; `None` unless the time of both servers is known.
     pub(super) others: Option<f64>,
 }
 
@@ -70,8 +70,9 @@ impl Processors {
     pub(super) fn since(&self, before: &Reading) -> Spent {
         let now = self.read();
         let (minio, kes) = (spent(&before.minio, &now.minio), spent(&before.kes, &now.kes));
-        let ours = [minio, kes, spent(&before.own, &now.own)].into_iter().flatten().sum::<Duration>();
-        let others = before.machine.zip(now.machine).and_then(|(before, now)| before.others(now, ours));
+        let machine = before.machine.zip(now.machine);
+        let ours = minio.zip(kes).map(|(minio, kes)| minio + kes + spent(&before.own, &now.own).unwrap_or_default());
+        let others = machine.zip(ours).and_then(|((before, now), ours)| before.others(now, ours));
         Spent { minio, kes, others }
     }
 }
@@ -136,7 +137,7 @@ mod tests {
         }
         let spent = own.since(&before);
         assert!(spent.minio.unwrap() > Duration::from_micros(100), "{spent:?}");
-        assert_eq!(spent.kes, None, "it does not run");
+        assert_eq!((spent.kes, spent.others), (None, None), "it does not run");
     }
 
     #[test]

@@ -128,7 +128,8 @@ fn compare(figures: &mut [Figures]) {
 
 /// Why the figures allow no verdict.
 fn noise(slices: &Slices, figures: &[Figures], others: Option<f64>) -> Option<String> {
-    if let Some(others) = others.filter(|others| *others > OTHERS) {
+    let Some(others) = others else { return Some("other programs could not be measured".into()) };
+    if others > OTHERS {
         return Some(format!("other programs used up to {:.0} % of the processors", others * 100.0));
     }
     let few = slices.iter().flat_map(|(kind, slices)| slices.iter().map(move |slice| (kind, slice.objects)));

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use kes_server::keystore::fs;
 
@@ -27,8 +28,11 @@ mod witness;
 use place::Place;
 use witness::Witnesses;
 
-/// How the names of snapshots begin that drills take of the running stack, and remove.
-const SNAPSHOT: &str = "kestack-drill-";
+/// How drills name the snapshots that they take of the running stack, and remove.
+const SNAPSHOT: &str = "kestack-drill-%Y%m%dT%H%M%SZ";
+
+/// How these names begin.
+const PREFIX: &str = "kestack-drill-";
 
 /// How long the copy is kept if the drill is killed.
 const LEASE: SignedDuration = SignedDuration::from_hours(4);
@@ -56,7 +60,41 @@ struct Drill<'a> {
     not_covered: Vec<String>,
 }
 
-/// Holds a drill. The evidence comes with the signal that ended it early, if one did.
+/// A drill that took place.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Its evidence.
+    pub(crate) document: Document,
+    /// The signal that ended it early.
+    pub(crate) interrupted: Option<Error>,
+    /// Whether its evidence was written.
+    pub(crate) written: Result<(), Error>,
+    /// Whether its copy and its snapshot were removed.
+    pub(crate) removed: Result<(), Error>,
+}
+
+/// Refuses a name by which a drill would take a snapshot for its own, and remove it.
+///
+/// # Errors
+/// [`Error::Usage`] for such a name.
+pub(crate) fn refuse_reserved(name: &SnapshotName) -> Result<(), Error> {
+    if !name.to_string().starts_with(PREFIX) {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: format!("'{name}' is like the names that `kestack drill` gives to the snapshots it removes"),
+        hint: format!("choose a name that does not begin with '{PREFIX}'"),
+    })
+}
+
+/// Whether a drill gave that name.
+fn is_of_a_drill(name: &SnapshotName) -> bool {
+    let name = name.to_string();
+    let time = DateTime::strptime(SNAPSHOT, &name);
+    time.is_ok_and(|time| time.strftime(SNAPSHOT).to_string() == name)
+}
+
+/// Holds a drill. `write` keeps its evidence before anything is removed.
 ///
 /// # Errors
 /// Whatever keeps it from taking place: [`Error::NotRunning`], [`Error::Environment`] if there is no room for the copy.
@@ -66,7 +104,8 @@ pub(crate) async fn drill(
     request: &Request,
     interrupt: &Interrupt,
     progress: &dyn Progress,
-) -> Result<(Document, Option<Error>), Error> {
+    write: impl FnOnce(&Document) -> Result<(), Error>,
+) -> Result<Held, Error> {
     let options = reached.options.clone();
     let (started, mut steps) = (now(), Steps::default());
     if !options.layout().root().is_dir() {
@@ -79,8 +118,9 @@ pub(crate) async fn drill(
     let (source, snapshot) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            place.leave().await?;
-            remove_taken(&options, request).await?;
+            if let Err(why) = clean(&place, &options, request).await {
+                tracing::warn!("{why}");
+            }
             return Err(error);
         }
     };
@@ -88,11 +128,18 @@ pub(crate) async fn drill(
     let not_covered = limits(&source);
     let mut drill =
         Drill { source, snapshot, place, interrupt, progress, steps, losses: vec![], claims: vec![], not_covered };
-    let held = drill.hold().await;
-    let left = drill.place.leave().await;
-    let removed = remove_taken(&options, request).await;
-    let error = held.and(left).and(removed).err();
-    Ok(drill.document(started, versions, error))
+    let error = drill.hold().await.err();
+    let (place, document, interrupted) = drill.document(started, versions, error);
+    let written = write(&document);
+    let removed = clean(&place, &options, request).await;
+    Ok(Held { document, interrupted, written, removed })
+}
+
+/// Removes the copy, and the snapshot also if that fails.
+async fn clean(place: &Place, options: &Options, request: &Request) -> Result<(), Error> {
+    let left = place.leave().await;
+    let removed = remove_taken(options, request).await;
+    left.and(removed)
 }
 
 /// The running stack, without its lock, and the snapshot to recover from.
@@ -106,7 +153,7 @@ async fn prepare(
 ) -> Result<(Session, Snapshot), Error> {
     let reached = interrupt.ends(reached.lock(Hold::Change)).await?;
     reached.recover().await?;
-    remove_leftovers(&reached.options)?;
+    remove_leftovers(&reached.options, request)?;
     let opening = async { reached.session().await?.require_running().await };
     let source = Box::pin(interrupt.ends(opening)).await?;
     let snapshot = snapshot(&source, request, steps, interrupt, progress).await?;
@@ -126,18 +173,20 @@ async fn snapshot(
     if let Some(name) = &request.snapshot {
         return Snapshot::find(layout, name);
     }
-    let name = Timestamp::now().strftime(&format!("{SNAPSHOT}%Y%m%dT%H%M%SZ")).to_string();
+    let name = Timestamp::now().strftime(SNAPSHOT).to_string();
     let name = name.parse().map_err(|what| Error::Usage { what, hint: "name one with --snapshot".into() })?;
     let taking = async { Ok(save(&source.stack, &source.context, &name, interrupt, progress).await?.0) };
     steps.take("take a snapshot of the running stack", taking).await
 }
 
-/// Removes the snapshots of drills that were killed. The stack's lock is held.
-fn remove_leftovers(options: &Options) -> Result<(), Error> {
+/// Removes the snapshots of drills that were killed, but not the one that is asked for. The stack's lock is held.
+fn remove_leftovers(options: &Options, request: &Request) -> Result<(), Error> {
     let layout = options.layout();
     refuse_pending(&layout)?;
-    for snapshot in Snapshot::list(&layout)?.iter().filter(|snapshot| snapshot.name.to_string().starts_with(SNAPSHOT)) {
-        Snapshot::remove(&layout, &snapshot.name)?;
+    for Snapshot { name, .. } in Snapshot::list(&layout)? {
+        if is_of_a_drill(&name) && request.snapshot.as_ref() != Some(&name) {
+            Snapshot::remove(&layout, &name)?;
+        }
     }
     Ok(())
 }
@@ -148,7 +197,7 @@ async fn remove_taken(options: &Options, request: &Request) -> Result<(), Error>
         return Ok(());
     }
     let _locked = Opened::new(options.clone(), Intent::Write(Hold::Change)).await?;
-    remove_leftovers(options)
+    remove_leftovers(options, request)
 }
 
 /// What no drill of this stack can show.
@@ -156,6 +205,9 @@ fn limits(source: &Session) -> Vec<String> {
     let mut limits = vec![
         "the copy is on this machine: the time to get another machine, the programs and the exported file there is not \
          part of the recovery time"
+            .to_owned(),
+        "MinIO's own configuration (`mc admin config set`, batch jobs) was not recovered: with it the copy would send to \
+         your targets"
             .to_owned(),
     ];
     let manifest = &source.stack.manifest;
@@ -184,10 +236,19 @@ impl Drill<'_> {
         let witnesses = self.steps.take("read every version from the running stack", reading).await?;
         self.claims.extend(witnesses.claims());
         self.not_covered.extend(witnesses.limits());
+        if let Some(claim) = witnesses.nothing_to_compare() {
+            self.claims.push(claim);
+            return Ok(());
+        }
         self.recover(&witnesses).await
     }
 
-    fn document(self, started: Timestamp, versions: Versions, error: Option<Error>) -> (Document, Option<Error>) {
+    fn document(
+        self,
+        started: Timestamp,
+        versions: Versions,
+        error: Option<Error>,
+    ) -> (Place, Document, Option<Error>) {
         let text = error.as_ref().map(ToString::to_string);
         let manifest = &self.source.stack.manifest;
         let document = Document {
@@ -204,7 +265,7 @@ impl Drill<'_> {
             not_covered: self.not_covered,
             error: text,
         };
-        (document, error.filter(|error| matches!(error, Error::Interrupted(_))))
+        (self.place, document, error.filter(|error| matches!(error, Error::Interrupted(_))))
     }
 
     /// Whether the same keys protect the same objects on the drive of the copy.
@@ -233,4 +294,22 @@ impl Drill<'_> {
 /// The folder of a stack, for messages.
 fn shown(layout: &Layout) -> String {
     layout.root().display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_takes_only_its_own_snapshots_for_its_own() {
+        let name = |name: &str| -> SnapshotName { name.parse().unwrap() };
+        let own = name(&Timestamp::now().strftime(SNAPSHOT).to_string());
+        assert!(is_of_a_drill(&own) && refuse_reserved(&own).is_err());
+        for other in
+            ["kestack-drill-before-upgrade", "kestack-drill-20261130", "kestack-drill-20261130T1200Z", "nightly"]
+        {
+            assert!(!is_of_a_drill(&name(other)), "{other}");
+        }
+        assert!(refuse_reserved(&name("nightly")).is_ok());
+    }
 }

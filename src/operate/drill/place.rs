@@ -11,7 +11,7 @@ use crate::engine::LABEL_FOLDER;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::{UNFINISHED, clear, create_private};
-use crate::host::lock::Hold;
+use crate::host::lock::{Hold, Holder, StackLock};
 use crate::host::ownership::check_folder;
 use crate::manifest::{EngineKind, Manifest, Seed, StackName};
 use crate::operate::session::{Intent, Opened, Options, Reached};
@@ -32,8 +32,21 @@ const NAME: usize = 40;
 const RESERVE: u64 = 64 << 20;
 /// What a small file takes on the disk, in bytes.
 const BLOCK: u64 = 4096;
+/// Inodes for each file of the snapshot: one for it and one for its folder, in the snapshot and in the copy.
+const INODES: u64 = 4;
 /// Variables that have MinIO send something to others.
-const SENDS: [&str; 3] = ["MINIO_NOTIFY_", "MINIO_AUDIT_", "MINIO_LOGGER_"];
+const SENDS: [&str; 8] = [
+    "MINIO_NOTIFY_",
+    "MINIO_AUDIT_",
+    "MINIO_LOGGER_",
+    "MINIO_ETCD_",
+    "MINIO_POLICY_PLUGIN_",
+    "MINIO_IDENTITY_PLUGIN_",
+    "MINIO_CALLHOME_",
+    "MINIO_SUBNET_",
+];
+/// Where a drive says the same: targets of `mc admin config set`, and batch jobs, which MinIO takes up again.
+const TARGETS: [&str; 2] = [".minio.sys/config/config.json", ".minio.sys/batch-jobs"];
 /// Variable that keeps MinIO from doing to objects what nobody asked for at the moment, such as expiring them.
 const SCANNER: (&str, &str) = ("_MINIO_SCANNER", "off");
 
@@ -43,6 +56,8 @@ pub(super) struct Place {
     /// Holds the copy and the exported file.
     pub(super) folder: PathBuf,
     pub(super) reached: Reached,
+    /// One drill of a stack at a time, wherever its copy is: each removes what others left of the stack's snapshots.
+    _turn: StackLock,
 }
 
 impl Place {
@@ -55,6 +70,8 @@ impl Place {
             None => source.base.clone(),
             Some(folder) => std::fs::canonicalize(folder).map_err(Error::file("find", folder))?,
         };
+        let waiting = |holder: &Holder| tracing::info!("stack '{}': waiting for {holder}", source.manifest.name);
+        let turn = StackLock::acquire(&source.layout().root().join(FOLDER), Hold::Change, waiting).await?;
         let name = name(&source.manifest.name)?;
         let folder = within.join(format!("{FOLDER}{name}"));
         let options = Options {
@@ -66,7 +83,7 @@ impl Place {
             ..source.clone()
         };
         let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;
-        let place = Self { folder, reached };
+        let place = Self { folder, reached, _turn: turn };
         place.leave().await?;
         create_private(&place.folder)?;
         check_folder(&place.folder)?;
@@ -116,6 +133,16 @@ impl Place {
         Ok(engine.remove_pod(name).await?)
     }
 
+    /// Takes from the drive of the copy whatever would have MinIO talk to others. Its servers do not run.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) async fn silence(&self) -> Result<(), Error> {
+        let drive = self.layout().drive();
+        let shown = drive.clone();
+        Ok(blocking("remove", &shown, move || TARGETS.iter().try_for_each(|place| clear(&drive.join(place)))).await?)
+    }
+
     /// The folder of the copy.
     pub(super) fn layout(&self) -> Layout {
         self.reached.options.layout()
@@ -135,18 +162,26 @@ impl Place {
         }
         let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
-        // the exported file, and the snapshot that is made of it; the copy shares what is large with that one
-        let small = snapshot.files.saturating_mul(3 * BLOCK);
-        let need = snapshot.bytes.saturating_mul(2).saturating_add(small).saturating_add(RESERVE);
-        if need <= free {
-            return Ok(());
-        }
+        let need = need(snapshot.bytes, snapshot.files);
+        // some file systems do not count them
+        let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+        let (wanted, there) = match snapshot.files.saturating_mul(INODES) {
+            _ if need > free => (format!("{need} bytes"), free),
+            files if files > inodes => (format!("{files} inodes"), inodes),
+            _ => return Ok(()),
+        };
         let folder = self.folder.parent().unwrap_or(&self.folder).display();
         Err(Error::Environment {
-            what: format!("the drill needs {need} bytes in '{folder}', and {free} are free there"),
+            what: format!("the drill needs {wanted} in '{folder}', and {there} are free there"),
             hint: "name a folder on another disk with --folder; nothing was changed".into(),
         })
     }
+}
+
+/// Bytes for the exported file, the snapshot that is made of it, and the copy: it shares with that one what is large, but
+/// whatever MinIO keeps in its metadata is written again.
+fn need(bytes: u64, files: u64) -> u64 {
+    bytes.saturating_mul(3).saturating_add(files.saturating_mul(3 * BLOCK)).saturating_add(RESERVE)
 }
 
 /// What the copy is: the user's stack, but for its place, its ports, and what it would tell others.
@@ -195,6 +230,12 @@ mod tests {
         assert!(copy.ports.any && copy.host.is_loopback() && copy.keys_are_own() && copy.seed.is_left_alone);
         let env = [("MINIO_SITE_NAME", "on"), SCANNER].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(copy.minio.env, BTreeMap::from(env));
+    }
+
+    #[test]
+    fn room_is_asked_for_all_that_lies_there_at_a_time() {
+        assert_eq!(need(1 << 30, 10), (3 << 30) + 30 * BLOCK + RESERVE);
+        assert_eq!(need(u64::MAX, 1), u64::MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::data::drive::{Item, Opens};
@@ -15,6 +16,9 @@ use crate::servers::s3::S3Client;
 
 /// How long MinIO may take for an object that it does not give at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After how many versions that used up all of it the others get one try each.
+const PATIENT: usize = 3;
 
 /// Bucket, name and version of an object.
 type Name = (String, String, Option<String>);
@@ -49,6 +53,8 @@ pub(super) struct Comparison {
     pub(super) bytes: u64,
     /// Versions that can be read, and that the running stack does not have any more.
     pub(super) unwitnessed: u64,
+    /// Versions with nothing to compare: only clients have their keys, or the running stack does not read them.
+    pub(super) skipped: u64,
     /// Versions that are not there, or changed.
     pub(super) missing_count: u64,
     /// Names of the first of these, with the reason.
@@ -66,9 +72,9 @@ impl Witnesses {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let (s3, live) = (&source.context.s3, source.stack.layout.drive());
-        let mut all = Self::default();
+        let (mut all, exhausted) = (Self::default(), Exhausted::default());
         let ask = async |item: Item| {
-            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)]).await;
+            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)], &exhausted).await;
             (name(item), witness)
         };
         let work = in_parallel(drive, ask, |(name, witness)| {
@@ -105,15 +111,19 @@ impl Witnesses {
         drive: &Path,
         interrupt: &Interrupt,
     ) -> Result<Comparison, Error> {
-        let mut comparison = Comparison::default();
+        let (mut comparison, exhausted) = (Comparison::default(), Exhausted::default());
         let ask = async |item: Item| {
-            let read = if item.opens == Opens::Client { None } else { Some(patiently(s3, &item).await) };
+            let read = if item.opens == Opens::Client { None } else { Some(patiently(s3, &item, &exhausted).await) };
             let bytes = item.bytes;
             (name(item), bytes, read)
         };
         let work = in_parallel(drive, ask, |(name, bytes, read)| {
-            if let (Some(witness), Some(read)) = (self.all.get(&name), read) {
-                comparison.add(&name, witness, bytes, read.map_err(|error| error.to_string()));
+            match (self.all.get(&name), read) {
+                (Some(witness), Some(read)) => {
+                    comparison.add(&name, witness, bytes, read.map_err(|error| error.to_string()));
+                }
+                (Some(_), None) => comparison.skipped += 1,
+                (None, _) => {}
             }
             Ok(())
         });
@@ -124,6 +134,17 @@ impl Witnesses {
     /// How many there are.
     pub(super) fn count(&self) -> u64 {
         self.all.len() as u64
+    }
+
+    /// That there is anything to compare, if there is not.
+    pub(super) fn nothing_to_compare(&self) -> Option<Claim> {
+        let is_compared = |witness: &Witness| matches!(witness, Witness::Has(_) | Witness::Changed);
+        (!self.all.values().any(is_compared)).then(|| Claim {
+            about: "the snapshot".into(),
+            claim: "it holds versions that can be compared".into(),
+            proven: false,
+            seen: format!("nothing could be compared in {} versions; store an object first", self.count()),
+        })
     }
 
     /// That the snapshot is complete, and that the running stack reads its own objects.
@@ -175,9 +196,18 @@ impl Witnesses {
 }
 
 impl Comparison {
+    /// True if that many versions were dealt with, at least one of them was compared, and nothing is missing.
+    pub(super) fn shows_all(&self, witnesses: u64) -> bool {
+        let compared = self.same + self.unwitnessed;
+        compared > 0 && self.missing_count == 0 && compared + self.skipped == witnesses
+    }
+
     fn add(&mut self, name: &Name, witness: &Witness, bytes: u64, read: Result<Digest, String>) {
         let why = match (witness, read) {
-            (Witness::Closed | Witness::Unreadable(_), _) => return,
+            (Witness::Closed | Witness::Unreadable(_), _) => {
+                self.skipped += 1;
+                return;
+            }
             (Witness::Has(then), Ok(now)) if *then == now => {
                 self.same += 1;
                 self.bytes += now.bytes;
@@ -197,13 +227,29 @@ impl Comparison {
     }
 }
 
+/// How many versions used up all patience.
+#[derive(Debug, Default)]
+struct Exhausted(AtomicUsize);
+
+impl Exhausted {
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= PATIENT
+    }
+
+    fn note<T>(&self, read: &Result<T, Error>) {
+        if matches!(read, Err(Error::NotReady { .. })) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What the running stack says of a version. Its metadata are compared after it was read: as long as they are those of the
 /// snapshot, so was what was read.
-async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2]) -> Witness {
+async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2], exhausted: &Exhausted) -> Witness {
     if item.opens == Opens::Client {
         return Witness::Closed;
     }
-    let read = patiently(s3, item).await;
+    let read = patiently(s3, item, exhausted).await;
     let (live, then) = tokio::join!(tokio::fs::read(live), tokio::fs::read(then));
     let is_unchanged = matches!((live, then), (Ok(live), Ok(then)) if live == then);
     match read {
@@ -214,15 +260,17 @@ async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2]) -> Witness
 }
 
 /// Reads a version to its end. MinIO answers 503 now and then, and for a while after its start.
-async fn patiently(s3: &S3Client, item: &Item) -> Result<Digest, Error> {
+async fn patiently(s3: &S3Client, item: &Item, exhausted: &Exhausted) -> Result<Digest, Error> {
     let what = format!("object '{}' in bucket '{}'", item.object, item.bucket);
     let read = probe::until_ready(&what, PATIENCE, || async {
         match digest(s3, item).await {
-            Err(error) if !error.is_final() => Err(error),
+            Err(error) if !error.is_final() && !exhausted.is_over() => Err(error),
             answer => Ok(answer),
         }
     });
-    Ok(read.await??)
+    let read = read.await;
+    exhausted.note(&read);
+    Ok(read??)
 }
 
 fn name(item: Item) -> Name {
@@ -253,6 +301,37 @@ mod tests {
         let missing =
             ["b/other: came back changed, with 5 bytes", "b/gone: 404", "b/cut: came back changed, with 4 bytes"];
         let missing: Vec<_> = missing.map(str::to_owned).into();
-        assert_eq!(comparison, Comparison { same: 1, bytes: 5, unwitnessed: 1, missing_count: 3, missing });
+        assert_eq!(comparison, Comparison { same: 1, bytes: 5, unwitnessed: 1, skipped: 1, missing_count: 3, missing });
+    }
+
+    #[test]
+    fn nothing_is_shown_unless_every_version_was_dealt_with_and_one_compared() {
+        let found = |same, skipped, missing_count| Comparison { same, skipped, missing_count, ..Comparison::default() };
+        assert!(found(2, 1, 0).shows_all(3));
+        for (comparison, witnesses) in
+            [(found(0, 0, 0), 0), (found(0, 3, 0), 3), (found(2, 0, 0), 3), (found(2, 0, 1), 3)]
+        {
+            assert!(!comparison.shows_all(witnesses), "{comparison:?}");
+        }
+        let mut witnesses = Witnesses::default();
+        assert!(witnesses.nothing_to_compare().unwrap().seen.contains("store an object first"));
+        let name = ("b".to_owned(), "o".to_owned(), None);
+        witnesses.all.insert(name.clone(), Witness::Closed);
+        assert!(witnesses.nothing_to_compare().is_some());
+        witnesses.all.insert(name, Witness::Changed);
+        assert!(witnesses.nothing_to_compare().is_none());
+    }
+
+    #[test]
+    fn patience_is_over_after_three_versions_that_used_all_of_it() {
+        let exhausted = Exhausted::default();
+        let late = Err::<(), _>(Error::NotReady { what: "a".into(), after: PATIENCE, last: "503".into() });
+        for _ in 0..2 {
+            exhausted.note(&late);
+            exhausted.note(&Ok(()));
+        }
+        assert!(!exhausted.is_over());
+        exhausted.note(&late);
+        assert!(exhausted.is_over());
     }
 }

@@ -88,9 +88,10 @@ pub(crate) struct Claim {
 }
 
 impl Verdict {
-    /// The verdict on claims, if nothing ended the work early.
+    /// The verdict on claims, if nothing ended the work early. Without a claim nothing was shown.
     pub(crate) fn of(claims: &[Claim], error: Option<&String>) -> Self {
-        if error.is_none() && claims.iter().all(|claim| claim.proven) { Self::Proven } else { Self::NotProven }
+        let holds = !claims.is_empty() && claims.iter().all(|claim| claim.proven);
+        if error.is_none() && holds { Self::Proven } else { Self::NotProven }
     }
 }
 
