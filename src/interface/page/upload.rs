@@ -198,7 +198,10 @@ mod tests {
         let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from(start))]);
         let body = first.chain(stream::iter((0..pieces).map(|_| Ok(Bytes::from(vec![b'a'; 1 << 20])))));
         let form = http::Request::post("/").header("content-type", "multipart/form-data; boundary=edge");
-        form.body(Body::from_stream(body)).unwrap()
+        let mut form = form.body(Body::from_stream(body)).unwrap();
+        // as on its route
+        axum::extract::DefaultBodyLimit::disable().apply(&mut form);
+        form
     }
 
     async fn read(request: Request, interrupt: Interrupt) -> Result<usize, Problem> {
@@ -209,7 +212,7 @@ mod tests {
             while let Some(chunk) = sender.next(field.chunk()).await? {
                 assert!(chunk.len() <= 2 << 20, "{} bytes at once", chunk.len());
                 length += chunk.len();
-                if length == 40 << 20 {
+                if length >= 40 << 20 {
                     return Ok(length);
                 }
             }
@@ -220,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_sender_cannot_fill_the_memory() {
         let file = "--edge\r\ncontent-disposition: form-data; name=file; filename=a\r\n\r\n";
-        assert_eq!(read(sent(file, 41), Interrupt::default()).await.ok(), Some(40 << 20));
+        assert!(read(sent(file, 41), Interrupt::default()).await.is_ok_and(|length| length >= 40 << 20));
         for endless in ["", "--edge\r\ncontent-disposition: form-data; name=", "--edge\r\nx-a: "] {
             let problem = read(sent(endless, 64), Interrupt::default()).await.unwrap_err();
             assert!(format!("{problem:?}").contains("does not begin within"), "{problem:?}");
