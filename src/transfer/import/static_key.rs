@@ -147,11 +147,11 @@ mod tests {
         let before = std::fs::read(&file.path).unwrap();
         stored(&key, None, &layout).unwrap().make().unwrap();
         assert_eq!(std::fs::read(&file.path).unwrap(), before, "the same key stays as it is");
-        let error = stored(&other, None, &layout).unwrap_err();
+        let error = stored(&other, None, &layout).err().unwrap();
         assert!(error.to_string().contains("a key is never replaced"), "{error}");
         // a sealed one is not readable here
         std::fs::write(&file.path, "sealed").unwrap();
-        assert!(stored(&key, None, &layout).unwrap_err().to_string().contains("another key 'my-key'"));
+        assert!(stored(&key, None, &layout).err().unwrap().to_string().contains("another key 'my-key'"));
         assert_eq!(std::fs::read(&file.path).unwrap(), b"sealed");
     }
 }
