@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::bounded::ended;
@@ -120,10 +122,10 @@ fn a_reset_leaves_the_keys_in_a_folder_of_the_users() {
     stack.ok(&["up"]);
     stack.ok(&["key", "create", "ours"]);
     // the same, but somebody else made it
-    let ours = std::fs::read_to_string(folder.join("ours")).unwrap();
-    let key: Value = serde_json::from_str(&ours).unwrap();
-    let identity = key["created_by"].as_str().unwrap();
-    std::fs::write(folder.join("theirs"), ours.replace(identity, &"0".repeat(64))).unwrap();
+    let mut key = STANDARD.decode(std::fs::read_to_string(folder.join("ours")).unwrap().trim()).unwrap();
+    let identity = key.windows(64).position(|run| run.iter().all(u8::is_ascii_hexdigit)).unwrap();
+    key[identity..identity + 64].fill(b'0');
+    std::fs::write(folder.join("theirs"), STANDARD.encode(key)).unwrap();
     for _ in 0..2 {
         stack.put("/encrypted/object", b"content");
         stack.ok(&["reset"]);

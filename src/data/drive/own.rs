@@ -159,14 +159,14 @@ mod tests {
             [&[1, 0, 1, 0, 0x81, 0xa0 + 23], name, &pack::binary(json).unwrap()].concat()
         };
         for (json, wanted) in [
-            (&b""[..], false),
-            (b"null", false),
-            (br#"{"targets":null}"#, false),
-            (br#"{"targets":[]}"#, false),
-            (br#"{"targets":[{"endpoint":"a"}]}"#, true),
-            (b"neither", true),
+            ("", false),
+            ("null", false),
+            (r#"{"targets":null}"#, false),
+            (r#"{"targets":[]}"#, false),
+            (r#"{"targets":[{"endpoint":"a"}]}"#, true),
+            ("neither", true),
         ] {
-            assert_eq!(has_targets(&with(json)), Some(wanted), "{}", String::from_utf8_lossy(json));
+            assert_eq!(has_targets(&with(json.as_bytes())), Some(wanted), "{json}");
         }
         let sealed = Parts::of(include_bytes!("testdata/targets.meta")).unwrap().content().unwrap();
         assert_eq!(has_targets(&sealed), Some(true));

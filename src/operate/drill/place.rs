@@ -124,10 +124,11 @@ impl Place {
     pub(super) async fn stop(&self) -> Result<(), Error> {
         let (name, engine) = (self.reached.options.manifest.name.as_str(), self.reached.engine());
         let Some(pod) = engine.pod(name).await? else { return Ok(()) };
-        if pod.labels.get(LABEL_FOLDER).map(Path::new) != Some(self.layout().root()) {
+        let folder = pod.labels.get(LABEL_FOLDER).map(Path::new);
+        if folder != Some(self.layout().root()) {
             return Err(Error::Environment {
                 what: format!("'{name}' exists, and it is not the copy in '{}' of a drill", shown(&self.layout())),
-                hint: format!("remove it first: `{}`", engine.info().removal_of(name)),
+                hint: hint_of(folder),
             });
         }
         Ok(engine.remove_pod(name).await?)
@@ -175,6 +176,17 @@ impl Place {
             what: format!("the drill needs {wanted} in '{folder}', and {there} are free there"),
             hint: "name a folder on another disk with --folder; nothing was changed".into(),
         })
+    }
+}
+
+/// What to do about a pod in that folder that has the name of the copy: it may be a stack of somebody's own.
+fn hint_of(folder: Option<&Path>) -> String {
+    let drill = folder
+        .and_then(Path::parent)
+        .filter(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER)));
+    match drill.and_then(Path::parent) {
+        Some(within) => format!("a killed drill left it: `kestack drill --folder {}` removes it", within.display()),
+        None => "a drill needs that name for its copy: give one of the two stacks another name".into(),
     }
 }
 
@@ -236,6 +248,14 @@ mod tests {
     fn room_is_asked_for_all_that_lies_there_at_a_time() {
         assert_eq!(need(1 << 30, 10), (3 << 30) + 30 * BLOCK + RESERVE);
         assert_eq!(need(u64::MAX, 1), u64::MAX);
+    }
+
+    #[test]
+    fn nobody_is_sent_to_remove_a_stack_of_his_own() {
+        let own = hint_of(Some(Path::new("/srv/kestack/a-drill")));
+        assert!(own.contains("another name") && hint_of(None) == own, "{own}");
+        let left = hint_of(Some(Path::new("/big/.kestack-drill-a-drill/a-drill")));
+        assert!(left.contains("`kestack drill --folder /big`"), "{left}");
     }
 
     #[test]
