@@ -16,7 +16,9 @@ fn main() -> io::Result<()> {
     }
     let script = Path::new(&env::var("OUT_DIR").unwrap_or_default()).join(SCRIPT);
     fs::copy(SCRIPT, &script)?;
-    for argument in ["-z,pack-relative-relocs", "--no-eh-frame-hdr", &format!("-T,{}", script.display())] {
+    // Cargo forgets to strip a package with settings of its own
+    for argument in ["--strip-all", "-z,pack-relative-relocs", "--no-eh-frame-hdr", &format!("-T,{}", script.display())]
+    {
         println!("cargo::rustc-link-arg-bin=kestack=-Wl,{argument}");
     }
     Ok(())

@@ -176,4 +176,4 @@ def test_the_unit_is_hardened(tmp_path, target):
 @pytest.mark.skipif(PROGRAMS.name != "release", reason="needs a release build")
 def test_a_program_is_as_small_as_promised():
     sizes = {name: (PROGRAMS / name).stat().st_size for name in ("kes", "kestack")}
-    assert sizes["kes"] <= 10_000_000 and sizes["kestack"] <= 17_500_000, sizes
+    assert sizes["kes"] <= 10_000_000 and sizes["kestack"] <= 17_000_000, sizes
