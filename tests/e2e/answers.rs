@@ -36,8 +36,10 @@ fn every_answer_has_the_form_of_its_schema() {
     let keys = answer(&stack, "key create", &["a", "b", "a"]);
     assert_eq!((&keys["keys"][0]["created"], &keys["keys"][2]["created"]), (&true.into(), &false.into()));
     answer(&stack, "bucket create", &["docs", "--key", "a"]);
+    stack.put("/docs/one", b"one");
     for (verb, more) in [
         ("bench", &["--size", "1KiB", "--for", "3s"][..]),
+        ("drill", &[]),
         ("bucket info", &["docs"]),
         ("bucket list", &[]),
         ("bucket encrypt", &["docs", "--sse-s3", "--existing"]),
@@ -53,7 +55,6 @@ fn every_answer_has_the_form_of_its_schema() {
         ("plan", &[]),
         ("status", &[]),
         ("verify", &[]),
-        ("drill", &[]),
         ("version", &[]),
         ("sandbox create", &["one", "--lease", "1h"]),
         ("sandbox list", &[]),

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::engine::{Kind, kind};
 use crate::sandbox::{Sandbox, text};
 
 fn stack(more: &str) -> Sandbox {
@@ -103,27 +102,6 @@ fn a_snapshot_file_is_rescued_elsewhere() {
     assert_eq!((&done["objects"], &done["snapshot"]), (&json!(4), &json!("one")), "{done}");
     check(&other.folder().join("again"));
     assert!(!text(&std::fs::read(other.folder().join("again/report.json")).unwrap()).contains("master"));
-}
-
-#[test]
-#[ignore = "needs an engine"]
-fn an_engine_that_is_not_asked_is_no_reason_to_take_minio_for_stopped() {
-    let stack = stack("");
-    stack.ok(&["down"]);
-    let other = if kind() == Kind::Process { "podman" } else { "process" };
-    std::fs::write(stack.root().join("engine"), format!("{other}\n")).unwrap();
-    let place = stack.folder().join("there");
-    let error = stack.fails(&["rescue", place.to_str().unwrap()], 6);
-    assert!(error.contains(other), "{error}");
-    assert!(!place.exists(), "nothing is left");
-
-    std::fs::write(stack.root().join("engine"), "podman\n").unwrap();
-    let silent = ["rescue", place.to_str().unwrap(), "--engine", "podman", "--host", "unix:///nonexistent/engine.sock"];
-    let error = stack.fails(&silent, 6);
-    assert!(error.contains("does not answer") && error.contains("--stopped"), "{error}");
-    let done = stack.json(&[&silent[..], &["--stopped"]].concat());
-    assert_eq!((&done["objects"], &done["unreadable"]), (&json!(4), &json!(0)), "{done}");
-    check(&place);
 }
 
 mod processes {
