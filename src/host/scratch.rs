@@ -72,7 +72,9 @@ pub(crate) fn places() -> [PathBuf; 2] {
 
 /// Removes the folders that killed processes left where secrets and sockets are.
 pub(crate) fn clear_places(prefix: &str) {
-    places().iter().for_each(|place| clear_abandoned(place, prefix));
+    for place in places() {
+        clear_abandoned(&place, prefix);
+    }
 }
 
 fn clear_abandoned(place: &Path, prefix: &str) {

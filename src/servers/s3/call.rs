@@ -313,7 +313,7 @@ mod tests {
                     let mut sent = connection.write_all(head).await;
                     // until the reader has enough
                     while sent.is_ok() {
-                        sent = connection.write_all(&[b'a'; 1 << 16]).await;
+                        sent = connection.write_all(&[b'a'; 1 << 12]).await;
                     }
                 });
             }

@@ -37,7 +37,7 @@ impl Upload {
     }
 
     /// True if MinIO has taken all of it.
-    fn is_stored(self) -> bool {
+    fn was_stored(self) -> bool {
         text(&self.0.wait_with_output().unwrap().stdout) == "200"
     }
 }
@@ -50,7 +50,7 @@ fn an_upload_that_is_under_way_keeps_its_object_or_is_refused() {
     let upload = Upload::begin(&stack, "/docs/slow");
     let done = stack.json(&["key", "rotate", "docs-key", "--delete-old", "--no-snapshot"]);
     assert_eq!((&done["deleted"], &done["left"]), (&json!(true), &json!([])), "{done}");
-    if upload.is_stored() {
+    if upload.was_stored() {
         assert_eq!(stack.read("/docs/slow").len(), 8_000_000);
     }
     assert_eq!(stack.read("/docs/a"), b"a", "MinIO runs again");
