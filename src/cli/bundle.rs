@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::image::{Archive, check_static};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::host::disk::folder_of;
 use crate::host::disk::{UNFINISHED, private_tempdir};
 use crate::manifest::Manifest;
 use crate::supply::{self, ImageSource, Waiting};
@@ -74,7 +75,7 @@ impl Save {
         let opened = Opened::of(globals, Intent::Read).await?;
         refuse_named_programs(&opened.options.manifest)?;
         let reached = opened.connect().await?;
-        let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&self.bundle);
         let staging = private_tempdir(UNFINISHED, folder).map_err(Error::file("write", &self.bundle))?;
         let progress = output.progress(reached.engine().info());
         let contents = contents(&reached.options, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;

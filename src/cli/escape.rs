@@ -9,6 +9,7 @@ use indicatif::BinaryBytes;
 use super::Globals;
 use super::output::{Output, span};
 use super::session::{CHANGE, Session};
+use crate::data::drive::with_version;
 use crate::engine::process::own_program;
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
@@ -94,8 +95,8 @@ fn differences(compared: &Compared) -> String {
     }
     let mut text = format!("{count} versions are not the same without KES");
     for Difference { bucket, object, version, reason } in compared.different.iter().take(SHOWN) {
-        let version = version.as_ref().map(|version| format!(" (version {version})")).unwrap_or_default();
-        let _ = write!(text, "\n  '{bucket}/{object}'{version}: {reason}");
+        let name = with_version(&format!("'{bucket}/{object}'"), version.as_deref());
+        let _ = write!(text, "\n  {name}: {reason}");
     }
     text.push_str("\n  no key was written; go on with KES");
     text

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::output::Versioned;
 use crate::error::Error;
+use crate::host::disk::folder_of;
 use crate::operate::evidence::{Document, Target, page};
 
 #[derive(Debug, Args)]
@@ -43,7 +44,7 @@ impl Evidence {
 
 /// Where a file will be: its folder without links, and its name.
 fn place(file: &Path) -> (Option<PathBuf>, Option<&OsStr>) {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     (folder.canonicalize().ok(), file.file_name())
 }
 

@@ -16,6 +16,7 @@ use crate::engine::image::{Architecture, Archive, check_static_for};
 use crate::engine::{Engine, EngineInfo};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::host::disk::folder_of;
 use crate::manifest::EngineKind;
 use crate::supply::{self, Waiting};
 use crate::transfer::image::{self, Content, Shell};
@@ -162,7 +163,7 @@ impl Build {
     /// The engine to load into; none if the image goes into a file.
     async fn connection(&self, globals: &Globals) -> Result<Option<Connection>, Error> {
         if let Some(file) = &self.archive {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = folder_of(file);
             if folder.is_dir() && !file.is_dir() {
                 return Ok(None);
             }

@@ -9,6 +9,7 @@ use indicatif::BinaryBytes;
 use super::Globals;
 use super::output::{Output, span};
 use super::session::{CHANGE, Opened};
+use crate::data::drive::with_version;
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::operate::rescue::{self, Report, Request};
@@ -74,8 +75,8 @@ fn human(report: &Report) -> String {
 fn unreadable(report: &Report) -> String {
     let mut text = format!("{} versions could not be read", report.unreadable);
     for one in report.first_unreadable.iter().take(SHOWN) {
-        let version = one.version.as_ref().map(|version| format!(" (version {version})")).unwrap_or_default();
-        let _ = write!(text, "\n  '{}/{}'{version}: {}", one.bucket, one.object, one.reason);
+        let name = with_version(&format!("'{}/{}'", one.bucket, one.object), one.version.as_deref());
+        let _ = write!(text, "\n  {name}: {}", one.reason);
     }
     let _ = write!(text, "\n  '{}' has all of them", report.destination.join("unreadable.jsonl").display());
     text

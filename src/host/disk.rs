@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat, statvfs};
 use rustix::path::Arg;
 use tempfile::TempDir;
 
@@ -147,6 +147,35 @@ pub(crate) fn set_private(folder: &Path) -> Result<(), HostError> {
     }
     let private = std::fs::Permissions::from_mode(PRIVATE);
     std::fs::set_permissions(folder, private).map_err(HostError::file("set the mode of", folder))
+}
+
+/// The folder of a file that somebody named: the one where the program runs if the name has no other.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What a disk has room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Bytes for whoever is not root.
+    pub(crate) bytes: u64,
+    /// Blocks of a file or a folder: each takes one at least.
+    pub(crate) blocks: u64,
+    /// Files and folders; `None` if the file system makes room for them as they come.
+    pub(crate) files: Option<u64>,
+}
+
+/// What the disk of a folder has room for.
+///
+/// # Errors
+/// [`HostError::File`] if it does not say.
+pub(crate) fn room(folder: &Path) -> Result<Room, HostError> {
+    let found = statvfs(folder).map_err(|error| HostError::file("look at", folder)(error.into()))?;
+    Ok(Room {
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        blocks: found.f_bavail,
+        files: (found.f_files > 0).then_some(found.f_favail),
+    })
 }
 
 /// Removes a file; one that is not there is removed.

@@ -11,5 +11,6 @@ pub mod interrupt;
 pub mod lock;
 pub(crate) mod ownership;
 pub(crate) mod quote;
+pub(crate) mod random;
 pub(crate) mod scratch;
 pub(crate) mod volatile;

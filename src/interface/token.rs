@@ -1,11 +1,11 @@
 //! The secret of an interface, and where its callers find it.
 
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::error::Error;
 use crate::host::disk::{self, Outlasts, replace};
+use crate::host::random;
 use crate::stack::Layout;
 
 /// What the file of an interface says, while it listens.
@@ -61,7 +61,5 @@ impl Record {
 /// # Errors
 /// [`Error::Environment`] if the system gives no random bytes.
 pub(super) fn secret() -> Result<Zeroizing<String>, Error> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    rand::fill(bytes.as_mut()).map_err(Error::no_random_bytes)?;
-    Ok(Zeroizing::new(hex::encode(*bytes)))
+    random::hex::<32>().map_err(Error::no_random_bytes)
 }

@@ -29,7 +29,7 @@ pub use crate::keystore::KeystoreKind;
 pub use cache::CacheTimes;
 pub use edit::{Uneditable, with_key};
 pub(crate) use sections::is_secret;
-pub(crate) use variables::{AUTO_ENCRYPTION, carried, check_variable, is_off, is_on};
+pub(crate) use variables::{AUTO_ENCRYPTION, WITHOUT_SCANNER, carried, check_variable, is_off, is_on};
 
 pub use names::{BucketName, HostName, StackName};
 pub use seed::{LifecycleRule, NotificationRule, Seed, SeedAccessKey, SeedCommand, SeedObjects, SeedPolicy, SeedUser};

@@ -8,6 +8,9 @@ use strsim::osa_distance;
 /// MinIO's switch for `auto_encryption`.
 pub(crate) const AUTO_ENCRYPTION: &str = "MINIO_KMS_AUTO_ENCRYPTION";
 
+/// Keeps MinIO from doing to objects what nobody asked for at the moment, such as expiring them.
+pub(crate) const WITHOUT_SCANNER: (&str, &str) = ("_MINIO_SCANNER", "off");
+
 /// Variables that MinIO takes for booleans, and for off where it does not understand them.
 const SWITCHES: [&str; 2] = [AUTO_ENCRYPTION, "MINIO_KMS_REPLICATE_KEYID"];
 /// Words for on and off that MinIO understands.

@@ -3,13 +3,13 @@
 //! was answered before the look is seen by it.
 
 use std::collections::BTreeSet;
-use std::fs::DirEntry;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::drive::buckets;
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::digest::of;
@@ -120,20 +120,16 @@ impl Record {
 /// True if the drive has the declared buckets and no others, nothing is in them or on its way there, and nobody has made a
 /// user.
 fn is_empty(drive: &Path, declared: &BTreeSet<String>) -> io::Result<bool> {
-    let mut buckets = BTreeSet::new();
-    for entry in std::fs::read_dir(drive)? {
-        let entry = entry?;
-        if !is_bucket(&entry) {
-            continue;
-        }
-        if has_entries(&entry.path())? {
+    let mut found = BTreeSet::new();
+    for bucket in buckets(drive)? {
+        if has_entries(&drive.join(&bucket))? {
             return Ok(false);
         }
-        buckets.insert(entry.file_name().to_string_lossy().into_owned());
+        found.insert(bucket);
     }
     let iam = std::fs::read_dir(drive.join(".minio.sys/config/iam"))?;
     let has_users = iam.flatten().any(|entry| entry.file_name() != "format.json");
-    Ok(buckets == *declared && !has_users && !has_entries(&drive.join(".minio.sys/multipart"))?)
+    Ok(found == *declared && !has_users && !has_entries(&drive.join(".minio.sys/multipart"))?)
 }
 
 fn has_entries(folder: &Path) -> io::Result<bool> {
@@ -147,11 +143,8 @@ fn has_entries(folder: &Path) -> io::Result<bool> {
 fn seen(drive: &Path, keys: &Path) -> io::Result<Option<Vec<Seen>>> {
     let mut seen = Vec::new();
     add(keys, &|_| false, &mut seen)?;
-    for entry in std::fs::read_dir(drive)? {
-        let entry = entry?;
-        if is_bucket(&entry) {
-            add(&entry.path(), &|_| false, &mut seen)?;
-        }
+    for bucket in buckets(drive)? {
+        add(&drive.join(bucket), &|_| false, &mut seen)?;
     }
     // next to the settings of a bucket, which stand in `.metadata.bin`, MinIO's notes have names with a `.` in front
     let is_note = |name: &str| name.starts_with('.') && name != ".metadata.bin";
@@ -183,10 +176,6 @@ fn add(folder: &Path, is_note: &impl Fn(&str) -> bool, seen: &mut Vec<Seen>) -> 
         }
     }
     Ok(())
-}
-
-fn is_bucket(entry: &DirEntry) -> bool {
-    !entry.file_name().to_string_lossy().starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::{Layout, Written};
@@ -208,9 +207,7 @@ fn no_stack(root: &Path) -> Error {
 }
 
 fn random() -> Result<String, Error> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(Error::no_random_bytes)?;
-    Ok(hex::encode(bytes))
+    Ok(crate::host::random::hex::<16>().map_err(Error::no_random_bytes)?.to_string())
 }
 
 #[cfg(test)]

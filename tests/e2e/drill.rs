@@ -16,14 +16,7 @@ const MANIFEST: &str = "keys: [minio-backend-key, docs-key]\nbuckets:\n  - { nam
 fn stack() -> Sandbox {
     let stack = Sandbox::new(MANIFEST);
     stack.ok(&["up"]);
-    for content in ["first", "second", "third"] {
-        stack.put("/docs/a", content.as_bytes());
-    }
-    stack.put("/docs/deep/big", &vec![7; 300_000]);
-    stack.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
-    stack.put("/docs/deleted", b"deleted");
-    assert_eq!(stack.s3("DELETE", "/docs/deleted", None).0, 204);
-    stack.put("/other/s3", b"default key");
+    stack.fill(&["first", "second", "third"], 300_000);
     stack
 }
 

@@ -77,6 +77,22 @@ fn by_hand(folder: &Path, kes_port: u16) {
     std::fs::write(folder.join("config/minio"), env).unwrap();
 }
 
+/// Lets a stack that was imported come up next to those of other tests: on free ports, as the tests of one machine share them,
+/// and after what the import says to do first.
+fn make_ready(manifest: &Path, imported: &serde_json::Value) {
+    let written = std::fs::read_to_string(manifest).unwrap();
+    let ports =
+        written.replace("kes: {}", "kes: { port: 0 }").replace("minio:\n", "minio:\n  port: 0\n  console_port: 0\n");
+    std::fs::write(manifest, ports).unwrap();
+    if kind() != Kind::Process {
+        let commands = imported["next"].as_array().unwrap();
+        let chown = commands.iter().filter_map(|command| command.as_str()).find(|command| command.starts_with("chown"));
+        if let Some(command) = chown {
+            assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an engine"]
 async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
@@ -122,19 +138,7 @@ async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
         assert!(written.contains(expected), "no {expected} in\n{written}");
     }
     assert!(!written.contains("old-password"), "{written}");
-    // the tests of one machine share its ports
-    std::fs::write(
-        &manifest,
-        written.replace("kes: {}", "kes: { port: 0 }").replace("minio:\n", "minio:\n  port: 0\n  console_port: 0\n"),
-    )
-    .unwrap();
-    if kind() != Kind::Process {
-        let commands = imported["next"].as_array().unwrap();
-        let chown = commands.iter().filter_map(|command| command.as_str()).find(|command| command.starts_with("chown"));
-        if let Some(command) = chown {
-            assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
-        }
-    }
+    make_ready(&manifest, &imported);
     let file = manifest.display().to_string();
     stack.ok(&["up", "--file", &file]);
     assert_eq!(stack.variable("AWS_ACCESS_KEY_ID"), "old-root");
@@ -201,16 +205,7 @@ async fn a_static_key_goes_into_the_keystore_and_the_data_is_read() {
     let manifest = folder.join("kestack.yaml");
     let written = std::fs::read_to_string(&manifest).unwrap();
     assert!(written.contains("default_key: lake-key") && !written.contains("oKyGx"), "{written}");
-    let ports =
-        written.replace("kes: {}", "kes: { port: 0 }").replace("minio:\n", "minio:\n  port: 0\n  console_port: 0\n");
-    std::fs::write(&manifest, ports).unwrap();
-    if kind() != Kind::Process {
-        let commands = imported["next"].as_array().unwrap();
-        let chown = commands.iter().filter_map(|command| command.as_str()).find(|command| command.starts_with("chown"));
-        if let Some(command) = chown {
-            assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
-        }
-    }
+    make_ready(&manifest, &imported);
     let file = manifest.display().to_string();
     stack.ok(&["up", "--file", &file]);
     for bucket in ["letters", "photos"] {

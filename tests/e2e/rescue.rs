@@ -10,14 +10,7 @@ fn stack(more: &str) -> Sandbox {
     let buckets = "keys: [minio-backend-key, docs-key]\nbuckets:\n  - { name: docs, key: docs-key, versioning: true }\n  - { name: other, encryption: sse-s3 }\n";
     let stack = Sandbox::new(&format!("{more}{buckets}"));
     stack.ok(&["up"]);
-    for content in ["first", "second"] {
-        stack.put("/docs/a", content.as_bytes());
-    }
-    stack.put("/docs/deep/big", &vec![7; 3_000_000]);
-    stack.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
-    stack.put("/docs/deleted", b"deleted");
-    assert_eq!(stack.s3("DELETE", "/docs/deleted", None).0, 204);
-    stack.put("/other/s3", b"default key");
+    stack.fill(&["first", "second"], 3_000_000);
     stack
 }
 

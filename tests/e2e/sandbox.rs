@@ -159,6 +159,19 @@ impl Sandbox {
         (status, body)
     }
 
+    /// Puts objects of several kinds into the buckets `docs` and `other`: versions of one, one of that many bytes, one with an
+    /// odd name, one that is deleted, and one under the other bucket's key.
+    pub(crate) fn fill(&self, versions: &[&str], big: usize) {
+        for content in versions {
+            self.put("/docs/a", content.as_bytes());
+        }
+        self.put("/docs/deep/big", &vec![7; big]);
+        self.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
+        self.put("/docs/deleted", b"deleted");
+        assert_eq!(self.s3("DELETE", "/docs/deleted", None).0, 204);
+        self.put("/other/s3", b"default key");
+    }
+
     /// Stores an object, which must work.
     pub(crate) fn put(&self, path: &str, body: &[u8]) {
         let (status, answer) = self.s3("PUT", path, Some(body));

@@ -11,7 +11,7 @@ use super::own::{self, Seal};
 use super::pack::{self, Edit};
 use super::parts::Parts;
 use super::stored::{Part, Stored};
-use super::{SYSTEM, Sealed, context, pieces, xl};
+use super::{SYSTEM, Sealed, context, pieces, with_version, xl};
 
 /// A metadata file with the sealed data keys in it.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ fn of_version(entry: &[u8], folder: &str) -> Option<Option<(Sealed, u64)>> {
 /// The object, with its version if it has any.
 fn named(folder: &str, version: &[u8]) -> String {
     let object = context::name(folder);
-    xl::uuid(version).map_or_else(|| object.to_owned(), |id| format!("{object} (version {id})"))
+    with_version(object, xl::uuid(version).as_deref())
 }
 
 fn version_with(entry: &[u8], seal: &Seal) -> Option<Vec<u8>> {

@@ -65,9 +65,7 @@ impl Keystore {
         };
         opened.inspect_err(|why| tracing::debug!(why, "the keystore cannot be asked from here")).ok().map(Self)
     }
-}
 
-impl Keystore {
     /// The key of that name, as KES has it.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use super::layer::{BLOCK, Layer, header, padding};
 use super::{ImageIdentity, to_json};
 use crate::host::disk::UNFINISHED;
+use crate::host::disk::folder_of;
 
 /// Bytes of a file that are read at a time.
 pub(super) const CHUNK: usize = 256 << 10;
@@ -113,7 +114,7 @@ impl Archive {
     /// Those of reading its files and of writing.
     pub async fn write(self, path: &Path) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         let part = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         part.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         let mut file = File::from_std(part.as_file().try_clone()?);

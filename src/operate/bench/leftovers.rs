@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::{Bucket, Scheme};
 use crate::error::Error;
 use crate::host::disk::{self, Outlasts, replace};
+use crate::host::random;
 use crate::operate::session::Reached;
 use crate::servers::s3::S3Client;
 use crate::stack::{Layout, Stack};
@@ -27,9 +27,8 @@ pub(super) struct BenchRecord {
 /// # Errors
 /// [`Error::Environment`] if the system gives no random bytes.
 pub(super) fn name(scheme: Scheme) -> Result<String, Error> {
-    let mut bytes = [0; 8];
-    rand::fill(&mut bytes).map_err(Error::no_random_bytes)?;
-    Ok(format!("{PREFIX}{scheme}-{}", hex::encode(bytes)))
+    let id = random::hex::<8>().map_err(Error::no_random_bytes)?;
+    Ok(format!("{PREFIX}{scheme}-{}", *id))
 }
 
 impl BenchRecord {

@@ -5,13 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::statvfs;
 use rustix::process::geteuid;
 
 use crate::data::drive::{SYSTEM, buckets};
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::host::disk::clear;
+use crate::host::disk::{Room, clear, room};
+use crate::host::freeze::Freezer;
 use crate::host::interrupt::Interrupt;
 use crate::host::scratch::Scratch;
 use crate::operate::snapshot::{Copier, Method, is_content};
@@ -65,13 +65,21 @@ impl ClonePlan {
         Ok(Self { drive: drive.to_owned(), place, copier, shares })
     }
 
-    /// Takes the drive of a MinIO that is paused: not for long if each file must be copied.
+    /// Takes the drive while MinIO is paused: not for long if each file must be copied. Says how long that was; `hint` is
+    /// for whoever's MinIO cannot be paused.
     ///
     /// # Errors
-    /// [`Error::Environment`] if it takes too long, and as [`ClonedDrive::of`].
-    pub(crate) fn fill_paused(self) -> Result<ClonedDrive, Error> {
-        let end = (!self.shares).then(|| Instant::now() + PAUSE);
-        self.fill(end)
+    /// [`Error::Environment`] if it cannot be paused, or it takes too long, and as [`ClonedDrive::of`].
+    pub(crate) fn fill_paused(self, freezer: &Freezer, hint: &str) -> Result<(ClonedDrive, Duration), Error> {
+        let paused = freezer.while_frozen(|| {
+            let end = (!self.shares).then(|| Instant::now() + PAUSE);
+            self.fill(end)
+        });
+        let (clone, pause) = paused.map_err(|error| Error::Environment {
+            what: format!("MinIO could not be paused: {error}"),
+            hint: hint.into(),
+        })?;
+        Ok((clone?, pause))
     }
 
     fn fill(self, end: Option<Instant>) -> Result<ClonedDrive, Error> {
@@ -166,10 +174,8 @@ fn need(drive: &Path, buckets: &[String], shares: bool) -> io::Result<Need> {
 
 /// Says before anything is copied what would otherwise show when the disk is full.
 fn check_room(place: &Path, need: Need) -> Result<(), Error> {
-    let found = statvfs(place).map_err(|error| Error::file("look at", place)(error.into()))?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    // some file systems make room for files as they come
-    let files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+    let Room { bytes: free, files, .. } = room(place)?;
+    let files = files.unwrap_or(u64::MAX);
     if need.bytes.saturating_add(RESERVE) <= free && need.files <= files {
         return Ok(());
     }

@@ -9,15 +9,16 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand;
 use tokio::process::Child;
 use zeroize::Zeroizing;
 
 use super::drive::ClonedDrive;
 use crate::error::Error;
 use crate::host::disk::{Outlasts, remove, replace};
+use crate::host::random;
 use crate::host::scratch::{self, Scratch};
 use crate::keystore::StaticKey;
+use crate::manifest::WITHOUT_SCANNER;
 use crate::operate::serve::child;
 use crate::resource::probe;
 use crate::servers::s3::S3Client;
@@ -64,7 +65,7 @@ impl CloneServer {
     pub(crate) async fn start(drive: Arc<ClonedDrive>, program: &Path, kms: &Kms) -> Result<Self, Error> {
         let told = place(kms)?;
         drive.renew()?;
-        let (user, password) = (random()?, random()?);
+        let (user, password) = (secret()?, secret()?);
         let settings = settings(&user, &password, kms);
         let file = told.path().join("minio.env");
         replace(&file, settings.as_bytes(), Outlasts::Process).map_err(Error::file("write", &file))?;
@@ -88,9 +89,7 @@ impl CloneServer {
         }
         Err(last.unwrap_or_else(|| Error::NotRunning("clone".into())))
     }
-}
 
-impl CloneServer {
     /// Makes sure that it still serves: else its clients' errors say nothing about the objects.
     ///
     /// # Errors
@@ -161,7 +160,7 @@ fn spawn(drive: &ClonedDrive, told: &Path, program: &Path, port: u16) -> Result<
     command.env_clear().env("HOME", told).current_dir("/");
     command.env("MINIO_CONFIG_ENV_FILE", told.join("minio.env"));
     // no console, no calls home, and nothing done to objects that nobody asked for
-    command.envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off"), ("_MINIO_SCANNER", "off")]);
+    command.envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off"), WITHOUT_SCANNER]);
     let log = told.join("log");
     let opened = || {
         let log = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log)?;
@@ -217,10 +216,9 @@ fn free_port() -> Result<u16, Error> {
     })
 }
 
-fn random() -> Result<Zeroizing<String>, Error> {
-    let mut bytes = Zeroizing::new([0; 16]);
-    rand::fill(bytes.as_mut()).map_err(Error::no_random_bytes)?;
-    Ok(Zeroizing::new(hex::encode(*bytes)))
+/// What nobody else knows.
+fn secret() -> Result<Zeroizing<String>, Error> {
+    random::hex::<16>().map_err(Error::no_random_bytes)
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use kes_server::keystore::fs;
 
-use crate::data::drive;
+use crate::data::drive::Inventory;
 use crate::error::Error;
-use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
 use crate::host::lock::Hold;
 use crate::operate::evidence::{Claim, Document, Kind, Loss, Steps, Verdict, Versions, now};
+use crate::operate::inventory;
 use crate::operate::session::{Intent, Opened, Options, Reached, Session};
 use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending, save};
 use crate::resource::apply::Progress;
@@ -271,12 +271,8 @@ impl Drill<'_> {
     /// Whether the same keys protect the same objects on the drive of the copy.
     async fn compare_keys(&mut self) -> Result<(), Error> {
         let (then, now) = (self.snapshot.drive(&self.source.stack.layout), self.place.layout().drive());
-        let look = |place: PathBuf| async move {
-            let shown = place.clone();
-            blocking("read", &shown, move || drive::take(&place).map_err(Error::file("read", place))).await
-        };
-        let (then, now) = (look(then).await?, look(now).await?);
-        let objects = |inventory: &drive::Inventory| {
+        let (then, now) = (inventory::of_drive(then).await?, inventory::of_drive(now).await?);
+        let objects = |inventory: &Inventory| {
             let keys = inventory.keys.iter().map(|(name, used)| (name.clone(), used.buckets.clone()));
             (keys.filter(|(_, buckets)| !buckets.is_empty()).collect::<Vec<_>>(), inventory.unencrypted.clone())
         };

@@ -3,17 +3,15 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statvfs;
-
 use super::shown;
 use crate::data::drive;
 use crate::engine::LABEL_FOLDER;
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::host::disk::{UNFINISHED, clear, create_private};
+use crate::host::disk::{Room, UNFINISHED, clear, create_private, room};
 use crate::host::lock::{Hold, Holder, StackLock};
 use crate::host::ownership::check_folder;
-use crate::manifest::{EngineKind, Manifest, Seed, StackName};
+use crate::manifest::{EngineKind, Manifest, Seed, StackName, WITHOUT_SCANNER};
 use crate::operate::session::{Intent, Opened, Options, Reached};
 use crate::operate::snapshot::Snapshot;
 use crate::stack::{Layout, Stack};
@@ -47,8 +45,6 @@ const SENDS: [&str; 8] = [
 ];
 /// Where a drive says the same: targets of `mc admin config set`, and batch jobs, which MinIO takes up again.
 const TARGETS: [&str; 2] = [".minio.sys/config/config.json", ".minio.sys/batch-jobs"];
-/// Variable that keeps MinIO from doing to objects what nobody asked for at the moment, such as expiring them.
-const SCANNER: (&str, &str) = ("_MINIO_SCANNER", "off");
 
 /// The folder of a drill, its lock and its engine.
 #[derive(Debug)]
@@ -161,11 +157,8 @@ impl Place {
                 hint: "no drill is held with such a stack; take one of a stack without the bucket's replication".into(),
             });
         }
-        let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let need = need(snapshot.bytes, snapshot.files);
-        // some file systems do not count them
-        let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+        let Room { bytes: free, files, .. } = room(&self.folder)?;
+        let (need, inodes) = (need(snapshot.bytes, snapshot.files), files.unwrap_or(u64::MAX));
         let (wanted, there) = match snapshot.files.saturating_mul(INODES) {
             _ if need > free => (format!("{need} bytes"), free),
             files if files > inodes => (format!("{files} inodes"), inodes),
@@ -210,7 +203,7 @@ fn manifest(source: &Manifest, name: StackName, kind: EngineKind) -> Manifest {
     }
     let env = &mut manifest.minio.env;
     env.retain(|name, _| !SENDS.iter().any(|prefix| name.starts_with(prefix)));
-    env.insert(SCANNER.0.into(), SCANNER.1.into());
+    env.insert(WITHOUT_SCANNER.0.into(), WITHOUT_SCANNER.1.into());
     manifest
 }
 
@@ -240,7 +233,7 @@ mod tests {
         let copy = manifest(&source, name(&source.name).unwrap(), EngineKind::Podman);
         assert_eq!(copy.name.as_str(), "minio-kes-drill");
         assert!(copy.ports.any && copy.host.is_loopback() && copy.keys_are_own() && copy.seed.is_left_alone);
-        let env = [("MINIO_SITE_NAME", "on"), SCANNER].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = [("MINIO_SITE_NAME", "on"), WITHOUT_SCANNER].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(copy.minio.env, BTreeMap::from(env));
     }
 

@@ -8,7 +8,7 @@ use age::x25519::Identity;
 use jiff::Timestamp;
 
 use super::place::{FILE, IDENTITY};
-use super::witness::Witnesses;
+use super::witness::{Comparison, Witnesses};
 use super::{Drill, LEASE};
 use crate::error::Error;
 use crate::host::blocking::blocking;
@@ -36,9 +36,15 @@ impl Drill<'_> {
             let back = self.back(*lost, &identity).await;
             let time = milliseconds(clock);
             match back {
-                Ok(s3) => self.compare(*lost, age, time, &s3, witnesses).await?,
+                Ok(s3) => {
+                    let found = self.compare(&s3, witnesses).await?;
+                    let seen = found.to_string();
+                    self.note(*lost, age, Some(time), found.shows_all(witnesses.count()), seen, found);
+                }
                 Err(error) => {
-                    self.failed(*lost, age, witnesses.count(), &error);
+                    // nothing came back
+                    let nothing = Comparison { missing_count: witnesses.count(), ..Comparison::default() };
+                    self.note(*lost, age, None, false, error.to_string(), nothing);
                     return Err(error);
                 }
             }
@@ -125,56 +131,25 @@ impl Drill<'_> {
         Ok(stack.context(engine)?.s3)
     }
 
-    async fn compare(
-        &mut self,
-        lost: Lost,
-        age: u64,
-        time: u64,
-        s3: &S3Client,
-        witnesses: &Witnesses,
-    ) -> Result<(), Error> {
+    async fn compare(&mut self, s3: &S3Client, witnesses: &Witnesses) -> Result<Comparison, Error> {
         let drive = self.snapshot.drive(&self.source.stack.layout);
         let work = witnesses.compare(s3, &drive, self.interrupt);
-        let found = self.steps.take("compare every version with the running stack", work).await?;
-        self.claims.push(Claim {
-            about: lost.to_string(),
-            claim: "every version of the snapshot came back unchanged".into(),
-            proven: found.shows_all(witnesses.count()),
-            seen: format!(
-                "{} versions of {} bytes with the SHA-256 of the running stack, {} others, {} not compared, {} missing",
-                found.same, found.bytes, found.unwitnessed, found.skipped, found.missing_count
-            ),
-        });
+        self.steps.take("compare every version with the running stack", work).await
+    }
+
+    /// Notes a loss that took place, and what came back.
+    fn note(&mut self, lost: Lost, age: u64, time: Option<u64>, proven: bool, seen: String, found: Comparison) {
+        let claim = "every version of the snapshot came back unchanged".into();
+        self.claims.push(Claim { about: lost.to_string(), claim, proven, seen });
         self.losses.push(Loss {
             lost,
-            recovery_milliseconds: Some(time),
+            recovery_milliseconds: time,
             recovery_point: self.snapshot.created,
             recovery_point_age_milliseconds: age,
             versions: found.same,
             bytes: found.bytes,
             missing_count: found.missing_count,
             missing: found.missing,
-        });
-        Ok(())
-    }
-
-    /// A recovery that did not succeed: nothing came back.
-    fn failed(&mut self, lost: Lost, age: u64, versions: u64, error: &Error) {
-        self.claims.push(Claim {
-            about: lost.to_string(),
-            claim: "every version of the snapshot came back unchanged".into(),
-            proven: false,
-            seen: error.to_string(),
-        });
-        self.losses.push(Loss {
-            lost,
-            recovery_milliseconds: None,
-            recovery_point: self.snapshot.created,
-            recovery_point_age_milliseconds: age,
-            versions: 0,
-            bytes: 0,
-            missing_count: versions,
-            missing: vec![],
         });
     }
 

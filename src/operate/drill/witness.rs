@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::data::drive::{Item, Opens};
+use crate::data::drive::{Item, Opens, with_version};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::operate::clone::{Digest, digest, in_parallel};
@@ -227,6 +227,17 @@ impl Comparison {
     }
 }
 
+impl std::fmt::Display for Comparison {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { same, bytes, unwitnessed, skipped, missing_count, .. } = self;
+        write!(
+            f,
+            "{same} versions of {bytes} bytes with the SHA-256 of the running stack, {unwitnessed} others, {skipped} not \
+             compared, {missing_count} missing"
+        )
+    }
+}
+
 /// How many versions used up all patience.
 #[derive(Debug, Default)]
 struct Exhausted(AtomicUsize);
@@ -278,8 +289,7 @@ fn name(item: Item) -> Name {
 }
 
 fn shown((bucket, object, version): &Name) -> String {
-    let version = version.as_ref().map(|version| format!(" (version {version})")).unwrap_or_default();
-    format!("{bucket}/{object}{version}")
+    with_version(&format!("{bucket}/{object}"), version.as_deref())
 }
 
 #[cfg(test)]

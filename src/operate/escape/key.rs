@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::data::guard::Keystore;
 use crate::error::Error;
+use crate::host::disk::folder_of;
 use crate::host::ownership::check_folder;
 use crate::keystore::StaticKey;
 use crate::operate::session::keystore_environment;
@@ -42,10 +43,7 @@ pub(crate) fn check_place(file: &Path) -> Result<(), Error> {
     if std::fs::symlink_metadata(file).is_ok() {
         return Err(taken(file));
     }
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(file);
     if !folder.is_dir() {
         return Err(Error::Usage {
             what: format!("there is no folder '{}' for the key", folder.display()),

@@ -121,12 +121,7 @@ async fn clone(session: &Session, request: &Request, interrupt: &Interrupt) -> R
     let (from, interrupt) = (drive.clone(), interrupt.clone());
     blocking("clone", &drive, move || {
         let plan = ClonePlan::new(&from, &within, &interrupt)?;
-        let cloned = freezer.while_frozen(|| plan.fill_paused());
-        let (clone, pause) = cloned.map_err(|error| Error::Environment {
-            what: format!("MinIO could not be paused: {error}"),
-            hint: "run the same command again".into(),
-        })?;
-        Ok((clone?, pause))
+        plan.fill_paused(&freezer, "run the same command again")
     })
     .await
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::host::disk::UNFINISHED;
+use crate::host::disk::folder_of;
 
 /// Where evidence goes: a place where nothing is.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Target {
 
     /// A file of mode 0600 under another name.
     fn begin(&self) -> Result<tempfile::NamedTempFile, Error> {
-        let folder = self.0.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&self.0);
         let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder);
         file.map_err(Error::file("write", &self.0))
     }

@@ -4,13 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statvfs;
-
 use super::Report;
 use crate::data::drive::Item;
 use crate::error::Error;
 use crate::host::digest::sha256;
-use crate::host::disk::{Outlasts, create_private, is_absent, replace};
+use crate::host::disk::{Outlasts, create_private, is_absent, replace, room};
 use crate::host::ownership::check_stack;
 
 /// Longest name of a file.
@@ -67,8 +65,7 @@ impl Destination {
 
     /// Says before anything is written what would otherwise show when the disk is full.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), Error> {
-        let found = statvfs(&self.folder).map_err(|error| Error::file("look at", &self.folder)(error.into()))?;
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let free = room(&self.folder)?.bytes;
         if bytes.saturating_add(RESERVE) <= free {
             return Ok(());
         }

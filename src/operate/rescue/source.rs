@@ -69,12 +69,8 @@ impl Source {
         let Some(freezer) = &self.freezer else { return ClonedDrive::of(&self.drive, within, interrupt).await };
         tokio::task::block_in_place(|| {
             let plan = ClonePlan::new(&self.drive, within, interrupt)?;
-            let cloned = freezer.while_frozen(|| plan.fill_paused());
-            let (clone, _) = cloned.map_err(|error| Error::Environment {
-                what: format!("MinIO could not be paused: {error}"),
-                hint: "stop the stack with `kestack stop`, then run the same command again".into(),
-            })?;
-            clone
+            let hint = "stop the stack with `kestack stop`, then run the same command again";
+            plan.fill_paused(freezer, hint).map(|(clone, _)| clone)
         })
     }
 

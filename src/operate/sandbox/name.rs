@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
+use crate::host::random;
 
 /// What the names of bucket, key and user of a sandbox begin with. Nothing else is ever taken for a sandbox.
 pub(super) const PREFIX: &str = "kestack-sandbox-";
@@ -21,9 +22,7 @@ impl SandboxName {
     /// # Errors
     /// [`Error::Environment`] if the system gives no random bytes.
     pub fn random() -> Result<Self, Error> {
-        let mut bytes = [0; 6];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(Error::no_random_bytes)?;
-        Ok(Self(hex::encode(bytes)))
+        Ok(Self(random::hex::<6>().map_err(Error::no_random_bytes)?.to_string()))
     }
 
     /// The name as text.

@@ -10,6 +10,7 @@ use tar::{Builder, EntryType, Header};
 use super::{Content, FORMAT, INDEX, Index, Kind, Member};
 use crate::error::Error;
 use crate::host::digest::{Hashed, copy};
+use crate::host::disk::folder_of;
 
 /// What was made.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -35,7 +36,7 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
         architecture: std::env::consts::ARCH.to_owned(),
         members,
     };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     // readable by its owner alone: kestack.yaml may hold credentials
     let part = tempfile::Builder::new().prefix(".kestack-bundle-").tempfile_in(folder).map_err(failed)?;
     let mut tar = Builder::new(Hashed::new(part.as_file()));

@@ -34,18 +34,11 @@ fn versions(stack: &Sandbox, bucket: &str) -> String {
 
 /// Objects of each kind.
 fn fill(stack: &Sandbox) {
-    for content in ["first", "second", "third"] {
-        stack.put("/docs/a", content.as_bytes());
-    }
-    stack.put("/docs/deep/big", &vec![7; 300_000]);
-    stack.put("/docs/we%3Ci%3E%26rd%20%C3%BC", b"odd");
-    stack.put("/docs/deleted", b"deleted");
-    assert_eq!(stack.s3("DELETE", "/docs/deleted", None).0, 204);
+    stack.fill(&["first", "second", "third"], 300_000);
     let tags = b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
     assert_eq!(stack.s3("PUT", "/docs/a?tagging=", Some(tags)).0, 200);
     let user = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
     assert_eq!(stack.s3_as(&user, "PUT", "/docs/blue", Some(b"blue"), &["x-amz-meta-color: blue"]).0, 200);
-    stack.put("/other/s3", b"default key");
 }
 
 /// Each object as it was stored.

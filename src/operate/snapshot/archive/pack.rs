@@ -12,6 +12,7 @@ use super::member::{Source, sum};
 use super::{Exported, SUMS, Seal};
 use crate::error::Error;
 use crate::host::digest::Hashed;
+use crate::host::disk::folder_of;
 use crate::keystore::MASTER_KEY_FILES;
 use crate::stack::Layout;
 
@@ -34,7 +35,7 @@ pub fn export(
         });
     }
     let failed = |error| Error::file("write", file)(error);
-    let place = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let place = folder_of(file);
     // mode 0600 from the first byte
     let part = tempfile::Builder::new().prefix(".kestack-snapshot-").tempfile_in(place).map_err(failed)?;
     let encrypted = seal.encrypts();

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tar::{Archive, Entries, Entry};
 
 use super::super::{
@@ -16,6 +16,7 @@ use super::super::{
 use super::member::{self, Source, invalid, sum};
 use super::{Opener, SUMS};
 use crate::error::Error;
+use crate::host::disk::room;
 use crate::stack::Layout;
 
 /// Largest description.
@@ -94,10 +95,8 @@ fn check_place(snapshot: &Snapshot, place: &Path, replace: bool) -> Result<(), E
 fn check_space(layout: &Layout, snapshot: &Snapshot) -> Result<u64, Error> {
     let snapshots = layout.snapshots();
     let Some(nearest) = snapshots.ancestors().find(|folder| folder.exists()) else { return Ok(u64::MAX) };
-    let found = statvfs(nearest).map_err(|error| Error::file("look at", nearest)(error.into()))?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    // some file systems make room for files as they come
-    let entries = if found.f_files == 0 { found.f_bavail } else { found.f_favail.min(found.f_bavail) };
+    let room = room(nearest)?;
+    let (free, entries) = (room.bytes, room.files.unwrap_or(u64::MAX).min(room.blocks));
     let Snapshot { bytes, files, .. } = snapshot;
     if *bytes <= free && *files <= entries {
         return Ok(entries);
