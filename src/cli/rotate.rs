@@ -42,8 +42,8 @@ pub(super) struct Rotate {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Delete the old key in the end, if nothing needs it
-    #[arg(long, conflicts_with_all = ["dry_run", "undo"])]
+    /// Delete the replaced key in the end, if nothing needs it; MinIO is stopped for a moment
+    #[arg(long, conflicts_with = "dry_run")]
     delete_old: bool,
     /// Take the last rotation of this key back, complete or not: data that is written since keeps what is in it
     #[arg(long, conflicts_with = "dry_run")]

@@ -41,7 +41,6 @@ pub(super) struct Turn {
     pub(super) new: KeyName,
     edit: Option<Edit>,
     record: Option<Record>,
-    undo: bool,
 }
 
 /// What one call exchanged, and what it left.
@@ -75,7 +74,7 @@ impl Turn {
         check::stack(&session.stack)?;
         let (old, new) = check::keys(request, record.as_ref(), &session.context).await?;
         let edit = Edit::plan(&options, &old, &new)?;
-        let turn = Self { options, engine, session, old, new, edit, record, undo: request.undo };
+        let turn = Self { options, engine, session, old, new, edit, record };
         drop(check::freezer(&turn.session.stack, turn.session.pod.as_ref(), &turn.program()?)?);
         Ok(turn)
     }
@@ -226,8 +225,8 @@ impl Turn {
         }
     }
 
-    /// Ends a rotation that left nothing: the key of a rotation that was taken back goes, the former one on request. MinIO is
-    /// stopped while it goes: the data key of an object is sealed when its upload begins, and the drive shows it at the end.
+    /// Ends a rotation that left nothing, and deletes the key that was replaced on request. MinIO is stopped while it goes:
+    /// the data key of an object is sealed when its upload begins, and the drive shows it at the end.
     ///
     /// # Errors
     /// Those of the servers, the engine and the file system.
@@ -237,7 +236,10 @@ impl Turn {
             record.complete = true;
             record.write(&stack.layout)?;
         }
-        if !request.delete_old && !self.undo {
+        if !request.delete_old {
+            if request.undo {
+                Record::forget(&stack.layout)?;
+            }
             return Ok(End::Stays);
         }
         // MinIO goes on if the key must stay anyway

@@ -129,15 +129,22 @@ fn a_rotation_is_taken_back() {
     let back = stack.json(&["key", "rotate", "docs-key", "--undo"]);
     assert_eq!(
         (&back["undone"], &back["versions"], &back["deleted"]),
-        (&json!(true), &json!(8), &json!(true)),
+        (&json!(true), &json!(8), &json!(false)),
         "{back}"
     );
+    stack.fails(&["key", "rotate", "docs-key", "--undo"], 2);
     assert_eq!(manifest(&stack), yaml);
     assert_eq!(versions(&stack, "docs"), listed);
     check(&stack);
     assert_eq!(stack.read("/docs/later"), b"later");
-    assert_eq!(stack.json(&["status"])["keys"], json!(["docs-key", "minio-backend-key"]));
+    let keys = || stack.json(&["status"])["keys"].clone();
+    assert_eq!(keys(), json!(["docs-key", "docs-key-2", "minio-backend-key"]));
     assert_eq!(stack.json(&["up"])["changed"], 0);
+    stack.ok(&["key", "rotate", "docs-key", "--no-snapshot"]);
+    let back = stack.json(&["key", "rotate", "docs-key", "--undo", "--delete-old"]);
+    assert_eq!((&back["versions"], &back["deleted"]), (&json!(8), &json!(true)), "{back}");
+    assert_eq!(keys(), json!(["docs-key", "docs-key-2", "minio-backend-key"]));
+    check(&stack);
 }
 
 #[test]
