@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::sections::{kes, minio};
 use super::tree::{self, Node, Reader};
 use super::variables::{AUTO_ENCRYPTION, is_on};
-use super::{Bucket, BucketEncryption, EngineKind, Environment, Manifest, PortRules, seed};
+use super::{Bucket, BucketEncryption, EngineKind, Environment, Manifest, PortRules, Said, seed};
 use crate::keystore::{KeystoreKind, MASTER_KEYS};
 
 const ENCRYPTIONS: [(&str, BucketEncryption); 3] =
@@ -229,6 +229,10 @@ fn bucket(reader: &mut Reader<'_>, node: &Node, keys: &[KeyName]) -> Option<Buck
         return None;
     };
     let mut bucket = Bucket::named(reader.parsed(name, "bucket")?);
+    bucket.said = Said {
+        encryption: find("encryption").or_else(|| find("key")).is_some(),
+        versioning: find("versioning").is_some(),
+    };
     if let Some(encryption) = find("encryption").and_then(|node| reader.word(node, "encryption", &ENCRYPTIONS)) {
         bucket.encryption = encryption;
     }

@@ -203,6 +203,17 @@ pub struct Bucket {
     pub key: Option<KeyName>,
     /// Whether it keeps versions.
     pub versioning: bool,
+    /// Which of that was said, rather than left to the defaults.
+    pub said: Said,
+}
+
+/// Which settings of a bucket its declaration names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its default encryption, or a key for it.
+    pub encryption: bool,
+    /// Whether it keeps versions.
+    pub versioning: bool,
 }
 
 /// Default encryption of a bucket.
@@ -394,8 +405,10 @@ impl fmt::Debug for MinioSection {
 }
 
 impl Bucket {
-    fn named(name: BucketName) -> Self {
-        Self { name, encryption: BucketEncryption::SseKms, key: None, versioning: false }
+    /// A bucket of which nothing but its name was said.
+    pub(crate) fn named(name: BucketName) -> Self {
+        let (encryption, said) = (BucketEncryption::SseKms, Said::default());
+        Self { name, encryption, key: None, versioning: false, said }
     }
 
     /// True if what is put into it is encrypted by default.

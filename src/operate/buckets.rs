@@ -10,7 +10,7 @@ use crate::operate::coverage::Coverage;
 use crate::operate::guard;
 use crate::operate::sandbox::SandboxName;
 use crate::resource::plan::{Decision, decide};
-use crate::resource::{BucketResource, Context, KeyResource, Resource as _};
+use crate::resource::{BucketResource, Context, Kept, KeyResource, Resource as _};
 use crate::servers::s3::{Encryption, S3Error};
 use crate::stack::Stack;
 
@@ -95,7 +95,7 @@ pub(crate) async fn settle(
         Some(versioning) => versioning,
         None => versioning_of(context, name).await?.unwrap_or_default(),
     };
-    let bucket = BucketResource { bucket: name.to_string(), encryption, versioning };
+    let bucket = BucketResource { bucket: name.to_string(), encryption, versioning, keeps: Kept::default() };
     match decide(&bucket.wanted(), &bucket.observe(context).await?) {
         Decision::Keep => {}
         Decision::Replace => bucket.replace(context).await?,

@@ -16,6 +16,17 @@ pub struct BucketResource {
     pub encryption: Option<Encryption>,
     /// Whether versions are kept.
     pub versioning: bool,
+    /// What of that is only for a bucket that is made.
+    pub keeps: Kept,
+}
+
+/// The settings that a bucket keeps as they are if it exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its default encryption; a bucket without one gets the wanted one.
+    pub encryption: bool,
+    /// Whether it keeps versions.
+    pub versioning: bool,
 }
 
 #[async_trait]
@@ -37,6 +48,7 @@ impl Resource for BucketResource {
         match s3.bucket_encryption(&self.bucket).await {
             Ok(encryption) => {
                 let versioning = s3.bucket_versioning(&self.bucket).await?;
+                let (encryption, versioning) = self.judged(encryption, versioning);
                 Ok(Observed::ready(state(encryption.as_ref(), versioning)))
             }
             Err(error) if error.code() == "NoSuchBucket" => Ok(Observed::Absent),
@@ -65,12 +77,22 @@ impl Resource for BucketResource {
 }
 
 impl BucketResource {
+    /// The state of an existing bucket, with the wanted one in place of what it keeps.
+    fn judged(&self, encryption: Option<Encryption>, versioning: bool) -> (Option<Encryption>, bool) {
+        let keeps_encryption = self.keeps.encryption && encryption.is_some();
+        let encryption = if keeps_encryption { self.encryption.clone() } else { encryption };
+        (encryption, if self.keeps.versioning { self.versioning } else { versioning })
+    }
+
     async fn configure(&self, s3: &S3Client) -> Result<(), Error> {
+        let found = (s3.bucket_encryption(&self.bucket).await?, s3.bucket_versioning(&self.bucket).await?);
+        let (encryption, versioning) = self.judged(found.0, found.1);
         match &self.encryption {
-            Some(encryption) => s3.put_bucket_encryption(&self.bucket, encryption).await?,
+            wanted if *wanted == encryption => {}
+            Some(wanted) => s3.put_bucket_encryption(&self.bucket, wanted).await?,
             None => s3.delete_bucket_encryption(&self.bucket).await?,
         }
-        if self.versioning != s3.bucket_versioning(&self.bucket).await? {
+        if self.versioning != versioning {
             s3.put_bucket_versioning(&self.bucket, self.versioning).await?;
         }
         Ok(())
@@ -80,4 +102,30 @@ impl BucketResource {
 fn state(encryption: Option<&Encryption>, versioning: bool) -> String {
     let encryption = encryption.map_or_else(|| "none".to_owned(), ToString::to_string);
     format!("{encryption}, versioning {versioning}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_bucket_keeps_what_nobody_named() {
+        let wanted = Encryption::SseKms("main".into());
+        let other = Encryption::SseKms("rotated".into());
+        let bucket = |encryption, versioning| BucketResource {
+            bucket: "abc".into(),
+            encryption: Some(wanted.clone()),
+            versioning: false,
+            keeps: Kept { encryption, versioning },
+        };
+        let judged = |keeps: BucketResource| keeps.judged(Some(other.clone()), true);
+        assert_eq!(judged(bucket(true, true)), (Some(wanted.clone()), false));
+        assert_eq!(judged(bucket(false, true)), (Some(other.clone()), false));
+        assert_eq!(judged(bucket(true, false)), (Some(wanted.clone()), true));
+        assert_eq!(
+            bucket(true, true).judged(None, false),
+            (None, false),
+            "one without an encryption gets the wanted one"
+        );
+    }
 }

@@ -29,7 +29,7 @@ mod sealed;
 mod service;
 
 pub use absent::AbsentFile;
-pub use bucket::BucketResource;
+pub use bucket::{BucketResource, Kept};
 pub use container::ContainerResource;
 pub use directory::DirectoryResource;
 pub use file::FileResource;

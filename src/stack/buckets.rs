@@ -2,7 +2,7 @@
 
 use super::Stack;
 use crate::manifest::{Bucket, BucketEncryption};
-use crate::resource::{BucketResource, KeyResource, Resource};
+use crate::resource::{BucketResource, Kept, KeyResource, Resource};
 use crate::servers::s3::Encryption;
 
 impl Stack {
@@ -16,7 +16,8 @@ impl Stack {
         buckets.map(|bucket| Box::new(self.bucket_resource(bucket)) as Box<dyn Resource>).collect()
     }
 
-    /// The resource of one declared bucket. Without a key of its own it takes the default key.
+    /// The resource of one declared bucket. Without a key of its own it takes the default key. In the foreground, a bucket
+    /// that exists keeps what its declaration does not name: clients change it, and every start would take that back.
     pub fn bucket_resource(&self, bucket: &Bucket) -> BucketResource {
         let key = || bucket.key.as_ref().unwrap_or(&self.manifest.default_key).to_string();
         BucketResource {
@@ -27,6 +28,11 @@ impl Stack {
                 BucketEncryption::None => None,
             },
             versioning: bucket.versioning,
+            keeps: if self.layout.is_served() {
+                Kept { encryption: !bucket.said.encryption, versioning: !bucket.said.versioning }
+            } else {
+                Kept::default()
+            },
         }
     }
 }

@@ -10,6 +10,7 @@
     reason = "test"
 )]
 
+mod again;
 mod ends;
 mod leaks;
 mod names;

@@ -59,7 +59,7 @@ fn one(word: &str, has_settings: bool) -> Result<Named, String> {
         Some(other) => return Err(format!("'{other}' is not a policy: write none, download, upload or public")),
     };
     let name: BucketName = name.parse()?;
-    let mut bucket = Bucket { name, encryption: BucketEncryption::SseKms, key: None, versioning: false };
+    let mut bucket = Bucket::named(name);
     match settings {
         Some(_) if !has_settings => return Err("settings behind `?` are read in KESTACK_BUCKETS only".to_owned()),
         Some(settings) => settings.split('&').try_for_each(|setting| set(&mut bucket, setting))?,
@@ -69,7 +69,8 @@ fn one(word: &str, has_settings: bool) -> Result<Named, String> {
 }
 
 fn set(bucket: &mut Bucket, setting: &str) -> Result<(), String> {
-    match setting.split_once('=').unwrap_or((setting, "")) {
+    let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+    match (name, value) {
         ("key", key) => bucket.key = Some(key.parse::<KeyName>().map_err(|why| why.to_string())?),
         ("versioning", "on") => bucket.versioning = true,
         ("versioning", "off") => bucket.versioning = false,
@@ -77,6 +78,8 @@ fn set(bucket: &mut Bucket, setting: &str) -> Result<(), String> {
         ("encryption", "sse-s3") => bucket.encryption = BucketEncryption::SseS3,
         _ => return Err(format!("'{setting}' is not known: write key=NAME, versioning=on or encryption=sse-s3")),
     }
+    bucket.said.versioning |= name == "versioning";
+    bucket.said.encryption |= name != "versioning";
     Ok(())
 }
 
@@ -116,6 +119,7 @@ impl PublicAccess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Said;
 
     #[test]
     fn names_come_with_policies_and_settings() {
@@ -134,6 +138,8 @@ mod tests {
         assert_eq!(shown, expected);
         let last = &found[4].bucket;
         assert_eq!((last.key.as_ref().unwrap().as_str(), last.versioning), ("k1", true));
+        assert_eq!(last.said, Said { encryption: true, versioning: true });
+        assert_eq!(found[0].bucket.said, Said::default());
         let sealed = read("V", "abc?encryption=sse-s3", true, &mut mistakes);
         assert_eq!(sealed[0].bucket.encryption, BucketEncryption::SseS3);
     }
