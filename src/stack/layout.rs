@@ -15,10 +15,14 @@ pub struct Layout {
     by_units: bool,
     /// The drive of a stack in the foreground. Everything that must outlast the stack is on it; the rest goes with it.
     served: Option<PathBuf>,
+    /// Its further drives.
+    further: Vec<PathBuf>,
 }
 
 /// Folder on the drive of a stack in the foreground for what must outlast the stack. No bucket has such a name.
 const ON_DRIVE: &str = ".kestack";
+/// Fingerprints of the keys.
+const RECORD: &str = "guard.json";
 
 macro_rules! paths {
     ($($(#[$doc:meta])* $name:ident => $path:literal;)*) => {
@@ -99,12 +103,22 @@ impl Layout {
 
     /// The tree at `root`.
     pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), by_units: false, served: None }
+        Self { root: root.to_owned(), by_units: false, served: None, further: Vec::new() }
     }
 
     /// The tree of a stack in the foreground, at `root`, with its data on `drive`.
     pub(crate) fn served(root: &Path, drive: &Path) -> Self {
         Self { served: Some(drive.to_owned()), ..Self::at(root) }
+    }
+
+    /// The same with further drives, of which each holds what must last.
+    pub(crate) fn with_drives(self, further: Vec<PathBuf>) -> Self {
+        Self { further, ..self }
+    }
+
+    /// All drives, the first one first.
+    pub(crate) fn drives(&self) -> Vec<PathBuf> {
+        [self.drive()].into_iter().chain(self.further.iter().cloned()).collect()
     }
 
     /// True if the stack runs in the foreground.
@@ -129,7 +143,7 @@ impl Layout {
 
     /// Keys of the fs keystore.
     pub fn keys(&self) -> PathBuf {
-        if self.is_served() { self.lasting("keys", "keys") } else { self.place("keys", KEYS) }
+        self.served.as_deref().map_or_else(|| self.place("keys", KEYS), Self::keys_on)
     }
 
     /// MinIO's drive.
@@ -139,7 +153,7 @@ impl Layout {
 
     /// Fingerprints of the keys that the drive's content was written under.
     pub fn guard(&self) -> PathBuf {
-        self.lasting("guard.json", "guard.json")
+        self.served.as_deref().map_or_else(|| self.root.join(RECORD), Self::record_on)
     }
 
     /// What of the declared content was made.
@@ -155,6 +169,16 @@ impl Layout {
     /// Folder on the drive for what must outlast a stack in the foreground.
     pub(crate) fn on_drive(drive: &Path) -> PathBuf {
         drive.join(ON_DRIVE)
+    }
+
+    /// Folder of the keys on a drive of a stack in the foreground.
+    pub(crate) fn keys_on(drive: &Path) -> PathBuf {
+        Self::on_drive(drive).join("keys")
+    }
+
+    /// The record of the keys on such a drive.
+    pub(crate) fn record_on(drive: &Path) -> PathBuf {
+        Self::on_drive(drive).join(RECORD)
     }
 
     /// True if an export runs this stack instead of `up`.

@@ -122,6 +122,16 @@ impl Stack {
         if self.layout.is_served() { guarded.in_foreground() } else { guarded }
     }
 
+    /// The same of each drive: any of them may be the one that was replaced.
+    pub(crate) fn all_guarded(&self) -> Vec<Guarded> {
+        let mut all = vec![self.guarded()];
+        all.extend(self.layout.drives().into_iter().skip(1).map(|drive| {
+            let record = Layout::record_on(&drive);
+            Guarded::at(&self.manifest, drive, record, self.keys_folder()).in_foreground()
+        }));
+        all
+    }
+
     /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`
     pub fn s3_endpoint(&self) -> String {
         format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.s3))

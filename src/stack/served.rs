@@ -10,14 +10,15 @@ use crate::resource::apply::Stage;
 use crate::resource::{FileResource, GuardRecord, Owner};
 
 impl Stack {
-    /// Makes the folders and files that KES and MinIO read, and the folder of the keys.
+    /// Makes the folders and files that KES and MinIO read.
     ///
     /// # Errors
     /// Those of the file system; [`Error::Environment`] if somebody else owns one of them.
     pub(crate) fn write_served(&self, engine: &EngineInfo) -> Result<(), Error> {
         let view = View::of(self, engine)?;
-        let drive = self.layout.drive();
-        for folder in self.directories(Owner::Caller).into_iter().filter(|folder| folder.path != drive) {
+        // who takes the drive has made its folders
+        let made = [self.layout.drive(), self.layout.keys()];
+        for folder in self.directories(Owner::Caller).into_iter().filter(|folder| !made.contains(&folder.path)) {
             folder.make()?;
         }
         // the servers need neither the authority's key nor an environment file

@@ -11,6 +11,7 @@
 )]
 
 mod again;
+mod drives;
 mod ends;
 mod leaks;
 mod names;

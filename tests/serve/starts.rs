@@ -265,29 +265,3 @@ fn certificate(folder: &Path) {
     std::fs::write(folder.join("public.crt"), cert.pem()).unwrap();
     std::fs::write(folder.join("private.key"), key.serialize_pem()).unwrap();
 }
-
-#[test]
-#[ignore = "needs MINIO_BINARY"]
-fn several_drives_are_one_store() {
-    let place = Place::new();
-    let pattern = place.folder.path().join("disk{1...4}").display().to_string();
-    let mut command = place.command(&crate::support::binary());
-    command.args(["serve", "--address", &format!("127.0.0.1:{}", place.port), &pattern]).env("MINIO_CI_CD", "1");
-    let mut served = place.spawn(command);
-    let check = || {
-        place
-            .command(&crate::support::binary())
-            .args(["serve", "--check"])
-            .arg(place.folder.path().join("disk1"))
-            .output()
-            .unwrap()
-    };
-    while !check().status.success() {
-        assert!(served.begun.elapsed() < Duration::from_secs(60), "{}", served.said());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(put(&place, "encrypted", "o"), "minio-backend-key");
-    served.signal(rustix::process::Signal::TERM);
-    assert!(served.ended().success());
-    assert!(place.folder.path().join("disk1/.kestack/keys/minio-backend-key").exists());
-}

@@ -46,6 +46,11 @@ pub fn holds_data(drive: &Path) -> bool {
     std::fs::read_dir(drive).is_ok_and(|mut entries| entries.next().is_some())
 }
 
+/// True if MinIO has taken the drive for one of its own.
+pub(crate) fn is_formatted(drive: &Path) -> bool {
+    drive.join(SYSTEM).join("format.json").exists()
+}
+
 /// The name of an object for people, with the version that is meant if one is.
 pub(crate) fn with_version(object: &str, version: Option<&str>) -> String {
     version.map_or_else(|| object.to_owned(), |version| format!("{object} (version {version})"))

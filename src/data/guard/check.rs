@@ -48,6 +48,25 @@ impl Guarded {
         Self { next: ["start it again", "give it up by starting on an empty drive"], ..self }
     }
 
+    /// True if there is data.
+    pub fn has_data(&self) -> bool {
+        drive::holds_data(&self.drive)
+    }
+
+    /// Asks for the keys of all data: each drive of several has its own.
+    ///
+    /// # Errors
+    /// As [`Guarded::check`].
+    pub async fn check_all(all: &[Self], opener: &dyn Opener) -> Result<Verdict, Error> {
+        let mut verdict = Verdict::Good;
+        for guarded in all.iter().filter(|guarded| guarded.has_data()) {
+            if guarded.check(opener).await? == Verdict::Unknown {
+                verdict = Verdict::Unknown;
+            }
+        }
+        Ok(verdict)
+    }
+
     /// Asks `opener` to open everything that proves the keys of the data.
     ///
     /// # Errors

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use kes_server::keystore::Environment;
 
-use crate::data::drive;
-use crate::data::guard::{KeyRecord, Keystore, Verdict};
+use crate::data::guard::{Guarded, KeyRecord, Keystore, Verdict};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -28,16 +27,16 @@ pub(crate) async fn require(
     kes_runs: bool,
     environment: &Environment,
 ) -> Result<Verdict, Error> {
-    if !drive::holds_data(&stack.layout.drive()) {
+    let all = stack.all_guarded();
+    if !all.iter().any(Guarded::has_data) {
         return Ok(Verdict::Good);
     }
-    let guarded = stack.guarded();
-    if kes_runs && guarded.check(context.kes.as_ref()).await? == Verdict::Good {
+    if kes_runs && Guarded::check_all(&all, context.kes.as_ref()).await? == Verdict::Good {
         return Ok(Verdict::Good);
     }
     let ask = async {
         match Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), environment).await {
-            Some(keystore) => guarded.check(&keystore).await,
+            Some(keystore) => Guarded::check_all(&all, &keystore).await,
             None => Ok(Verdict::Unknown),
         }
     };

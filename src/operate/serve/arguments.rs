@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Options of `server` without a value. Every other one has a value, behind `=` or as the next word.
 const SWITCHES: [&str; 8] = ["quiet", "json", "anonymous", "no-compat", "log-compress", "help", "h", "version"];
 
+/// Most drives of one node.
+const MOST: usize = 1024;
+
 /// Where MinIO listens unless the call says otherwise.
 const ADDRESS: &str = ":9000";
 
@@ -105,6 +108,11 @@ impl Server {
                  `kestack up` or of your own"
             ));
         }
+        for pattern in self.drives.iter().filter(|drive| expanded(drive).is_none()) {
+            mistakes.push(format!(
+                "`{pattern}` does not say which drives: write `{{1...4}}`, from the smaller to the larger, at most {MOST}"
+            ));
+        }
         if port(&self.address).is_none() {
             mistakes.push(format!(
                 "`--address {}`: write a host and a port, such as `:9000` or `127.0.0.1:9000`",
@@ -125,21 +133,40 @@ impl Server {
         self.console.as_deref().filter(|address| port(address).is_some())
     }
 
-    /// The first drive, made of the first of each pattern: `/data{1...4}` begins with `/data1`.
-    pub(super) fn first_drive(&self) -> PathBuf {
-        let written = self.drives.first().map(String::as_str).unwrap_or_default();
-        let mut first = String::new();
-        let mut rest = written;
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((range, behind)) = after.split_once('}') else { break };
-            let Some((from, _)) = range.split_once("...") else { break };
-            first.push_str(before);
-            first.push_str(from);
-            rest = behind;
-        }
-        first.push_str(rest);
-        first.into()
+    /// Every drive: `/data{1...4}` stands for four.
+    pub(super) fn all_drives(&self) -> Vec<PathBuf> {
+        self.drives.iter().filter_map(|drive| expanded(drive)).flatten().map(PathBuf::from).collect()
     }
+}
+
+/// The drives that a pattern stands for; `None` if one of its ranges is none, or they are too many.
+fn expanded(written: &str) -> Option<Vec<String>> {
+    let Some((before, range, behind)) = first_range(written) else { return Some(vec![written.to_owned()]) };
+    let (parts, rest) = (parts(range)?, expanded(behind)?);
+    let all = parts.iter().flat_map(|part| rest.iter().map(move |rest| format!("{before}{part}{rest}")));
+    (parts.len() * rest.len() <= MOST).then(|| all.collect())
+}
+
+/// The first `{FROM...TO}` of a pattern, with the text before and behind it.
+fn first_range(written: &str) -> Option<(&str, &str, &str)> {
+    let (before, after) = written.split_once('{')?;
+    let (range, behind) = after.split_once('}')?;
+    range.contains("...").then_some((before, range, behind))
+}
+
+/// The parts of a range of letters or numbers, decimal or hexadecimal, as long as the first where that begins with a zero.
+fn parts(range: &str) -> Option<Vec<String>> {
+    let (from, to) = range.split_once("...")?;
+    let letter = |text: &str| text.parse::<char>().ok().filter(char::is_ascii_lowercase);
+    if let Some((from, to)) = letter(from).zip(letter(to)) {
+        return (from <= to).then(|| (from..=to).map(String::from).collect());
+    }
+    let width = if from.starts_with('0') { from.len() } else { 0 };
+    let bounds = |radix| Some((usize::from_str_radix(from, radix).ok()?, usize::from_str_radix(to, radix).ok()?));
+    let (bounds, is_decimal) = bounds(10).map_or_else(|| (bounds(16), false), |bounds| (Some(bounds), true));
+    let (first, last) = bounds.filter(|(first, last)| first <= last && last - first < MOST)?;
+    let written = |number| if is_decimal { format!("{number:0width$}") } else { format!("{number:0width$x}") };
+    Some((first..=last).map(written).collect())
 }
 
 /// The port of an address, unless it is any one.
@@ -194,6 +221,10 @@ mod tests {
             ("/data --address 9000", "write a host and a port"),
             ("/data --address :0", "write a host and a port"),
             ("/data --console-address :9000", "has the port of S3"),
+            ("/data{4...1}", "does not say which drives"),
+            ("/data{1...9999999}", "does not say which drives"),
+            ("/{1...100}/{1...100}/{1...100}", "does not say which drives"),
+            ("/data{x...10}", "does not say which drives"),
             ("/data --config x.yaml", "does not read MinIO's own configuration file"),
         ] {
             let (_, mistakes) = read_line(line, &[]);
@@ -203,15 +234,22 @@ mod tests {
     }
 
     #[test]
-    fn patterns_begin_with_their_first_drive() {
-        for (line, first) in [
-            ("/data", "/data"),
-            ("/data{1...4}", "/data1"),
-            ("/rack{a...c}/disk{01...16}", "/racka/disk01"),
-            ("/a /b", "/a"),
-            ("/odd{name", "/odd{name"),
+    fn a_pattern_stands_for_all_its_drives() {
+        for (line, first, last, count) in [
+            ("/data", "/data", "/data", 1),
+            ("/data{1...4}", "/data1", "/data4", 4),
+            ("/data{9...11}", "/data9", "/data11", 3),
+            ("/rack{a...c}/disk{01...16}", "/racka/disk01", "/rackc/disk16", 48),
+            ("/disk{0e...10}", "/disk0e", "/disk10", 3),
+            ("/data{x...z}", "/datax", "/dataz", 3),
+            ("/a /b", "/a", "/b", 2),
+            ("/odd{name", "/odd{name", "/odd{name", 1),
+            ("/odd{name}/x", "/odd{name}/x", "/odd{name}/x", 1),
         ] {
-            assert_eq!(read_line(line, &[]).0.first_drive(), Path::new(first), "{line}");
+            let (server, mistakes) = read_line(line, &[]);
+            let all = server.all_drives();
+            assert_eq!((all.len(), mistakes.len()), (count, 0), "{line}: {all:?} {mistakes:?}");
+            assert_eq!((all[0].as_path(), all[count - 1].as_path()), (Path::new(first), Path::new(last)), "{line}");
         }
     }
 }

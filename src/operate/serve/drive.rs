@@ -11,7 +11,6 @@ use rustix::process::{getegid, geteuid};
 use super::setup::PROBE;
 use crate::error::Error;
 use crate::host::disk;
-use crate::host::ownership;
 use crate::manifest::BucketName;
 use crate::resource::FileResource;
 use crate::stack::{Layout, Written};
@@ -43,14 +42,53 @@ impl Drive {
         std::fs::create_dir_all(&path).map_err(|error| unwritable(&path, &error))?;
         // the only way to know, also for root: read-only file systems, quotas
         tempfile::tempfile_in(&path).map_err(|error| unwritable(&path, &error))?;
-        ownership::check_folder(&own)?;
+        check_owner(&own)?;
         let marker = own.join("stack.json");
         Written::check(&marker, &own)?;
-        disk::create_private(&own)?;
-        disk::set_private(&own)?;
+        let keys = Layout::keys_on(&path);
+        for folder in [&own, &keys] {
+            make_private(folder)?;
+        }
+        if std::fs::metadata(&keys).is_ok_and(|found| found.mode() & 0o077 != 0) {
+            tracing::warn!("the file system of '{}' keeps no modes: other users may read the keys", keys.display());
+        }
         let lock = locked(&own.join("lock"), &path).await?;
-        FileResource::json(marker, &Written::now())?.make()?;
+        let written = FileResource::json(marker, &Written::now())?;
+        // a full drive has no room even for the same again
+        if disk::read(&written.path)?.as_ref() != Some(&*written.content) {
+            written.make()?;
+        }
         Ok(Self { lock, bare: bare(&path), path })
+    }
+}
+
+/// Makes a folder that only its owner may enter. Whoever mounts a drive may set other modes each time, as Kubernetes does
+/// for an fsGroup: they are put right, as far as the file system keeps any.
+///
+/// # Errors
+/// [`Error::Environment`] if it belongs to somebody else.
+pub(super) fn make_private(folder: &Path) -> Result<(), Error> {
+    check_owner(folder)?;
+    disk::create_private(folder)?;
+    if let Err(error) = disk::set_private(folder) {
+        tracing::debug!(%error, "the folder keeps its mode");
+    }
+    Ok(())
+}
+
+fn check_owner(folder: &Path) -> Result<(), Error> {
+    let Ok(found) = std::fs::metadata(folder) else { return Ok(()) };
+    if geteuid().is_root() || found.uid() == geteuid().as_raw() { Ok(()) } else { Err(foreign(folder, found.uid())) }
+}
+
+fn foreign(folder: &Path, owner: u32) -> Error {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    Error::Environment {
+        what: format!("'{}' belongs to the user {owner}, and this runs as {user}:{group}", folder.display()),
+        hint: format!(
+            "run as that user (`--user {owner}`), or give the folder to this one: `chown -R {user}:{group} '{}'`",
+            folder.display()
+        ),
     }
 }
 
@@ -125,6 +163,40 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
         drop(Drive::take(&path).await.unwrap());
         assert_eq!(mode(&path), 0o777);
+    }
+
+    #[tokio::test]
+    async fn modes_that_a_mount_sets_are_put_right() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Drive::take(folder.path()).await.unwrap());
+        let own = [Layout::on_drive(folder.path()), Layout::keys_on(folder.path())];
+        for path in &own {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o2777)).unwrap();
+        }
+        drop(Drive::take(folder.path()).await.unwrap());
+        for path in &own {
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, 0o700, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_foreign_folder_is_refused_with_words_for_a_container() {
+        let said = foreign(Path::new("/data/.kestack"), 4242).to_string();
+        assert!(said.contains("belongs to the user 4242") && !said.contains("sudo kestack"), "{said}");
+        assert!(!said.contains("KESTACK_DIR"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn root_serves_the_drive_of_another_user() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        drop(Drive::take(folder.path()).await.unwrap());
+        for path in [Layout::on_drive(folder.path()), Layout::keys_on(folder.path())] {
+            std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
+        }
+        drop(Drive::take(folder.path()).await.unwrap());
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod arguments;
 mod bucket_words;
 mod check;
 pub(in crate::operate) mod child;
+mod copies;
 mod drive;
 mod gate;
 mod minio_words;
@@ -108,6 +109,7 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
+    plan.copies.spread();
     let door = gate.open(plan.inner)?;
     tree.is_open = true;
     if let Some((console, inner)) = console.zip(plan.console) {

@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::child;
+use super::copies::Copies;
 use super::drive::Drive;
 use super::minio_words::{MinioWords, Root};
 use super::settings::Settings;
@@ -50,6 +51,7 @@ const NETWORK: [&str; 10] = [
 pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) drive: Drive,
+    pub(super) copies: Copies,
     pub(super) stack: Stack,
     pub(super) context: Context,
     /// Whether the keystore holds the keys of the data.
@@ -82,7 +84,7 @@ impl Plan {
             supply::kes_program(settings.manifest.kes.binary.as_deref(), &environment)?,
             supply::minio_program(settings.manifest.minio.binary.as_deref(), &environment)?,
         );
-        let drive = Drive::take(&settings.server.first_drive()).await?;
+        let (drive, others) = drives(&settings).await?;
         let root = root(&settings, words);
         let has_tls = has_tls(&settings, env);
         let (ports, claims) = ports(&mut settings)?;
@@ -98,19 +100,22 @@ impl Plan {
         let console = settings.console().map(|_| SocketAddr::from(([127, 0, 0, 1], ports.console)));
         settings.manifest.minio.root_user = Some(root.user);
         settings.manifest.minio.root_password = Some(root.password);
-        let layout = Layout::served(place.path(), &drive.path);
+        let layout = Layout::served(place.path(), &drive.path).with_drives(others);
         let mut stack = Stack::resolve_at(settings.manifest.clone(), layout, ports)?;
         stack.seed = Content::load(&stack.manifest.seed)?;
         let engine =
             Processes::new(place.path().to_owned(), crate::engine::process::own_program().map_err(Error::Signals)?);
         let Clients { kes: client, replicas, .. } = stack.clients()?;
         let context = Context { engine: Arc::new(engine), kes: client, replicas, s3 };
+        let copies = Copies::of(&stack);
+        copies.gather()?;
         let keys = require_keys(&stack, &context).await?;
         let keystores = keystore_environment(&stack.manifest);
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
         let plan = Self {
             settings,
             drive,
+            copies,
             stack,
             context,
             keys,
@@ -210,6 +215,14 @@ impl Plan {
 
 fn public(wanted: &str) -> String {
     if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
+}
+
+/// The first drive, taken, and the paths of the others.
+async fn drives(settings: &Settings) -> Result<(Drive, Vec<PathBuf>), Error> {
+    let mut all = settings.server.all_drives().into_iter();
+    let first = Drive::take(&all.next().unwrap_or_default()).await?;
+    let others = all.map(|path| std::path::absolute(&path).map_err(Error::file("find", path)));
+    Ok((first, others.collect::<Result<_, _>>()?))
 }
 
 async fn require_keys(stack: &Stack, context: &Context) -> Result<Verdict, Error> {

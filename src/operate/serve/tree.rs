@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::child;
 use super::plan::Plan;
 use super::voice::Voice;
+use crate::data::guard::Guarded;
 use crate::error::Error;
 
 /// Shortest and longest wait before KES is started again.
@@ -74,7 +75,7 @@ impl Tree {
             failed = self.kes.keep(plan, true) => return Err(failed),
         }
         if !is_early {
-            plan.stack.guarded().check(plan.context.kes.as_ref()).await?;
+            Guarded::check_all(&plan.stack.all_guarded(), plan.context.kes.as_ref()).await?;
             self.start_minio(plan)?;
         }
         let mut set_up = std::pin::pin!(plan.set_up());
@@ -109,8 +110,10 @@ impl Tree {
     pub(super) async fn watch(&mut self, plan: &Plan) -> Result<(), Error> {
         let mut children = signal(SignalKind::child()).map_err(Error::Signals)?;
         let is_first = std::process::id() == 1;
+        let mut copies = std::pin::pin!(plan.copies.keep());
         loop {
             tokio::select! {
+                () = &mut copies => {}
                 ended = wait(&mut self.minio) => {
                     return if ended.success() { Ok(()) } else { Err(ended_with(ended)) };
                 }

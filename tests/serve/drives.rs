@@ -1,0 +1,96 @@
+//! Several drives: one store, and keys on each of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kestack::unstable::servers::s3::Encryption;
+
+use crate::served::{Place, Served, run};
+use crate::support::binary;
+
+const BODY: &[u8] = b"nobody may find these words on the drives";
+const KEY: &str = ".kestack/keys/minio-backend-key";
+
+/// A place with four drives, which MinIO takes although they are one disk.
+struct Drives(Place);
+
+impl Drives {
+    fn disk(&self, number: u32) -> PathBuf {
+        self.0.folder.path().join(format!("disk{number}"))
+    }
+
+    fn start(&self) -> Served {
+        let mut command = self.0.command(&binary());
+        let pattern = self.0.folder.path().join("disk{1...4}");
+        command
+            .args(["serve", "--address", &format!("127.0.0.1:{}", self.0.port)])
+            .arg(pattern)
+            .env("MINIO_CI_CD", "1");
+        self.0.spawn(command)
+    }
+
+    /// A start, once it can be used.
+    fn open(&self) -> Served {
+        let served = self.start();
+        let check = || self.0.command(&binary()).args(["serve", "--check"]).arg(self.disk(1)).output().unwrap();
+        while !check().status.success() {
+            assert!(served.begun.elapsed() < Duration::from_secs(60), "{}", served.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        served
+    }
+
+    /// Whether each of the drives has this file.
+    fn have(&self, file: &str) -> Vec<bool> {
+        (1..=4).map(|number| self.disk(number).join(file).exists()).collect()
+    }
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn several_drives_are_one_store_and_each_has_the_keys() {
+    let drives = Drives(Place::new());
+    let served = drives.open();
+    run(async {
+        let s3 = drives.0.s3();
+        s3.put_object("encrypted", "o", BODY).await.unwrap();
+        assert_eq!(s3.head_object("encrypted", "o").await.unwrap().kms_key.as_deref(), Some("minio-backend-key"));
+    });
+    served.stop();
+    assert_eq!((drives.have(KEY), drives.have(".kestack/guard.json")), (vec![true; 4], vec![true; 4]));
+    // another disk is put in place of the first
+    std::fs::remove_dir_all(drives.disk(1)).unwrap();
+    std::fs::create_dir(drives.disk(1)).unwrap();
+    let served = drives.open();
+    run(async {
+        assert_eq!(drives.0.s3().get_object("encrypted", "o").await.unwrap(), BODY);
+        let encryption = drives.0.s3().bucket_encryption("encrypted").await.unwrap();
+        assert_eq!(encryption, Some(Encryption::SseKms("minio-backend-key".into())));
+    });
+    served.says("key 'minio-backend-key' was only on");
+    served.stop();
+    assert!(drives.disk(1).join(KEY).exists());
+}
+
+/// As kestack left them before it copied keys, and with the record of the keys gone as well.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn an_empty_first_drive_is_no_reason_for_another_key() {
+    for without in [".kestack/keys", ".kestack"] {
+        let drives = Drives(Place::new());
+        let served = drives.open();
+        run(drives.0.s3().put_object("encrypted", "o", BODY)).unwrap();
+        served.stop();
+        std::fs::remove_dir_all(drives.disk(1)).unwrap();
+        for number in 2..=4 {
+            // a kestack that made no copies has nothing there
+            let _ = std::fs::remove_dir_all(drives.disk(number).join(without));
+        }
+        let mut served = drives.start();
+        let code = served.ended().code();
+        let said = served.said();
+        assert!(code == Some(7) && said.contains("key 'minio-backend-key' is gone"), "{code:?}: {said}");
+        assert!(said.contains(drives.disk(2).to_str().unwrap()), "{said}");
+        assert_eq!(drives.have(KEY), [false; 4]);
+    }
+}
