@@ -50,7 +50,11 @@ impl fmt::Display for Cause {
 
 /// Whether a signal asked to end. The default is never asked, as in a library whose program has its own handlers.
 #[derive(Debug, Clone)]
-pub struct Interrupt(watch::Receiver<Option<Cause>>);
+pub struct Interrupt {
+    asked: watch::Receiver<Option<Cause>>,
+    /// Whether SIGHUP asks to end, too.
+    ends_on_hang_up: bool,
+}
 
 impl Interrupt {
     /// Watches for SIGINT, SIGTERM and SIGHUP from now on: they do not end the program any more. A signal that was
@@ -68,16 +72,35 @@ impl Interrupt {
             (listen(Cause::HangUp)?, listen(Cause::Interrupt)?, listen(Cause::Terminate)?);
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
-            let cause = tokio::select! {
-                () = received(&mut hang_up) => Cause::HangUp,
-                () = received(&mut interrupt) => Cause::Interrupt,
-                () = received(&mut terminate) => Cause::Terminate,
-            };
-            sender.send_replace(Some(cause));
-            // whoever asks later must still get the answer
-            sender.closed().await;
+            loop {
+                let cause = tokio::select! {
+                    () = received(&mut hang_up) => Cause::HangUp,
+                    () = received(&mut interrupt) => Cause::Interrupt,
+                    () = received(&mut terminate) => Cause::Terminate,
+                    () = sender.closed() => return,
+                };
+                // whoever asks later must still get the first one that counts for him
+                sender.send_if_modified(|known| {
+                    let is_news = matches!(known, None | Some(Cause::HangUp));
+                    *known = if is_news { Some(cause) } else { *known };
+                    is_news
+                });
+            }
         });
-        Ok(Self(receiver))
+        Ok(Self::of(receiver))
+    }
+
+    fn of(asked: watch::Receiver<Option<Cause>>) -> Self {
+        Self { asked, ends_on_hang_up: true }
+    }
+
+    /// The same for work to which SIGHUP says something else.
+    pub(crate) fn but_hang_up(&self) -> Self {
+        Self { ends_on_hang_up: false, ..self.clone() }
+    }
+
+    fn counts(&self, cause: Option<Cause>) -> Option<Cause> {
+        cause.filter(|cause| self.ends_on_hang_up || *cause != Cause::HangUp)
     }
 
     /// Fails once a signal came.
@@ -85,7 +108,7 @@ impl Interrupt {
     /// # Errors
     /// [`HostError::Interrupted`].
     pub fn check(&self) -> Result<(), HostError> {
-        match *self.0.borrow() {
+        match self.counts(*self.asked.borrow()) {
             Some(cause) => Err(HostError::Interrupted(cause)),
             None => Ok(()),
         }
@@ -105,8 +128,8 @@ impl Interrupt {
 
     /// Waits for a signal.
     pub async fn asked(&self) -> Cause {
-        let mut receiver = self.0.clone();
-        let asked = receiver.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);
+        let mut receiver = self.asked.clone();
+        let asked = receiver.wait_for(|cause| self.counts(*cause).is_some()).await.ok().and_then(|cause| *cause);
         match asked {
             Some(cause) => cause,
             // the sender is gone: nobody asks any more
@@ -117,13 +140,13 @@ impl Interrupt {
     /// One that asks to end when its [`Caller`] is dropped.
     pub(crate) fn of_caller() -> (Caller, Self) {
         let (sender, receiver) = watch::channel(None);
-        (Caller(sender), Self(receiver))
+        (Caller(sender), Self::of(receiver))
     }
 
     /// As if a signal had come.
     #[cfg(test)]
     pub(crate) fn asking(cause: Cause) -> Self {
-        Self(watch::channel(Some(cause)).1)
+        Self::of(watch::channel(Some(cause)).1)
     }
 }
 
@@ -139,7 +162,7 @@ impl Drop for Caller {
 
 impl Default for Interrupt {
     fn default() -> Self {
-        Self(watch::channel(None).1)
+        Self::of(watch::channel(None).1)
     }
 }
 
@@ -172,6 +195,15 @@ mod tests {
             assert!(is_the_cause(&error) && is_the_cause(&interrupt.check().unwrap_err()), "{error}");
             assert_eq!(cause.exit_code(), code);
         }
+    }
+
+    #[tokio::test]
+    async fn a_hang_up_counts_only_where_it_ends_the_work() {
+        let interrupt = Interrupt::asking(Cause::HangUp);
+        interrupt.but_hang_up().check().unwrap();
+        let deaf = interrupt.but_hang_up();
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(20), deaf.asked()).await.is_err());
+        assert!(Interrupt::asking(Cause::Terminate).but_hang_up().check().is_err());
     }
 
     #[tokio::test]

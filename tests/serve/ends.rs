@@ -38,6 +38,24 @@ fn a_signal_at_any_moment_ends_it_within_a_second() {
 
 #[test]
 #[ignore = "needs MINIO_BINARY"]
+fn a_hang_up_ends_nothing_and_the_signal_behind_it_counts() {
+    let place = Place::new();
+    let served = place.start(&[], &[]);
+    while !place.drive().join(".kestack").exists() {
+        assert!(served.begun.elapsed() < Duration::from_secs(20), "{}", served.said());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    served.signal(Signal::HUP);
+    let served = served.open(&place);
+    for object in ["one", "two"] {
+        served.signal(Signal::HUP);
+        run(async { place.s3().put_object("encrypted", object, b"after").await.unwrap() });
+    }
+    served.stop();
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
 fn kes_is_started_again_and_minio_is_the_end() {
     let place = Place::new();
     let mut served = place.start(&[], &[]).open(&place);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kestack::unstable::servers::s3::S3Client;
 
 use crate::served::{Place, free_port, run};
+use crate::support::text;
 
 /// Puts an object until it is taken, and says how it is protected.
 async fn first_put(s3: &S3Client, bucket: &str, makes: bool, body: &[u8], end: Instant) -> String {
@@ -75,6 +76,36 @@ fn the_console_opens_after_s3() {
         assert!(page.contains("MinIO Console"), "{page}");
         served.stop();
     }
+}
+
+/// MinIO would listen on any port of every address, and serve whoever signs in there before it encrypts.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn a_console_that_nobody_asked_for_is_on_this_machine_only() {
+    for arguments in [&[][..], &["--console-address", ":0"]] {
+        let place = Place::new();
+        let served = place.start(&[], arguments).open(&place);
+        let minio = served.server("minio").unwrap();
+        let line =
+            text(&std::fs::read(format!("/proc/{}/cmdline", minio.as_raw_nonzero())).unwrap()).replace('\0', " ");
+        assert!(line.contains("--console-address 127.0.0.1:") && !line.contains(":0 "), "{line}");
+        served.stop();
+    }
+}
+
+/// As after `mkdir -p /data/uploads`, whatever happens to buckets that clients make.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn folders_become_encrypting_buckets_also_where_others_do_not() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.drive().join("uploads")).unwrap();
+    let served = place.start(&[("KESTACK_AUTO_ENCRYPTION", "off")], &[]);
+    let body = b"seven words that must stay unread here";
+    let end = Instant::now() + Duration::from_secs(60);
+    let protected = run(first_put(&place.s3(), "uploads", false, body, end));
+    assert_eq!(protected, "aws:kms minio-backend-key");
+    served.stop();
+    assert!(!place.holds(body));
 }
 
 #[test]

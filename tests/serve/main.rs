@@ -13,6 +13,7 @@
 mod again;
 mod drives;
 mod ends;
+mod full;
 mod leaks;
 mod names;
 mod served;

@@ -4,7 +4,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use kestack::unstable::servers::s3::Encryption;
 
@@ -190,6 +189,7 @@ fn mistakes_are_named_at_once_and_nothing_is_touched() {
         ("KESTACK_KEYS", "a b"),
         ("KESTACK_SETUP_TIMEOUT", "soon"),
         ("KESTACK_AUTO_ENCRYPTION", "maybe"),
+        ("MINIO_API_ROOT_ACCESS", "off"),
     ];
     let (code, said) = place.refused(&env, &["http://other/data"]);
     assert_eq!(code, 2, "{said}");
@@ -200,6 +200,7 @@ fn mistakes_are_named_at_once_and_nothing_is_touched() {
         "'soon' is not a time",
         "neither on nor off",
         "another node",
+        "MINIO_API_ROOT_ACCESS=off",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Options of `server` without a value. Every other one has a value, behind `=` or as the next word.
 const SWITCHES: [&str; 8] = ["quiet", "json", "anonymous", "no-compat", "log-compress", "help", "h", "version"];
 
+/// Options that open a port of MinIO's at once, and the variable of each.
+const OTHER_PORTS: [(&str, &str); 2] = [("ftp", "MINIO_FTP"), ("sftp", "MINIO_SFTP")];
+
 /// Most drives of one node.
 const MOST: usize = 1024;
 
@@ -87,9 +90,10 @@ impl Server {
             "config" => mistakes.push(format!(
                 "`--config {value}`: kestack does not read MinIO's own configuration file; write drives and options as arguments"
             )),
+            "ftp" | "sftp" => mistakes.push(ungated(&format!("--{name} {value}"))),
             _ => {}
         }
-        !matches!(name, "address" | "console-address" | "config")
+        !matches!(name, "address" | "console-address" | "config" | "ftp" | "sftp")
     }
 
     fn complete(&mut self, env: &dyn Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) {
@@ -112,6 +116,9 @@ impl Server {
             mistakes.push(format!(
                 "`{pattern}` does not say which drives: write `{{1...4}}`, from the smaller to the larger, at most {MOST}"
             ));
+        }
+        for (_, name) in OTHER_PORTS.iter().filter(|(_, name)| env(name).is_some()) {
+            mistakes.push(ungated(name));
         }
         if port(&self.address).is_none() {
             mistakes.push(format!(
@@ -137,6 +144,13 @@ impl Server {
     pub(super) fn all_drives(&self) -> Vec<PathBuf> {
         self.drives.iter().filter_map(|drive| expanded(drive)).flatten().map(PathBuf::from).collect()
     }
+}
+
+/// Why an option or variable that opens a further port is refused.
+fn ungated(named: &str) -> String {
+    format!(
+        "`{named}`: MinIO would open that port before it encrypts; kestack opens the ports of S3 and of the console only"
+    )
 }
 
 /// The drives that a pattern stands for; `None` if one of its ranges is none, or they are too many.
@@ -221,6 +235,8 @@ mod tests {
             ("/data --address 9000", "write a host and a port"),
             ("/data --address :0", "write a host and a port"),
             ("/data --console-address :9000", "has the port of S3"),
+            ("/data --ftp address=:8021", "would open that port before it encrypts"),
+            ("/data --sftp=address=:8022", "would open that port before it encrypts"),
             ("/data{4...1}", "does not say which drives"),
             ("/data{1...9999999}", "does not say which drives"),
             ("/{1...100}/{1...100}/{1...100}", "does not say which drives"),
@@ -251,5 +267,6 @@ mod tests {
             assert_eq!((all.len(), mistakes.len()), (count, 0), "{line}: {all:?} {mistakes:?}");
             assert_eq!((all[0].as_path(), all[count - 1].as_path()), (Path::new(first), Path::new(last)), "{line}");
         }
+        assert_eq!(read_line("/data --quiet", &[("MINIO_SFTP", "address=:8022")]).1.len(), 1);
     }
 }

@@ -75,7 +75,8 @@ pub struct Opened {
 /// Mistakes of the environment, all at once; what is in the way; [`Error::Served`] with the exit code of MinIO.
 pub async fn serve(asked: &Asked, interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
     let mut tree = Tree::default();
-    let done = interrupt.ends(Box::pin(run(asked, &mut tree, said))).await;
+    // that is for MinIO, once it serves
+    let done = interrupt.but_hang_up().ends(Box::pin(run(asked, &mut tree, said))).await;
     tree.end(if tree.is_open { LONG } else { SHORT }).await;
     match done {
         Err(Error::Interrupted(_)) => Ok(()),

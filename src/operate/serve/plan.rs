@@ -58,7 +58,7 @@ pub(super) struct Plan {
     pub(super) keys: Verdict,
     /// Where MinIO listens.
     pub(super) inner: SocketAddr,
-    /// Where its console listens, if the call chooses the port that people use for it.
+    /// Where its console listens, if it has one.
     pub(super) console: Option<SocketAddr>,
     /// Whether S3 speaks TLS.
     pub(super) has_tls: bool,
@@ -97,7 +97,7 @@ impl Plan {
             words.region().as_deref(),
         )?;
         let minio_variables = minio_variables(&settings, words, &root);
-        let console = settings.console().map(|_| SocketAddr::from(([127, 0, 0, 1], ports.console)));
+        let console = settings.has_console.then(|| SocketAddr::from(([127, 0, 0, 1], ports.console)));
         settings.manifest.minio.root_user = Some(root.user);
         settings.manifest.minio.root_password = Some(root.password);
         let layout = Layout::served(place.path(), &drive.path).with_drives(others);
@@ -185,9 +185,9 @@ impl Plan {
         let inner = self.inner.to_string();
         let mut command = child::command(&self.minio, ["server"])?;
         command.args(&self.settings.server.rest).args(["--address", &inner]);
-        if let Some(console) = self.console.map(|console| console.to_string()).or(self.settings.server.console.clone())
-        {
-            command.args(["--console-address", &console]);
+        if let Some(console) = self.console {
+            // else MinIO would take any port, on every address
+            command.args(["--console-address", &console.to_string()]);
         }
         let ours = |name: &String| {
             name.starts_with("KESTACK_") || ["MINIO_ADDRESS", "MINIO_CONSOLE_ADDRESS"].contains(&name.as_str())

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -13,6 +14,7 @@ use super::arguments::{self, Server};
 use super::bucket_words::{self, PublicAccess};
 use super::minio_words::MinioWords;
 use crate::error::Error;
+use crate::keystore;
 use crate::manifest::{self, Environment, KeystoreKind, Manifest, StackName};
 
 /// Where a manifest is looked for unless the call names one.
@@ -24,6 +26,8 @@ const BUCKETS: [&str; 4] =
 const KEYS: [&str; 3] = ["KESTACK_KEYS", "COM_ADOBE_TESTING_S3MOCK_STORE_VALID_KMS_KEYS", "validKmsKeys"];
 /// MinIO's switch of its console.
 const BROWSER: &str = "MINIO_BROWSER";
+/// MinIO's switch of its root user's access to S3.
+const ROOT_ACCESS: &str = "MINIO_API_ROOT_ACCESS";
 /// How long setting up may take unless `KESTACK_SETUP_TIMEOUT` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -43,9 +47,9 @@ pub(super) struct Settings {
     /// Longest time until the S3 port opens.
     pub(super) timeout: Duration,
     /// Variables that only KES's keystore needs: MinIO does not get them.
-    pub(super) of_keystore: Vec<&'static str>,
+    pub(super) of_keystore: Vec<String>,
     /// Whether MinIO serves its console.
-    has_console: bool,
+    pub(super) has_console: bool,
 }
 
 impl Settings {
@@ -62,18 +66,30 @@ impl Settings {
 pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) -> Result<Settings, Error> {
     let mut mistakes = Vec::new();
     let server = arguments::read(&asked.arguments, &|name| words.value(name), &mut mistakes);
-    let mut manifest = from_file(asked.file.as_deref(), env, &mut mistakes)?;
+    let used = Mutex::new(Vec::new());
+    let noted = |name: &str| {
+        if let Ok(mut used) = used.lock() {
+            used.push(name.to_owned());
+        }
+        env(name)
+    };
+    let mut manifest = from_file(asked.file.as_deref(), &noted, &mut mistakes)?;
     keys(&mut manifest, env, &mut mistakes);
     let access = buckets(&mut manifest, env, &mut mistakes);
-    let of_keystore = keystore(&mut manifest, asked.keystore, env, &mut mistakes);
+    if root_is_barred(&manifest, words) {
+        mistakes.push(format!(
+            "{ROOT_ACCESS}=off: kestack makes buckets as the root user, and proves with it that they encrypt: remove it"
+        ));
+    }
+    keystore(&mut manifest, asked.keystore, env, &mut mistakes);
     let settings = Settings {
         kes: kes(&mut manifest, env, &mut mistakes),
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
         timeout: timeout(env, &mut mistakes),
         has_console: has_console(&manifest, words),
+        of_keystore: of_keystore(&manifest, used.into_inner().unwrap_or_default(), env),
         server,
         access,
-        of_keystore,
         manifest,
     };
     if mistakes.is_empty() {
@@ -154,18 +170,22 @@ fn buckets(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<Str
     access
 }
 
-fn keystore(
-    manifest: &mut Manifest,
-    kind: Option<KeystoreKind>,
-    env: Environment<'_>,
-    mistakes: &mut Vec<String>,
-) -> Vec<&'static str> {
-    let Some(kind) = kind else { return Vec::new() };
-    match manifest::section_of(kind, env) {
-        Ok(section) => manifest.keystore = section,
-        Err(error) => mistakes.push(error.to_string()),
+fn keystore(manifest: &mut Manifest, kind: Option<KeystoreKind>, env: Environment<'_>, mistakes: &mut Vec<String>) {
+    match kind.map(|kind| manifest::section_of(kind, env)) {
+        Some(Ok(section)) => manifest.keystore = section,
+        Some(Err(error)) => mistakes.push(error.to_string()),
+        None => {}
     }
-    kind.variables().collect()
+}
+
+/// The variables by which the vendor's software finds the keystore, and those that the file has `used` for its credentials.
+fn of_keystore(manifest: &Manifest, used: Vec<String>, env: Environment<'_>) -> Vec<String> {
+    let section = &manifest.keystore;
+    let (_, credentials) = keystore::without_credentials(section);
+    let is_credential =
+        |name: &String| env(name).is_some_and(|value| credentials.iter().any(|(_, secret)| **secret == value));
+    let vendors = KeystoreKind::of(section).into_iter().flat_map(KeystoreKind::variables).map(str::to_owned);
+    vendors.chain(used.into_iter().filter(is_credential)).collect()
 }
 
 fn kes(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
@@ -206,6 +226,11 @@ fn auto_encryption(
     }
 }
 
+fn root_is_barred(manifest: &Manifest, words: &MinioWords<'_>) -> bool {
+    let said = words.value(ROOT_ACCESS).or_else(|| manifest.minio.env.get(ROOT_ACCESS).cloned());
+    said.is_some_and(|value| manifest::is_off(&value))
+}
+
 fn has_console(manifest: &Manifest, words: &MinioWords<'_>) -> bool {
     let said = words.value(BROWSER).or_else(|| manifest.minio.env.get(BROWSER).cloned());
     !said.is_some_and(|value| manifest::is_off(&value))
@@ -222,4 +247,33 @@ fn timeout(env: Environment<'_>, mistakes: &mut Vec<String>) -> Duration {
 
 fn first(names: &[&'static str], env: Environment<'_>) -> Option<(&'static str, String)> {
     names.iter().find_map(|name| Some((*name, env(name)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_with(file: &str, variables: &[(&str, &str)]) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kestack.yaml");
+        std::fs::write(&path, file).unwrap();
+        let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let asked = Asked { arguments: vec!["/data".into()], file: Some(path), keystore: None };
+        read(&asked, &env, &MinioWords::read(&env).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn minio_does_not_get_the_credentials_of_a_keystore_in_the_file() {
+        let file = "keystore: { vault: { endpoint: '${PLACE}', approle: { id: '${MY_ROLE}', secret: '${MY_SECRET}' } } }\n\
+                    minio: { env: { MINIO_SITE_NAME: '${SITE}' } }\n";
+        let variables =
+            [("PLACE", "https://vault:8200"), ("MY_ROLE", "a-role"), ("MY_SECRET", "a-secret"), ("SITE", "here")];
+        let settings = read_with(file, &variables);
+        for name in ["MY_SECRET", "VAULT_SECRET_ID"] {
+            assert!(settings.of_keystore.iter().any(|known| known == name), "{name}: {:?}", settings.of_keystore);
+        }
+        for name in ["PLACE", "SITE", "PATH"] {
+            assert!(!settings.of_keystore.iter().any(|known| known == name), "{name}");
+        }
+    }
 }

@@ -12,12 +12,16 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::resource::apply::{self, Silent};
 use crate::resource::probe;
-use crate::servers::s3::{Encryption, S3Client};
+use crate::servers::s3::{Encryption, S3Client, S3Error};
 
 /// A bucket without an encryption of its own, in which MinIO shows that it encrypts everything. It is removed again.
 pub(super) const PROBE: &str = "kestack-encryption-probe";
 /// The object in it.
 const OBJECT: &str = "kestack-probe";
+/// The code by which MinIO says that it has no room.
+const FULL: &str = "XMinioStorageFull";
+/// The code by which it refuses a user at all.
+const BARRED: &str = "InvalidAccessKeyId";
 /// How long MinIO may take from its first answer until it is complete.
 const COMPLETE: Duration = Duration::from_secs(20);
 /// How often the drive is looked at meanwhile.
@@ -39,9 +43,13 @@ impl Plan {
     /// Brings everything into force that must be when the port opens.
     pub(super) async fn set_up(&self) -> Result<(), Error> {
         let s3 = &self.context.s3;
-        let listed = probe::until_ready("MinIO", self.left(), || s3.list_buckets()).await?;
+        let listed = probe::until_ready("MinIO", self.left(), || async { unless_barred(s3.list_buckets().await) });
+        let listed = listed.await??;
         let (declared, others) = tokio::join!(self.make_declared(listed), self.encrypt_others());
-        declared.and(others)
+        declared.and(others).map_err(|error| match error {
+            Error::S3(error) if error.code() == BARRED => barred(&error),
+            error => error,
+        })
     }
 
     /// The declared buckets with their content. Those that were there keep their policy.
@@ -57,15 +65,12 @@ impl Plan {
     /// All other buckets: those that a folder on the drive became get the default key, those that clients make later are
     /// encrypted by MinIO, which reads that setting some moments after it answers.
     async fn encrypt_others(&self) -> Result<(), Error> {
-        if !self.settings.auto_encryption {
-            return Ok(());
-        }
         let default = Encryption::SseKms(self.stack.manifest.default_key.to_string());
         let is_other = |name: &&String| self.stack.manifest.bucket(name).is_none();
         for bucket in self.drive.bare.iter().filter(is_other) {
             self.context.s3.put_bucket_encryption(bucket, &default).await?;
         }
-        proven(&self.context.s3, self.deadline).await
+        if self.settings.auto_encryption { proven(&self.context.s3, self.deadline).await } else { Ok(()) }
     }
 
     fn left(&self) -> Duration {
@@ -76,18 +81,53 @@ impl Plan {
 /// Puts an object into a bucket without an encryption of its own until it comes out encrypted.
 async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
     match s3.create_bucket(PROBE).await {
+        Err(error) if error.code() == FULL => return complete_and_full(s3, deadline).await,
         Err(error) if error.code() != "BucketAlreadyOwnedByYou" => return Err(error.into()),
         _ => {}
     }
     let left = deadline.saturating_duration_since(Instant::now());
-    probe::until_ready("the encryption of buckets that clients make", left, || async {
-        s3.put_object(PROBE, OBJECT, b"probe").await.map_err(|error| error.to_string())?;
+    let is_stored = probe::until_ready("the encryption of buckets that clients make", left, || async {
+        match unless_barred(s3.put_object(PROBE, OBJECT, b"probe").await) {
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(error) if error.code() == FULL => return Ok(Ok(false)),
+            Err(error) => return Err(error.to_string()),
+            Ok(Ok(())) => {}
+        }
         let head = s3.head_object(PROBE, OBJECT).await.map_err(|error| error.to_string())?;
-        head.encryption.map(drop).ok_or_else(|| "an object was stored in clear".to_owned())
-    })
-    .await?;
+        head.encryption.map(|_| Ok(true)).ok_or_else(|| "an object was stored in clear".to_owned())
+    });
+    if !is_stored.await?? {
+        let removed = remove(s3).await;
+        tracing::debug!(?removed, "the bucket of the proof is empty");
+        return complete_and_full(s3, deadline).await;
+    }
     s3.delete_object_versions(PROBE, OBJECT).await?;
     remove(s3).await
+}
+
+/// On a full drive nothing can be stored, in clear or not. Once MinIO is complete it has read all of its settings.
+async fn complete_and_full(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    probe::until_ready("MinIO", left, || s3.health("cluster")).await?;
+    tracing::warn!("the drive is full: MinIO serves what is there, and stores nothing until there is room");
+    Ok(())
+}
+
+/// A refusal that stays is an answer: nobody needs to ask again.
+fn unless_barred<T>(answer: Result<T, S3Error>) -> Result<Result<T, Error>, S3Error> {
+    match answer {
+        Err(error) if error.code() == BARRED => Ok(Err(barred(&error))),
+        answer => answer.map(Ok),
+    }
+}
+
+/// MinIO knows the root user and does not let him use S3: its variable or its stored configuration says so.
+fn barred(error: &S3Error) -> Error {
+    Error::Environment {
+        what: format!("MinIO refuses its own root user, who makes buckets and proves that they encrypt: {error}"),
+        hint: "allow it: remove MINIO_API_ROOT_ACCESS, or run MinIO alone once and `mc admin config set ALIAS api root_access=on`"
+            .into(),
+    }
 }
 
 async fn remove(s3: &S3Client) -> Result<(), Error> {
@@ -103,8 +143,12 @@ async fn remove(s3: &S3Client) -> Result<(), Error> {
 pub(super) async fn stay_encrypted(s3: S3Client, drive: PathBuf, door: Door) {
     loop {
         tokio::join!(door.lost(), keep_away(&s3, &drive));
+        let mut was_said = false;
         while let Err(error) = again(&s3).await {
-            tracing::debug!(%error, "MinIO is not there yet");
+            if !was_said {
+                tracing::warn!("MinIO started itself again; connections are refused until it encrypts: {error}");
+                was_said = true;
+            }
         }
         door.found();
         tracing::warn!("MinIO started itself again; connections were refused until it encrypted");

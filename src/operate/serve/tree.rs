@@ -1,9 +1,11 @@
 //! The two servers while they run: KES is started again whenever it ends, MinIO's end is the end.
 
+use std::io::{IsTerminal as _, stdin};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use kes_server::child::Restarts;
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -109,6 +111,8 @@ impl Tree {
     /// Looks after both servers until MinIO ends.
     pub(super) async fn watch(&mut self, plan: &Plan) -> Result<(), Error> {
         let mut children = signal(SignalKind::child()).map_err(Error::Signals)?;
+        let mut hang_ups = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+        let had_terminal = stdin().is_terminal();
         let is_first = std::process::id() == 1;
         let mut copies = std::pin::pin!(plan.copies.keep());
         loop {
@@ -118,11 +122,27 @@ impl Tree {
                     return if ended.success() { Ok(()) } else { Err(ended_with(ended)) };
                 }
                 failed = self.kes.keep(plan, false) => return Err(failed),
+                _ = hang_ups.recv() => {
+                    if had_terminal && !stdin().is_terminal() {
+                        return Ok(());
+                    }
+                    if plan.has_tls {
+                        self.hang_up();
+                    }
+                }
                 _ = children.recv() => if is_first {
                     let known = [&self.kes.child, &self.minio].map(|child| child.as_ref().and_then(Child::id));
                     kes_server::child::reap(&known.into_iter().flatten().collect::<Vec<_>>());
                 },
             }
+        }
+    }
+
+    /// Passes SIGHUP on to MinIO, which then reads its certificates again. One without certificates would end.
+    fn hang_up(&self) {
+        if let Some(minio) = &self.minio {
+            let passed = kes_server::child::tell(minio, Signal::HUP);
+            tracing::debug!(?passed, "SIGHUP is for MinIO");
         }
     }
 
