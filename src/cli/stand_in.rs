@@ -12,10 +12,14 @@ use reqwest::Url;
 
 use super::output;
 use crate::operate::serve;
-use crate::servers::health::{self, Question, Unanswered};
+use crate::servers::health::{self, Question, Reply, Unanswered};
 
 /// How long a connection and an answer may take if nobody says so.
 const PATIENCE: f64 = 30.0;
+/// The longest wait.
+const DAY: Duration = Duration::from_secs(86_400);
+/// Options of `mc ping` and of all of mc whose value is the next word.
+const MC_WITH_VALUE: [&str; 8] = ["--count", "-c", "--interval", "-i", "--error-count", "-e", "--config-dir", "-C"];
 /// Exit codes of curl.
 const USAGE: u8 = 2;
 const MALFORMED: u8 = 3;
@@ -39,7 +43,12 @@ pub(super) enum StandIn {
 
 /// The options that checks of MinIO use. Those without a meaning here are taken, because they change nothing.
 #[derive(Debug, Parser)]
-#[command(name = "curl", about = "kestack's own curl, for health checks: one GET or HEAD", disable_version_flag = true)]
+#[command(
+    name = "curl",
+    about = "kestack's own curl, for health checks: one GET or HEAD",
+    disable_version_flag = true,
+    args_override_self = true
+)]
 #[expect(clippy::struct_excessive_bools, reason = "the options of curl")]
 struct Curl {
     /// Exit with 22 if the server refuses
@@ -60,6 +69,27 @@ struct Curl {
     /// Taken, without a meaning: redirects are answers
     #[arg(short = 'L', long)]
     location: bool,
+    /// Taken, without a meaning: there is nothing more to say
+    #[arg(short, long)]
+    verbose: bool,
+    /// Taken, without a meaning: the server listens on the addresses of both families
+    #[arg(short = '4', long)]
+    ipv4: bool,
+    /// Taken, without a meaning, as well
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// GET or HEAD
+    #[arg(short = 'X', long, value_name = "METHOD", value_parser = ["GET", "HEAD"])]
+    request: Option<String>,
+    /// How often to ask again if the server is late or says that it cannot answer now
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    retry: u32,
+    /// Seconds until then
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    retry_delay: f64,
+    /// Ask again, too, if nobody takes the connection
+    #[arg(long)]
+    retry_connrefused: bool,
     /// Write the answer there
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -114,12 +144,12 @@ impl Curl {
         let url = url.ok_or_else(|| self.failed(MALFORMED, &format!("'{}' is not an address of HTTP", self.url)))?;
         let question = Question {
             url,
-            head: self.head,
+            head: self.head || self.request.as_deref() == Some("HEAD"),
             insecure: self.insecure,
             connect: seconds(self.connect_timeout),
             total: seconds(self.max_time),
         };
-        let reply = health::ask(&question).await.map_err(|why| self.failed(code(&why), &why.to_string()))?;
+        let reply = self.ask(&question).await.map_err(|why| self.failed(code(&why), &why.to_string()))?;
         let is_refused = self.fail && (reply.status.is_client_error() || reply.status.is_server_error());
         if !is_refused {
             self.write(&reply.body)?;
@@ -134,6 +164,28 @@ impl Curl {
             return Err(self.failed(REFUSED, &format!("the server answered {}", reply.status)));
         }
         Ok(())
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Reply, Unanswered> {
+        let mut left = self.retry;
+        loop {
+            let reply = health::ask(question).await;
+            if left == 0 || !self.may_pass(&reply) {
+                return reply;
+            }
+            left -= 1;
+            tokio::time::sleep(Duration::try_from_secs_f64(self.retry_delay).unwrap_or_default().min(DAY)).await;
+        }
+    }
+
+    /// True if the same question may have another answer soon.
+    fn may_pass(&self, reply: &Result<Reply, Unanswered>) -> bool {
+        match reply {
+            Ok(reply) => matches!(reply.status.as_u16(), 408 | 429 | 500 | 502..=504),
+            Err(Unanswered::Late) => true,
+            Err(Unanswered::Unconnected(_)) => self.retry_connrefused,
+            Err(Unanswered::Other(_)) => false,
+        }
     }
 
     fn write(&self, body: &[u8]) -> Result<(), u8> {
@@ -163,17 +215,12 @@ fn code(why: &Unanswered) -> u8 {
 
 /// As curl reads it: no time means any; more than a day is one.
 fn seconds(given: f64) -> Duration {
-    let day = Duration::from_secs(86_400);
-    Duration::try_from_secs_f64(given).ok().filter(|given| !given.is_zero()).map_or(day, |given| given.min(day))
+    Duration::try_from_secs_f64(given).ok().filter(|given| !given.is_zero()).map_or(DAY, |given| given.min(DAY))
 }
 
 /// `mc ready` and `mc ping` of the server in this container; more honest than the real ones, which succeed without KES.
 async fn mc(arguments: &[OsString]) -> Result<(), u8> {
-    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let mut plain = words.iter().filter(|word| !word.starts_with('-'));
-    let is_check = matches!(plain.next(), Some(&("ready" | "ping")));
-    let is_local = plain.next().is_some_and(|alias| alias.eq_ignore_ascii_case("local"));
-    if !is_check || !is_local {
+    if !is_check_of_local(arguments) {
         output::foreground(false, MC);
         return Err(1);
     }
@@ -184,6 +231,19 @@ async fn mc(arguments: &[OsString]) -> Result<(), u8> {
             Err(1)
         }
     }
+}
+
+fn is_check_of_local(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    let mut plain = Vec::new();
+    while let Some(word) = words.next() {
+        if MC_WITH_VALUE.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            plain.push(word);
+        }
+    }
+    matches!(plain.as_slice(), ["ready" | "ping", alias, ..] if alias.eq_ignore_ascii_case("local"))
 }
 
 #[cfg(test)]
@@ -229,6 +289,52 @@ mod tests {
         assert_eq!(curl("-f -m 0.2", &url).await, Err(LATE));
         assert_eq!(curl("-f", "ftp://127.0.0.1/").await, Err(MALFORMED));
         assert_eq!(curl("-X POST", &url).await, Err(USAGE));
+        let usual = format!("{quiet} -v -4 -f --retry 3 --retry-connrefused -X GET");
+        assert_eq!(curl(&usual, &server("200 OK")).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn curl_asks_again_as_often_as_it_shall() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for status in ["503 Busy", "503 Busy", "503 Busy", "200 OK"] {
+                let (mut client, _) = listener.accept().unwrap();
+                let _ = client.read(&mut [0; 4096]);
+                let _ = write!(client, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            }
+        });
+        assert_eq!(curl("-fs", &url).await, Err(REFUSED));
+        assert_eq!(curl("-fs --retry 1 --retry-delay 0", &url).await, Err(REFUSED));
+        assert_eq!(curl("-fs --retry 1 --retry-delay 0", &url).await, Ok(()));
+    }
+
+    /// The port of a server that starts is closed at first.
+    #[tokio::test]
+    async fn curl_waits_for_a_closed_port_if_it_shall() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let begun = std::time::Instant::now();
+        let again = "-s --retry 2 --retry-delay 0.05 --retry-connrefused";
+        assert_eq!(curl(again, &format!("http://{closed}/")).await, Err(UNCONNECTED));
+        assert!(begun.elapsed() >= Duration::from_millis(100), "it was asked once");
+    }
+
+    #[test]
+    fn mc_finds_the_alias_behind_the_values_of_options() {
+        for line in [
+            "ready local",
+            "ping local --count 1",
+            "ping --count 1 local",
+            "ping -c 1 -i 2 LOCAL",
+            "ping --count=1 local",
+            "--config-dir /tmp ready local",
+            "-C /tmp --quiet ready local",
+        ] {
+            assert!(is_check_of_local(&words(line)), "{line}");
+        }
+        for line in ["ping 1", "ping --count local", "mb local/b", "ready"] {
+            assert!(!is_check_of_local(&words(line)), "{line}");
+        }
     }
 
     #[test]

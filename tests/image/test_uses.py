@@ -34,6 +34,9 @@ CHECKS = [
     ["curl", "-I", "http://localhost:9000/minio/health/live"],
     ["mc", "ready", "local"],
     ["sh", "-c", "mc ping local --count 1"],
+    ["mc", "ping", "--count", "1", "local"],
+    ["mc", "--config-dir", "/tmp", "ready", "local"],
+    ["curl", "-fsS", "-v", "-X", "GET", "--retry", "3", "--retry-connrefused", "-4", "http://localhost:9000/minio/health/live"],
     ["timeout", "5s", "bash", "-c", ":> /dev/tcp/127.0.0.1/9000"],
     ["sh", "-c", "echo > /dev/tcp/127.0.0.1/9000"],
     ["wget", "--spider", "-q", "http://localhost:9000/minio/health/live"],
@@ -112,6 +115,16 @@ def test_services_of_ci_need_variables_only(command, env, user):
         # nobody reads the environment of `kes`, not even root without CAP_SYS_PTRACE
         code, kes = server.run("sh", "-c", "tr '\\0' '\\n' </proc/$(pidof kes)/environ")
         assert code != 0 and "Permission denied" in kes, kes
+
+
+def test_secrets_of_the_engine_are_the_root_user(tmp_path):
+    """`secrets: [access_key, secret_key]` in Compose, and no variable."""
+    for name, text in (("access_key", "filed-user"), ("secret_key", "filed-password")):
+        (tmp_path / name).write_text(text)
+    with Server(volumes={str(tmp_path): {"bind": "/run/secrets", "mode": "ro"}}) as server:
+        assert first_put(server.s3("filed-user", "filed-password"), "encrypted") == SEALED
+        with pytest.raises(ClientError):
+            server.s3().list_buckets()
 
 
 def test_default_buckets_of_bitnami():

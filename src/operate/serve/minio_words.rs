@@ -2,7 +2,8 @@
 //! also be in files, and have names of before 2021 (docs/minio-kms-client.md §1.3, §1.4).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
@@ -18,11 +19,21 @@ const DEFAULT: &str = "minioadmin";
 const OTHER_KMS: [&str; 3] = ["MINIO_KMS_SECRET_KEY", "MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_SERVER"];
 /// The same, in a file.
 const OTHER_KMS_FILE: &str = "MINIO_KMS_SECRET_KEY_FILE";
+/// All variables that name a file with a secret.
+const FILES: [&str; 5] = [
+    OTHER_KMS_FILE,
+    "MINIO_ROOT_USER_FILE",
+    "MINIO_ROOT_PASSWORD_FILE",
+    "MINIO_ACCESS_KEY_FILE",
+    "MINIO_SECRET_KEY_FILE",
+];
 
 /// The variables of MinIO.
 pub(super) struct MinioWords<'a> {
     file: BTreeMap<String, String>,
     env: Environment<'a>,
+    /// Where the engine mounts its secrets.
+    secrets: PathBuf,
 }
 
 /// The root user of a MinIO that somebody else configures.
@@ -37,11 +48,19 @@ impl<'a> MinioWords<'a> {
     /// Reads the environment file, if one is named and there.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read.
+    /// [`Error::File`] if it, or a file with a secret, is there and cannot be read: MinIO's defaults would count.
     pub(super) fn read(env: Environment<'a>) -> Result<Self, Error> {
+        Self::read_with(env, SECRETS.into())
+    }
+
+    fn read_with(env: Environment<'a>, secrets: PathBuf) -> Result<Self, Error> {
         let named = env("MINIO_CONFIG_ENV_FILE").map(PathBuf::from).filter(|path| path.exists());
         let text = named.map(|path| std::fs::read_to_string(&path).map_err(Error::file("read", &path))).transpose()?;
-        Ok(Self { file: text.map(|text| parse_env(&text)).unwrap_or_default(), env })
+        let words = Self { file: text.map(|text| parse_env(&text)).unwrap_or_default(), env, secrets };
+        for place in FILES.iter().filter_map(|name| words.place(name)) {
+            File::open(&place).map_err(Error::file("read", &place))?;
+        }
+        Ok(words)
     }
 
     /// The value that counts for MinIO.
@@ -78,10 +97,13 @@ impl<'a> MinioWords<'a> {
 
     /// What is in the file that a variable names, by its path or as a secret of the engine.
     fn secret(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.place(name)?).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn place(&self, name: &str) -> Option<PathBuf> {
         let named = self.value(name)?;
-        let text =
-            std::fs::read_to_string(Path::new(SECRETS).join(&named)).or_else(|_| std::fs::read_to_string(&named));
-        text.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        [self.secrets.join(&named), named.into()].into_iter().find(|place| place.exists())
     }
 }
 
@@ -131,6 +153,29 @@ mod tests {
             root(&[plain[0], plain[1], ("MINIO_CONFIG_ENV_FILE", &config)]),
             pair("configured", "configured-secret")
         );
+    }
+
+    /// As the image has it: the names of files are always set, and count where an engine mounted secrets of these names.
+    #[test]
+    fn secrets_of_the_engine_count_where_they_are() {
+        let names = [
+            ("MINIO_ACCESS_KEY_FILE", "access_key"),
+            ("MINIO_ROOT_USER_FILE", "access_key"),
+            ("MINIO_SECRET_KEY_FILE", "secret_key"),
+            ("MINIO_ROOT_PASSWORD_FILE", "secret_key"),
+            ("MINIO_KMS_SECRET_KEY_FILE", "kms_master_key"),
+        ];
+        let variable = |name: &str| names.iter().find(|(known, _)| *known == name).map(|(_, file)| (*file).to_owned());
+        let folder = tempfile::tempdir().unwrap();
+        let words = || MinioWords::read_with(&variable, folder.path().to_owned()).unwrap();
+        assert!(words().root().is_none() && words().other_kms().is_none());
+        for (name, text) in [("access_key", "app\n"), ("secret_key", "app-secret\n")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let root = words().root().unwrap();
+        assert_eq!((root.user.as_str(), root.password.as_str()), ("app", "app-secret"));
+        std::fs::write(folder.path().join("kms_master_key"), "name:c2VjcmV0").unwrap();
+        assert_eq!(words().other_kms(), Some("MINIO_KMS_SECRET_KEY_FILE"));
     }
 
     #[test]

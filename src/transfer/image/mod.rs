@@ -178,6 +178,13 @@ mod tests {
         assert_eq!(process["Volumes"], serde_json::json!({ "/data": {} }));
         assert_eq!(process["Healthcheck"]["Test"], serde_json::json!(["CMD", "kestack", "serve", "--check"]));
         assert_eq!(process["Labels"]["org.opencontainers.image.version"], "RELEASE.2026-02-12T20-18-48Z");
+        let env = process["Env"].to_string();
+        for secret in
+            ["ROOT_USER_FILE=access_key", "ROOT_PASSWORD_FILE=secret_key", "KMS_SECRET_KEY_FILE=kms_master_key"]
+        {
+            assert!(env.contains(secret), "{secret}: {env}");
+        }
+        assert!(!env.contains("MC_CONFIG_DIR"), "{env}");
         assert!(process.get("User").is_none(), "root by default, for bind mounts of root's");
         assert_eq!((held["data/"].0, held["tmp/"].0), (0o777, 0o1777), "any user may write there");
         for name in ["usr/bin/minio", "opt/bin/minio", "usr/bin/docker-entrypoint.sh", "usr/bin/curl", "usr/bin/mc"] {
@@ -197,9 +204,10 @@ mod tests {
         let mut content = content(folder.path());
         content.shell = None;
         content.mc = Some(content.kes.clone());
-        let (_, held) = held(compose(&content, &["a:1".into()]).unwrap()).await;
+        let (configuration, held) = held(compose(&content, &["a:1".into()]).unwrap()).await;
         assert!(!held.contains_key("usr/bin/sh") && !held.contains_key("usr/bin/wget"));
         assert_eq!(held["usr/bin/mc"], (0o755, None));
+        assert!(configuration["config"]["Env"].to_string().contains("MC_CONFIG_DIR=/tmp/.mc"));
         assert!(!held.contains_key("licenses/GPL-2.0.txt"), "only licences of programs that are in it");
     }
 

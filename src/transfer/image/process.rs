@@ -10,6 +10,16 @@ use super::Content;
 const COMMAND: [&str; 4] = ["server", "/data", "--console-address", ":9001"];
 /// Where programs are.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where secrets of the engine are looked for, below `/run/secrets`, as MinIO's own images have it. Absent ones count as none.
+const SECRETS: [&str; 5] = [
+    "MINIO_ACCESS_KEY_FILE=access_key",
+    "MINIO_SECRET_KEY_FILE=secret_key",
+    "MINIO_ROOT_USER_FILE=access_key",
+    "MINIO_ROOT_PASSWORD_FILE=secret_key",
+    "MINIO_KMS_SECRET_KEY_FILE=kms_master_key",
+];
+/// Where MinIO's client writes, whoever runs it.
+const MC_FOLDER: &str = "MC_CONFIG_DIR=/tmp/.mc";
 /// A second in the unit of health checks.
 const SECOND: u64 = 1_000_000_000;
 
@@ -20,7 +30,7 @@ const SECOND: u64 = 1_000_000_000;
 pub(super) struct Process {
     cmd: [&'static str; 4],
     entrypoint: [&'static str; 1],
-    env: [&'static str; 1],
+    env: Vec<&'static str>,
     exposed_ports: BTreeMap<&'static str, Empty>,
     healthcheck: Check,
     labels: BTreeMap<&'static str, String>,
@@ -48,7 +58,7 @@ impl Process {
         Self {
             cmd: COMMAND,
             entrypoint: ["/usr/bin/docker-entrypoint.sh"],
-            env: [PATH],
+            env: [PATH].into_iter().chain(SECRETS).chain(content.mc.as_ref().map(|_| MC_FOLDER)).collect(),
             exposed_ports: [("9000/tcp", Empty {}), ("9001/tcp", Empty {})].into(),
             healthcheck: Check {
                 interval: 2 * SECOND,
