@@ -22,7 +22,8 @@ def test_every_file_is_in_the_list_of_hashes(dist, version, target):
     for name in (
         f"kestack-{version}-{target}.tar.gz", f"kestack-{version}-{target}.cdx.json", f"kes-{version}-{target}.cdx.json",
         f"kes_{version}-1_amd64.deb", f"kestack_{version}-1_amd64.deb", f"kes-{version}-1.x86_64.rpm",
-        f"kestack-{version}-1.x86_64.rpm", f"kes-{version}-amd64.oci.tar", "install.sh",
+        f"kestack-{version}-1.x86_64.rpm", f"kes-{version}-amd64.oci.tar",
+        f"kestack-{version}-amd64.docker.tar", "install.sh",
     ):
         assert name in listed
 
@@ -112,6 +113,27 @@ def test_the_image_of_kes_says_what_it_is(dist, version):
     assert labels["org.opencontainers.image.version"] == version
     assert (config["config"]["Entrypoint"], config["config"]["User"]) == (["/kes"], "1000:1000")
     assert (PROGRAMS / "kes").read_bytes() in layer
+
+
+def test_the_image_with_everything_has_a_shell_and_a_health_check(dist, version):
+    """The form that every Docker loads, and what Compose files and their health checks need."""
+    with tarfile.open(dist / f"kestack-{version}-amd64.docker.tar") as tar:
+        manifest, = json.load(tar.extractfile("manifest.json"))
+        config = json.load(tar.extractfile(manifest["Config"]))["config"]
+        held = {}
+        for name in manifest["Layers"]:
+            with tarfile.open(fileobj=tar.extractfile(name)) as layer:
+                held |= {member.name: member for member in layer.getmembers()}
+    assert config["Healthcheck"]["Test"] == ["CMD", "kestack", "serve", "--check"]
+    assert held["usr/bin/sh"].linkname == "bash" and held["usr/bin/bash"].size > 500_000
+    assert held["usr/libexec/kestack/kes"].size == (PROGRAMS / "kes").stat().st_size
+
+
+def test_a_folder_that_is_no_release_is_left_as_it_is(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    said = subprocess.run([ROOT / "release/make", tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1 and "has no SHA256SUMS" in said.stderr, said.stderr
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg")
