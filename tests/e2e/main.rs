@@ -34,6 +34,7 @@ mod leftovers;
 mod library;
 mod lifecycle;
 mod model;
+mod names;
 mod owners;
 mod page;
 mod places;
