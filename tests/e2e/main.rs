@@ -50,6 +50,7 @@ mod sandboxes;
 mod sealed;
 mod secrets;
 mod seed;
+mod signed;
 mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
