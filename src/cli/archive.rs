@@ -80,7 +80,7 @@ impl Export {
         let interrupt = interrupt.clone();
         let (name, file) = (self.name.clone(), self.archive.clone());
         let work = move || archive::export(&layout, &name, &file, seal, &interrupt);
-        output.result(&blocking("write", &self.archive, work).await?, human_exported)?;
+        output.done(&blocking("write", &self.archive, work).await?, human_exported)?;
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Import {
         let (file, name, replace) = (self.archive.clone(), self.name.clone(), self.replace);
         let work = move || archive::import(&layout, &file, name.as_ref(), opener, replace, &interrupt);
         let snapshot = blocking("read", &self.archive, work).await?;
-        output.result(&Imported { snapshot, file: self.archive.clone() }, human_imported)?;
+        output.done(&Imported { snapshot, file: self.archive.clone() }, human_imported)?;
         Ok(())
     }
 

@@ -81,7 +81,7 @@ impl Bucket {
         };
         let session = Session::running(globals, intent).await?;
         match self {
-            Self::Create(options) => output.result(&options.settle(&session).await?.0, default),
+            Self::Create(options) => output.done(&options.settle(&session).await?.0, default),
             Self::List => list(&session, output).await,
             Self::Delete(delete) => delete.run(&session, output).await,
             Self::Encrypt(encrypt) => encrypt.run(&session, output).await,
@@ -125,7 +125,7 @@ impl Encrypt {
             None => None,
         };
         let report = Encrypted { bucket, existing };
-        output.result(&report, human)?;
+        output.done(&report, human)?;
         match report.existing.iter().flat_map(|existing| &existing.refused).next() {
             None => Ok(()),
             Some(first) => Err(Error::Verification(format!(

@@ -15,7 +15,7 @@ use crate::engine::image::{Archive, check_static};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::folder_of;
-use crate::host::disk::{UNFINISHED, private_tempdir};
+use crate::host::scratch::Scratch;
 use crate::manifest::Manifest;
 use crate::supply::{self, ImageSource, Waiting};
 use crate::transfer::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Staged};
@@ -76,12 +76,12 @@ impl Save {
         refuse_named_programs(&opened.options.manifest)?;
         let reached = opened.connect().await?;
         let folder = folder_of(&self.bundle);
-        let staging = private_tempdir(UNFINISHED, folder).map_err(Error::file("write", &self.bundle))?;
+        let staging = Scratch::new_in(folder, ".kestack-staging-").map_err(Error::file("write", &self.bundle))?;
         let progress = output.progress(reached.engine().info());
         let contents = contents(&reached.options, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
         let file = self.bundle.clone();
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
-        output.result(&saved, saved_text)?;
+        output.done(&saved, saved_text)?;
         Ok(())
     }
 }
@@ -183,7 +183,7 @@ impl Load {
             programs: of(Kind::Program).map(|member| programs.join(&member.name)).collect(),
             images: images.iter().filter_map(|image| image.reference.clone()).collect(),
         };
-        output.result(&loaded, loaded_text)?;
+        output.done(&loaded, loaded_text)?;
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Chaos {
         let session = interrupt.ends(Session::running(globals, FAULT)).await?;
         let (stack, context) = (&session.stack, &session.context);
         let seed = span.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-        if !output.json() {
+        if !output.json() && !output.is_quiet() {
             output::note(&format!("{fault} for {}, seed {seed}; Ctrl-C ends it", shown(span.time.as_millis())));
         }
         let start = Instant::now();
@@ -61,7 +61,7 @@ impl Chaos {
             milliseconds: lasted.as_millis(),
             healed_after_milliseconds: healing.elapsed().as_millis(),
         };
-        output.result(&report, human)?;
+        output.done(&report, human)?;
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Chaos {
 
 async fn heal(globals: &Globals, output: &Output) -> Result<(), Error> {
     let options = Opened::of(globals, Intent::Share).await?.options;
-    output.result(&chaos::end_any(options, None).await?, human)
+    output.done(&chaos::end_any(options, None).await?, human)
 }
 
 fn human(report: &Report) -> String {

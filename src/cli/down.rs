@@ -57,7 +57,7 @@ impl Down {
             tidy(&reached).await;
         }
         let removed = teardown::stack(reached.engine().as_ref(), &reached.options.layout(), name, self.data).await?;
-        output.result(&removed, |removed| human(name, removed))?;
+        output.done(&removed, |removed| human(name, removed))?;
         Ok(())
     }
 }
@@ -87,7 +87,7 @@ impl Down {
                 }
             }
         }
-        output.result(&Report { stacks }, |report| {
+        output.done(&Report { stacks }, |report| {
             let lines: Vec<_> = report.stacks.iter().map(|one| human(&one.name, &one.removed)).collect();
             if lines.is_empty() { "no stacks".to_owned() } else { lines.join("\n") }
         })?;

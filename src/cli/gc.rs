@@ -1,5 +1,6 @@
 //! `kestack gc`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,12 +11,14 @@ use tokio::time::timeout;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, FAULT, Intent, Known, Opened, Reached};
+use super::session::{self, FAULT, Intent, Known, Opened, Options, Reached};
 use crate::error::Error;
 use crate::operate::bench;
 use crate::operate::canary;
 use crate::operate::clone;
+use crate::operate::drill::{self, Swept};
 use crate::operate::sandbox::{Dropped, Sandboxes, Stale};
+use crate::operate::snapshot::SnapshotName;
 use crate::operate::teardown::{self, Expired};
 
 #[derive(Debug, Args)]
@@ -31,6 +34,10 @@ pub(super) struct Report {
     canaries: usize,
     /// How many buckets of interrupted measurements were removed.
     benches: usize,
+    /// Folders with copies of interrupted drills that were removed.
+    drills: Vec<PathBuf>,
+    /// Snapshots of interrupted drills that were removed.
+    snapshots: Vec<SnapshotName>,
 }
 
 /// How long a proof that is under way may keep us: what it wrote is not abandoned.
@@ -38,10 +45,14 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 impl Gc {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        clone::clear_abandoned();
+        let options = Options::load(globals, Intent::Read)?;
+        clone::clear_abandoned(&options.layout());
+        // before stacks whose lease is over: a copy is one of them
+        let Swept { copies, snapshots } = Box::pin(drill::sweep(&options)).await?;
         let (sandboxes, (canaries, benches)) = (sandboxes(globals).await?, leftovers(globals).await?);
-        let report = Report { sandboxes, stacks: stacks(globals).await?, canaries, benches };
-        output.result(&report, human)?;
+        let stacks = stacks(globals).await?;
+        let report = Report { sandboxes, stacks, canaries, benches, drills: copies, snapshots };
+        output.done(&report, human)?;
         Ok(())
     }
 }
@@ -107,6 +118,15 @@ fn human(report: &Report) -> String {
         .chain(
             (report.benches > 0)
                 .then(|| format!("removed {} buckets of an interrupted `kestack bench`", report.benches)),
+        )
+        .chain(report.drills.iter().map(|folder| {
+            format!("removed the copy of the stack in '{}', which an interrupted drill had left", folder.display())
+        }))
+        .chain(
+            report
+                .snapshots
+                .iter()
+                .map(|name| format!("removed snapshot '{name}', which an interrupted drill had left")),
         )
         .collect();
     if lines.is_empty() { "nothing to drop".to_owned() } else { lines.join("\n") }

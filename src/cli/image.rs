@@ -126,7 +126,7 @@ impl Build {
             }
             (None, None) => {}
         }
-        output.result(&built, human)
+        output.done(&built, human)
     }
 
     fn platform(&self) -> Architecture {

@@ -55,7 +55,7 @@ impl Import {
         }
         let imported = translate(&found, &folder, globals.dir.is_some())?;
         self.write(&imported)?;
-        output.result(&report(&imported), human)?;
+        output.done(&report(&imported), human)?;
         Ok(())
     }
 

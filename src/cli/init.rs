@@ -39,7 +39,7 @@ impl Init {
         let written =
             open.write(true).create_new(true).open(&file).and_then(|mut new| new.write_all(TEMPLATE.as_bytes()));
         written.map_err(Error::file("write", &file))?;
-        output.result(&Report { file }, |report| {
+        output.done(&Report { file }, |report| {
             format!("wrote '{}'\nnext:\n  kestack up   brings the stack up that it describes", report.file.display())
         })
     }

@@ -63,14 +63,14 @@ impl Key {
 }
 
 async fn create(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
-    output.result(&keys::create(&session.stack, &session.context, names).await?, |report| {
+    output.done(&keys::create(&session.stack, &session.context, names).await?, |report| {
         let did = |key: &New| format!("key '{}' {}", key.name, if key.created { "created" } else { "exists" });
         report.keys.iter().map(did).collect::<Vec<_>>().join("\n")
     })
 }
 
 async fn delete(session: &Session, names: &[KeyName], output: &Output) -> Result<(), Error> {
-    output.result(&keys::delete(&session.stack, &session.context, names).await?, |report| {
+    output.done(&keys::delete(&session.stack, &session.context, names).await?, |report| {
         report.deleted.iter().map(|name| format!("key '{name}' deleted")).collect::<Vec<_>>().join("\n")
     })
 }

@@ -133,7 +133,7 @@ struct Globals {
     /// The same as `--output json`
     #[arg(long, global = true)]
     json: bool,
-    /// Print results, warnings and errors only, no progress
+    /// Print results that were asked for, warnings and errors only
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Show every step; twice: also the requests to the engine and the servers
@@ -210,7 +210,7 @@ enum Verb {
     /// Break something for a while, then repair it
     #[command(subcommand)]
     Chaos(chaos::Chaos),
-    /// Remove sandboxes and stacks whose lease is over
+    /// Remove stacks and sandboxes past their lease, and leftovers
     Gc(gc::Gc),
     /// KES, MinIO and kestack.yaml in one file, for a machine without network
     #[command(subcommand)]

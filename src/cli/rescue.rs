@@ -48,7 +48,7 @@ impl Rescue {
             stopped: self.stopped,
         };
         let report = Box::pin(rescue::rescue(opened, &request, interrupt)).await?;
-        output.result(&report, human)?;
+        output.done(&report, human)?;
         match (report.unreadable, report.missing_keys.is_empty()) {
             (0, _) => Ok(()),
             (_, false) => Err(Error::Guard(unreadable(&report))),

@@ -35,7 +35,7 @@ impl Reset {
         reset::in_place(&session.stack, &session.context, self.keys, progress.as_ref()).await?;
         let name = session.stack.manifest.name.to_string();
         progress.finished();
-        output.result(&Report { name, milliseconds: start.elapsed().as_millis() }, |report| {
+        output.done(&Report { name, milliseconds: start.elapsed().as_millis() }, |report| {
             format!("stack '{}' is fresh again after {}", report.name, span(report.milliseconds))
         })?;
         Ok(())

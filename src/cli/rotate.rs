@@ -58,7 +58,10 @@ impl Rotate {
         let request = self.request();
         let rotation = rotate::rotate(reached, &request, interrupt, progress.as_ref(), &meter);
         let report = Box::pin(rotation).await?;
-        output.result(&report, human)?;
+        if report.dry_run {
+            return output.result(&report, human);
+        }
+        output.done(&report, human)?;
         match (&report.left[..], &report.kept) {
             ([], None) => Ok(()),
             ([], Some(why)) => Err(Error::Guard(why.clone())),

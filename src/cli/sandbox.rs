@@ -70,7 +70,7 @@ impl Sandboxed {
                 Ok(())
             }
             Self::Extend { name, lease } => {
-                output.result(&sandboxes.extend(name, *lease).await?, |sandbox| {
+                output.done(&sandboxes.extend(name, *lease).await?, |sandbox| {
                     format!("sandbox '{}' is kept {}", sandbox.name, until(sandbox))
                 })?;
                 Ok(())
@@ -127,7 +127,7 @@ async fn drop_all(sandboxes: &Sandboxes, names: &[SandboxName], start: Instant, 
         kept.extend(sandboxes.drop(name).await?);
     }
     let dropped = names.iter().map(ToString::to_string).collect();
-    output.result(&DropReport { dropped, milliseconds: start.elapsed().as_millis(), kept }, |report| {
+    output.done(&DropReport { dropped, milliseconds: start.elapsed().as_millis(), kept }, |report| {
         let dropped = format!("dropped {} in {}", report.dropped.join(", "), output::span(report.milliseconds));
         let kept = report.kept.iter().map(|kept| format!("  {kept}"));
         [dropped].into_iter().chain(kept).collect::<Vec<_>>().join("\n")

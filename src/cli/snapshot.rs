@@ -63,7 +63,7 @@ async fn save(globals: &Globals, name: &SnapshotName, output: &Output, interrupt
     let reached = interrupt.ends(opened.connect()).await?;
     let progress = output.progress(reached.engine().info());
     let report = reached.save_snapshot(name, interrupt, progress.as_ref()).await?;
-    output.result(&report, human_saved)?;
+    output.done(&report, human_saved)?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
     let stack = reached.options.manifest.name.clone();
     let progress = output.progress(reached.engine().info());
     let report = reached.restore_snapshot(name, interrupt, progress.as_ref()).await?;
-    output.result(&report, |report| {
+    output.done(&report, |report| {
         let next = if report.started { "" } else { "; `kestack up` starts it" };
         format!("stack '{stack}' was restored from snapshot '{}' in {}{next}", report.name, span(report.milliseconds))
     })?;
@@ -84,7 +84,7 @@ async fn restore(globals: &Globals, name: &SnapshotName, output: &Output, interr
 
 async fn remove(globals: &Globals, names: &[SnapshotName], output: &Output) -> Result<(), Error> {
     let report = Opened::of(globals, CHANGE).await?.remove_snapshots(names)?;
-    output.result(&report, |report| {
+    output.done(&report, |report| {
         report.removed.iter().map(|name| format!("snapshot '{name}' removed")).collect::<Vec<_>>().join("\n")
     })?;
     Ok(())

@@ -40,7 +40,7 @@ impl Stop {
             session.context.engine.stop_container(name, GRACE).await?;
         }
         let name = session.stack.manifest.name.to_string();
-        output.result(&Report { name, stopped }, |report| {
+        output.done(&Report { name, stopped }, |report| {
             let state = if report.stopped.is_empty() { "does not run" } else { "is stopped" };
             format!("stack '{}' {state}\nnext:\n  kestack start   starts it again", report.name)
         })

@@ -88,7 +88,7 @@ impl Up {
         }
         let (stack, steps) = bring_up(options, engine.clone(), expires, progress.as_ref()).await?;
         progress.finished();
-        output.result(&report(&stack, engine.as_ref(), steps), human)?;
+        output.done(&report(&stack, engine.as_ref(), steps), human)?;
         Ok(())
     }
 }

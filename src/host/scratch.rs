@@ -1,11 +1,13 @@
 //! Folders that go with the process which made them. One that was killed leaves its folders; the next kestack removes them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
+use rustix::fs::OFlags;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::host::disk::private_tempdir;
 
@@ -77,19 +79,53 @@ pub(crate) fn clear_places(prefix: &str) {
     }
 }
 
-fn clear_abandoned(place: &Path, prefix: &str) {
+/// Removes the folders that killed processes left in that one; true if no such folder is there any more, used or not.
+pub(crate) fn clear_abandoned(place: &Path, prefix: &str) -> bool {
+    clear(place, prefix, FileType::is_dir, |folder| fs::remove_dir_all(folder))
+}
+
+/// A file of mode 0600 in `place` whose name starts with `prefix`, for content that gets its own name once it is complete. It
+/// goes with the value; those that killed processes left there go first.
+///
+/// # Errors
+/// If it cannot be made.
+pub(crate) fn file_in(place: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+    clear(place, prefix, FileType::is_file, |file| fs::remove_file(file));
+    let file = tempfile::Builder::new().prefix(prefix).tempfile_in(place)?;
+    // where nothing can be locked nothing is taken for abandoned
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
+/// Removes what killed processes left under such names; true if nothing of that kind is there any more.
+fn clear(
+    place: &Path,
+    prefix: &str,
+    is_one: impl Fn(&FileType) -> bool,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> bool {
+    let mut is_clear = true;
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !entry.file_type().is_ok_and(|kind| is_one(&kind)) {
+            continue;
+        }
+        let path = entry.path();
         let made = entry.metadata().and_then(|meta| meta.modified());
         let is_settled = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED));
         // locked until it is removed: another kestack clears as well
-        let held = || File::open(entry.path()).ok().filter(|folder| folder.try_lock().is_ok());
-        if is_folder && is_settled && held().is_some() {
-            let removed = fs::remove_dir_all(entry.path());
-            tracing::debug!(folder = %entry.path().display(), ?removed, "removed what a killed kestack left");
-        }
+        let held = || look_at(&path).ok().filter(|open| open.try_lock().is_ok());
+        let removed = if is_settled { held().map(|_held| remove(&path)) } else { None };
+        tracing::debug!(path = %path.display(), ?removed, "what a killed kestack left");
+        is_clear &= matches!(removed, Some(Ok(())));
     }
+    is_clear
+}
+
+/// Opens it without following a link or waiting for a writer, whatever it has become meanwhile.
+fn look_at(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 #[cfg(test)]
@@ -112,8 +148,26 @@ mod tests {
         for folder in [in_use.path(), &abandoned, &foreign] {
             File::open(folder).unwrap().set_modified(long_ago).unwrap();
         }
+        assert!(!clear_abandoned(place.path(), "kestack-"), "one is in use");
         let next = Scratch::new_in(place.path(), "kestack-").unwrap();
         assert!(!abandoned.exists());
         assert!(in_use.path().exists() && next.path().exists() && fresh.exists() && foreign.exists());
+        assert!(clear_abandoned(place.path(), "absent-"));
+    }
+
+    #[test]
+    fn abandoned_files_go_and_those_that_are_written_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let written = file_in(place.path(), ".part-").unwrap();
+        let (left, link) = (place.path().join(".part-left"), place.path().join(".part-link"));
+        fs::write(&left, "half").unwrap();
+        std::os::unix::fs::symlink(&left, &link).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        for file in [written.path(), &left] {
+            File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+        }
+        let next = file_in(place.path(), ".part-").unwrap();
+        assert!(!left.exists() && written.path().exists() && next.path().exists());
+        assert!(link.symlink_metadata().is_ok(), "kestack makes no links");
     }
 }

@@ -67,7 +67,7 @@ async fn has_declared_settings(stack: &Stack, context: &Context) -> Result<bool,
     for bucket in stack.bucket_resources() {
         let (name, s3) = (bucket.name(), &context.s3);
         let is_declared = decide(&bucket.wanted(), &bucket.observe(context).await?) == Decision::Keep;
-        if !is_declared || s3.bucket_policy(&name).await?.is_some() || s3.bucket_lifecycle(&name).await?.is_some() {
+        if !is_declared || s3.has_settings_of_clients(&name).await? {
             return Ok(false);
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod canary;
 pub mod chaos;
 pub(crate) mod clone;
 pub(crate) mod content;
+pub(crate) mod copies;
 pub mod coverage;
 pub mod doctor;
 #[cfg(feature = "cli")]

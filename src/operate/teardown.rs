@@ -12,6 +12,7 @@ use crate::host::lock::{Hold, Holder, StackLock};
 use crate::manifest::EngineKind;
 use crate::operate::chaos;
 use crate::operate::clone;
+use crate::operate::copies;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
 use crate::stack::marker::{self, check_removable};
 use crate::stack::{Home, Layout, check_ours};
@@ -44,9 +45,10 @@ pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
 pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool) -> Result<Removed, Error> {
     check_not_by_units(engine, layout)?;
     Home::of(engine.info()).check(layout)?;
-    clone::clear_abandoned();
+    clone::clear_abandoned(layout);
     if data {
         check_removable(layout)?;
+        copies::clear_all(layout).await?;
     }
     let mut removed = Removed { pod: pod(engine, name).await?, ..Removed::default() };
     Home::forget(layout)?;
@@ -131,6 +133,7 @@ pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp
     pod(engine, &stack.name).await?;
     chaos::undo_files(&layout)?;
     files(&layout, &mut Removed::default())?;
+    copies::clear_around(&layout)?;
     Ok(true)
 }
 
@@ -155,6 +158,8 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         layout.minio_record(),
         layout.fresh(),
         layout.bench(),
+        layout.drills(),
+        layout.clones(),
         layout.interface(),
     ] {
         disk::remove(&file)?;

@@ -18,7 +18,8 @@ pub struct GuardRecord {
     path: PathBuf,
     keystore: String,
     declared: Vec<String>,
-    /// Whether all keys of the keystore are the stack's; of a shared one only the declared ones are.
+    /// Whether all keys of the keystore are recorded: in a folder, whoever made them. Of a remote keystore, which many share,
+    /// only the declared ones are, and those that kestack makes.
     all: bool,
 }
 

@@ -61,6 +61,13 @@ impl S3Client {
         Ok(user.map(|user| format!("{} {}", text(&user, "policyName"), text(&user, "status"))))
     }
 
+    /// True if a bucket may not grow without end.
+    pub(super) async fn bucket_has_quota(&self, bucket: &str) -> Result<bool, S3Error> {
+        let quota = self.described("minio/admin/v3/get-bucket-quota", &format!("bucket={}", query(bucket))).await?;
+        let is_set = |quota: &Value| ["quota", "size"].iter().any(|of| quota.get(of).and_then(Value::as_u64) > Some(0));
+        Ok(quota.is_some_and(|quota| is_set(&quota)))
+    }
+
     async fn described(&self, path: &str, query: &str) -> Result<Option<Value>, S3Error> {
         let answer = match self.call(Method::GET, path, query, Bytes::new()).await {
             Err(S3Error::Refused { status: 404, .. }) => return Ok(None),

@@ -76,6 +76,23 @@ impl S3Client {
         Ok(tagging.set.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
+    /// True if a bucket has a setting that only clients give: policy, lifecycle, tags, notifications, object lock, replication
+    /// or quota.
+    pub(crate) async fn has_settings_of_clients(&self, bucket: &str) -> Result<bool, S3Error> {
+        let (policy, lifecycle, tags, notifications, locks, replication, quota) = tokio::try_join!(
+            self.bucket_policy(bucket),
+            self.bucket_lifecycle(bucket),
+            self.bucket_tags(bucket),
+            self.bucket_notifications(bucket),
+            self.bucket_locks(bucket),
+            self.bucket_replicates(bucket),
+            self.bucket_has_quota(bucket),
+        )?;
+        let notifies = notifications.contains("<QueueConfiguration>");
+        let is_ruled = policy.is_some() || lifecycle.is_some() || replication;
+        Ok(is_ruled || !tags.is_empty() || notifies || locks || quota)
+    }
+
     /// Gives a bucket these tags and no others.
     pub async fn put_bucket_tags(&self, bucket: &str, tags: &BTreeMap<String, String>) -> Result<(), S3Error> {
         self.call(Method::PUT, bucket, "tagging=", Self::tagging(tags)?.into()).await.map(drop)

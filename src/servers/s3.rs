@@ -27,10 +27,10 @@ pub use read::Reading;
 pub use upload::Upload;
 
 use form::{
-    EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, Uploads, VersionEntry, Versioning,
-    Versions,
+    EncryptionConfiguration, EncryptionDefault, EncryptionRule, ListBuckets, Uploads, Version, VersionEntry,
+    Versioning, Versions,
 };
-use objects::encoded;
+use objects::{decoded, encoded};
 
 /// Longest time for one call. A call whose data key KES does not answer for would hang forever
 /// (docs/minio-kms-client.md §2.2).
@@ -311,31 +311,33 @@ impl S3Client {
 
     /// Names of objects that start so, those with only a delete marker included: one page of them, each name once.
     pub async fn object_names(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, S3Error> {
-        let listing: Versions = self
-            .call(Method::GET, bucket, &format!("prefix={}&versions=", encoded(prefix)), Bytes::new())
-            .await?
-            .xml()?;
-        let mut names: Vec<_> =
-            listing.entries.into_iter().filter_map(VersionEntry::version).map(|version| version.key).collect();
+        let mut names: Vec<_> = self.versions(bucket, prefix).await?.into_iter().map(|version| version.key).collect();
         names.dedup();
         Ok(names)
     }
 
     /// Names of the objects of unfinished uploads: one page of them.
     pub async fn uploads(&self, bucket: &str) -> Result<Vec<String>, S3Error> {
-        let listing: Uploads = self.call(Method::GET, bucket, "uploads=", Bytes::new()).await?.xml()?;
-        Ok(listing.uploads.into_iter().map(|upload| upload.key).collect())
+        let query = "encoding-type=url&uploads=";
+        let listing: Uploads = self.call(Method::GET, bucket, query, Bytes::new()).await?.xml()?;
+        Ok(listing.uploads.into_iter().map(|upload| decoded(&upload.key)).collect())
     }
 
     /// Removes an object with all its versions and delete markers.
     pub async fn delete_object_versions(&self, bucket: &str, key: &str) -> Result<(), S3Error> {
-        let query = format!("prefix={}&versions=", encoded(key));
-        let listing: Versions = self.call(Method::GET, bucket, &query, Bytes::new()).await?.xml()?;
-        for version in listing.entries.into_iter().filter_map(VersionEntry::version).filter(|entry| entry.key == key) {
+        for version in self.versions(bucket, key).await?.into_iter().filter(|version| version.key == key) {
             let query = format!("versionId={}", encoded(&version.id));
             self.call(Method::DELETE, &format!("{bucket}/{}", encoded(key)), &query, Bytes::new()).await?;
         }
         Ok(())
+    }
+
+    /// Versions and delete markers of objects that start so: one page of them.
+    async fn versions(&self, bucket: &str, prefix: &str) -> Result<Vec<Version>, S3Error> {
+        let query = format!("encoding-type=url&prefix={}&versions=", encoded(prefix));
+        let listing: Versions = self.call(Method::GET, bucket, &query, Bytes::new()).await?.xml()?;
+        let versions = listing.entries.into_iter().filter_map(VersionEntry::version);
+        Ok(versions.map(|version| Version { key: decoded(&version.key), ..version }).collect())
     }
 }
 

@@ -85,6 +85,10 @@ paths! {
     fresh => "fresh.json";
     /// Buckets that `kestack bench` has made.
     bench => "bench.json";
+    /// Copies of the stack that `kestack drill` has made.
+    drills => "drill.json";
+    /// Folders of the user's in which clones of the drive were made.
+    clones => "clones.json";
     /// Address and token of the HTTP interface, while one listens.
     interface => "interface.json";
     /// What a restore has prepared.

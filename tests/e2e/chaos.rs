@@ -223,3 +223,25 @@ fn a_fault_in_force_is_named_and_can_be_ended() {
         assert!(!stack.root().join("config/fault.end").exists());
     }
 }
+
+/// The folder of keys may be that of others too.
+#[test]
+#[ignore = "needs an engine"]
+fn the_permissions_of_a_folder_of_the_user_stay() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stack = Sandbox::new("");
+    let keys = stack.folder().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o700)).unwrap();
+    stack.manifest(&format!("keystore: {{ fs: {{ path: '{}' }} }}\n", keys.display()));
+    stack.ok(&["up"]);
+    let mode = || keys.metadata().unwrap().permissions().mode() & 0o7777;
+    let before = mode();
+    let error = stack.fails(&["chaos", "keystore-readonly", "--for", "1s"], 2);
+    assert!(error.contains(&format!("'{}'", keys.display())) && error.contains("keystore-full"), "{error}");
+    assert_eq!(mode(), before);
+    assert!(!stack.root().join("config/fault.json").exists());
+    let trials = stack.json(&["verify", "--faults"]);
+    assert!(trials.to_string().contains("which others may use"), "{trials}");
+    assert_eq!(mode(), before);
+}

@@ -139,25 +139,64 @@ fn an_older_snapshot_is_compared_with_what_is_still_there() {
 
 #[test]
 #[ignore = "needs an engine"]
-fn what_a_killed_drill_left_goes_with_the_next_one() {
+fn what_a_killed_drill_left_goes_with_the_next_one_and_with_gc() {
     let stack = stack();
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = ["drill", "--folder", other.path().to_str().unwrap()];
     let mut dice = seeded();
     let start = std::time::Instant::now();
-    stack.ok(&["drill"]);
+    stack.ok(&elsewhere);
     let span = start.elapsed();
-    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
+    for number in 0..times("KESTACK_E2E_KILLS", 3) {
         let moment = dice.moment(span);
-        let mut child = stack.start(&["drill"]);
+        let mut child = stack.start(if number % 2 == 0 { &elsewhere } else { &["drill"] });
         std::thread::sleep(moment);
         let _ = child.kill();
         ended(&mut child);
         eprintln!("killed after {moment:?}");
+        stack.ok(if number % 3 == 2 { &["drill"] } else { &["gc"] });
+        assert_nothing_left(&stack);
+        assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
         // MinIO may have been stopped for the snapshot
         stack.ok(&["up"]);
         assert_eq!(stack.read("/docs/a"), b"third");
     }
     stack.ok(&["drill"]);
     assert_nothing_left(&stack);
+}
+
+/// Its copy has the keys of the stack, and lies where nobody would look for it.
+#[test]
+#[ignore = "needs an engine"]
+fn a_copy_that_a_killed_drill_left_elsewhere_is_found() {
+    let stack = stack();
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join(format!(".kestack-drill-{}-drill", stack.name));
+    let kill = || {
+        let mut child = stack.start(&["drill", "--folder", other.path().to_str().unwrap()]);
+        let start = std::time::Instant::now();
+        while !copy.join("identity").exists() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "no copy is made");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        ended(&mut child);
+        assert!(copy.exists() && stack.root().join("drill.json").exists());
+    };
+    kill();
+    let swept = stack.json(&["gc"]);
+    assert_eq!(swept["drills"], serde_json::json!([copy.canonicalize().unwrap_or(copy.clone())]), "{swept}");
+    assert_eq!(swept["snapshots"].as_array().unwrap().len(), 1, "{swept}");
+    assert!(!copy.exists() && !stack.root().join("drill.json").exists());
+    assert_nothing_left(&stack);
+    stack.ok(&["up"]);
+    kill();
+    stack.ok(&["drill"]);
+    assert!(!copy.exists());
+    assert_nothing_left(&stack);
+    kill();
+    stack.ok(&["down", "--data"]);
+    assert!(!copy.exists(), "the keys go with the stack");
 }
 
 /// Without an object nothing is shown; and a snapshot of the user's stays, whatever its name.

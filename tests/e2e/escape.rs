@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::sandbox::Sandbox;
+use crate::signed;
 
-/// A stack with one key, versions, SSE-KMS and SSE-S3.
+/// A stack with one key, versions, SSE-KMS, also with a client's own context, and SSE-S3.
 fn stack(more: &str) -> Sandbox {
     let buckets = "buckets:\n  - { name: docs, versioning: true }\n  - { name: other, encryption: sse-s3 }\n";
     let stack = Sandbox::new(&format!("{more}{buckets}"));
     stack.ok(&["up"]);
     stack.fill(&["first", "second"], 3_000_000);
+    signed::with_context(&stack, "PUT", "/docs/context", b"bound", "minio-backend-key");
     stack
 }
 
@@ -27,7 +29,7 @@ fn all_data_is_the_same_without_kes_and_the_key_is_written() {
     let stack = stack("");
     let file = stack.folder().join("static.env");
     let done = stack.json(&["escape", "--write-key-in-clear", file.to_str().unwrap()]);
-    assert_eq!((&done["same"], &done["proven"]), (&json!(6), &json!(true)), "{done}");
+    assert_eq!((&done["same"], &done["proven"]), (&json!(7), &json!(true)), "{done}");
     assert!(done["minio_files"].as_u64().unwrap() >= 2, "{done}");
     assert_eq!(clones(&stack.root()), Vec::<PathBuf>::new());
     let line = std::fs::read_to_string(&file).unwrap();
@@ -113,21 +115,29 @@ mod processes {
 
     #[test]
     #[ignore = "needs an engine"]
-    fn a_killed_escape_ends_its_minio_and_the_next_one_clears_its_clone() {
+    fn a_killed_escape_ends_its_minio_and_the_next_one_or_gc_clears_its_clone() {
         let stack = stack("");
         for number in 0..300 {
             stack.put(&format!("/docs/many/{number}"), &vec![7; 10_000]);
         }
-        let running = stack.start(&["escape"]);
-        wait_until("its MinIO starts", || !servers(&stack.root()).is_empty());
-        kill(running);
-        wait_until("its MinIO ends", || servers(&stack.root()).is_empty());
-        assert_eq!(stack.read("/docs/a"), b"second", "the stack's MinIO goes on");
-        let left = clones(&stack.root());
-        assert_eq!(left.len(), 1);
-        let long_ago = SystemTime::now() - Duration::from_secs(60);
-        std::fs::File::open(&left[0]).unwrap().set_modified(long_ago).unwrap();
-        assert_eq!(stack.json(&["escape", "--sample", "1"])["proven"], json!(true));
-        assert_eq!(clones(&stack.root()), Vec::<PathBuf>::new());
+        let work = tempfile::tempdir().unwrap();
+        let own = stack.root();
+        let named = ["escape", "--work-dir", work.path().to_str().unwrap()];
+        for (place, call, next) in
+            [(own.as_path(), &["escape"][..], &["escape", "--sample", "1"][..]), (work.path(), &named, &["gc"])]
+        {
+            let running = stack.start(call);
+            wait_until("its MinIO starts", || !servers(place).is_empty());
+            kill(running);
+            wait_until("its MinIO ends", || servers(place).is_empty());
+            assert_eq!(stack.read("/docs/a"), b"second", "the stack's MinIO goes on");
+            let left = clones(place);
+            assert_eq!(left.len(), 1);
+            let long_ago = SystemTime::now() - Duration::from_secs(60);
+            std::fs::File::open(&left[0]).unwrap().set_modified(long_ago).unwrap();
+            stack.ok(next);
+            assert_eq!(clones(place), Vec::<PathBuf>::new());
+        }
+        assert!(!own.join("clones.json").exists(), "nothing is left on record");
     }
 }

@@ -34,6 +34,7 @@ mod leftovers;
 mod library;
 mod lifecycle;
 mod model;
+mod names;
 mod owners;
 mod page;
 mod places;
@@ -49,6 +50,7 @@ mod sandboxes;
 mod sealed;
 mod secrets;
 mod seed;
+mod signed;
 mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;

@@ -58,6 +58,35 @@ fn objects_of_two_keys_are_written_from_a_running_stack_and_from_a_dead_one() {
     assert!(error.contains("is not empty"), "{error}");
 }
 
+/// The engine went with its runtime folder: MinIO is taken for stopped only if the caller says so.
+#[test]
+#[ignore = "needs an engine"]
+fn without_its_engine_the_caller_says_that_minio_is_stopped() {
+    let stack = stack("");
+    let done = rescue(&stack, "running", &["--stopped"]);
+    assert_eq!(
+        (&done["objects"], &done["unreadable"]),
+        (&json!(4), &json!(0)),
+        "who runs is paused all the same: {done}"
+    );
+    stack.ok(&["stop"]);
+    let absent = format!("unix://{}", stack.folder().join("absent.sock").display());
+    let silent = ["--engine", "podman", "--host", &absent];
+    let place = stack.folder().join("refused");
+    let error = stack.fails(&[&["rescue", place.to_str().unwrap()], &silent[..]].concat(), 6);
+    assert!(error.contains("does not answer") && error.contains("`--stopped`"), "{error}");
+    assert!(!place.exists(), "nothing is left of it");
+    let done = rescue(&stack, "stopped", &[&["--stopped"], &silent[..]].concat());
+    assert_eq!((&done["objects"], &done["unreadable"]), (&json!(4), &json!(0)), "{done}");
+    check(&stack.folder().join("stopped"));
+    stack.ok(&["start"]);
+    assert_eq!(stack.read("/docs/a"), b"second");
+    stack.ok(&["down"]);
+    // a stack that is up nowhere has no MinIO
+    let done = rescue(&stack, "down", &silent);
+    assert_eq!((&done["objects"], &done["unreadable"]), (&json!(4), &json!(0)), "{done}");
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn what_cannot_be_read_is_listed_with_the_reason() {

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use kestack::unstable::manifest::NotificationRule;
+use kestack::unstable::servers::s3::S3Client;
+
 use crate::bounded::{Bounded as _, ended};
 use crate::engine::kind;
 use crate::sandbox::{Sandbox, binary, text};
@@ -83,13 +86,15 @@ fn a_reset_leaves_minio_running_only_if_nothing_was_written() {
     let fresh = stack.json(&["status"]);
     let policy = br#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::encrypted/*"]}]}"#;
     let user = ["sandbox", "create", "mine"];
-    let changes: [&dyn Fn(); 8] = [
+    let tags = b"<Tagging><TagSet><Tag><Key>of</Key><Value>mine</Value></Tag></TagSet></Tagging>";
+    let changes: [&dyn Fn(); 9] = [
         &|| stack.put("/encrypted/object", b"content"),
         &|| drop(stack.s3("DELETE", "/encrypted", None)),
         &|| drop(stack.ok(&["bucket", "create", "extra"])),
         &|| drop(stack.ok(&["key", "create", "extra"])),
         &|| drop(stack.ok(&["bucket", "encrypt", "encrypted", "--sse-s3"])),
         &|| assert_eq!(stack.s3("PUT", "/encrypted?policy=", Some(policy)).0, 204),
+        &|| assert_eq!(stack.s3("PUT", "/encrypted?tagging=", Some(tags)).0, 200),
         &|| assert_eq!(stack.s3("POST", "/encrypted/object?uploads=", None).0, 200),
         &|| drop(stack.ok(&user)),
     ];
@@ -101,10 +106,98 @@ fn a_reset_leaves_minio_running_only_if_nothing_was_written() {
         stack.ok(&["reset"]);
         assert_ne!(started(), before, "change {number}");
         assert_eq!(stack.json(&["status"]), fresh, "change {number}");
-        assert_eq!(stack.s3("GET", "/encrypted?policy=", None).0, 404);
+        for of_clients in ["policy", "tagging"] {
+            assert_eq!(stack.s3("GET", &format!("/encrypted?{of_clients}="), None).0, 404, "{of_clients}");
+        }
     }
     stack.put("/encrypted/new", b"works");
     stack.ok(&["verify"]);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn quiet_verbs_that_change_something_say_nothing() {
+    let stack = Sandbox::new("");
+    let silent = |arguments: &[&str]| {
+        let output = stack.run(&[arguments, &["-q"]].concat());
+        let said = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && said == (String::new(), String::new()), "{arguments:?}: {said:?}");
+    };
+    for arguments in [
+        &["up"][..],
+        &["key", "create", "extra"],
+        &["bucket", "create", "docs", "--key", "extra"],
+        &["bucket", "encrypt", "docs", "--existing"],
+        &["sandbox", "create", "mine"],
+        &["sandbox", "extend", "mine", "--lease", "1h"],
+        &["sandbox", "drop", "mine"],
+        &["snapshot", "save", "one"],
+        &["snapshot", "restore", "one"],
+        &["snapshot", "remove", "one"],
+        &["key", "rotate", "extra", "other", "--no-snapshot"],
+        &["bucket", "delete", "docs"],
+        &["key", "delete", "extra"],
+        &["gc"],
+        &["reset"],
+        &["stop"],
+        &["start"],
+        &["down"],
+    ] {
+        // whoever asks for a sandbox without a name wants to know it
+        if arguments == ["sandbox", "create", "mine"] { drop(stack.ok(arguments)) } else { silent(arguments) }
+    }
+    assert_eq!(stack.json(&["up", "-q"])["name"], stack.name.as_str());
+    for asked in
+        [&["status"][..], &["env"], &["key", "list"], &["list"], &["key", "rotate", "minio-backend-key", "--dry-run"]]
+    {
+        assert!(!stack.ok(&[asked, &["-q"]].concat()).is_empty(), "{asked:?}");
+    }
+    silent(&["down", "--data"]);
+    assert!(!stack.fails(&["status", "-q"], 3).is_empty(), "errors are said");
+}
+
+/// Whenever a client gives a bucket something: it is not taken for a part of the fresh stack.
+#[test]
+#[ignore = "needs an engine"]
+fn settings_that_clients_give_during_a_reset_go_with_the_next_one() {
+    let env = "env: { MINIO_NOTIFY_WEBHOOK_ENABLE_a: 'on', MINIO_NOTIFY_WEBHOOK_ENDPOINT_a: 'http://127.0.0.1:9', MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_a: ";
+    let stack = Sandbox::new("");
+    stack.manifest(&format!("minio: {{ port: 0, console_port: 0, {env}'{}' }} }}\n", stack.folder().display()));
+    stack.ok(&["up"]);
+    let user = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
+    let s3 = S3Client::new(&stack.variable("AWS_ENDPOINT_URL_S3"), &user.0, &user.1).unwrap();
+    let rule = NotificationRule {
+        bucket: "encrypted".parse().unwrap(),
+        target: "arn:minio:sqs::a:webhook".into(),
+        events: vec!["s3:ObjectCreated:*".into()],
+        prefix: String::new(),
+        suffix: String::new(),
+    };
+    let tags = [("of".to_owned(), "mine".to_owned())].into();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for number in 0..6 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // once MinIO is away: what comes now comes while the buckets are made
+                while runtime.block_on(s3.health("live")).is_ok() {}
+                let give = async || match number % 2 {
+                    0 => s3.put_bucket_tags("encrypted", &tags).await,
+                    _ => s3.put_bucket_notifications("encrypted", std::slice::from_ref(&rule)).await,
+                };
+                let start = std::time::Instant::now();
+                while runtime.block_on(give()).is_err() {
+                    assert!(start.elapsed() < std::time::Duration::from_secs(60), "the bucket does not come back");
+                }
+            });
+            // not fresh for sure
+            stack.put("/encrypted/object", b"content");
+            stack.ok(&["reset"]);
+        });
+        stack.ok(&["reset"]);
+        assert!(runtime.block_on(s3.bucket_tags("encrypted")).unwrap().is_empty(), "round {number}");
+        let notifications = runtime.block_on(s3.bucket_notifications("encrypted")).unwrap();
+        assert!(!notifications.contains("sqs"), "round {number}: {notifications}");
+    }
 }
 
 #[test]

@@ -96,6 +96,55 @@ fn alerts_and_dashboard_are_those_that_are_proven() {
     assert_eq!(string(&dashboard["data"]["kes-dashboard.json"]), deployed("kes-dashboard.json"));
 }
 
+/// Prometheus Operator's own definition of a kind, in which a field that it does not know is a mistake: the API server would
+/// drop it.
+fn judge(kind: &str) -> jsonschema::Validator {
+    let file = format!("{}/tests/export/crds/{}s.yaml", env!("CARGO_MANIFEST_DIR"), kind.to_lowercase());
+    let mut schema =
+        yaml(&std::fs::read_to_string(file).unwrap())["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take();
+    schema["properties"]["metadata"] =
+        serde_json::json!({ "type": "object", "properties": { "name": {}, "namespace": {} } });
+    close(&mut schema);
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+fn close(schema: &mut Value) {
+    if let Value::Object(schema) = schema {
+        let is_closed =
+            schema.get("properties").is_some_and(Value::is_object) && schema.get("type") == Some(&"object".into());
+        schema.values_mut().for_each(close);
+        if is_closed {
+            schema.insert("additionalProperties".into(), false.into());
+        }
+    } else if let Value::Array(schemas) = schema {
+        schemas.iter_mut().for_each(close);
+    }
+}
+
+#[test]
+fn prometheus_operator_takes_what_is_written_for_it() {
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        let judge = judge(kind);
+        for (_, arguments) in variants() {
+            let found = Cluster::read(&Exported::new("aws-static", &arguments)).named(kind, "stack-kes").clone();
+            let wrong: Vec<_> = judge.iter_errors(&found).map(|error| error.to_string()).collect();
+            assert!(wrong.is_empty(), "{arguments:?}: {wrong:?}");
+            for (place, value) in [
+                ("/spec/endpoints/0/tlsConfig/serverNames", "kes".into()),
+                ("/spec/endpoints/0/interval", "30 seconds".into()),
+                ("/spec/groups/0/rules/0/for", 5.into()),
+                ("/spec/groups/0/rules/0/expression", "up".into()),
+            ] {
+                let (parent, name) = place.rsplit_once('/').unwrap();
+                let mut wrong: Value = found.clone();
+                let Some(parent) = wrong.pointer_mut(parent) else { continue };
+                parent[name] = value;
+                assert!(!judge.is_valid(&wrong), "{place}");
+            }
+        }
+    }
+}
+
 /// Another key would be another identity, and KES would refuse Prometheus until it is started again.
 #[test]
 fn the_next_export_keeps_the_identity_of_prometheus() {

@@ -33,7 +33,7 @@ impl Delete {
         if !self.yes && output::is_attended() && !output::confirm(&question(&found)).await {
             return Err(Error::Declined);
         }
-        output.result(&buckets::delete(stack, context, &self.names, self.force).await?, human)
+        output.done(&buckets::delete(stack, context, &self.names, self.force).await?, human)
     }
 }
 

@@ -184,7 +184,7 @@ impl ClusterArguments {
         let export = Export { target, folders, files, images: vec![], notes: advice.notes, next };
         let report = report(cluster.name().to_owned(), &folder, &export);
         export::write(export, &folder, self.force).await?;
-        output.result(&report, human)?;
+        output.done(&report, human)?;
         Ok(())
     }
 }

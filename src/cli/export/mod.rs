@@ -153,7 +153,7 @@ impl Machine {
             .extend(warning.map(|warning| format!("{warning}; name another with `minio.image` in kestack.yaml")));
         let report = report(name, &folder, &export);
         export::write(export, &folder, self.force).await?;
-        output.result(&report, human)?;
+        output.done(&report, human)?;
         Ok(())
     }
 }

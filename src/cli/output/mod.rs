@@ -39,7 +39,7 @@ impl Output {
         Self { format: Format::Json, ..*self }
     }
 
-    /// True if nothing but the result is wanted.
+    /// True if no progress is wanted.
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -59,6 +59,14 @@ impl Output {
             let text = hint::complete(human(result).trim_end()).into_owned();
             line(&terminal::fitted(&text, terminal::width(&io::stdout())))
         }
+    }
+
+    /// What a verb has changed: as [`Output::result`], but nobody who wants it quiet reads it as text.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub(super) fn done<T: Serialize>(&self, done: &T, human: impl FnOnce(&T) -> String) -> Result<(), Error> {
+        if self.quiet && !self.json() { Ok(()) } else { self.result(done, human) }
     }
 
     /// One of several results that follow each other, such as lines of a log: in JSON each is one line. False if nobody

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::layer::{BLOCK, Layer, header, padding};
 use super::{ImageIdentity, to_json};
-use crate::host::disk::UNFINISHED;
 use crate::host::disk::folder_of;
+use crate::host::scratch;
 
 /// Bytes of a file that are read at a time.
 pub(super) const CHUNK: usize = 256 << 10;
@@ -115,7 +115,7 @@ impl Archive {
     pub async fn write(self, path: &Path) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = folder_of(path);
-        let part = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+        let part = scratch::file_in(folder, ".kestack-image-")?;
         part.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         let mut file = File::from_std(part.as_file().try_clone()?);
         let mut chunks = std::pin::pin!(self.into_stream());

@@ -1,7 +1,10 @@
 //! Processor time of the servers and of the machine, from `/proc` (proc(5)).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::engine::{LABEL_ROLE, PodState};
@@ -59,8 +62,8 @@ impl Processors {
 
     pub(super) fn read(&self) -> Reading {
         Reading {
-            minio: threads(&self.minio),
-            kes: threads(&self.kes),
+            minio: threads_of(&self.minio, is_minio),
+            kes: threads_of(&self.kes, is_kes),
             own: threads(&[i32::try_from(std::process::id()).unwrap_or_default()]),
             machine: fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::read(&text)),
         }
@@ -97,6 +100,43 @@ impl Machine {
     }
 }
 
+/// The threads of those processes that are a server. An engine on another machine has numbers of its own, which others have
+/// here, and a number is given out again once its process has ended.
+fn threads_of(first: &[i32], is_server: fn(&str) -> bool) -> Threads {
+    let first: Vec<_> = first.iter().copied().filter(|process| runs(*process, is_server)).collect();
+    threads(&first)
+}
+
+/// True if the process or a child of it, such as that of a supervisor, runs such a program.
+fn runs(process: i32, is_server: fn(&str) -> bool) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let mut children = tasks.flat_map(|task| children(&task.path()));
+    let is = |process| program(process).is_some_and(|name| is_server(&name));
+    is(process) || children.any(is)
+}
+
+/// The processes that a thread has started, by its folder.
+fn children(task: &Path) -> Vec<i32> {
+    let children = fs::read_to_string(task.join("children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// The file name of the program by which a process was started.
+fn program(process: i32) -> Option<String> {
+    let words = fs::read(format!("/proc/{process}/cmdline")).ok()?;
+    let first = words.split(|byte| *byte == 0).next()?;
+    Some(Path::new(OsStr::from_bytes(first)).file_name()?.to_string_lossy().into_owned())
+}
+
+/// MinIO and what is made of it, such as `minio.RELEASE.…`.
+fn is_minio(program: &str) -> bool {
+    ["minio", "silo"].iter().any(|name| program.contains(name))
+}
+
+fn is_kes(program: &str) -> bool {
+    program.strip_prefix("kes").is_some_and(|rest| !rest.starts_with(|sign: char| sign.is_ascii_alphanumeric()))
+}
+
 /// All threads of processes and their children, with the time that each has run.
 fn threads(first: &[i32]) -> Threads {
     let mut threads = Threads::new();
@@ -110,7 +150,7 @@ fn threads(first: &[i32]) -> Threads {
             if let Some(time) = time
                 && threads.insert(thread, time).is_none()
             {
-                processes.extend(read("children").split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+                processes.extend(children(&entry.path()));
             }
         }
     }
@@ -129,15 +169,27 @@ mod tests {
 
     #[test]
     fn reads_the_time_of_this_process_and_of_the_machine() {
-        let own = Processors { minio: vec![i32::try_from(std::process::id()).unwrap()], kes: vec![] };
-        let before = own.read();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let before = threads(&[own]);
         let mut sum = 0_u64;
         for number in 0..3_000_000_u64 {
             sum = std::hint::black_box(sum ^ number);
         }
-        let spent = own.since(&before);
-        assert!(spent.minio.unwrap() > Duration::from_micros(100), "{spent:?}");
-        assert_eq!((spent.kes, spent.others), (None, None), "it does not run");
+        let spent = spent(&before, &threads(&[own])).unwrap();
+        assert!(spent > Duration::from_micros(100), "{spent:?}");
+    }
+
+    #[test]
+    fn a_number_that_another_program_has_counts_as_not_seen() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(program(own).unwrap().starts_with("kestack"));
+        let servers = Processors { minio: vec![own], kes: vec![own] };
+        let spent = servers.since(&servers.read());
+        assert_eq!((spent.minio, spent.kes, spent.others), (None, None, None));
+        assert!(!threads_of(&[own], |name| name.starts_with("kestack")).is_empty());
+        assert!(["minio", "minio.RELEASE.2025-01-01T00-00-00Z", "silo-amd64"].into_iter().all(is_minio));
+        assert!(["kes", "kes-v0.1", "kes.new"].into_iter().all(is_kes));
+        assert!(!["kestack", "keskes", "sh"].into_iter().any(is_kes) && !is_minio("mc"));
     }
 
     #[test]

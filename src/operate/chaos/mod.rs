@@ -89,19 +89,7 @@ impl std::fmt::Display for Fault {
 /// # Errors
 /// [`Error::Usage`] or [`Error::Environment`] if this fault is impossible here; nothing is broken then.
 pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<Duration>) -> Result<(), Error> {
-    if fault.breaks_keystore() && !stack.manifest.keystore_is_fs() {
-        return Err(Error::Usage {
-            what: format!("{fault} needs the fs keystore, and this stack has another one"),
-            hint: "kes-deny and kes-down work with every keystore".into(),
-        });
-    }
-    if stack.replicas().len() > 1 {
-        return Err(Error::Usage {
-            what: "faults need a stack with one KES; this stack has several, so a fault of one would have no effect"
-                .into(),
-            hint: "set `kes.replicas: 1`, or end one replica yourself".into(),
-        });
-    }
+    check(stack, fault)?;
     heal(stack, context).await?;
     // somebody may have asked for the end of an earlier one
     FaultRecord::remove(&stack.layout)?;
@@ -120,6 +108,33 @@ pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<
         heal(stack, context).await?;
     }
     begun
+}
+
+/// Refuses a fault that is impossible with this stack, or would reach further than it.
+fn check(stack: &Stack, fault: Fault) -> Result<(), Error> {
+    if fault.breaks_keystore() && !stack.manifest.keystore_is_fs() {
+        return Err(Error::Usage {
+            what: format!("{fault} needs the fs keystore, and this stack has another one"),
+            hint: "kes-deny and kes-down work with every keystore".into(),
+        });
+    }
+    if let Some(folder) = stack.manifest.fs_path().filter(|_| fault == Fault::KeystoreReadonly) {
+        return Err(Error::Usage {
+            what: format!(
+                "{fault} changes the permissions of the folder of keys, and kestack.yaml names '{}', which others may use",
+                folder.display()
+            ),
+            hint: "keystore-full breaks only this stack's KES".into(),
+        });
+    }
+    if stack.replicas().len() > 1 {
+        return Err(Error::Usage {
+            what: "faults need a stack with one KES; this stack has several, so a fault of one would have no effect"
+                .into(),
+            hint: "set `kes.replicas: 1`, or end one replica yourself".into(),
+        });
+    }
+    Ok(())
 }
 
 /// Breaks it for that long. Whatever comes of it, also if this is dropped before its end, [`heal`] repairs it.

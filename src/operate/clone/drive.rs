@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
+use super::need::Need;
+use super::places::{self, Noted};
 use crate::data::drive::{SYSTEM, buckets};
 use crate::error::Error;
 use crate::host::blocking::blocking;
@@ -14,10 +16,11 @@ use crate::host::disk::{Room, clear, room};
 use crate::host::freeze::Freezer;
 use crate::host::interrupt::Interrupt;
 use crate::host::scratch::Scratch;
-use crate::operate::snapshot::{Copier, Method, is_content};
+use crate::operate::snapshot::{Copier, Method};
+use crate::stack::Layout;
 
 /// How names of folders begin that hold a clone. No stack, snapshot or bucket has such a name.
-const PREFIX: &str = ".kestack-clone-";
+pub(super) const PREFIX: &str = ".kestack-clone-";
 /// What stays free on the disk whatever is cloned, in bytes.
 const RESERVE: u64 = 64 << 20;
 /// MinIO's format: which drive of which deployment it is.
@@ -31,13 +34,8 @@ pub(crate) struct ClonedDrive {
     place: Scratch,
     /// How the files got there.
     pub(crate) method: Method,
-}
-
-/// What a clone takes of the disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Need {
-    files: u64,
-    bytes: u64,
+    /// Goes after the folder.
+    _noted: Option<Noted>,
 }
 
 /// A clone that there is room for. Looking for that takes as long as the drive is large, so nobody is paused for it.
@@ -46,23 +44,36 @@ pub(crate) struct ClonePlan {
     place: Scratch,
     copier: Copier,
     shares: bool,
+    /// Goes after the folder.
+    noted: Option<Noted>,
 }
 
 impl ClonePlan {
-    /// Makes a folder of its own in `within`, and looks for room.
+    /// Makes a folder of its own in `within`, or in that of the stack, and looks for room.
     ///
     /// # Errors
     /// As [`ClonedDrive::of`].
-    pub(crate) fn new(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
+    pub(crate) fn of(
+        stack: &Layout,
+        drive: &Path,
+        within: Option<&Path>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
+        let noted = within.map(|within| places::note(stack, within));
+        Ok(Self { noted, ..Self::new(drive, within.unwrap_or_else(|| stack.root()), interrupt)? })
+    }
+
+    fn new(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
         let place = Scratch::new_in(within, PREFIX).map_err(Error::file("make a folder in", within))?;
         let copier = Copier::within(place.path(), interrupt);
         let shares = copier.method != Method::Copies && is_shareable(drive, place.path());
         if copier.method != Method::Clones || !shares {
             let names = buckets(drive).map_err(Error::file("read", drive))?;
-            let need = need(drive, &names, shares).map_err(Error::file("read", drive))?;
+            let folders = names.iter().map(|name| drive.join(name)).collect();
+            let need = Need::of(folders, shares).map_err(Error::file("read", drive))?;
             check_room(place.path(), need)?;
         }
-        Ok(Self { drive: drive.to_owned(), place, copier, shares })
+        Ok(Self { drive: drive.to_owned(), place, copier, shares, noted: None })
     }
 
     /// Takes the drive while MinIO is paused: not for long if each file must be copied. Says how long that was; `hint` is
@@ -83,7 +94,7 @@ impl ClonePlan {
     }
 
     fn fill(self, end: Option<Instant>) -> Result<ClonedDrive, Error> {
-        let Self { drive, place, mut copier, shares } = self;
+        let Self { drive, place, mut copier, shares, noted } = self;
         copier.end = end;
         let clone = place.path().join("minio");
         std::fs::create_dir(&clone).map_err(Error::file("create", &clone))?;
@@ -95,26 +106,34 @@ impl ClonePlan {
         let format = drive.join(SYSTEM).join(FORMAT);
         std::fs::copy(&format, system.join(FORMAT)).map_err(Error::file("copy", &format))?;
         let method = if shares { copier.method } else { Method::Copies };
-        Ok(ClonedDrive { place, method })
+        Ok(ClonedDrive { place, method, _noted: noted })
     }
 }
 
 impl ClonedDrive {
-    /// Clones a drive to which nobody writes at the moment, into a folder of its own in `within`: on the drive's file system
-    /// most of it is shared.
+    /// Clones a drive to which nobody writes at the moment, into a folder of its own in `within`, or in that of the stack: on
+    /// the drive's file system most of it is shared.
     ///
     /// # Errors
     /// [`Error::Environment`] if there is no room for it; those of the file system, [`Error::Interrupted`] after a signal.
     /// Nothing is left then.
-    pub(crate) async fn of(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
-        let (from, within, interrupt) = (drive.to_owned(), within.to_owned(), interrupt.clone());
-        blocking("clone", drive, move || Self::of_now(&from, &within, &interrupt)).await
+    pub(crate) async fn of(
+        stack: &Layout,
+        drive: &Path,
+        within: Option<&Path>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
+        let (stack, within) = (stack.clone(), within.map(Path::to_owned));
+        let (from, interrupt) = (drive.to_owned(), interrupt.clone());
+        let clone = move || ClonePlan::of(&stack, &from, within.as_deref(), &interrupt)?.fill(None);
+        blocking("clone", drive, clone).await
     }
 
-    /// The same, on this thread.
+    /// The same for tests, on this thread.
     ///
     /// # Errors
     /// As [`Self::of`].
+    #[cfg(test)]
     pub(crate) fn of_now(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
         ClonePlan::new(drive, within, interrupt)?.fill(None)
     }
@@ -150,26 +169,6 @@ fn is_shareable(drive: &Path, place: &Path) -> bool {
     let of = |path: &Path| std::fs::metadata(path).ok();
     let (Some(drive), Some(place)) = (of(drive), of(place)) else { return false };
     drive.dev() == place.dev() && (geteuid().is_root() || drive.uid() == geteuid().as_raw())
-}
-
-/// What must be copied of these buckets.
-fn need(drive: &Path, buckets: &[String], shares: bool) -> io::Result<Need> {
-    let mut need = Need::default();
-    let mut open: Vec<_> = buckets.iter().map(|name| drive.join(name)).collect();
-    while let Some(folder) = open.pop() {
-        need.files += 1;
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            let (path, meta) = (entry.path(), entry.metadata()?);
-            if meta.is_dir() {
-                open.push(path);
-            } else if !(shares && is_content(&path)) {
-                need.files += 1;
-                need.bytes += meta.len().next_multiple_of(meta.blksize().max(1));
-            }
-        }
-    }
-    Ok(need)
 }
 
 /// Says before anything is copied what would otherwise show when the disk is full.
@@ -232,13 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_copied_needs_room() {
-        let drive = drive();
-        let names = ["docs".to_owned()];
-        let (shared, copied) = (need(drive.path(), &names, true).unwrap(), need(drive.path(), &names, false).unwrap());
-        assert_eq!((shared.files, copied.files), (4, 5));
-        assert!(shared.bytes < 10_000 && copied.bytes > 10_000);
-        let error = check_room(drive.path(), Need { files: 1, bytes: u64::MAX / 2 }).unwrap_err();
+    fn a_disk_without_room_is_refused() {
+        let error = check_room(drive().path(), Need { files: 1, bytes: u64::MAX / 2 }).unwrap_err();
         assert!(error.exit_code() == 6 && error.to_string().contains("--work-dir"), "{error}");
     }
 }

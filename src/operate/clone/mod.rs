@@ -4,12 +4,25 @@
 //! [`ClonedDrive`] shares its blocks with the drive where the file system can clone, and the content of objects by links
 //! where it cannot. It takes objects and MinIO's format and nothing else of MinIO's own: without configuration, users and
 //! settings of buckets this MinIO sends no events, replicates nothing and expires nothing. [`CloneServer`] starts it on the
-//! loopback for a root user that nobody else knows. Both go with the value, and with the next clone if kestack is killed.
+//! loopback for a root user that nobody else knows. Both go with the value; if kestack is killed, with the next clone or
+//! [`clear_abandoned`].
 
 mod drive;
+mod need;
+mod places;
 mod reader;
 mod server;
 
 pub(crate) use drive::{ClonePlan, ClonedDrive};
+pub(crate) use need::Need;
 pub(crate) use reader::{Digest, digest, in_parallel};
-pub(crate) use server::{CloneServer, Kms, clear_abandoned};
+pub(crate) use server::{CloneServer, Kms};
+
+use crate::stack::Layout;
+
+/// Removes what killed processes left of a stack's clones, wherever they were made, and of the settings of their MinIO: a key in
+/// clear, if they were killed while that started.
+pub(crate) fn clear_abandoned(stack: &Layout) {
+    server::clear_settings();
+    places::clear(stack);
+}

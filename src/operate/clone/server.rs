@@ -120,8 +120,8 @@ impl Drop for CloneServer {
     }
 }
 
-/// Removes what killed processes left of the settings: a key in clear, if they were killed while MinIO started.
-pub(crate) fn clear_abandoned() {
+/// Removes what killed processes left of the settings.
+pub(super) fn clear_settings() {
     scratch::clear_places(PREFIX);
 }
 

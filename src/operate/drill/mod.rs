@@ -2,9 +2,10 @@
 //! version of every object is compared with that of the running stack.
 //!
 //! [`Place`] is where that happens: a stack of its own in a folder of its own, which is removed at the end, and by the next
-//! drill if this one is killed. The user's stack gives a snapshot and is read; nothing else is done to it.
+//! drill or [`sweep`] if this one is killed. The user's stack gives a snapshot and is read; nothing else is done to it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
@@ -14,12 +15,12 @@ use crate::data::drive::Inventory;
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::host::lock::Hold;
+use crate::operate::copies::{StackCopy, Turn};
 use crate::operate::evidence::{Claim, Document, Kind, Loss, Steps, Verdict, Versions, now};
 use crate::operate::inventory;
 use crate::operate::session::{Intent, Opened, Options, Reached, Session};
-use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending, save};
+use crate::operate::snapshot::{Snapshot, SnapshotName, is_pending, refuse_pending, save};
 use crate::resource::apply::Progress;
-use crate::stack::Layout;
 
 mod place;
 mod recovery;
@@ -36,6 +37,9 @@ const PREFIX: &str = "kestack-drill-";
 
 /// How long the copy is kept if the drill is killed.
 const LEASE: SignedDuration = SignedDuration::from_hours(4);
+
+/// How long others who work on the stack may keep a sweep.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -153,11 +157,11 @@ async fn prepare(
 ) -> Result<(Session, Snapshot), Error> {
     let reached = interrupt.ends(reached.lock(Hold::Change)).await?;
     reached.recover().await?;
-    remove_leftovers(&reached.options, request)?;
+    remove_leftovers(&reached.options, request.snapshot.as_ref())?;
     let opening = async { reached.session().await?.require_running().await };
     let source = Box::pin(interrupt.ends(opening)).await?;
     let snapshot = snapshot(&source, request, steps, interrupt, progress).await?;
-    place.check(&source.stack, &snapshot)?;
+    place.check(&source.stack, &snapshot, interrupt).await?;
     Ok((source.unlocked(), snapshot))
 }
 
@@ -179,16 +183,15 @@ async fn snapshot(
     steps.take("take a snapshot of the running stack", taking).await
 }
 
-/// Removes the snapshots of drills that were killed, but not the one that is asked for. The stack's lock is held.
-fn remove_leftovers(options: &Options, request: &Request) -> Result<(), Error> {
+/// Removes the snapshots of drills that were killed, but not the one that is asked for, and names them. The stack's lock is
+/// held.
+fn remove_leftovers(options: &Options, kept: Option<&SnapshotName>) -> Result<Vec<SnapshotName>, Error> {
     let layout = options.layout();
     refuse_pending(&layout)?;
-    for Snapshot { name, .. } in Snapshot::list(&layout)? {
-        if is_of_a_drill(&name) && request.snapshot.as_ref() != Some(&name) {
-            Snapshot::remove(&layout, &name)?;
-        }
-    }
-    Ok(())
+    let names = Snapshot::list(&layout)?.into_iter().map(|snapshot| snapshot.name);
+    let names: Vec<_> = names.filter(|name| is_of_a_drill(name) && Some(name) != kept).collect();
+    names.iter().try_for_each(|name| Snapshot::remove(&layout, name))?;
+    Ok(names)
 }
 
 /// Removes the snapshot that this drill took.
@@ -197,7 +200,38 @@ async fn remove_taken(options: &Options, request: &Request) -> Result<(), Error>
         return Ok(());
     }
     let _locked = Opened::new(options.clone(), Intent::Write(Hold::Change)).await?;
-    remove_leftovers(options, request)
+    remove_leftovers(options, None).map(drop)
+}
+
+/// What killed drills had left, and is removed.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    /// Folders of copies.
+    pub(crate) copies: Vec<PathBuf>,
+    /// Snapshots of the stack.
+    pub(crate) snapshots: Vec<SnapshotName>,
+}
+
+/// Removes what killed drills left of a stack and its copies. If a drill is under way, nothing is left over; if somebody works
+/// on the stack, its snapshots stay.
+///
+/// # Errors
+/// Those of the records and of the file system. A copy that cannot be removed is named, and stays on record.
+pub(crate) async fn sweep(options: &Options) -> Result<Swept, Error> {
+    let layout = options.layout();
+    if !layout.root().is_dir() {
+        return Ok(Swept::default());
+    }
+    let Some(turn) = Turn::if_free(&layout).await? else { return Ok(Swept::default()) };
+    let unrecorded = StackCopy::of(options, &options.base, options.manifest.engine)?;
+    let copies = turn.clear(Some(unrecorded)).await?;
+    let locked = Opened::within(options.clone(), Intent::Write(Hold::Change), Some(GLANCE)).await;
+    let snapshots = match locked {
+        Err(Error::Busy { .. }) => vec![],
+        Ok(_) if is_pending(&layout) => vec![],
+        locked => remove_leftovers(&locked?.options, None)?,
+    };
+    Ok(Swept { copies, snapshots })
 }
 
 /// What no drill of this stack can show.
@@ -285,11 +319,6 @@ impl Drill<'_> {
         });
         Ok(())
     }
-}
-
-/// The folder of a stack, for messages.
-fn shown(layout: &Layout) -> String {
-    layout.root().display().to_string()
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
 use jiff::Timestamp;
 
-use super::place::{FILE, IDENTITY};
 use super::witness::{Comparison, Witnesses};
 use super::{Drill, LEASE};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::clear;
+use crate::operate::copies::{FILE, IDENTITY};
 use crate::operate::evidence::{Claim, Loss, Lost, milliseconds};
 use crate::operate::session::{bring_up, restore};
 use crate::operate::snapshot::archive::{self, Exported, Opener, Seal};

@@ -117,10 +117,10 @@ async fn clone(session: &Session, request: &Request, interrupt: &Interrupt) -> R
     let stack: &Stack = &session.stack;
     let freezer = freezer(stack, session.pod.as_ref(), &request.program)?;
     let drive = stack.layout.drive();
-    let within = request.work.clone().unwrap_or_else(|| stack.layout.root().to_owned());
+    let (layout, work) = (stack.layout.clone(), request.work.clone());
     let (from, interrupt) = (drive.clone(), interrupt.clone());
     blocking("clone", &drive, move || {
-        let plan = ClonePlan::new(&from, &within, &interrupt)?;
+        let plan = ClonePlan::of(&layout, &from, work.as_deref(), &interrupt)?;
         plan.fill_paused(&freezer, "run the same command again")
     })
     .await

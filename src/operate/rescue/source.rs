@@ -65,10 +65,11 @@ impl Source {
 
     /// Clones the drive, while MinIO is paused if it runs.
     pub(super) async fn clone_drive(&self, work: Option<&Path>, interrupt: &Interrupt) -> Result<ClonedDrive, Error> {
-        let within = work.unwrap_or_else(|| self.layout.root());
-        let Some(freezer) = &self.freezer else { return ClonedDrive::of(&self.drive, within, interrupt).await };
+        let Some(freezer) = &self.freezer else {
+            return ClonedDrive::of(&self.layout, &self.drive, work, interrupt).await;
+        };
         tokio::task::block_in_place(|| {
-            let plan = ClonePlan::new(&self.drive, within, interrupt)?;
+            let plan = ClonePlan::of(&self.layout, &self.drive, work, interrupt)?;
             let hint = "stop the stack with `kestack stop`, then run the same command again";
             plan.fill_paused(freezer, hint).map(|(clone, _)| clone)
         })

@@ -37,7 +37,6 @@ impl S3Client {
     /// # Errors
     /// Those of the call.
     pub(crate) async fn list_page(&self, bucket: &str, prefix: &str, after: &str) -> Result<Listing, S3Error> {
-        // names may hold signs that XML cannot
         let query = format!(
             "encoding-type=url&list-type=2&max-keys={PAGE}&prefix={}&start-after={}",
             encoded(prefix),
@@ -74,6 +73,13 @@ pub(super) fn encoded(name: &str) -> String {
     encoded.replace('+', "%20").replace("%2F", "/")
 }
 
+/// A name out of a listing that was asked for with `encoding-type=url`: names may hold signs that XML cannot.
+pub(super) fn decoded(name: &str) -> String {
+    let form = format!("name={name}");
+    let name = form_urlencoded::parse(form.as_bytes()).next().map(|(_, name)| name.into_owned());
+    name.unwrap_or_default()
+}
+
 #[derive(Deserialize)]
 struct Page {
     #[serde(rename = "IsTruncated", default)]
@@ -92,9 +98,7 @@ struct Content {
 
 impl Content {
     fn listed(self) -> Listed {
-        let form = format!("name={}", self.key);
-        let name = form_urlencoded::parse(form.as_bytes()).next().map(|(_, name)| name.into_owned());
-        Listed { name: name.unwrap_or_default(), bytes: self.size, written: self.last_modified }
+        Listed { name: decoded(&self.key), bytes: self.size, written: self.last_modified }
     }
 }
 

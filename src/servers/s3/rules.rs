@@ -38,6 +38,17 @@ impl S3Client {
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
+    /// True if a bucket replicates to another.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub(crate) async fn bucket_replicates(&self, bucket: &str) -> Result<bool, S3Error> {
+        match self.call(Method::GET, bucket, "replication=", Bytes::new()).await {
+            Err(error) if error.code() == "ReplicationConfigurationNotFoundError" => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
     /// Gives a bucket these notifications and no others.
     ///
     /// # Errors

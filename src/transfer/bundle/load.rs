@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tar::{Archive, Entry};
-use tempfile::TempDir;
 
 use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
 use crate::error::Error;
 use crate::host::digest::copy;
 use crate::host::disk::{self, UNFINISHED};
 use crate::host::ownership;
+use crate::host::scratch::Scratch;
 
 /// Longest list of members.
 const LONGEST_INDEX: u64 = 1 << 20;
@@ -22,7 +22,7 @@ const LONGEST_INDEX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Staged {
     index: Index,
-    folder: TempDir,
+    folder: Scratch,
 }
 
 impl Staged {
@@ -47,7 +47,7 @@ impl Staged {
         };
         disk::create_private(base)?;
         ownership::check_folder(base)?;
-        let folder = disk::private_tempdir(".loading-", base).map_err(Error::file("write", base))?;
+        let folder = Scratch::new_in(base, ".loading-").map_err(Error::file("write", base))?;
         let staged = Self { index, folder };
         for member in &staged.index.members {
             let Some(Ok(entry)) = entries.next() else {

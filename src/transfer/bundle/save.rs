@@ -11,6 +11,7 @@ use super::{Content, FORMAT, INDEX, Index, Kind, Member};
 use crate::error::Error;
 use crate::host::digest::{Hashed, copy};
 use crate::host::disk::folder_of;
+use crate::host::scratch;
 
 /// What was made.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -38,7 +39,7 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
     };
     let folder = folder_of(file);
     // readable by its owner alone: kestack.yaml may hold credentials
-    let part = tempfile::Builder::new().prefix(".kestack-bundle-").tempfile_in(folder).map_err(failed)?;
+    let part = scratch::file_in(folder, ".kestack-bundle-").map_err(failed)?;
     let mut tar = Builder::new(Hashed::new(part.as_file()));
     let list = serde_json::to_vec_pretty(&index).map_err(|error| failed(error.into()))?;
     tar.append(&header(INDEX, list.len() as u64, Kind::Text).map_err(failed)?, list.as_slice()).map_err(failed)?;

@@ -3,6 +3,7 @@
 
 use super::{drive, is_free, versions};
 use crate::sandbox::{Sandbox, text};
+use crate::signed;
 
 /// Longest name that a key may have.
 const LONGEST: usize = 80;
@@ -11,6 +12,7 @@ const LONGEST: usize = 80;
 struct Kinds {
     stack: Sandbox,
     root: (String, String),
+    key: String,
 }
 
 impl Kinds {
@@ -19,7 +21,7 @@ impl Kinds {
         stack.ok(&["up"]);
         stack.ok(&["key", "create", key]);
         let root = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
-        let kinds = Self { stack, root };
+        let kinds = Self { stack, root, key: key.to_owned() };
         kinds.call("PUT", "/kinds", None, &["x-amz-bucket-object-lock-enabled: true"]);
         kinds.put("clear", b"clear", &[]);
         kinds.stack.ok(&["bucket", "encrypt", "kinds", "--key", key]);
@@ -38,9 +40,14 @@ impl Kinds {
 
     /// Stores an object in two parts.
     fn upload(&self, name: &str, parts: [&[u8]; 2], headers: &[&str]) {
+        let begun = self.call("POST", &format!("/kinds/{name}?uploads="), None, headers);
+        self.complete(name, &begun, parts);
+    }
+
+    /// Stores the parts of an upload that has begun.
+    fn complete(&self, name: &str, begun: &str, parts: [&[u8]; 2]) {
         let path = format!("/kinds/{name}");
-        let begun = self.call("POST", &format!("{path}?uploads="), None, headers);
-        let id = &all(&begun, "UploadId")[0];
+        let id = &all(begun, "UploadId")[0];
         for (number, part) in parts.iter().enumerate() {
             self.call("PUT", &format!("{path}?partNumber={}&uploadId={id}", number + 1), Some(part), &[]);
         }
@@ -71,6 +78,12 @@ impl Kinds {
         let replica = ["x-amz-replication-status: REPLICA", "x-minio-source-replication-request: true"];
         self.put("replica", b"replica", &replica);
         self.upload("parts", [&vec![1; 5 << 20], b"rest"], &["x-amz-meta-color: red"]);
+        // a client's own pairs, to which the data key is bound too
+        let with_context =
+            |method: &str, path: &str, body: &[u8]| signed::with_context(&self.stack, method, path, body, &self.key);
+        with_context("PUT", "/kinds/context", b"bound");
+        let begun = with_context("POST", "/kinds/context-parts?uploads=", b"");
+        self.complete("context-parts", &text(&begun), [&vec![2; 5 << 20], b"bound"]);
         // under another key
         self.put("default", b"s3", &["x-amz-server-side-encryption: AES256"]);
     }
@@ -80,7 +93,7 @@ impl Kinds {
         let listed = versions(&self.stack, "kinds");
         let names = all(&listed, "Key").into_iter().zip(all(&listed, "VersionId"));
         let mut seen = vec![listed.clone()];
-        for (name, version) in names.filter(|(name, _)| name != "parts") {
+        for (name, version) in names.filter(|(name, _)| !name.ends_with("parts")) {
             let path = format!("/kinds/{}?versionId={version}", encoded(&name));
             let (status, body) = self.stack.s3_as(&self.root, "GET", &path, None, &[]);
             // a delete marker has no content, and the answer a number of its own
@@ -90,6 +103,7 @@ impl Kinds {
             seen.push(self.call("GET", &format!("/kinds/{path}"), None, &[]));
         }
         assert!(self.stack.read("/kinds/parts") == [vec![1; 5 << 20], b"rest".to_vec()].concat());
+        assert!(self.stack.read("/kinds/context-parts") == [vec![2; 5 << 20], b"bound".to_vec()].concat());
         seen
     }
 }
@@ -123,6 +137,7 @@ fn objects_of_every_kind_get_keys_with_names_of_any_length_and_nothing_else() {
         ("X-Amz-Tagging", 1),
         ("replica-status", 1),
         ("/DelObj", 1),
+        ("X-Minio-Internal-Server-Side-Encryption-Context", 2),
     ] {
         assert!(drive::names(&first, part) >= least, "{part} is not on the drive");
     }
@@ -132,7 +147,7 @@ fn objects_of_every_kind_get_keys_with_names_of_any_length_and_nothing_else() {
         assert_eq!((&done["left"], &done["deleted"]), (&serde_json::json!([]), &true.into()), "{done}");
         let after = drive::read(&drive);
         let replaced = drive::replaced(&before, &after, &old, &new);
-        assert_eq!((replaced, &done["versions"]), (14, &14.into()), "{done}");
+        assert_eq!((replaced, &done["versions"]), (16, &16.into()), "{done}");
         assert!(is_free(stack, &old), "{old}");
         assert!(kinds.seen() == seen, "{old} -> {new}");
         (old, before) = (new, after);

@@ -96,6 +96,27 @@ fn a_key_of_a_bucket_is_replaced_and_nothing_else_changes() {
     stack.fails(&["key", "rotate", "docs-key-2", "--undo"], 2);
 }
 
+/// `escape` asks for this: one key for everything, which kestack.yaml lists already.
+#[test]
+#[ignore = "needs an engine"]
+fn two_keys_of_the_manifest_become_one() {
+    let stack = stack();
+    fill(&stack);
+    let yaml = manifest(&stack);
+    let call = "key rotate docs-key minio-backend-key";
+    assert!(stack.fails(&["escape"], 7).contains(&format!("`kestack {call}`")));
+    let call: Vec<_> = call.split(' ').chain(["--no-snapshot"]).collect();
+    let done = stack.json(&call);
+    assert_eq!((&done["left"], &done["manifest"]), (&json!([]), &json!(true)), "{done}");
+    let expected = yaml.replace("[minio-backend-key, docs-key] # both", "[minio-backend-key] # both");
+    assert_eq!(manifest(&stack), expected.replace("key: docs-key", "key: minio-backend-key"));
+    check(&stack);
+    assert!(is_free(&stack, "docs-key"));
+    stack.ok(&call);
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    assert_eq!(stack.json(&["escape"])["proven"], json!(true));
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn the_default_key_is_replaced_in_the_files_of_minio_too() {

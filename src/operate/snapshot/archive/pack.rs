@@ -13,6 +13,7 @@ use super::{Exported, SUMS, Seal};
 use crate::error::Error;
 use crate::host::digest::Hashed;
 use crate::host::disk::folder_of;
+use crate::host::scratch;
 use crate::keystore::MASTER_KEY_FILES;
 use crate::stack::Layout;
 
@@ -37,7 +38,7 @@ pub fn export(
     let failed = |error| Error::file("write", file)(error);
     let place = folder_of(file);
     // mode 0600 from the first byte
-    let part = tempfile::Builder::new().prefix(".kestack-snapshot-").tempfile_in(place).map_err(failed)?;
+    let part = scratch::file_in(place, ".kestack-snapshot-").map_err(failed)?;
     let encrypted = seal.encrypts();
     let source = folder(layout, name);
     let withheld = if encrypted { vec![] } else { withhold(&source, &mut snapshot) };

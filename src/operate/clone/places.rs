@@ -1,0 +1,96 @@
+//! Where clones were made: in the stack's folder, and in those that the user named. These are on record in the stack's folder,
+//! so that whatever a killed process left there is found.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::drive::PREFIX;
+use crate::error::Error;
+use crate::host::disk::{self, Outlasts, replace};
+use crate::host::scratch;
+use crate::stack::Layout;
+
+/// A folder on record, until the clone in it is gone.
+#[derive(Debug)]
+pub(super) struct Noted(Layout);
+
+/// Puts the folder of a clone on record. A stack whose folder cannot be written has no record: its objects are rescued all the
+/// same.
+pub(super) fn note(layout: &Layout, within: &Path) -> Noted {
+    let noted = || {
+        let mut places = read(layout)?;
+        places.insert(std::fs::canonicalize(within).map_err(Error::file("find", within))?);
+        write(layout, &places)
+    };
+    if let Err(error) = noted() {
+        tracing::debug!(%error, "the folder of the clone is not on record");
+    }
+    Noted(layout.clone())
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        clear(&self.0);
+    }
+}
+
+/// Removes the clones that killed processes left of a stack, and forgets the folders that hold none. Clones in use stay.
+pub(super) fn clear(layout: &Layout) {
+    scratch::clear_abandoned(layout.root(), PREFIX);
+    let cleared = read(layout).and_then(|mut places| {
+        let before = places.len();
+        places.retain(|place| !scratch::clear_abandoned(place, PREFIX));
+        if places.len() < before { write(layout, &places) } else { Ok(()) }
+    });
+    if let Err(error) = cleared {
+        tracing::debug!(%error, "the record of clones cannot be kept");
+    }
+}
+
+fn read(layout: &Layout) -> Result<BTreeSet<PathBuf>, Error> {
+    let path = layout.clones();
+    let Some(text) = disk::read(&path)? else { return Ok(BTreeSet::new()) };
+    serde_json::from_slice(&text).map_err(|error| Error::file("read", path)(error.into()))
+}
+
+fn write(layout: &Layout, places: &BTreeSet<PathBuf>) -> Result<(), Error> {
+    let path = layout.clones();
+    if places.is_empty() {
+        return Ok(disk::remove(&path)?);
+    }
+    let text = serde_json::to_vec_pretty(places).map_err(|error| Error::file("write", &path)(error.into()))?;
+    replace(&path, &text, Outlasts::Machine).map_err(Error::file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::host::scratch::Scratch;
+
+    #[test]
+    fn clones_are_found_in_the_folders_of_the_user_until_they_are_gone() {
+        let (base, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layout = Layout::new(base.path(), "stack");
+        disk::create_private(layout.root()).unwrap();
+        let noted = note(&layout, work.path());
+        let in_use = Scratch::new_in(work.path(), PREFIX).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        let left = |place: &Path| {
+            let left = place.join(format!("{PREFIX}left"));
+            std::fs::create_dir(&left).unwrap();
+            File::open(&left).unwrap().set_modified(long_ago).unwrap();
+            left
+        };
+        let (here, there) = (left(layout.root()), left(work.path()));
+        clear(&layout);
+        assert!(!here.exists() && !there.exists() && in_use.path().exists() && layout.clones().exists());
+        drop(in_use);
+        drop(noted);
+        assert!(!layout.clones().exists());
+        drop(note(&Layout::new(base.path(), "absent"), work.path()));
+        assert!(!base.path().join("absent").exists());
+    }
+}
