@@ -115,9 +115,7 @@ mod processes {
     #[ignore = "needs an engine"]
     fn a_killed_escape_ends_its_minio_and_the_next_one_clears_its_clone() {
         let stack = stack("");
-        for number in 0..300 {
-            stack.put(&format!("/docs/many/{number}"), &vec![7; 10_000]);
-        }
+        stack.put_many("docs", 300, 10_000);
         let running = stack.start(&["escape"]);
         wait_until("its MinIO starts", || !servers(&stack.root()).is_empty());
         kill(running);
