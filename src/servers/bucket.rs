@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::admin;
 use super::s3::{Encryption, S3Client, S3Error};
 
+/// How often a bucket is removed that comes back.
+const REMOVALS: usize = 10;
+
 /// The settings of a temporary bucket.
 pub struct BucketSettings {
     /// Its tags.
@@ -110,6 +113,19 @@ impl S3Client {
             Err(error) if error.code() == "NoSuchBucket" => Ok(()),
             answer => answer.map(drop),
         }
+    }
+
+    /// The same of a bucket that only kestack may make. A write that is under way can bring a bucket back, for example of a
+    /// client that was killed a moment ago: it is removed until MinIO does not list it.
+    pub async fn remove_for_good(&self, bucket: &str) -> Result<(), S3Error> {
+        for _ in 0..REMOVALS {
+            self.remove_bucket_with_objects(bucket).await?;
+            if !self.list_buckets().await?.iter().any(|listed| listed == bucket) {
+                return Ok(());
+            }
+        }
+        let cause = format!("it was removed {REMOVALS} times, and somebody makes it again");
+        Err(S3Error::Invalid { call: format!("DELETE /{bucket}"), cause })
     }
 }
 

@@ -117,9 +117,7 @@ mod processes {
     #[ignore = "needs an engine"]
     fn a_killed_escape_ends_its_minio_and_the_next_one_or_gc_clears_its_clone() {
         let stack = stack("");
-        for number in 0..300 {
-            stack.put(&format!("/docs/many/{number}"), &vec![7; 10_000]);
-        }
+        stack.put_many("docs", 300, 10_000);
         let work = tempfile::tempdir().unwrap();
         let own = stack.root();
         let named = ["escape", "--work-dir", work.path().to_str().unwrap()];

@@ -108,7 +108,7 @@ struct Writers {
 
 impl Writers {
     fn start(stack: &Sandbox) -> Self {
-        let s3 = client(stack);
+        let s3 = stack.client();
         let (log, end) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicBool::new(false)));
         let write = |number| tokio::spawn(write(number, s3.clone(), Arc::clone(&log), Arc::clone(&end)));
         Self { tasks: (0..WRITERS).map(write).collect(), log, end }
@@ -150,7 +150,7 @@ impl Writers {
 
     /// Reads all that was acknowledged; what is not as it was written.
     async fn unreadable(&self, stack: &Sandbox) -> Vec<String> {
-        let s3 = client(stack);
+        let s3 = stack.client();
         let written = self.log.lock().unwrap().acknowledged.clone();
         let mut wrong = Vec::new();
         for (name, digest) in written {
@@ -162,13 +162,6 @@ impl Writers {
         }
         wrong
     }
-}
-
-/// A client that does not retry.
-fn client(stack: &Sandbox) -> S3Client {
-    let variable = |name| stack.variable(name);
-    let (user, password) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
-    S3Client::new(&variable("AWS_ENDPOINT_URL_S3"), &user, &password).unwrap()
 }
 
 async fn write(number: usize, s3: S3Client, log: Arc<Mutex<Log>>, end: Arc<AtomicBool>) {

@@ -146,9 +146,7 @@ mod processes {
     #[ignore = "needs an engine"]
     fn a_rescue_whose_minio_ends_says_so_and_is_not_complete() {
         let stack = stack("");
-        for number in 0..300 {
-            stack.put(&format!("/other/many/{number}"), &vec![7; 100_000]);
-        }
+        stack.put_many("other", 300, 100_000);
         let place = stack.folder().join("there");
         let mut running = stack.start(&["rescue", place.to_str().unwrap()]);
         let start = Instant::now();

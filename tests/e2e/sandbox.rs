@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kestack::unstable::servers::s3::S3Client;
 use serde_json::Value;
 
 use crate::bounded::Bounded as _;
@@ -17,6 +19,8 @@ pub(crate) struct Sandbox {
     pub(crate) name: String,
     folder: tempfile::TempDir,
     base: PathBuf,
+    /// What `kestack env` said. Only calls of the tool change it.
+    variables: Mutex<Option<Value>>,
 }
 
 impl Sandbox {
@@ -25,7 +29,7 @@ impl Sandbox {
         let name = format!("kt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path().join("stacks");
-        let sandbox = Self { name, folder, base };
+        let sandbox = Self { name, folder, base, variables: Mutex::default() };
         sandbox.manifest(more);
         sandbox
     }
@@ -62,6 +66,7 @@ impl Sandbox {
 
     /// The tool, ready to run in the folder of the manifest.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        *self.variables.lock().unwrap() = None;
         self.command_of(&binary(), arguments)
     }
 
@@ -112,12 +117,36 @@ impl Sandbox {
     /// One variable of `kestack env`.
     pub(crate) fn variable(&self, name: &str) -> String {
         let all: Value = serde_json::from_str(&self.ok(&["env", "--shell", "json"])).unwrap();
-        all[name].as_str().unwrap_or_else(|| panic!("no {name} in {all}")).to_owned()
+        let value = all[name].as_str().unwrap_or_else(|| panic!("no {name} in {all}")).to_owned();
+        *self.variables.lock().unwrap() = Some(all);
+        value
+    }
+
+    /// The same without another call, if the tool was not called since.
+    fn known(&self, name: &str) -> String {
+        let known = self.variables.lock().unwrap().as_ref().and_then(|all| all[name].as_str()).map(str::to_owned);
+        known.unwrap_or_else(|| self.variable(name))
+    }
+
+    /// A client of the root user. It is ours, and much faster than [`Sandbox::s3`].
+    pub(crate) fn client(&self) -> S3Client {
+        let [endpoint, user, password] =
+            ["AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| self.known(name));
+        S3Client::new(&endpoint, &user, &password).unwrap()
+    }
+
+    /// Stores so many objects of one size in a bucket, below `many/`.
+    pub(crate) fn put_many(&self, bucket: &str, count: usize, size: usize) {
+        let (s3, body) = (self.client(), vec![7; size]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for number in 0..count {
+            runtime.block_on(s3.put_object(bucket, &format!("many/{number}"), &body)).unwrap();
+        }
     }
 
     /// A signed S3 request by curl, an implementation of `SigV4` that is not ours. Returns status and body.
     pub(crate) fn s3(&self, method: &str, path: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
-        let user = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
+        let user = (self.known("AWS_ACCESS_KEY_ID"), self.known("AWS_SECRET_ACCESS_KEY"));
         self.s3_as(&user, method, path, body, &[])
     }
 
@@ -130,7 +159,7 @@ impl Sandbox {
         body: Option<&[u8]>,
         headers: &[&str],
     ) -> (u16, Vec<u8>) {
-        let url = format!("{}{path}", self.variable("AWS_ENDPOINT_URL_S3"));
+        let url = format!("{}{path}", self.known("AWS_ENDPOINT_URL_S3"));
         let upload = self.folder.path().join("upload");
         let answer = self.folder.path().join("answer");
         let mut curl = Command::new("curl");

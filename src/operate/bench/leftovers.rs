@@ -88,7 +88,7 @@ pub(super) async fn drop_buckets<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> Result<(), Error> {
     for name in names {
-        s3.remove_bucket_with_objects(name).await?;
+        s3.remove_for_good(name).await?;
     }
     Ok(disk::remove(&layout.bench())?)
 }

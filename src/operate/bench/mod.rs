@@ -139,9 +139,9 @@ pub(crate) async fn bench(
                 interrupt.check()?;
                 make(stack, &context.s3, bucket).await?;
             }
-            interrupt.ends(measure(&context.s3, &buckets, plan, size, &processors, &mut slices)).await?;
+            measure(&context.s3, interrupt, &buckets, plan, size, &processors, &mut slices).await?;
             for bucket in &buckets {
-                context.s3.remove_bucket_with_objects(&bucket.name).await?;
+                context.s3.remove_for_good(&bucket.name).await?;
             }
         }
         Ok::<_, Error>(slices)
@@ -163,6 +163,7 @@ async fn make(stack: &Stack, s3: &S3Client, Bucket { scheme, name }: &Bucket) ->
 /// being counted.
 async fn measure(
     s3: &S3Client,
+    interrupt: &Interrupt,
     buckets: &[Bucket],
     plan: &Plan,
     size: usize,
@@ -170,7 +171,7 @@ async fn measure(
     slices: &mut Slices,
 ) -> Result<(), Error> {
     let objects = (STORED / size.max(1) / plan.clients).clamp(1, OBJECTS);
-    let clients = Clients::new(s3, plan.clients, objects, size)?;
+    let clients = Clients::new(s3, interrupt, plan.clients, objects, size)?;
     tracing::info!("{}: warm-up", bytes(size));
     for bucket in buckets {
         clients.fill(&bucket.name).await?;

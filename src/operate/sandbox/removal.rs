@@ -51,7 +51,7 @@ impl Sandboxes {
 
     pub(super) async fn clear(&self, id: &str) -> Result<Vec<Kept>, Error> {
         self.s3.remove_user(id).await?;
-        self.s3.remove_bucket_with_objects(id).await?;
+        self.s3.remove_for_good(id).await?;
         let kept = self.kept(id)?;
         if kept.iter().all(|kept| kept.key_inside) {
             self.replicas.delete_key(id).await?;

@@ -23,7 +23,7 @@ fn kills_of_up_end_in_a_verified_stack() {
     let mut dice = seeded();
     let warm = Sandbox::new("");
     let span = span(|| drop(warm.ok(&["up"])));
-    for _ in 0..times("KESTACK_E2E_KILLS", 30) {
+    for _ in 0..times("KESTACK_E2E_KILLS", 6) {
         let stack = Sandbox::new("");
         killed(&stack, &["up"], span, &mut dice);
         stack.ok(&["up"]);
@@ -40,7 +40,7 @@ fn kills_of_up_and_down_lose_nothing() {
     let stack = precious();
     let down = span(|| drop(stack.ok(&["down"])));
     let up = span(|| drop(stack.ok(&["up"])));
-    for _ in 0..times("KESTACK_E2E_KILLS", 5) {
+    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
         killed(&stack, &["down"], down, &mut dice);
         killed(&stack, &["up"], up, &mut dice);
         stack.ok(&["up"]);
@@ -57,7 +57,7 @@ fn kills_of_reset_leave_a_stack_that_works() {
     let mut dice = seeded();
     let stack = precious();
     let span = span(|| drop(stack.ok(&["reset"])));
-    for _ in 0..times("KESTACK_E2E_KILLS", 5) {
+    for _ in 0..times("KESTACK_E2E_KILLS", 3) {
         stack.put("/encrypted/fleeting", PRECIOUS);
         killed(&stack, &["reset"], span, &mut dice);
         stack.ok(&["up"]);

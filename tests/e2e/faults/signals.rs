@@ -60,7 +60,7 @@ fn an_interrupted_up_leaves_the_engine_to_others() {
     let warm = Sandbox::new("");
     let span = span(|| drop(warm.ok(&["up"])));
     let stack = Sandbox::new("");
-    let rounds = usize::try_from(times("KESTACK_E2E_SIGNALS", 12)).unwrap();
+    let rounds = usize::try_from(times("KESTACK_E2E_SIGNALS", 6)).unwrap();
     for (round, (signal, code)) in SIGNALS.into_iter().cycle().take(rounds).enumerate() {
         let (ended, said) = interrupted(&stack, &["up"], dice.moment(span), signal);
         assert_engine_answers();

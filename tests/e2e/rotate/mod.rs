@@ -217,7 +217,7 @@ struct Load {
 impl Load {
     fn on(stack: &Sandbox, bucket: &'static str, mut dice: Dice) -> Self {
         let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let s3 = client(stack);
+        let s3 = stack.client();
         let (stopped, counted) = (stop.clone(), calls.clone());
         let worker = std::thread::spawn(move || {
             let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -270,12 +270,6 @@ fn same(runtime: &tokio::runtime::Runtime, s3: &S3Client, bucket: &str, name: &s
     }
 }
 
-fn client(stack: &Sandbox) -> S3Client {
-    let [endpoint, user, password] =
-        ["AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| stack.variable(name));
-    S3Client::new(&endpoint, &user, &password).unwrap()
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -290,7 +284,7 @@ fn with_bucket(stack: &Sandbox, key: &str) {
 fn clients_notice_nothing_of_a_rotation() {
     let stack = stack();
     with_bucket(&stack, "busy-key");
-    let (s3, runtime) = (client(&stack), runtime());
+    let (s3, runtime) = (stack.client(), runtime());
     runtime.block_on(s3.put_bucket_versioning("busy", true)).unwrap();
     let count = times("KESTACK_E2E_VERSIONS", 1000);
     for number in 0..count {
@@ -325,7 +319,7 @@ fn a_killed_rotation_goes_on_or_back_and_nothing_is_unreadable() {
     let stack = stack();
     fill(&stack);
     with_bucket(&stack, "busy");
-    let (s3, runtime) = (client(&stack), runtime());
+    let (s3, runtime) = (stack.client(), runtime());
     for number in 0..300 {
         runtime.block_on(s3.put_object("busy", &format!("kept-{number}"), number.to_string().as_bytes())).unwrap();
     }

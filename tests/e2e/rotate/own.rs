@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::{client, is_free, runtime};
+use super::{is_free, runtime};
 use crate::bounded::ended;
 use crate::faults::{seeded, times};
 use crate::sandbox::{Sandbox, text};
@@ -25,7 +25,7 @@ fn stack() -> (Sandbox, Vec<Vec<String>>) {
     let policies: Value = LONG.into_iter().map(|(name, lines)| (name.to_owned(), policy(lines))).collect();
     archive.write_all(policies.to_string().as_bytes()).unwrap();
     let archive = archive.finish().unwrap().into_inner();
-    let imported = runtime().block_on(client(&stack).import_iam(archive)).unwrap();
+    let imported = runtime().block_on(stack.client().import_iam(archive)).unwrap();
     assert!(imported.whole(), "{imported:?}");
     let policies = policies_of(&stack);
     (stack, policies)
@@ -40,7 +40,7 @@ fn policy(lines: usize) -> Value {
 
 /// What the policies are about; MinIO says it in any order.
 fn policies_of(stack: &Sandbox) -> Vec<Vec<String>> {
-    let (s3, runtime) = (client(stack), runtime());
+    let (s3, runtime) = (stack.client(), runtime());
     let resources = |(name, _)| {
         let policy = runtime.block_on(s3.policy(name)).unwrap().unwrap();
         let policy: Value = serde_json::from_str(&policy).unwrap();
