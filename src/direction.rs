@@ -36,7 +36,10 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ),
     (
         "transfer",
-        &["data", "engine", "error", "host", "keystore", "manifest", "pki", "resource", "stack", "supply", "template"],
+        &[
+            "data", "engine", "error", "host", "keystore", "manifest", "operate", "pki", "resource", "stack", "supply",
+            "template",
+        ],
     ),
     ("testing", &["engine", "error", "host", "manifest", "operate", "resource", "stack"]),
     (

@@ -260,7 +260,7 @@ impl Error {
         (2, "usage: the command line or kestack.yaml has a mistake"),
         (3, "the stack is not running"),
         (4, "the stack is unhealthy, or was not ready in time"),
-        (5, "the proof of the encryption failed"),
+        (5, "a proof failed: of encryption, of a recovery, of a rehearsed import"),
         (6, "environment: something on this machine is missing or in the way"),
         (7, "keys that data needs are missing, or would be removed"),
         (129, "interrupted by SIGHUP"),

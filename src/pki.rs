@@ -220,6 +220,13 @@ pub fn identity(cert_pem: &str) -> Result<Identity, PkiError> {
     with_certificate(cert_pem, |certificate| Identity::of_public_key(certificate.public_key().raw))
 }
 
+/// The identity at KES of a client's certificate; `None` for one that is marked as an authority's, which KES ignores.
+pub fn client_identity(cert_pem: &str) -> Result<Option<Identity>, PkiError> {
+    with_certificate(cert_pem, |certificate| {
+        (!certificate.is_ca()).then(|| Identity::of_public_key(certificate.public_key().raw))
+    })
+}
+
 fn with_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, PkiError> {
     let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| PkiError::Read(error.to_string()))?;
     let certificate = pem.parse_x509().map_err(|error| PkiError::Read(error.to_string()))?;

@@ -50,6 +50,8 @@ pub struct KesConfigContext {
     pub monitors: Vec<String>,
     /// Keys that must exist.
     pub keys: Vec<String>,
+    /// True if MinIO may make no key, and none is made for it.
+    pub read_only: bool,
     /// The keystore section, as KES must read it.
     pub keystore: Value,
 }
@@ -243,6 +245,7 @@ mod tests {
             identities: vec!["c0".repeat(32)],
             monitors: vec![],
             keys: vec!["one".into(), "two".into()],
+            read_only: false,
             keystore,
         }
     }
@@ -273,6 +276,18 @@ mod tests {
             auto_encryption: true,
             console_redirect: Some("http://127.0.0.1:9".into()),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_keystore_that_is_only_read() {
+        let values = KesConfigContext { read_only: true, ..kes(json!({ "fs": { "path": "/mnt/keys" } })) };
+        let config = Config::parse(&render_kes_config(&values, &PLACE).unwrap(), &|_| None).unwrap();
+        assert!(config.keys.is_empty());
+        let minio = kes_server::auth::Identity::new("c0".repeat(32));
+        for (path, allowed) in [("create", false), ("delete", false), ("generate", true), ("decrypt", true)] {
+            let path = format!("/v1/key/{path}/a");
+            assert_eq!(config.access.decide(&minio, &path).is_allowed(), allowed, "{path}");
         }
     }
 

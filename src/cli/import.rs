@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
+use super::rehearse::Rehearse;
 use crate::error::Error;
 use crate::host::disk::create_private;
+use crate::host::interrupt::Interrupt;
 use crate::host::ownership::check_folder;
 use crate::transfer::import::{Found, Imported, translate};
 
@@ -22,8 +24,10 @@ pub(super) struct Import {
     #[arg(long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
     /// Overwrite an earlier import
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rehearse")]
     force: bool,
+    #[command(flatten)]
+    rehearse: Rehearse,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -41,7 +45,7 @@ pub(super) struct Report {
 }
 
 impl Import {
-    pub(super) fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let folder = std::path::absolute(&self.output_dir).map_err(Error::file("find", &self.output_dir))?;
         let mut found = Found::read(&self.source, &variable)?;
         if let Some(name) = &globals.stack {
@@ -52,6 +56,9 @@ impl Import {
                 });
             }
             found.name.clone_from(name);
+        }
+        if self.rehearse.is_wanted() {
+            return Box::pin(self.rehearse.run(found, (&self.source, &folder), output, interrupt)).await;
         }
         let imported = translate(&found, &folder, globals.dir.is_some())?;
         self.write(&imported)?;

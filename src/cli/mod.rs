@@ -44,6 +44,7 @@ mod process;
 mod program;
 #[cfg(test)]
 mod reference;
+mod rehearse;
 mod rescue;
 mod reset;
 mod rotate;
@@ -334,7 +335,7 @@ impl Verb {
             Self::Bundle(verb) => verb.run(globals, output).await,
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
-            Self::Import(verb) => verb.run(globals, output),
+            Self::Import(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Escape(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Rescue(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Init(_) => init::Init::run(globals, output),

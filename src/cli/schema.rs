@@ -18,6 +18,7 @@ use crate::operate::chaos as faults;
 use crate::operate::escape as leaving;
 use crate::operate::evidence::Document;
 use crate::operate::inventory as drives;
+use crate::operate::rehearse as rehearsals;
 use crate::operate::rescue as rescues;
 use crate::operate::reset as resets;
 use crate::operate::rotate as rotation;
@@ -78,7 +79,7 @@ const ANSWERS: &[Answer] = &[
     ("gc", of::<gc::Report>),
     ("image build", of::<image::Built>),
     ("images", of::<images::Report>),
-    ("import", of::<import::Report>),
+    ("import", either::<import::Report, rehearsals::Report>),
     ("init", of::<init::Report>),
     ("inventory", of::<drives::Report>),
     ("key create", of::<keys::Created>),

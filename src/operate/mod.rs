@@ -23,6 +23,8 @@ pub(crate) mod keys;
 pub mod locked;
 pub(crate) mod minio_change;
 pub mod open_files;
+#[cfg(feature = "cli")]
+pub(crate) mod rehearse;
 pub(crate) mod rescue;
 pub mod reset;
 pub(crate) mod rotate;

@@ -56,7 +56,8 @@ impl Stack {
         };
         let caller = Owner::Caller;
         let readers = self.replicas().into_iter().map(|replica| replica.container).collect();
-        let kes_config = file(layout.kes_config(), config_of_kes(self, view, true)?.as_bytes(), SECRET, container);
+        let kes_config = config_of_kes(self, view, Access { minio: true, read_only: false })?;
+        let kes_config = file(layout.kes_config(), kes_config.as_bytes(), SECRET, container);
         let mut files = vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),
             file(layout.ca_key(), material.authority.key_pem.as_bytes(), SECRET, caller),
@@ -102,10 +103,19 @@ pub fn kes_config(stack: &Stack, engine: &EngineInfo, minio: bool) -> Result<Zer
     if engine.kind == EngineKind::Systemd {
         return units::kes_config(stack, minio);
     }
-    config_of_kes(stack, &View::of(stack, engine)?, minio)
+    config_of_kes(stack, &View::of(stack, engine)?, Access { minio, read_only: false })
 }
 
-fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<String>, Error> {
+/// What KES allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access {
+    /// MinIO's identity is in the policy.
+    pub(super) minio: bool,
+    /// Nobody makes a key, KES itself neither.
+    pub(super) read_only: bool,
+}
+
+pub(super) fn config_of_kes(stack: &Stack, view: &View, access: Access) -> Result<Zeroizing<String>, Error> {
     let file = |name: &str| shown(&view.keystore_files.join(name));
     let mut keystore = keystore::with_files(&stack.manifest.keystore, file);
     if let Some(fs) = keystore.get_mut("fs").and_then(serde_json::Value::as_object_mut) {
@@ -115,9 +125,10 @@ fn config_of_kes(stack: &Stack, view: &View, minio: bool) -> Result<Zeroizing<St
         // that of the first replica; the others get theirs
         address: stack.replicas().first().map(|replica| view.kes_address(replica).to_string()).unwrap_or_default(),
         admin: stack.material.admin_identity()?.to_string(),
-        identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
+        identities: if access.minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         monitors: vec![],
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
+        read_only: access.read_only,
         keystore,
     };
     let place = KesPlace {

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
+use super::files::{Access, config_of_kes};
 use super::view::{View, shown};
 use super::{Stack, seed};
 use crate::engine::EngineInfo;
@@ -25,6 +28,31 @@ impl Stack {
         let unused = [self.layout.minio_env(), self.layout.ca_key(), self.layout.digest_key()];
         let files = self.files(Owner::Caller, &view)?;
         files.iter().filter(|file| !unused.contains(&file.path)).try_for_each(FileResource::make)
+    }
+
+    /// Makes the files with which KES serves the keys of somebody else to a MinIO that tries them: nobody makes or deletes a
+    /// key, and nothing outside of the stack's own folder is made.
+    ///
+    /// # Errors
+    /// As [`Self::write_served`].
+    pub(crate) fn write_read_only(&self, engine: &EngineInfo) -> Result<(), Error> {
+        let (view, layout) = (View::of(self, engine)?, &self.layout);
+        let own = |path: &PathBuf| path.starts_with(layout.root()) && *path != layout.drive();
+        for folder in self.directories(Owner::Caller).into_iter().filter(|folder| own(&folder.path)) {
+            folder.make()?;
+        }
+        let unused =
+            [layout.minio_env(), layout.ca_key(), layout.digest_key(), layout.admin_cert(), layout.admin_key()];
+        let config = config_of_kes(self, &view, Access { minio: true, read_only: true })?;
+        for mut file in self.files(Owner::Caller, &view)? {
+            if file.path == layout.kes_config() {
+                file.content = Zeroizing::new(config.as_bytes().to_vec());
+            }
+            if !unused.contains(&file.path) {
+                file.make()?;
+            }
+        }
+        Ok(())
     }
 
     /// The variables by which MinIO finds KES.

@@ -61,6 +61,7 @@ pub(crate) fn kes_config(stack: &Stack, minio: bool) -> Result<Zeroizing<String>
         identities: if minio { vec![stack.material.minio_identity()?.to_string()] } else { vec![] },
         monitors: vec![],
         keys: stack.manifest.keys.iter().map(ToString::to_string).collect(),
+        read_only: false,
         keystore: keystore(stack).0,
     };
     let place = KesPlace {

@@ -1,81 +1,13 @@
 //! A deployment that was made by hand becomes a stack, and all its objects can be read.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use kestack::unstable::servers::s3::{Encryption, S3Client};
+use kestack::unstable::servers::s3::Encryption;
 
-use crate::bounded::Bounded as _;
+use crate::by_hand::{self, ByHand};
 use crate::engine::{Kind, free_port, kind};
-use crate::sandbox::{Sandbox, binary, text};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A server of the deployment; it ends with the test.
-struct Server(Child);
-
-impl Server {
-    fn start(program: &Path, arguments: &[String], folder: &Path) -> Self {
-        let log =
-            std::fs::File::create(folder.join(format!("{}.log", program.file_name().unwrap().display()))).unwrap();
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", folder)
-            .env("MINIO_CONFIG_ENV_FILE", folder.join("config/minio"));
-        Self(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn kes(arguments: &[&str]) -> String {
-    let output = Command::new(binary().with_file_name("kes")).args(arguments).finished();
-    assert!(output.status.success(), "kes {arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Certificates, configuration and environment as the procedure's variant without containers has them.
-fn by_hand(folder: &Path, kes_port: u16) {
-    for name in ["certs", "config", "keys", "minio"] {
-        std::fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    let path = |name: &str| folder.join(name).display().to_string();
-    for (name, addresses) in [("kes-server", &["--ip", "127.0.0.1", "--dns", "localhost"][..]), ("minio-kes", &[])] {
-        let files = [path(&format!("certs/{name}.key")), path(&format!("certs/{name}.cert"))];
-        kes(&[&["identity", "new", "--key", &files[0], "--cert", &files[1]], addresses].concat());
-    }
-    let said = kes(&["identity", "of", &path("certs/minio-kes.cert")]);
-    let is_identity = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let identity = said.split_whitespace().find(is_identity).unwrap();
-    let config = format!(
-        "address: 127.0.0.1:{kes_port}\nadmin:\n  identity: disabled\ntls:\n  key: {key}\n  cert: {cert}\npolicy:\n  \
-         minio:\n    allow: [/v1/key/create/*, /v1/key/generate/*, /v1/key/decrypt/*, /v1/key/describe/*, \
-         /v1/key/list/*, /v1/status, /v1/metrics]\n    identities: [{identity}]\nkeys: [{{ name: old-backend-key }}, {{ \
-         name: old-object-key }}]\nkeystore:\n  fs:\n    path: {keys}\n",
-        key = path("certs/kes-server.key"),
-        cert = path("certs/kes-server.cert"),
-        keys = path("keys"),
-    );
-    std::fs::write(folder.join("config/kes-config.yaml"), config).unwrap();
-    let env = format!(
-        "MINIO_ROOT_USER=old-root\nMINIO_ROOT_PASSWORD=old-password\nMINIO_VOLUMES={drive}\n\
-         MINIO_SITE_NAME=before\nMINIO_KMS_KES_ENDPOINT=https://127.0.0.1:{kes_port}\nMINIO_KMS_KES_CERT_FILE={cert}\n\
-         MINIO_KMS_KES_KEY_FILE={key}\nMINIO_KMS_KES_CAPATH={ca}\nMINIO_KMS_KES_KEY_NAME=old-backend-key\n",
-        drive = path("minio"),
-        cert = path("certs/minio-kes.cert"),
-        key = path("certs/minio-kes.key"),
-        ca = path("certs/kes-server.cert"),
-    );
-    std::fs::write(folder.join("config/minio"), env).unwrap();
-}
+use crate::sandbox::Sandbox;
 
 /// Lets a stack that was imported come up next to those of other tests: on free ports, as the tests of one machine share them,
 /// and after what the import says to do first.
@@ -98,27 +30,11 @@ fn make_ready(manifest: &Path, imported: &serde_json::Value) {
 async fn a_deployment_made_by_hand_goes_on_as_a_stack() {
     let stack = Sandbox::new("");
     let folder = stack.root();
-    let (kes_port, s3_port) = (free_port(), free_port());
-    by_hand(&folder, kes_port);
+    let deployment = ByHand::new(&folder);
     let object = |number: usize| vec![u8::try_from(number).unwrap(); 1000 + number * 40_000];
     {
-        let config = folder.join("config/kes-config.yaml").display().to_string();
-        let arguments = ["server".to_owned(), "--config".into(), config];
-        let _kes = Server::start(&binary().with_file_name("kes"), &arguments, &folder);
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", kes_port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "kes does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let minio = std::env::var("MINIO_BINARY").expect("MINIO_BINARY names the program");
-        let arguments = ["server".to_owned(), "--address".into(), format!("127.0.0.1:{s3_port}")];
-        let _minio = Server::start(Path::new(&minio), &arguments, &folder);
-        let s3 = S3Client::new(&format!("http://127.0.0.1:{s3_port}"), "old-root", "old-password").unwrap();
-        let start = Instant::now();
-        while s3.health("ready").await.is_err() || s3.list_buckets().await.is_err() {
-            assert!(start.elapsed() < PATIENCE, "MinIO does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let running = deployment.start().await;
+        let s3 = &running.s3;
         for (bucket, encryption) in
             [("letters", Encryption::SseKms("old-object-key".into())), ("photos", Encryption::SseS3)]
         {
@@ -174,15 +90,7 @@ async fn a_static_key_goes_into_the_keystore_and_the_data_is_read() {
     std::fs::write(folder.join("config/minio"), env(KEY)).unwrap();
     let object = |number: usize| vec![u8::try_from(number).unwrap(); 1000 + number * 200_000];
     {
-        let minio = std::env::var("MINIO_BINARY").expect("MINIO_BINARY names the program");
-        let arguments = ["server".to_owned(), "--address".into(), format!("127.0.0.1:{port}")];
-        let _minio = Server::start(Path::new(&minio), &arguments, &folder);
-        let s3 = S3Client::new(&format!("http://127.0.0.1:{port}"), "old-root", "old-password").unwrap();
-        let start = Instant::now();
-        while s3.health("ready").await.is_err() || s3.list_buckets().await.is_err() {
-            assert!(start.elapsed() < PATIENCE, "MinIO does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let (_minio, s3) = by_hand::minio(&folder, port).await;
         for (bucket, encryption) in [("letters", Encryption::SseKms("lake-key".into())), ("photos", Encryption::SseS3)]
         {
             s3.create_bucket(bucket).await.unwrap();

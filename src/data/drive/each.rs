@@ -17,6 +17,8 @@ pub struct Item {
     pub version: Option<String>,
     /// Length as the client sees it, in bytes.
     pub bytes: u64,
+    /// When it was written, in nanoseconds since 1970; 0 if that is not known.
+    pub written: i64,
     /// What opens it.
     pub opens: Opens,
     /// True if a client that names no version gets this one.
@@ -68,7 +70,7 @@ impl Place<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             read => read.ok().flatten().filter(|versions| !versions.contains(&Version::Unknown)),
         };
-        let Some(versions) = versions else { return Ok(vec![self.item(None, 0, Opens::Unknown, true)]) };
+        let Some(versions) = versions else { return Ok(vec![self.item(None, (0, 0), Opens::Unknown, true)]) };
         let stored = versions.into_iter().enumerate().filter_map(|(number, version)| match version {
             Version::Object(stored) => Some((number, stored)),
             Version::DeleteMarker | Version::Unknown => None,
@@ -80,18 +82,18 @@ impl Place<'_> {
                 Protection::Key { name, .. } => Opens::Key(name),
             };
             // MinIO keeps the latest first
-            self.item(stored.version, stored.bytes, opens, number == 0)
+            self.item(stored.version, (stored.bytes, stored.written), opens, number == 0)
         };
         Ok(stored.map(item).collect())
     }
 
-    fn item(&self, version: Option<String>, bytes: u64, opens: Opens, is_current: bool) -> Item {
+    fn item(&self, version: Option<String>, (bytes, written): (u64, i64), opens: Opens, is_current: bool) -> Item {
         let object = context::object(self.meta, self.folder).unwrap_or_else(|| {
             let folder = self.meta.parent().and_then(|folder| folder.strip_prefix(self.folder).ok());
             folder.unwrap_or(self.meta).to_string_lossy().into_owned()
         });
         let meta = self.meta.strip_prefix(self.drive).unwrap_or(self.meta).to_owned();
-        Item { bucket: self.bucket.to_owned(), object, version, bytes, opens, is_current, meta }
+        Item { bucket: self.bucket.to_owned(), object, version, bytes, written, opens, is_current, meta }
     }
 }
 

@@ -62,15 +62,16 @@ fn walk(folder: &Path, found: &SyncSender<PathBuf>) -> io::Result<()> {
             open.pop();
             continue;
         };
-        let (path, is_folder) = match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))) {
+        let (path, kind) = match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))) {
             Ok(entry) => entry,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
         // MinIO hides objects below another object from listings, and serves them: their folders are entered too
-        if is_folder {
+        // a FIFO would be waited for, and a link may lead anywhere: MinIO makes neither
+        if kind.is_dir() {
             enter(&path, &mut open)?;
-        } else if path.ends_with(xl::FILE) || path.ends_with(FORMER) {
+        } else if kind.is_file() && (path.ends_with(xl::FILE) || path.ends_with(FORMER)) {
             found.send(path).map_err(|_| io::Error::other("nobody reads the drive any more"))?;
         }
     }
@@ -104,6 +105,8 @@ mod tests {
             place(path);
         }
         place("deep/0/0/3b2c/part.1");
+        std::fs::create_dir_all(drive.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", drive.path().join("link/xl.meta")).unwrap();
         place("former/xl.json");
         let tallies = objects(drive.path(), |tally: &mut Vec<PathBuf>, path| {
             tally.push(path.strip_prefix(drive.path()).unwrap().to_owned());

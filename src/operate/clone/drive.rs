@@ -44,6 +44,8 @@ pub(crate) struct ClonePlan {
     place: Scratch,
     copier: Copier,
     shares: bool,
+    /// What it takes of the disk, in bytes; nothing where the file system clones.
+    pub(crate) bytes: u64,
     /// Goes after the folder.
     noted: Option<Noted>,
 }
@@ -63,17 +65,33 @@ impl ClonePlan {
         Ok(Self { noted, ..Self::new(drive, within.unwrap_or_else(|| stack.root()), interrupt)? })
     }
 
-    fn new(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
+    /// The same for a drive that is not a stack's: only the next clone in that folder finds what a killed process left there.
+    ///
+    /// # Errors
+    /// As [`ClonedDrive::of`].
+    pub(crate) fn new(drive: &Path, within: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
         let place = Scratch::new_in(within, PREFIX).map_err(Error::file("make a folder in", within))?;
         let copier = Copier::within(place.path(), interrupt);
         let shares = copier.method != Method::Copies && is_shareable(drive, place.path());
+        let mut bytes = 0;
         if copier.method != Method::Clones || !shares {
             let names = buckets(drive).map_err(Error::file("read", drive))?;
             let folders = names.iter().map(|name| drive.join(name)).collect();
             let need = Need::of(folders, shares).map_err(Error::file("read", drive))?;
             check_room(place.path(), need)?;
+            bytes = need.bytes;
         }
-        Ok(Self { drive: drive.to_owned(), place, copier, shares, noted: None })
+        Ok(Self { drive: drive.to_owned(), place, copier, shares, bytes, noted: None })
+    }
+
+    /// Takes a drive that somebody else's MinIO may write to meanwhile, and that cannot be paused: files that go are left
+    /// out, and an object that changes may not be complete.
+    ///
+    /// # Errors
+    /// As [`ClonedDrive::of`].
+    pub(crate) fn fill_live(mut self) -> Result<ClonedDrive, Error> {
+        self.copier.is_live = true;
+        self.fill(None)
     }
 
     /// Takes the drive while MinIO is paused: not for long if each file must be copied. Says how long that was; `hint` is
@@ -94,7 +112,7 @@ impl ClonePlan {
     }
 
     fn fill(self, end: Option<Instant>) -> Result<ClonedDrive, Error> {
-        let Self { drive, place, mut copier, shares, noted } = self;
+        let Self { drive, place, mut copier, shares, noted, .. } = self;
         copier.end = end;
         let clone = place.path().join("minio");
         std::fs::create_dir(&clone).map_err(Error::file("create", &clone))?;

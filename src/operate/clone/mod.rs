@@ -15,8 +15,8 @@ mod server;
 
 pub(crate) use drive::{ClonePlan, ClonedDrive};
 pub(crate) use need::Need;
-pub(crate) use reader::{Digest, digest, in_parallel};
-pub(crate) use server::{CloneServer, Kms};
+pub(crate) use reader::{Digest, Patience, digest, in_parallel, is_changed};
+pub(crate) use server::{CloneServer, Kms, secrets};
 
 use crate::stack::Layout;
 

@@ -36,9 +36,12 @@ impl Need {
         let mut need = Self::default();
         while let Some(folder) = open.pop() {
             need.files += 1;
-            for entry in std::fs::read_dir(&folder)? {
+            // MinIO may remove something meanwhile
+            let Some(entries) = unless_gone(std::fs::read_dir(&folder))? else { continue };
+            for entry in entries {
                 let entry = entry?;
-                let (path, meta) = (entry.path(), entry.metadata()?);
+                let path = entry.path();
+                let Some(meta) = unless_gone(entry.metadata())? else { continue };
                 if meta.is_dir() {
                     open.push(path);
                 } else if !(shares && is_content(&path)) {
@@ -48,6 +51,13 @@ impl Need {
             }
         }
         Ok(need)
+    }
+}
+
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Reading all that lies on a drive, by S3.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use futures_util::StreamExt as _;
@@ -10,12 +12,17 @@ use tokio::sync::mpsc::channel;
 use crate::data::drive::{self, Item};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::resource::probe;
 use crate::servers::s3::{S3Client, S3Error};
 
 /// Versions that are found and not yet read.
 const AHEAD: usize = 256;
 /// Versions that are read at the same time.
 const AT_ONCE: usize = 8;
+/// How long MinIO may take for an object that it does not give at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After how many versions that used up all of it the others get one try each.
+const PATIENT: usize = 3;
 
 /// What a version holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +45,48 @@ pub(crate) async fn digest(s3: &S3Client, item: &Item) -> Result<Digest, S3Error
         bytes += piece.len() as u64;
     }
     Ok(Digest { bytes, sha256: hex::encode(context.finish()) })
+}
+
+/// How many versions used up all patience.
+#[derive(Debug, Default)]
+pub(crate) struct Patience(AtomicUsize);
+
+impl Patience {
+    /// Reads a version to its end. MinIO answers 503 now and then, and for a while after its start.
+    ///
+    /// # Errors
+    /// As [`digest`].
+    pub(crate) async fn digest(&self, s3: &S3Client, item: &Item) -> Result<Digest, Error> {
+        let what = format!("object '{}' in bucket '{}'", item.object, item.bucket);
+        let read = probe::until_ready(&what, PATIENCE, || async {
+            match digest(s3, item).await {
+                Err(error) if !error.is_final() && !self.is_over() => Err(error),
+                answer => Ok(answer),
+            }
+        });
+        let read = read.await;
+        self.note(&read);
+        Ok(read??)
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= PATIENT
+    }
+
+    fn note<T>(&self, read: &Result<T, Error>) {
+        if matches!(read, Err(Error::NotReady { .. })) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// True if a metadata file of a drive is not any more what it was when the drive was cloned.
+pub(crate) fn is_changed(cloned: &Path, now: &Path) -> bool {
+    match (std::fs::read(cloned), std::fs::read(now)) {
+        (Ok(then), Ok(now)) => then != now,
+        (Ok(_), Err(error)) => error.kind() == std::io::ErrorKind::NotFound,
+        (Err(_), _) => false,
+    }
 }
 
 /// Does `work` with every version on a drive, several at a time, and gives the results to `take` as they come. Memory does
@@ -67,4 +116,22 @@ pub(crate) async fn in_parallel<T, F: Future<Output = T>>(
     let (looked, read) = tokio::join!(look, read);
     read?;
     looked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_over_after_three_versions_that_used_all_of_it() {
+        let patience = Patience::default();
+        let late = Err::<(), _>(Error::NotReady { what: "a".into(), after: PATIENCE, last: "503".into() });
+        for _ in 0..2 {
+            patience.note(&late);
+            patience.note(&Ok(()));
+        }
+        assert!(!patience.is_over());
+        patience.note(&late);
+        assert!(patience.is_over());
+    }
 }

@@ -1,11 +1,7 @@
 //! A MinIO on a clone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +27,6 @@ const READY: Duration = Duration::from_secs(60);
 const KILLED: Duration = Duration::from_secs(5);
 /// How often another port is tried, if somebody takes it first.
 const TRIES: usize = 3;
-/// The most that is shown of its log.
-const SAID: u64 = 2048;
 
 /// What a MinIO knows of keys.
 #[derive(Debug)]
@@ -42,7 +36,6 @@ pub(crate) enum Kms {
     /// One key in its environment.
     StaticKey(StaticKey),
     /// The KES that these variables name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever starts a KES next to it"))]
     Kes(Vec<(&'static str, String)>),
 }
 
@@ -110,7 +103,7 @@ impl CloneServer {
 }
 
 fn ended_with(code: i64, told: &Path) -> Error {
-    Error::Ended { what: "MinIO on the clone".into(), code, said: said(&told.join("log")) }
+    Error::Ended { what: "MinIO on the clone".into(), code, said: child::said(&told.join("log")) }
 }
 
 impl Drop for CloneServer {
@@ -128,12 +121,20 @@ pub(super) fn clear_settings() {
 /// The folder for the settings: a key in clear is in memory or nowhere.
 fn place(kms: &Kms) -> Result<Scratch, Error> {
     if matches!(kms, Kms::StaticKey(_)) {
-        return Scratch::only_in_memory(PREFIX).map_err(|error| Error::Environment {
-            what: format!("there is no place in memory for the key: '/dev/shm' cannot be used: {error}"),
-            hint: "mount a tmpfs there that this user can write to: the key must not be on a disk in clear".into(),
-        });
+        return secrets();
     }
     Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))
+}
+
+/// A folder in memory for what must never be on a disk in clear. [`clear_settings`] removes it if kestack is killed.
+///
+/// # Errors
+/// [`Error::Environment`] if there is no such place.
+pub(crate) fn secrets() -> Result<Scratch, Error> {
+    Scratch::only_in_memory(PREFIX).map_err(|error| Error::Environment {
+        what: format!("there is no place in memory for keys and credentials: '/dev/shm' cannot be used: {error}"),
+        hint: "mount a tmpfs there that this user can write to: they must not be on a disk in clear".into(),
+    })
 }
 
 /// MinIO's environment file.
@@ -161,14 +162,9 @@ fn spawn(drive: &ClonedDrive, told: &Path, program: &Path, port: u16) -> Result<
     command.env("MINIO_CONFIG_ENV_FILE", told.join("minio.env"));
     // no console, no calls home, and nothing done to objects that nobody asked for
     command.envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off"), WITHOUT_SCANNER]);
-    let log = told.join("log");
-    let opened = || {
-        let log = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log)?;
-        Ok((log.try_clone()?, log, drive.lock()?))
-    };
-    let (out, err, lock) = opened().map_err(Error::file("write", &log))?;
+    child::speak_to(&mut command, &told.join("log"))?;
     // as long as it lives, nobody takes the clone for abandoned
-    command.stdin(Stdio::from(lock)).stdout(out).stderr(err);
+    command.stdin(drive.lock().map_err(Error::file("open", &path))?);
     child::spawn(&mut command, program)
 }
 
@@ -185,19 +181,6 @@ async fn ready(minio: &mut Child, s3: &S3Client, told: &Path) -> Result<(), Erro
             Err(ended_with(code, told))
         }
     }
-}
-
-/// The end of its log.
-fn said(log: &Path) -> String {
-    let read = || {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(SAID)))?;
-        let mut text = Vec::new();
-        file.take(SAID).read_to_end(&mut text)?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&text).trim().replace('\n', "\n  "))
-    };
-    read().unwrap_or_default()
 }
 
 fn end(minio: &mut Child) {

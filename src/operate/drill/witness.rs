@@ -2,23 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::data::drive::{Item, Opens, with_version};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::clone::{Digest, digest, in_parallel};
+use crate::operate::clone::{Digest, Patience, in_parallel};
 use crate::operate::evidence::{Claim, LISTED};
 use crate::operate::session::Session;
-use crate::resource::probe;
 use crate::servers::s3::S3Client;
-
-/// How long MinIO may take for an object that it does not give at once.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// After how many versions that used up all of it the others get one try each.
-const PATIENT: usize = 3;
 
 /// Bucket, name and version of an object.
 type Name = (String, String, Option<String>);
@@ -72,9 +64,9 @@ impl Witnesses {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let (s3, live) = (&source.context.s3, source.stack.layout.drive());
-        let (mut all, exhausted) = (Self::default(), Exhausted::default());
+        let (mut all, patience) = (Self::default(), Patience::default());
         let ask = async |item: Item| {
-            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)], &exhausted).await;
+            let witness = ask(s3, &item, &[live.join(&item.meta), drive.join(&item.meta)], &patience).await;
             (name(item), witness)
         };
         let work = in_parallel(drive, ask, |(name, witness)| {
@@ -111,9 +103,9 @@ impl Witnesses {
         drive: &Path,
         interrupt: &Interrupt,
     ) -> Result<Comparison, Error> {
-        let (mut comparison, exhausted) = (Comparison::default(), Exhausted::default());
+        let (mut comparison, patience) = (Comparison::default(), Patience::default());
         let ask = async |item: Item| {
-            let read = if item.opens == Opens::Client { None } else { Some(patiently(s3, &item, &exhausted).await) };
+            let read = if item.opens == Opens::Client { None } else { Some(patience.digest(s3, &item).await) };
             let bytes = item.bytes;
             (name(item), bytes, read)
         };
@@ -238,29 +230,13 @@ impl std::fmt::Display for Comparison {
     }
 }
 
-/// How many versions used up all patience.
-#[derive(Debug, Default)]
-struct Exhausted(AtomicUsize);
-
-impl Exhausted {
-    fn is_over(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= PATIENT
-    }
-
-    fn note<T>(&self, read: &Result<T, Error>) {
-        if matches!(read, Err(Error::NotReady { .. })) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// What the running stack says of a version. Its metadata are compared after it was read: as long as they are those of the
 /// snapshot, so was what was read.
-async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2], exhausted: &Exhausted) -> Witness {
+async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2], patience: &Patience) -> Witness {
     if item.opens == Opens::Client {
         return Witness::Closed;
     }
-    let read = patiently(s3, item, exhausted).await;
+    let read = patience.digest(s3, item).await;
     let (live, then) = tokio::join!(tokio::fs::read(live), tokio::fs::read(then));
     let is_unchanged = matches!((live, then), (Ok(live), Ok(then)) if live == then);
     match read {
@@ -268,20 +244,6 @@ async fn ask(s3: &S3Client, item: &Item, [live, then]: &[PathBuf; 2], exhausted:
         Err(why) if is_unchanged => Witness::Unreadable(why.to_string()),
         _ => Witness::Changed,
     }
-}
-
-/// Reads a version to its end. MinIO answers 503 now and then, and for a while after its start.
-async fn patiently(s3: &S3Client, item: &Item, exhausted: &Exhausted) -> Result<Digest, Error> {
-    let what = format!("object '{}' in bucket '{}'", item.object, item.bucket);
-    let read = probe::until_ready(&what, PATIENCE, || async {
-        match digest(s3, item).await {
-            Err(error) if !error.is_final() && !exhausted.is_over() => Err(error),
-            answer => Ok(answer),
-        }
-    });
-    let read = read.await;
-    exhausted.note(&read);
-    Ok(read??)
 }
 
 fn name(item: Item) -> Name {
@@ -330,18 +292,5 @@ mod tests {
         assert!(witnesses.nothing_to_compare().is_some());
         witnesses.all.insert(name, Witness::Changed);
         assert!(witnesses.nothing_to_compare().is_none());
-    }
-
-    #[test]
-    fn patience_is_over_after_three_versions_that_used_all_of_it() {
-        let exhausted = Exhausted::default();
-        let late = Err::<(), _>(Error::NotReady { what: "a".into(), after: PATIENCE, last: "503".into() });
-        for _ in 0..2 {
-            exhausted.note(&late);
-            exhausted.note(&Ok(()));
-        }
-        assert!(!exhausted.is_over());
-        exhausted.note(&late);
-        assert!(exhausted.is_over());
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::data::drive::{Item, Opens};
 use crate::error::Error;
-use crate::operate::clone::{CloneServer, Digest, digest, in_parallel};
+use crate::operate::clone::{CloneServer, Digest, digest, in_parallel, is_changed};
 use crate::servers::s3::{S3Client, S3Error};
 
 /// Differences that are named; the rest is counted.
@@ -150,21 +150,11 @@ impl Both<'_> {
             Ok(bytes) => return Outcome::Same { bytes, needs_key },
             Err(reason) => reason,
         };
-        if self.is_changed(&item) {
+        if is_changed(&self.cloned.join(&item.meta), &self.drive.join(&item.meta)) {
             return Outcome::Changed;
         }
         let Item { bucket, object, version, .. } = item;
         Outcome::Different(Difference { bucket, object, version, reason })
-    }
-
-    /// True if the metadata on the drive is not any more what it was when the drive was cloned.
-    fn is_changed(self, item: &Item) -> bool {
-        let (then, now) = (std::fs::read(self.cloned.join(&item.meta)), std::fs::read(self.drive.join(&item.meta)));
-        match (then, now) {
-            (Ok(then), Ok(now)) => then != now,
-            (Ok(_), Err(error)) => error.kind() == std::io::ErrorKind::NotFound,
-            (Err(_), _) => false,
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::data::drive::{self, Aged};
+use crate::data::drive::{self, Item};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
@@ -47,7 +47,7 @@ pub(crate) struct Begun {
     /// The snapshot that holds the data of before.
     pub(crate) snapshot: Option<SnapshotName>,
     /// What must open afterwards.
-    oldest: Vec<Aged>,
+    oldest: Vec<Item>,
 }
 
 impl Exchange {
@@ -102,7 +102,7 @@ impl Exchange {
         context: &Context,
         name: Option<&SnapshotName>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Aged>, Error> {
+    ) -> Result<Vec<Item>, Error> {
         let pod = context.engine.pod(stack.manifest.name.as_str()).await?;
         let ran = stack.minio_runs(pod.as_ref());
         if ran {
@@ -121,7 +121,7 @@ impl Exchange {
         context: &Context,
         name: Option<&SnapshotName>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Aged>, Error> {
+    ) -> Result<Vec<Item>, Error> {
         let mut drive = self.layout.drive();
         if let Some(name) = name {
             // one that a killed `up` has taken is of before the change
@@ -156,8 +156,8 @@ impl Begun {
     /// [`Error::Verification`] naming the object that does not open.
     pub(crate) async fn prove(&self, context: &Context) -> Result<(), Error> {
         let Self { from, to, snapshot, oldest, .. } = self;
-        for aged in oldest {
-            prove(&context.s3, aged).await?;
+        for item in oldest {
+            prove(&context.s3, item).await?;
         }
         let kept = snapshot
             .as_ref()

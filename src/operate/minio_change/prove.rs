@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Aged, Error, S3Client, probe};
+use super::{Error, Item, S3Client, probe};
+use crate::data::drive::Opens;
 
 /// How long MinIO may take for an object: one that just started answers 503 for a while.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -13,15 +14,16 @@ const START: u64 = 64 << 10;
 ///
 /// # Errors
 /// [`Error::Verification`] naming the object, its key and MinIO's answer.
-pub(super) async fn prove(s3: &S3Client, aged: &Aged) -> Result<(), Error> {
-    let Aged { bucket, object, key, bytes, .. } = aged;
-    let key = key
-        .as_ref()
-        .map_or_else(|| "the oldest one in clear".to_owned(), |key| format!("the oldest under key '{key}'"));
+pub(super) async fn prove(s3: &S3Client, oldest: &Item) -> Result<(), Error> {
+    let Item { bucket, object, opens, bytes, .. } = oldest;
+    let key = match opens {
+        Opens::Key(key) => format!("the oldest under key '{key}'"),
+        Opens::Clear | Opens::Client | Opens::Unknown => "the oldest one in clear".to_owned(),
+    };
     let what = format!("object '{object}' in bucket '{bucket}', {key}");
     let failed = |why: &dyn std::fmt::Display| Error::Verification(format!("{what}, does not open: {why}"));
     let read = probe::until_ready(&what, DEADLINE, || async {
-        match s3.get_start((bucket, object), aged.version.as_deref(), *bytes == 0).await {
+        match s3.get_start((bucket, object), oldest.version.as_deref(), *bytes == 0).await {
             Err(error) if !error.is_final() => Err(error),
             answer => Ok(answer),
         }

@@ -142,6 +142,7 @@ mod tests {
             object: object.into(),
             version: Some("id".into()),
             bytes: 0,
+            written: 0,
             opens: Opens::Clear,
             is_current,
             meta: PathBuf::new(),

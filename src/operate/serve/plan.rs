@@ -33,20 +33,6 @@ use crate::supply;
 /// How the names of folders begin that hold configuration and certificates of a stack in the foreground.
 pub(super) const PREFIX: &str = "kestack-serve-";
 
-/// Variables that KES may need to reach its keystore, and that hold nothing of the stack.
-const NETWORK: [&str; 10] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
-
 /// A stack in the foreground before it starts.
 pub(super) struct Plan {
     pub(super) settings: Settings,
@@ -150,15 +136,11 @@ impl Plan {
         require_keys(&self.stack, &self.context).await.map(drop)
     }
 
-    /// Starts KES, for the first time or again. It gets nothing of the environment but what leads to its keystore.
+    /// Starts KES, for the first time or again.
     pub(super) fn start_kes(&self, is_again: bool) -> Result<Child, Error> {
         let config = self.stack.layout.kes_config();
-        let mut command = child::command(&self.kes, ["server".as_ref(), "--config".as_ref(), config.as_os_str()])?;
-        command.env_clear().env("HOME", self.place.path()).current_dir("/");
-        if !self.stack.manifest.keystore_is_fs() {
-            command.envs(NETWORK.iter().filter_map(|name| Some((name, environment(name)?))));
-        }
-        command.envs(&self.stack.manifest.kes.env).envs(is_again.then_some((STARTED_AGAIN, "1")));
+        let mut command = child::kes(&self.kes, &config, self.place.path(), &self.stack.manifest)?;
+        command.envs(is_again.then_some((STARTED_AGAIN, "1")));
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         let mut started = child::spawn(&mut command, &self.kes)?;
         voice::of_kes(&mut started);

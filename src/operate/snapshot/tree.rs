@@ -25,6 +25,8 @@ pub(in crate::operate) struct Copier {
     pub(in crate::operate) bytes: u64,
     /// A shared file that was changed after this moment is not what it was.
     pub(super) not_after: Option<SystemTime>,
+    /// True if somebody may write to the drive meanwhile: files that go are left out.
+    pub(in crate::operate) is_live: bool,
     /// When nobody waits any longer for it.
     pub(in crate::operate) end: Option<Instant>,
     interrupt: Interrupt,
@@ -34,7 +36,7 @@ impl Copier {
     /// One that shares as much as the file system of the folder `to` can: clones, else links.
     pub(in crate::operate) fn within(to: &Path, interrupt: &Interrupt) -> Self {
         let method = if can_clone(to) { Method::Clones } else { Method::LinksAndCopies };
-        Self { method, files: 0, bytes: 0, not_after: None, end: None, interrupt: interrupt.clone() }
+        Self { method, files: 0, bytes: 0, not_after: None, is_live: false, end: None, interrupt: interrupt.clone() }
     }
 
     /// Takes a drive; what MinIO was only writing stays behind. What is as it was in `former`, the drive of another
@@ -83,23 +85,35 @@ impl Copier {
     /// Takes a folder with its files, without the folders below.
     fn take(&self, from: &Path, to: &Path, kind: Kind<'_>) -> Result<Taken, Error> {
         let mut taken = Taken::default();
-        let meta = std::fs::metadata(from).map_err(Error::file("look at", from))?;
+        let Some(meta) = self.unless_gone(from, std::fs::metadata(from).map_err(Error::file("look at", from)))? else {
+            return Ok(taken);
+        };
         make_folder(to, &meta).map_err(Error::file("create", to))?;
         if kind.stays_behind(from) {
             return Ok(taken);
         }
-        for entry in std::fs::read_dir(from).map_err(Error::file("read", from))? {
+        let entries = self.unless_gone(from, std::fs::read_dir(from).map_err(Error::file("read", from)))?;
+        for entry in entries.into_iter().flatten() {
             let entry = entry.map_err(Error::file("read", from))?;
             let (path, target) = (entry.path(), to.join(entry.file_name()));
-            let meta = entry.metadata().map_err(Error::file("look at", &path))?;
+            let found = entry.metadata().map_err(Error::file("look at", &path));
+            let Some(meta) = self.unless_gone(&path, found)? else { continue };
             if meta.is_dir() {
                 taken.below.push(Move { from: path, to: target });
-            } else {
-                self.entry(&path, &target, &meta, kind)?;
+            } else if self.unless_gone(&path, self.entry(&path, &target, &meta, kind))?.is_some() {
                 taken.count(&meta);
             }
         }
         Ok(taken)
+    }
+
+    /// `None` for what went while somebody writes to the drive.
+    fn unless_gone<T>(&self, path: &Path, done: Result<T, Error>) -> Result<Option<T>, Error> {
+        let is_gone = || std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        match done {
+            Err(Error::File { .. }) if self.is_live && is_gone() => Ok(None),
+            done => done.map(Some),
+        }
     }
 
     fn entry(&self, from: &Path, to: &Path, meta: &Metadata, kind: Kind<'_>) -> Result<(), Error> {

@@ -149,6 +149,7 @@ impl Cluster {
                 None => vec![],
             },
             keys: self.manifest.keys.iter().map(ToString::to_string).collect(),
+            read_only: false,
             keystore: self.section.clone(),
         };
         let (key, cert) = (format!("{KES_FOLDER}/server.key"), format!("{KES_FOLDER}/server.crt"));

@@ -35,14 +35,9 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
     if let Some(key) = &found.static_key {
         return Ok(Kes { keystore: json!({ "fs": {} }), keys: vec![key.name().to_string()], ..Kes::default() });
     }
-    let wrong = |error: &dyn std::fmt::Display| {
-        refused(format!("KES would not take its configuration: {error}"), "correct it, then import again")
-    };
     let text = &found.kes_config;
-    let asked = references(text);
-    let known = |name: &str| found.kes_env.get(name).map(|value| value.to_string()).filter(|value| !value.is_empty());
-    let values: BTreeMap<_, _> = asked.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
-    let env = |name: &str| values.get(name).cloned().or_else(|| placeholder(name));
+    let asked = Asked::of(found);
+    let env = |name: &str| asked.value(name);
     let config = Config::parse(text, &env).map_err(|error| wrong(&error))?;
     // the old spelling as today's, where it can be rewritten
     let text = Config::upgrade(text, &env).map_or_else(|_| text.to_string(), |upgraded| upgraded.text);
@@ -59,7 +54,7 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
     let section = here(found, section, &mut notes);
     let (keystore, literal) = keystore::without_credentials(&section);
     taken.credentials.extend(literal.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    taken.carry(found, &asked)?;
+    taken.carry(found, &asked.names)?;
     let keys = keys(found, &document, config.keys)?;
     let KesEnv { env, credentials, missing, notes: more } = taken;
     notes.extend(more);
@@ -67,6 +62,35 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
         format!("KES takes {name} from its environment, and its value is not here: write it into credentials.env")
     }));
     Ok(Kes { keystore, in_volume, credentials, missing, env, keys, notes })
+}
+
+pub(super) fn wrong(error: &dyn std::fmt::Display) -> Error {
+    refused(format!("KES would not take its configuration: {error}"), "correct it, then import again")
+}
+
+/// The variables that a configuration asks for.
+pub(super) struct Asked {
+    names: BTreeSet<String>,
+    values: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Asked {
+    pub(super) fn of(found: &Found) -> Self {
+        let names = references(&found.kes_config);
+        let known = |name: &String| found.kes_env.get(name).filter(|value| !value.is_empty()).cloned();
+        let values = names.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+        Self { names, values }
+    }
+
+    /// The value of a variable, or something that stands for one which nobody has given.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|value| value.to_string()).or_else(|| placeholder(name))
+    }
+
+    /// True if nobody has given the value of one of them.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.values.len() < self.names.len()
+    }
 }
 
 /// The section of a sealed folder that was proposed for MinIO KES, in today's form.
@@ -108,7 +132,7 @@ fn keys(found: &Found, document: &Value, keys: Vec<String>) -> Result<Vec<String
 /// neither keys nor data exist yet, too.
 fn place_keys(found: &Found, section: &mut Value) -> Result<Option<PathBuf>, Error> {
     let Some(path) = keystore::text(section, "/fs/path").map(PathBuf::from) else { return Ok(None) };
-    let bound = found.kes_files.here(&path);
+    let bound = found.keys.clone().or_else(|| found.kes_files.here(&path));
     let itself = || Some(path.clone()).filter(|_| found.in_place.is_some());
     let folder = bound.clone().or_else(itself).filter(|keys| keys.is_dir());
     let in_volume = found.kes_files.volume(&path).is_some() && bound.is_none();

@@ -23,6 +23,7 @@ mod folder;
 mod kes;
 mod kes_env;
 mod minio;
+mod rehearsal;
 mod script;
 mod source;
 mod static_key;
@@ -68,6 +69,8 @@ pub struct Found {
     minio_files: Files,
     /// Folder of MinIO's drive on this host.
     drive: Option<PathBuf>,
+    /// Folder of the keys on this host, if the user named one.
+    keys: Option<PathBuf>,
     /// Port on the host by port of the server.
     ports: BTreeMap<u16, u16>,
     /// Certificates and keys to be taken along: path here, name below `certs`.

@@ -67,14 +67,22 @@ impl Found {
     }
 }
 
+/// The key as a keystore has it.
+///
+/// # Errors
+/// [`Error::Usage`] if data on the drive does not open under it.
+pub(super) fn made(key: &StaticKey, drive: Option<&Path>) -> Result<Key, Error> {
+    let sealed = drive.map(|drive| samples(drive, key)).transpose()?.unwrap_or_default();
+    imported(key, &sealed)
+}
+
 /// The file of the key in the keystore of the stack.
 ///
 /// # Errors
 /// [`Error::Usage`] if data on the drive does not open under it; [`Error::Occupied`] if the keystore has another key of that
 /// name, or is sealed: a key is never replaced, because data may need it.
 pub(super) fn stored(key: &StaticKey, drive: Option<&Path>, layout: &Layout) -> Result<FileResource, Error> {
-    let sealed = drive.map(|drive| samples(drive, key)).transpose()?.unwrap_or_default();
-    let made = imported(key, &sealed)?;
+    let made = made(key, drive)?;
     let folder = layout.keys();
     let path = folder.join(key.name().as_str());
     let content = match disk::read(&path)?.map(Zeroizing::new) {

@@ -84,15 +84,7 @@ struct MinioSection<'a> {
 /// # Errors
 /// [`Error::Usage`] for what no stack can be.
 pub fn translate(found: &Found, output: &Path, has_dir: bool) -> Result<Imported, Error> {
-    let name: StackName = found.name.parse().map_err(|error: String| {
-        refused(error, "rename the folder, or give a name with --name where there is none to keep")
-    })?;
-    let folder = found.in_place.clone().unwrap_or_else(|| output.to_owned());
-    let base = match &found.in_place {
-        Some(folder) => folder.parent().unwrap_or(folder).to_owned(),
-        None => folder.join(STACKS),
-    };
-    let layout = Layout::new(&base, name.as_str());
+    let Placed { name, folder, base, layout } = Placed::of(found, output)?;
     let (minio, kes) = (minio::read(found)?, kes::read(found)?);
     let keys = keystore_folder(&kes.keystore);
     let mut notes: Vec<_> = [found.notes.as_slice(), &kes.notes, &minio.notes].concat();
@@ -128,8 +120,39 @@ pub fn translate(found: &Found, output: &Path, has_dir: bool) -> Result<Imported
     Ok(Imported { name, manifest: folder.join(MANIFEST), files, notes, next })
 }
 
+/// Where the stack would be.
+pub(super) struct Placed {
+    /// Its name.
+    pub(super) name: StackName,
+    /// The folder of its manifest.
+    folder: PathBuf,
+    /// The folder of all stacks.
+    base: PathBuf,
+    /// Its files.
+    pub(super) layout: Layout,
+}
+
+impl Placed {
+    /// Below `output`, unless it stays in its own folder.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if its name is not one of a stack.
+    pub(super) fn of(found: &Found, output: &Path) -> Result<Self, Error> {
+        let name: StackName = found.name.parse().map_err(|error: String| {
+            refused(error, "rename the folder, or give a name with --name where there is none to keep")
+        })?;
+        let folder = found.in_place.clone().unwrap_or_else(|| output.to_owned());
+        let base = match &found.in_place {
+            Some(folder) => folder.parent().unwrap_or(folder).to_owned(),
+            None => folder.join(STACKS),
+        };
+        let layout = Layout::new(&base, name.as_str());
+        Ok(Self { name, folder, base, layout })
+    }
+}
+
 /// Commands that copy keys and drive out of the engine's volumes.
-fn copies(found: &Found, layout: &Layout, keys: Option<&Path>) -> Vec<String> {
+pub(super) fn copies(found: &Found, layout: &Layout, keys: Option<&Path>) -> Vec<String> {
     let keys = keys.and_then(|keys| found.copied(&found.kes_files, keys, &layout.keys()));
     let drive = found.variable("MINIO_VOLUMES").filter(|_| found.drive.is_none());
     let drive = drive.and_then(|drive| found.copied(&found.minio_files, Path::new(drive), &layout.drive()));
@@ -137,12 +160,12 @@ fn copies(found: &Found, layout: &Layout, keys: Option<&Path>) -> Vec<String> {
 }
 
 /// The folder of an fs keystore.
-fn keystore_folder(keystore: &Value) -> Option<PathBuf> {
+pub(super) fn keystore_folder(keystore: &Value) -> Option<PathBuf> {
     at(keystore, "/fs/path").as_str().map(PathBuf::from)
 }
 
 /// The text, which kestack itself must take.
-fn manifest_text(
+pub(super) fn manifest_text(
     found: &Found,
     name: &StackName,
     kes: &Kes,
