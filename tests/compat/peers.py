@@ -16,6 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SDK = "v0.3.1"
 # what kes needs of AWS
 LEAST = ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue", "secretsmanager:ListSecrets"]
+# and of OpenBao, as docs/keystores.md says
+BAO_POLICY = """
+path "kv2/data/*" { capabilities = ["create", "read"] }
+path "kv2/metadata/*" { capabilities = ["list", "delete"] }
+"""
 
 
 def go_sdk(minio):
@@ -97,8 +102,7 @@ def bao():
         ask = lambda *words, **more: said(program, *words, env=variables, **more)  # noqa: E731
         serves(lambda: ask("status"))
         ask("secrets", "enable", "-version=2", "-path=kv2", "kv")
-        policy = 'path "kv2/*" { capabilities = ["create", "read", "delete", "list"] }'
-        ask("policy", "write", "kes", "-", input=policy)
+        ask("policy", "write", "kes", "-", input=BAO_POLICY)
         ask("auth", "enable", "approle")
         ask("write", "auth/approle/role/kes", "policies=kes", "period=5m")
         role = json.loads(ask("read", "-format=json", "auth/approle/role/kes/role-id"))["data"]["role_id"]

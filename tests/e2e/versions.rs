@@ -8,6 +8,13 @@ use crate::bounded::Bounded as _;
 use crate::engine::{Kind, kind, rootless};
 use crate::sandbox::{Sandbox, text};
 
+mod containers;
+
+/// What `stack.json` in a stack's folder says.
+fn marker(stack: &Sandbox) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(stack.root().join("stack.json")).unwrap()).unwrap()
+}
+
 /// Every file below a folder, with its content.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
@@ -116,8 +123,7 @@ fn a_folder_of_0_1_0_comes_up_with_its_data() {
     let list = stack.json(&["snapshot", "list"]);
     assert_eq!(list["snapshots"].as_array().unwrap().len(), 1, "the same MinIO does not count as another one: {list}");
     stack.ok(&["verify"]);
-    let marker = std::fs::read_to_string(stack.root().join("stack.json")).unwrap();
-    let marker: serde_json::Value = serde_json::from_str(&marker).unwrap();
+    let marker = marker(&stack);
     assert_eq!((&marker["layout"], &marker["kestack"]), (&2.into(), &env!("CARGO_PKG_VERSION").into()));
     stack.ok(&["snapshot", "restore", "first"]);
     assert_eq!(stack.read("/encrypted/kept"), b"written by 0.1.0");

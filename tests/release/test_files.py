@@ -12,6 +12,7 @@ import pytest
 
 from conftest import PROGRAMS, ROOT, run
 
+MONITORING = {file.name: file.read_bytes() for file in (ROOT / "deploy/monitoring").iterdir()}
 SHELLS = ("bash", "zsh", "fish", "ps1", "elv", "nu")
 
 
@@ -49,6 +50,10 @@ def test_the_archive_has_programs_pages_and_licences(dist, version, target):
     with tarfile.open(dist / f"{top}.tar.gz") as tar:
         members = {member.name: member for member in tar.getmembers()}
         licences = tar.extractfile(f"{top}/THIRD-PARTY.md").read().decode()
+        monitoring = {
+            name.rsplit("/", 1)[1]: tar.extractfile(name).read()
+            for name, member in members.items() if name.startswith(f"{top}/monitoring/") and member.isfile()
+        }
     assert all(name == top or name.startswith(f"{top}/") for name in members)
     assert all((member.uid, member.gid) == (0, 0) for member in members.values())
     assert len({member.mtime for member in members.values()}) == 1, "the time of the commit, and no other"
@@ -56,6 +61,7 @@ def test_the_archive_has_programs_pages_and_licences(dist, version, target):
         assert members[f"{top}/{name}"].mode == 0o755
     for name in ("README.md", "LICENSE", "CHANGELOG.md"):
         assert f"{top}/{name}" in members
+    assert monitoring == MONITORING and "kes-alerts.yaml" in monitoring
     for program in ("kestack", "kes"):
         for shell in SHELLS:
             assert members[f"{top}/completions/{program}.{shell}"].size > 1000
@@ -145,6 +151,8 @@ def test_the_deb_of_kes_is_complete_and_starts_nothing(dist, version, tmp_path):
         "usr/share/man/man1/kes.1.gz", "usr/share/doc/kes/copyright", "usr/share/bash-completion/completions/kes",
     ):
         assert (tmp_path / path).is_file(), path
+    alerts = tmp_path / "usr/share/doc/kes/monitoring"
+    assert {file.name: file.read_bytes() for file in alerts.iterdir()} == MONITORING
     assert (tmp_path / "DEBIAN/conffiles").read_text().split() == ["/etc/kes/config.yaml"]
     for script in ("postinst", "prerm", "postrm"):
         text = (tmp_path / "DEBIAN" / script).read_text()
@@ -170,6 +178,8 @@ def test_the_rpm_of_kes_keeps_its_configuration(dist, version):
     files = run("rpm", "-qp", "--nosignature", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]", rpm)
     assert re.search(r"^/etc/kes/config.yaml .*c.*n", files, re.MULTILINE), files
     assert "/usr/lib/systemd/system/kes.service" in files
+    for name in MONITORING:
+        assert f"/usr/share/doc/kes/monitoring/{name}" in files
     scripts = run("rpm", "-qp", "--nosignature", "--scripts", rpm)
     assert "systemd-sysusers" in scripts and "--now kes.service" in scripts
     needs = run("rpm", "-qp", "--nosignature", "--requires", dist / f"kestack-{version}-1.x86_64.rpm")
