@@ -41,21 +41,35 @@ impl Fs {
     /// Opens the folder that a configuration names, with the master keys that it names.
     ///
     /// # Errors
-    /// As [`Self::open`], and if a master key cannot be read.
+    /// As [`Self::open`], and if a master key cannot be read. A missing folder is made where `environment` allows it.
     pub async fn connect(config: &FsConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         let master_keys = match &config.encryption {
             Some(encryption) => Some(MasterKeys::load(encryption, environment).await?),
             None => None,
         };
-        Self::open(&config.path, master_keys).await
+        Self::at(&config.path, master_keys, environment.makes_folders).await
     }
 
-    /// Opens the folder, creating it for its owner alone if it is missing, and clears away what a crash left unfinished, if it can: to
-    /// serve the keys of a folder, one needs neither to list it nor to write to it.
+    /// Opens the folder, and clears away what a crash left unfinished, if it can: to serve the keys of a folder, one needs
+    /// neither to list it nor to write to it.
     ///
     /// # Errors
-    /// If the folder cannot be used, or its keys lie there in clear; or the reverse, if there are no `master_keys`.
+    /// If the folder is missing or cannot be used, or its keys lie there in clear; or the reverse, if there are no
+    /// `master_keys`.
     pub async fn open(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
+        Self::at(path, master_keys, false).await
+    }
+
+    /// As [`Self::open`]; creates the folder for its owner alone if it is missing. Not for a folder that had keys: it is
+    /// missing because its disk is not mounted, and a new one would take its place.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the folder cannot be created.
+    pub async fn make(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
+        Self::at(path, master_keys, true).await
+    }
+
+    async fn at(path: &Path, master_keys: Option<MasterKeys>, makes: bool) -> Result<Self, KeyStoreError> {
         let (folder, seal) = (path.to_owned(), Seal(master_keys.map(Arc::new)));
         run(move || {
             match std::fs::metadata(&folder) {
@@ -63,10 +77,10 @@ impl Fs {
                     return Err(KeyStoreError::Other(format!("fs: '{}' is not a directory", folder.display())));
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(error) if makes && error.kind() == ErrorKind::NotFound => {
                     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| other(&folder, &e))?;
                 }
-                Err(error) => return Err(other(&folder, &error)),
+                Err(error) => return Err(failure(&folder, &folder, &error)),
             }
             store::clear_unfinished(&folder);
             seal.check(&folder)?;

@@ -42,13 +42,16 @@ async fn several_kes_in_containers_do_not_take_each_others_files() {
 #[tokio::test]
 async fn a_folder_that_is_gone_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(&folder.path().join("keys"), None).await.unwrap();
+    let store = Fs::make(&folder.path().join("keys"), None).await.unwrap();
     std::fs::remove_dir(folder.path().join("keys")).unwrap();
     assert!(matches!(store.status().await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.list("").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.get("key").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.create("key", b"v").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.delete("key").await, Err(KeyStoreError::Unreachable(_))));
+    let opened = Fs::open(&folder.path().join("keys"), None).await;
+    assert!(matches!(opened, Err(KeyStoreError::Unreachable(_))), "it is not made by opening it");
+    assert!(!folder.path().join("keys").exists());
     std::fs::create_dir(folder.path().join("keys")).unwrap();
     assert_eq!(store.get("key").await, Err(KeyStoreError::NotFound));
     assert_eq!(store.delete("key").await, Err(KeyStoreError::NotFound));
@@ -110,7 +113,7 @@ async fn a_link_to_a_key_is_a_key() {
 #[tokio::test]
 async fn a_folder_that_is_made_is_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
-    Fs::open(&folder.path().join("made/keys"), None).await.unwrap();
+    Fs::make(&folder.path().join("made/keys"), None).await.unwrap();
     for made in ["made", "made/keys"] {
         let mode = std::fs::metadata(folder.path().join(made)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{made}");
