@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::KeyStoreError;
 use super::{entry, other, store};
 use crate::crypto::Fingerprint;
+use crate::json;
 
 /// Start of the names of files that are not keys.
 pub(super) const OURS: &str = ".kes-";
@@ -70,8 +71,8 @@ impl Marker {
         if content.len() > MOST {
             return Err(damaged("is damaged: it is too large"));
         }
-        let marker: Self =
-            serde_json::from_slice(&content).map_err(|error| damaged(&format!("is damaged: {error}")))?;
+        let marker: Self = serde_json::from_slice(&content)
+            .map_err(|error| damaged(&format!("is damaged: {}", json::mistake(&error))))?;
         if marker.version == VERSION { Ok(Some(marker)) } else { Err(damaged("was written by a later version of kes")) }
     }
 
