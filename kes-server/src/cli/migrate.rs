@@ -18,6 +18,7 @@ use super::{
 use crate::{
     auth::is_valid_name,
     config::Config,
+    crypto::Key,
     keystore::{Backend, KeyStore, KeyStoreError},
 };
 
@@ -149,10 +150,11 @@ impl Migration {
         }
     }
 
-    /// Reads a key of the source. One that cannot be read, such as a link to nowhere, does not keep the others back.
+    /// Reads a key of the source. One that cannot be read, such as a link to nowhere, or is none, such as a file that a crash
+    /// left empty, does not keep the others back.
     async fn value(&self, name: &str) -> Result<Value, CliError> {
         match self.source.get(name).await {
-            Ok(value) => Ok(Ok(value)),
+            Ok(value) => Ok(Key::decode(&value).map(|_| value).map_err(|why| format!("which is not a key: {why}"))),
             Err(error @ KeyStoreError::Unreachable(_)) => Err(failure("read", name, &error)),
             Err(error) => Ok(Err(format!("which cannot be read: {error}"))),
         }
