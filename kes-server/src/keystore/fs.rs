@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use self::marker::OURS;
+use self::marker::{Lock, OURS};
 use self::seal::Seal;
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::FsConfig;
@@ -35,6 +36,8 @@ pub use master::MasterKeys;
 pub struct Fs {
     folder: Arc<PathBuf>,
     seal: Seal,
+    /// Whoever waits for the right to change the folder; the others wait for it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Fs {
@@ -84,9 +87,24 @@ impl Fs {
             }
             store::clear_unfinished(&folder);
             seal.check(&folder)?;
-            Ok(Self { folder: Arc::new(folder), seal })
+            Ok(Self { folder: Arc::new(folder), seal, turn: Arc::default() })
         })
         .await
+    }
+
+    /// Waits a while for the right to change the folder. No thread waits: others are needed to read keys.
+    async fn lock(&self) -> Result<Lock, KeyStoreError> {
+        let taken = async {
+            let _turn = self.turn.lock().await;
+            loop {
+                let this = self.clone();
+                if let Some(lock) = run(move || this.seal.try_lock(&this.folder)).await? {
+                    return Ok(lock);
+                }
+                tokio::time::sleep(marker::LOOK).await;
+            }
+        };
+        tokio::time::timeout(marker::PATIENCE, taken).await.unwrap_or_else(|_| Err(marker::taken(&self.folder)))
     }
 
     /// The file of a key. The API checks names before; this is the check for those of the configuration's `keys:`.
@@ -124,8 +142,9 @@ impl KeyStore for Fs {
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
         let (this, name, value) = (self.clone(), name.to_owned(), Zeroizing::new(value.to_vec()));
+        let lock = self.lock().await?;
         run(move || {
-            let _lock = this.seal.lock(&this.folder)?;
+            let _lock = lock;
             let stored = this.seal.close(&name, value)?;
             store::create(&this.folder, &file, &stored)
         })
@@ -144,9 +163,9 @@ impl KeyStore for Fs {
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
-        let this = self.clone();
+        let (this, lock) = (self.clone(), self.lock().await?);
         run(move || {
-            let _lock = this.seal.lock(&this.folder)?;
+            let _lock = lock;
             store::delete(&this.folder, &file)
         })
         .await

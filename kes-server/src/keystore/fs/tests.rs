@@ -57,6 +57,33 @@ async fn a_folder_that_is_gone_is_unreachable() {
     assert_eq!(store.delete("key").await, Err(KeyStoreError::NotFound));
 }
 
+/// Reading needs threads: none may wait for the right to change the folder.
+#[test]
+fn who_waits_to_change_the_folder_keeps_no_reader_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let store = Fs::open(folder.path(), None).await.unwrap();
+        store.create("key", b"value").await.unwrap();
+        let sealing = std::fs::File::open(folder.path()).unwrap();
+        sealing.lock().unwrap();
+        let changes: Vec<_> = (0..20)
+            .map(|number| {
+                let store = store.clone();
+                tokio::spawn(async move { store.create(&format!("key-{number}"), b"value").await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(changes.iter().all(|change| !change.is_finished()));
+        let read = tokio::time::timeout(Duration::from_secs(5), store.get("key")).await;
+        assert_eq!(read.expect("it is read at once").unwrap().as_slice(), b"value");
+        drop(sealing);
+        for change in changes {
+            assert_eq!(change.await.unwrap(), Ok(()));
+        }
+    });
+}
+
 #[tokio::test]
 async fn only_plain_names_reach_the_folder() {
     let folder = tempfile::tempdir().unwrap();
