@@ -161,8 +161,7 @@ impl System {
 
     fn refresh(&self, started: Instant, objects: usize) {
         let usage = process::usage();
-        let hundredths = started.elapsed().as_millis() / 10;
-        self.up_time.set(f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0);
+        self.up_time.set(hundredths(started.elapsed()));
         self.cpus.set(signed(usage.cpus));
         self.usable_cpus.set(signed(usage.usable_cpus));
         self.threads.set(signed(usage.threads));
@@ -190,6 +189,11 @@ impl Requests {
     }
 }
 
+/// Seconds, to the hundredth.
+fn hundredths(time: Duration) -> f64 {
+    Duration::new(time.as_secs(), time.subsec_nanos() / 10_000_000 * 10_000_000).as_secs_f64()
+}
+
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     registered(registry, IntGauge::new(name, help)?)
 }
@@ -210,6 +214,12 @@ fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_may_be_up_for_years() {
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        assert!((hundredths(year * 10 + Duration::from_millis(1_239)) - 315_360_001.23).abs() < 1e-6);
+    }
 
     #[test]
     fn answers_are_counted_by_class_and_families_appear_with_them() {

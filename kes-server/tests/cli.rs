@@ -6,6 +6,8 @@ mod identity;
 #[path = "cli/migrate.rs"]
 mod migrate;
 mod support;
+#[path = "cli/trust.rs"]
+mod trust;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 

@@ -275,8 +275,26 @@ fn booleans_may_come_from_the_environment() {
     {
         assert_eq!(skips(value), Ok(expected), "{value}");
     }
-    let said = "yaml: unmarshal errors:\n  line 6: cannot unmarshal !!str `maybe` into bool: it is the value of 'B'";
+    let said = "yaml: unmarshal errors:\n  line 6: cannot unmarshal the value of 'B' into bool";
     assert_eq!(skips("maybe"), Err(said.into()));
+}
+
+/// A secret in the wrong place is not shown.
+#[test]
+fn a_mistake_shows_nothing_that_may_be_a_secret() {
+    let head = "admin: {identity: a}\ntls: {key: k, cert: c}\n";
+    for text in [
+        "keystore: {vault: {endpoint: e, approle: hunter2}}\n",
+        "keystore: {vault: {endpoint: e, approle: {id: [hunter2], secret: x}}}\n",
+        "keystore: {aws: {secretsmanager: {endpoint: e, credentials: hunter2}}}\n",
+        "keystore: {fs: hunter2}\n",
+        "keystore: {fs: {path: /k}}\ncache: {expiry: {any: \"${SECRET}\"}}\n",
+        "keystore: {fs: {path: /k}}\napi: {/v1/ready: {skip_auth: \"${SECRET}\"}}\n",
+    ] {
+        let config = Config::parse(&format!("{head}{text}"), &|name| (name == "SECRET").then(|| "hunter2".into()));
+        let told = config.unwrap_err().to_string();
+        assert!(told.contains("line ") && !told.contains("hunter2"), "{text}: {told}");
+    }
 }
 
 #[test]

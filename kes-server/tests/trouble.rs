@@ -1,8 +1,12 @@
 //! A server in trouble: its keystore out of reach at start, its files replaced, its process stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+#[path = "trouble/changes.rs"]
+mod changes;
 #[path = "trouble/disk.rs"]
 mod disk;
+#[path = "trouble/folder.rs"]
+mod folder;
 mod support;
 
 use std::{
@@ -53,6 +57,42 @@ impl Drop for Ended {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A server within this process.
+struct Inside {
+    commands: mpsc::Sender<server::Command>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Inside {
+    fn stop(self) {
+        self.commands.blocking_send(server::Command::Stop).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One that listens, and reads its configuration again by `reload`.
+fn inside(config: Config, reload: Reload) -> Inside {
+    let (listening, is_listening) = oneshot::channel();
+    let options = ServeOptions {
+        stdout: Box::new(std::io::sink()),
+        stderr: Box::new(std::io::sink()),
+        version: "",
+        commit: "",
+        environment: Environment::empty(),
+        patience: Patience::Fail,
+        reload: Some(reload),
+        listening: Some(listening),
+    };
+    let (commands, receiver) = mpsc::channel(2);
+    let thread = thread::spawn(move || runtime().block_on(server::run(config, options, receiver)).unwrap());
+    is_listening.blocking_recv().unwrap();
+    Inside { commands, thread }
 }
 
 fn signal(signal: &str, id: u32) {
@@ -319,28 +359,13 @@ fn a_reload_that_takes_long_keeps_nobody_waiting() {
         thread::sleep(slow);
         Config::load(&file, &|_| None)
     });
-    let (listening, is_listening) = oneshot::channel();
-    let options = ServeOptions {
-        stdout: Box::new(std::io::sink()),
-        stderr: Box::new(std::io::sink()),
-        version: "",
-        commit: "",
-        environment: Environment::empty(),
-        patience: Patience::Fail,
-        reload: Some(reload),
-        listening: Some(listening),
-    };
-    let (commands, receiver) = mpsc::channel(2);
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = thread::spawn(move || runtime().block_on(server::run(config, options, receiver)).unwrap());
-    is_listening.blocking_recv().unwrap();
-    commands.blocking_send(server::Command::Reload).unwrap();
+    let server = inside(config, reload);
+    server.commands.blocking_send(server::Command::Reload).unwrap();
     begins.recv().unwrap();
     let began = Instant::now();
     let client = folder.client(Timeouts { connect: slow * 4, request: slow * 4 });
     runtime().block_on(client.version()).unwrap();
     let took = began.elapsed();
     assert!(took < slow / 2, "a new connection waited {took:?}");
-    commands.blocking_send(server::Command::Stop).unwrap();
-    server.join().unwrap();
+    server.stop();
 }

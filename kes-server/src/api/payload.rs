@@ -47,8 +47,8 @@ pub(super) enum PayloadError {
     Empty,
     #[error("too many large bodies at a time over one connection")]
     Busy,
-    #[error("{0}")]
-    Json(#[from] serde_json::Error),
+    #[error("the body is {0}")]
+    Json(String),
 }
 
 impl<'a, 'b> Payload<'a, 'b> {
@@ -59,7 +59,10 @@ impl<'a, 'b> Payload<'a, 'b> {
     /// Reads a body that must be there.
     pub(super) async fn required<T: Fields>(self) -> Result<T, PayloadError> {
         let document = self.source.read(self.limit).await?;
-        if document.is_empty() { Err(PayloadError::Empty) } else { Ok(json::decode(&document)?) }
+        if document.is_empty() {
+            return Err(PayloadError::Empty);
+        }
+        json::decode(&document).map_err(|error| PayloadError::Json(json::mistake(&error)))
     }
 
     /// Reads a body that may be left out, which stands for all defaults. It is left out only if the request announces

@@ -1,8 +1,9 @@
 //! The state behind all requests: one part lives as long as the process, a reload replaces the other one completely.
 
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(super) routes: Routes,
     pub(super) largest_listing: Largest,
     keystore: KeyStoreConfig,
+    /// Keys of the configuration that are there, or were.
+    made: Mutex<BTreeSet<String>>,
 }
 
 /// Bytes that the largest listing of keys has needed: what the next one may need.
@@ -98,12 +101,25 @@ impl State {
     pub(crate) fn new(config: &Config, keystore: Connection, log: &Arc<Log>, former: Option<&Self>) -> Self {
         let log = Arc::clone(log);
         let notify = move |notice: Notice| log.error(Level::ERROR, &notice.to_string());
-        let keys = match former.filter(|former| former.keystore == config.keystore) {
+        let former = former.filter(|former| former.keystore.is_same_place(&config.keystore));
+        let keys = match former {
             Some(former) => former.keys.successor(keystore, config.cache, notify),
             None => Cache::new(keystore, config.cache, notify),
         };
         let (access, routes) = (config.access.clone(), Routes::new(&config.api));
-        Self { access, keys, routes, largest_listing: Largest::default(), keystore: config.keystore.clone() }
+        let made = Mutex::new(former.map(|former| former.made().clone()).unwrap_or_default());
+        Self { access, keys, routes, largest_listing: Largest::default(), keystore: config.keystore.clone(), made }
+    }
+
+    /// The section of the keystore.
+    pub(crate) fn keystore(&self) -> &KeyStoreConfig {
+        &self.keystore
+    }
+
+    /// Those of the configuration's keys that are there, or were: one that is gone was lost, and a new key of its name could
+    /// not open what the lost one sealed.
+    pub(crate) fn made(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the configuration says anything about this identity: it is the admin's or has a policy.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     auth::is_valid_name,
     config::Config,
+    crypto::Key,
     keystore::{Backend, KeyStore, KeyStoreError},
 };
 
@@ -78,8 +79,9 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
         .pattern
         .parse()
         .map_err(|error| CliError::message(format!("'{}' is not a valid pattern: {error}", arguments.pattern)))?;
-    let migration =
-        Migration { source: connect(&arguments.from, session).await?, target: connect(&arguments.to, session).await? };
+    // the folder of keys that are to be read is not made
+    let source = connect(&arguments.from, false, session).await?;
+    let migration = Migration { source, target: connect(&arguments.to, true, session).await? };
     let found = migration.look(&pattern, arguments.dry_run).await?;
     let mut left_out = migration.report(&found, &arguments);
     if arguments.dry_run {
@@ -106,10 +108,11 @@ fn leave_out(name: &str, why: &str, count: &mut usize) {
     *count += 1;
 }
 
-async fn connect(file: &Path, session: &Session<'_>) -> Result<Backend, CliError> {
+async fn connect(file: &Path, makes_folders: bool, session: &Session<'_>) -> Result<Backend, CliError> {
     let failure = |error: &dyn std::fmt::Display| CliError::message(format!("{}: {error}", file.display()));
     let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(&error))?;
-    Backend::connect(&config.keystore, &session.environment.for_keystores()).await.map_err(|error| failure(&error))
+    let environment = session.environment.for_keystores().with_new_folders(makes_folders);
+    Backend::connect(&config.keystore, &environment).await.map_err(|error| failure(&error))
 }
 
 impl Migration {
@@ -147,10 +150,11 @@ impl Migration {
         }
     }
 
-    /// Reads a key of the source. One that cannot be read, such as a link to nowhere, does not keep the others back.
+    /// Reads a key of the source. One that cannot be read, such as a link to nowhere, or is none, such as a file that a crash
+    /// left empty, does not keep the others back.
     async fn value(&self, name: &str) -> Result<Value, CliError> {
         match self.source.get(name).await {
-            Ok(value) => Ok(Ok(value)),
+            Ok(value) => Ok(Key::decode(&value).map(|_| value).map_err(|why| format!("which is not a key: {why}"))),
             Err(error @ KeyStoreError::Unreachable(_)) => Err(failure("read", name, &error)),
             Err(error) => Ok(Err(format!("which cannot be read: {error}"))),
         }

@@ -95,11 +95,12 @@ fn load(
         let overrides = Overrides { admin: root.as_deref(), address, allows_dead_rules };
         Config::load_for(overrides, &path, &|name| environment.get(name))
     };
-    let config = read().map_err(CliError::plain)?;
+    let reload = Reload::new(file, read);
+    let config = reload.config().map_err(CliError::plain)?;
     for warning in &config.warnings {
         session.output.warning(warning);
     }
-    Ok((config, Reload::new(file, read)))
+    Ok((config, reload))
 }
 
 impl ServerArguments {

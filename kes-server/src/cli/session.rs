@@ -1,6 +1,6 @@
 //! Makes a client from the environment and the common flags (docs/kes-protocol.md §9).
 
-use std::{collections::HashMap, ffi::OsString, fs, path::Path};
+use std::{collections::HashMap, ffi::OsString, fs, io, path::Path};
 
 use zeroize::Zeroizing;
 
@@ -17,7 +17,10 @@ const KEY_FILE: [&str; 3] = ["MINIO_KES_KEY_FILE", "KES_CLIENT_KEY", "MINIO_KES_
 const CERT_FILE: [&str; 3] = ["MINIO_KES_CERT_FILE", "KES_CLIENT_CERT", "MINIO_KES_CLIENT_CERT"];
 
 /// Ours: MinIO KES has no way to name a CA but `SSL_CERT_FILE`, which changes it for every program of a shell.
-const CA_PATH: [&str; 3] = ["MINIO_KES_CA_PATH", "KES_CA_PATH", "MINIO_KMS_KES_CAPATH"];
+const CA_PATH: [&str; 3] = ["MINIO_KES_CA_PATH", "KES_CA_PATH", MINIO_CA_PATH];
+
+/// `MinIO`'s: CAs in addition to those of the system, and a path that does not exist is none (docs/minio-kms-client.md).
+const MINIO_CA_PATH: &str = "MINIO_KMS_KES_CAPATH";
 
 const DEFAULT_SERVER: &str = "127.0.0.1:7373";
 
@@ -87,14 +90,18 @@ impl Session<'_> {
         Ok(Client::by_way_of(proxies, &servers, credentials, &trust, Timeouts::default())?)
     }
 
-    /// The CA file that the environment names, else the system's roots.
+    /// The CAs that the environment names, else the system's roots.
     fn trust(&self) -> Result<Trust, CliError> {
-        let path = self.environment.first(&CA_PATH);
-        if path.is_empty() {
-            return Ok(Trust::System);
+        let named = CA_PATH.iter().find_map(|name| Some((*name, self.environment.get(name)?)));
+        let Some((name, path)) = named.filter(|(_, path)| !path.is_empty()) else { return Ok(Trust::System) };
+        match authorities(Path::new(&path)) {
+            Ok(pem) if name == MINIO_CA_PATH => Ok(Trust::Also(pem)),
+            Ok(pem) => Ok(Trust::Pem(pem)),
+            Err(error) if name == MINIO_CA_PATH && error.kind() == io::ErrorKind::NotFound => Ok(Trust::System),
+            Err(error) => Err(CliError::message(format!(
+                "cannot read CA '{path}': {error}; set {name} to a PEM file, or a folder of them"
+            ))),
         }
-        let pem = fs::read(&path).map_err(|error| CliError::message(format!("cannot read CA '{path}': {error}")))?;
-        Ok(Trust::Pem(pem))
     }
 
     /// The servers of the command line, else of the environment, else the default one.
@@ -120,6 +127,22 @@ impl Session<'_> {
             (true, false, false) => key_pair(Path::new(&cert_file), Path::new(&key_file)),
         }
     }
+}
+
+/// The text of a file, or of all files of a folder.
+fn authorities(path: &Path) -> io::Result<Vec<u8>> {
+    if !path.is_dir() {
+        return fs::read(path);
+    }
+    let mut all = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        if file.is_file() {
+            all.extend(fs::read(file)?);
+            all.push(b'\n');
+        }
+    }
+    Ok(all)
 }
 
 fn key_pair(cert_file: &Path, key_file: &Path) -> Result<Credentials, CliError> {

@@ -277,7 +277,7 @@ fn get<'a>(path: &'a str, resource: Option<&'a str>) -> Request<'a> {
 }
 
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ClientError> {
-    serde_json::from_slice(&answer.body).map_err(|error| unreadable(answer, error.to_string()))
+    serde_json::from_slice(&answer.body).map_err(|error| unreadable(answer, crate::json::mistake(&error)))
 }
 
 fn unreadable(answer: &Answer, cause: String) -> ClientError {

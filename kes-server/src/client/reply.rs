@@ -6,6 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use zeroize::Zeroizing;
 
+use crate::json;
+
 /// `GET /version`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Version {
@@ -210,7 +212,7 @@ impl Page {
     pub(super) fn from_lines(body: &[u8]) -> Result<Self, String> {
         let mut names = Vec::new();
         for line in serde_json::Deserializer::from_slice(body).into_iter::<Line>() {
-            let line = line.map_err(|error| error.to_string())?;
+            let line = line.map_err(|error| json::mistake(&error))?;
             if !line.error.is_empty() {
                 return Err(line.error);
             }

@@ -6,6 +6,7 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 
 use super::error::{Call, ClientError};
+use crate::json;
 
 /// No event is longer; a server that sends more is not one of ours.
 const MAX_LINE: usize = 1 << 20;
@@ -31,7 +32,7 @@ impl<T: DeserializeOwned> LogStream<T> {
         let Some(line) = self.next_line().await? else { return Ok(None) };
         match serde_json::from_str(&line) {
             Ok(event) => Ok(Some(event)),
-            Err(error) => Err(self.unreadable(error.to_string())),
+            Err(error) => Err(self.unreadable(json::mistake(&error))),
         }
     }
 

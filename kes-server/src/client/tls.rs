@@ -48,6 +48,8 @@ pub enum Trust {
     System,
     /// By these certificates (PEM) alone: CAs, or the server's own certificate.
     Pem(Vec<u8>),
+    /// By these certificates (PEM), and as [`Self::System`].
+    Also(Vec<u8>),
     /// Not at all.
     Insecure,
 }
@@ -57,6 +59,11 @@ pub(super) fn client_config(credentials: Credentials, trust: &Trust) -> Result<C
     let roots = match trust {
         Trust::System => roots(&system_roots()?, &provider)?,
         Trust::Pem(text) => roots(&pem_roots(text)?, &provider)?,
+        // without those of the system there are these
+        Trust::Also(text) => {
+            let system = rustls_native_certs::load_native_certs().certs;
+            roots(&[pem_roots(text)?, system].concat(), &provider)?
+        }
         Trust::Insecure => Roots::unchecked(&provider),
     };
     let mut config = ClientConfig::builder_with_provider(provider)

@@ -98,21 +98,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Shows nothing of a scalar: where a section or a list must be, it may be a secret.
     fn mistake(&self, node: &Node, wanted: &str) {
         let found = match &node.value {
-            Value::Map(_) => "!!map".into(),
-            Value::List(_) => "!!seq".into(),
-            Value::Scalar(scalar) => format!("{} `{}`", scalar.tag(), shortened(&scalar.text)),
+            Value::Map(_) => "!!map",
+            Value::List(_) => "!!seq",
+            Value::Scalar(scalar) => scalar.tag(),
         };
         self.mistakes.borrow_mut().push((node.place.line, format!("cannot unmarshal {found} into {wanted}")));
     }
 
-    /// The same for the value of a scalar, which may be that of a variable.
-    fn mistaken_value(&self, node: &Node, value: &Expanded, wanted: &str) {
-        let Some(variable) = &value.variable else { return self.mistake(node, wanted) };
-        let found = shortened(value.text.expose());
-        let text = format!("cannot unmarshal !!str `{found}` into {wanted}: it is the value of '{variable}'");
-        self.mistakes.borrow_mut().push((node.place.line, text));
+    /// The same for a scalar that must be something that is public; the value of a variable may be a secret.
+    fn mistaken_value(&self, node: &Node, scalar: &Scalar, value: &Expanded, wanted: &str) {
+        let found = match &value.variable {
+            Some(variable) => format!("the value of '{variable}'"),
+            None => format!("{} `{}`", scalar.tag(), shortened(&scalar.text)),
+        };
+        self.mistakes.borrow_mut().push((node.place.line, format!("cannot unmarshal {found} into {wanted}")));
     }
 
     /// The scalar with the environment's value in place of `${NAME}`.
@@ -221,16 +223,16 @@ impl<'a> Section<'a> {
     pub(super) fn duration(self, key: &str) -> Option<Nanoseconds> {
         let node = self.node(key)?;
         match &node.value {
-            // a plain number is none, not even zero
-            Value::Scalar(scalar) if scalar.is_text() => {
+            Value::Scalar(scalar) => {
                 let value = self.reader.expand(node, scalar);
-                let duration = duration::parse(value.text.expose());
+                // a plain number is none, not even zero
+                let duration = duration::parse(value.text.expose()).filter(|_| scalar.is_text());
                 if duration.is_none() {
-                    self.reader.mistaken_value(node, &value, "time.Duration");
+                    self.reader.mistaken_value(node, scalar, &value, "time.Duration");
                 }
                 duration
             }
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            Value::List(_) | Value::Map(_) => {
                 self.reader.mistake(node, "time.Duration");
                 None
             }
@@ -248,7 +250,7 @@ impl<'a> Section<'a> {
         let is_boolean = scalar.tag() == "!!bool" || value.variable.is_some();
         let boolean = boolean(value.text.expose(), is_boolean);
         if boolean.is_none() {
-            self.reader.mistaken_value(node, &value, "bool");
+            self.reader.mistaken_value(node, scalar, &value, "bool");
         }
         boolean.unwrap_or_default()
     }

@@ -21,6 +21,11 @@ pub(crate) fn encode(value: &impl Serialize, capacity: usize) -> serde_json::Res
     Ok(document)
 }
 
+/// What is wrong with a document, for people: where, never what, since any part of it may be a secret.
+pub(crate) fn mistake(error: &serde_json::Error) -> String {
+    format!("not the JSON that it must be (line {}, column {})", error.line(), error.column())
+}
+
 /// A string with its quotes.
 pub(crate) fn quoted(text: &str) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(text.len() + 2);

@@ -28,13 +28,18 @@ pub enum Patience {
     Fail,
 }
 
-/// The way to a keystore.
-#[derive(Debug)]
+/// The way to a keystore. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
-    attempts: Option<JoinHandle<()>>,
+    #[expect(dead_code, reason = "ends them with the last clone")]
+    attempts: Option<Arc<Attempts>>,
     tally: Option<Arc<Tally>>,
 }
+
+/// Attempts to connect, which end when nobody has the connection any more.
+#[derive(Debug)]
+struct Attempts(JoinHandle<()>);
 
 #[derive(Debug)]
 struct Shared {
@@ -75,7 +80,7 @@ impl Connection {
         });
         let attempts = attempt(shared.clone(), config.clone(), environment.clone(), report);
         let tally = environment.tally().cloned();
-        Ok(Self { shared, attempts: Some(tokio::spawn(attempts)), tally })
+        Ok(Self { shared, attempts: Some(Arc::new(Attempts(tokio::spawn(attempts)))), tally })
     }
 
     /// The keystore, once it has been reached.
@@ -122,11 +127,9 @@ impl From<Backend> for Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Attempts {
     fn drop(&mut self) {
-        if let Some(attempts) = &self.attempts {
-            attempts.abort();
-        }
+        self.0.abort();
     }
 }
 

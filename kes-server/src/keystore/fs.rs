@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use self::marker::OURS;
+use self::marker::{Lock, OURS};
 use self::seal::Seal;
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::FsConfig;
@@ -35,27 +36,43 @@ pub use master::MasterKeys;
 pub struct Fs {
     folder: Arc<PathBuf>,
     seal: Seal,
+    /// Whoever waits for the right to change the folder; the others wait for it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Fs {
     /// Opens the folder that a configuration names, with the master keys that it names.
     ///
     /// # Errors
-    /// As [`Self::open`], and if a master key cannot be read.
+    /// As [`Self::open`], and if a master key cannot be read. A missing folder is made where `environment` allows it.
     pub async fn connect(config: &FsConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         let master_keys = match &config.encryption {
             Some(encryption) => Some(MasterKeys::load(encryption, environment).await?),
             None => None,
         };
-        Self::open(&config.path, master_keys).await
+        Self::at(&config.path, master_keys, environment.makes_folders).await
     }
 
-    /// Opens the folder, creating it for its owner alone if it is missing, and clears away what a crash left unfinished, if it can: to
-    /// serve the keys of a folder, one needs neither to list it nor to write to it.
+    /// Opens the folder, and clears away what a crash left unfinished, if it can: to serve the keys of a folder, one needs
+    /// neither to list it nor to write to it.
     ///
     /// # Errors
-    /// If the folder cannot be used, or its keys lie there in clear; or the reverse, if there are no `master_keys`.
+    /// If the folder is missing or cannot be used, or its keys lie there in clear; or the reverse, if there are no
+    /// `master_keys`.
     pub async fn open(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
+        Self::at(path, master_keys, false).await
+    }
+
+    /// As [`Self::open`]; creates the folder for its owner alone if it is missing. Not for a folder that had keys: it is
+    /// missing because its disk is not mounted, and a new one would take its place.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the folder cannot be created.
+    pub async fn make(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
+        Self::at(path, master_keys, true).await
+    }
+
+    async fn at(path: &Path, master_keys: Option<MasterKeys>, makes: bool) -> Result<Self, KeyStoreError> {
         let (folder, seal) = (path.to_owned(), Seal(master_keys.map(Arc::new)));
         run(move || {
             match std::fs::metadata(&folder) {
@@ -63,16 +80,31 @@ impl Fs {
                     return Err(KeyStoreError::Other(format!("fs: '{}' is not a directory", folder.display())));
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(error) if makes && error.kind() == ErrorKind::NotFound => {
                     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| other(&folder, &e))?;
                 }
-                Err(error) => return Err(other(&folder, &error)),
+                Err(error) => return Err(failure(&folder, &folder, &error)),
             }
             store::clear_unfinished(&folder);
             seal.check(&folder)?;
-            Ok(Self { folder: Arc::new(folder), seal })
+            Ok(Self { folder: Arc::new(folder), seal, turn: Arc::default() })
         })
         .await
+    }
+
+    /// Waits a while for the right to change the folder. No thread waits: others are needed to read keys.
+    async fn lock(&self) -> Result<Lock, KeyStoreError> {
+        let taken = async {
+            let _turn = self.turn.lock().await;
+            loop {
+                let this = self.clone();
+                if let Some(lock) = run(move || this.seal.try_lock(&this.folder)).await? {
+                    return Ok(lock);
+                }
+                tokio::time::sleep(marker::LOOK).await;
+            }
+        };
+        tokio::time::timeout(marker::PATIENCE, taken).await.unwrap_or_else(|_| Err(marker::taken(&self.folder)))
     }
 
     /// The file of a key. The API checks names before; this is the check for those of the configuration's `keys:`.
@@ -110,8 +142,9 @@ impl KeyStore for Fs {
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
         let (this, name, value) = (self.clone(), name.to_owned(), Zeroizing::new(value.to_vec()));
+        let lock = self.lock().await?;
         run(move || {
-            let _lock = this.seal.lock(&this.folder)?;
+            let _lock = lock;
             let stored = this.seal.close(&name, value)?;
             store::create(&this.folder, &file, &stored)
         })
@@ -130,9 +163,9 @@ impl KeyStore for Fs {
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         let file = self.file(name)?;
-        let this = self.clone();
+        let (this, lock) = (self.clone(), self.lock().await?);
         run(move || {
-            let _lock = this.seal.lock(&this.folder)?;
+            let _lock = lock;
             store::delete(&this.folder, &file)
         })
         .await

@@ -50,6 +50,7 @@ pub struct Environment {
     read: Arc<Read>,
     warn: Arc<Warn>,
     tally: Option<Arc<Tally>>,
+    makes_folders: bool,
 }
 
 type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -58,7 +59,7 @@ type Warn = dyn Fn(&str) + Send + Sync;
 impl Environment {
     /// What `read` returns for a name. Warnings go to standard error, unless [`Self::with_warnings_to`] says otherwise.
     pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error), tally: None }
+        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error), tally: None, makes_folders: false }
     }
 
     /// The same variables; `warn` gets what backends warn of.
@@ -71,6 +72,12 @@ impl Environment {
     #[must_use]
     pub(crate) fn with_tally(self, tally: Tally) -> Self {
         Self { tally: Some(Arc::new(tally)), ..self }
+    }
+
+    /// The same; a folder of keys that is missing is made.
+    #[must_use]
+    pub(crate) fn with_new_folders(self, makes_folders: bool) -> Self {
+        Self { makes_folders, ..self }
     }
 
     /// Where to count.

@@ -111,6 +111,10 @@ fn quote(line: &mut String, value: &str) {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
+            '\x07' => line.push_str("\\a"),
+            '\x08' => line.push_str("\\b"),
+            '\x0b' => line.push_str("\\v"),
+            '\x0c' => line.push_str("\\f"),
             char if is_printable(char) => line.push(char),
             char => escape(line, u32::from(char)),
         }
@@ -188,7 +192,8 @@ mod tests {
             ("", r#"a="""#),
             ("a b", r#"a="a b""#),
             ("a=b", r#"a="a=b""#),
-            ("key 'x'\n\u{7}\"\\", r#"a="key 'x'\n\x07\"\\""#),
+            ("key 'x'\n\u{7}\"\\", r#"a="key 'x'\n\a\"\\""#),
+            ("\u{8}\u{b}\u{c}\u{1}", r#"a="\b\v\f\x01""#),
             ("é", "a=é"),
             ("\u{2028}", r#"a="\u2028""#),
         ] {

@@ -77,6 +77,7 @@ pub(super) struct Activity {
     holding: Holding,
     is_evicted: AtomicBool,
     eviction: Notify,
+    promotion: Notify,
 }
 
 /// A request: first it is served, then its answer waits to be sent. Until it is dropped, what the server holds for it
@@ -107,6 +108,7 @@ impl Activity {
             holding: Holding::default(),
             is_evicted: AtomicBool::new(false),
             eviction: Notify::new(),
+            promotion: Notify::new(),
         })
     }
 
@@ -128,16 +130,26 @@ impl Activity {
             // There is one handshake.
             let _: Result<(), Identity> = self.identity.set(identity.clone());
         }
-        self.set_standing(Standing::Stranger);
+        // nobody who is known now was a stranger before
+        self.set_standing(Standing::Known);
         self.judge(knows);
     }
 
     /// Decides once more who is a stranger. Nothing changes before the end of the handshake.
     pub(super) fn judge(&self, knows: impl Fn(&Identity) -> bool) {
-        if matches!(self.standing(), Standing::Stranger | Standing::Known) {
+        let former = self.standing();
+        if matches!(former, Standing::Stranger | Standing::Known) {
             let is_known = self.identity.get().is_some_and(knows);
             self.set_standing(if is_known { Standing::Known } else { Standing::Stranger });
+            if is_known && former == Standing::Stranger {
+                self.promotion.notify_one();
+            }
         }
+    }
+
+    /// Waits until the client, a stranger so far, is known. The connection has a stranger's limits.
+    pub(super) async fn promoted(&self) {
+        self.promotion.notified().await;
     }
 
     /// What this connection deserves now.

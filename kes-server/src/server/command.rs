@@ -5,14 +5,14 @@ use std::io;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
 };
 
 use super::{
     reload::{Cause, Reload, TLS_REFRESH},
     shared::Shared,
     supervisor::Supervisor,
-    watch_files::{Change, WatchedFiles},
+    watch_files::Change,
 };
 
 /// A command for a running server.
@@ -56,20 +56,14 @@ pub(super) async fn obey(
     shared: &Shared,
     supervisor: &Supervisor,
 ) {
-    let Some(reload) = reload else { return obey_without_configuration(commands, shared).await };
+    let Some(mut reload) = reload else { return obey_without_configuration(commands, shared).await };
     let mut refresh = interval_at(Instant::now() + TLS_REFRESH, TLS_REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut files = WatchedFiles::new(reload.files());
     let mut next = None;
     loop {
-        let event = if let Some(command) = next.take() {
-            Event::Told(command)
-        } else {
-            tokio::select! {
-                command = commands.recv() => Event::Told(command.unwrap_or(Command::Stop)),
-                _ = refresh.tick() => Event::Due,
-                change = files.changed() => Event::Changed(change),
-            }
+        let event = match next.take() {
+            Some(command) => Event::Told(command),
+            None => event(&mut commands, &mut refresh, &mut reload).await,
         };
         match event {
             Event::Told(Command::Stop) => return,
@@ -81,11 +75,23 @@ pub(super) async fn obey(
             Event::Changed(Change::Configuration) => {
                 next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Change))).await;
             }
+            Event::Again => next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Again))).await,
             Event::Changed(Change::Tls) | Event::Due => reload.refresh_tls(shared),
         }
-        if !matches!(event, Event::Due) {
-            files = WatchedFiles::new(reload.files());
-        }
+    }
+}
+
+async fn event(commands: &mut mpsc::Receiver<Command>, refresh: &mut Interval, reload: &mut Reload) -> Event {
+    let again = reload.again;
+    let again = async || match again {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    };
+    tokio::select! {
+        command = commands.recv() => Event::Told(command.unwrap_or(Command::Stop)),
+        _ = refresh.tick() => Event::Due,
+        () = again() => Event::Again,
+        change = reload.files.changed() => Event::Changed(change),
     }
 }
 
@@ -100,6 +106,8 @@ enum Event {
     Told(Command),
     /// It is time to read the certificate again.
     Due,
+    /// It is time to try again.
+    Again,
     Changed(Change),
 }
 

@@ -175,6 +175,8 @@ async fn watch(mut connection: Pin<&mut impl Close>, client: &Client) {
         biased;
         _ = connection.as_mut() => return,
         () = expired(&client.activity) => {}
+        // the next one has other limits
+        () = client.activity.promoted() => {}
         refusal = client.admission.over() => {
             let reason = format!("the certificate of an open connection is not accepted any more: {refusal}");
             client.service.log.handshake_error(client.admission.address, &reason);

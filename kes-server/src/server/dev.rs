@@ -40,7 +40,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
     let files =
         TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false };
     let config = config(address, api_key.identity().clone(), files)?;
-    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()).into() }, api_key))
+    Ok((Material { config, tls, keystore: Backend::Memory(Memory::default()).into(), unreached: None }, api_key))
 }
 
 /// The same with a certificate and an admin that somebody else made.
@@ -51,7 +51,7 @@ pub(super) fn volatile(
 ) -> Result<Material, MaterialError> {
     let config = config(address.unwrap_or(DEFAULT), admin, files)?;
     let tls = tls::terms(&config)?;
-    Ok(Material { config, tls, keystore: Backend::Memory(Memory::default()).into() })
+    Ok(Material { config, tls, keystore: Backend::Memory(Memory::default()).into(), unreached: None })
 }
 
 fn config(address: SocketAddr, admin: Identity, tls: TlsConfig) -> Result<Config, MaterialError> {

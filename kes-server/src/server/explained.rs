@@ -14,6 +14,7 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
+use super::verify;
 use crate::auth::Identity;
 
 /// Least length of an RSA key in bits.
@@ -46,6 +47,7 @@ impl ClientCertVerifier for Explained {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        verify::bounded(end_entity, intermediates)?;
         self.0.verify_client_cert(end_entity, intermediates, now).map_err(|error| explain(end_entity, error))
     }
 
@@ -74,20 +76,18 @@ impl ClientCertVerifier for Explained {
 
 /// The reason, if the certificate itself is it.
 fn explain(certificate: &CertificateDer<'_>, error: Error) -> Error {
-    match flaw(certificate) {
-        Some(flaw) => Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(flaw)))),
-        None => error,
-    }
+    flaw(certificate).map_or(error, refused)
 }
+
+/// The refusal of a certificate, in words of ours.
+pub(super) fn refused(why: String) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refusal(why)))))
+}
+
+struct Refusal(String);
 
 /// What is wrong with which certificate.
-struct Flaw {
-    subject: String,
-    identity: String,
-    why: String,
-}
-
-fn flaw(certificate: &CertificateDer<'_>) -> Option<Flaw> {
+fn flaw(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let why = match parsed.public_key().parsed() {
         _ if parsed.version() != X509Version::V3 => {
@@ -100,20 +100,21 @@ fn flaw(certificate: &CertificateDer<'_>) -> Option<Flaw> {
         _ => return None,
     };
     let identity = Identity::of_certificate(certificate).map(|(identity, _)| identity.to_string());
-    Some(Flaw { subject: parsed.subject().to_string(), identity: identity.unwrap_or_default(), why })
+    let (subject, identity) = (parsed.subject(), identity.unwrap_or_default());
+    Some(format!("the certificate of '{subject}' with identity {identity} is refused: {why}"))
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the certificate of '{}' with identity {} is refused: {}", self.subject, self.identity, self.why)
+        f.write_str(&self.0)
     }
 }
 
 /// As for people: the library shows the errors of others so.
-impl fmt::Debug for Flaw {
+impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl std::error::Error for Flaw {}
+impl std::error::Error for Refusal {}

@@ -26,6 +26,8 @@ pub(super) struct Material {
     pub(super) config: Config,
     pub(super) tls: Terms,
     pub(super) keystore: Connection,
+    /// Why there is no new connection to the keystore, so that the former one stays.
+    pub(super) unreached: Option<String>,
 }
 
 /// A file that a configuration names is missing or cannot be used.
@@ -62,18 +64,42 @@ pub(super) struct Surroundings {
     pub(super) log: Arc<Log>,
 }
 
+impl Surroundings {
+    /// Whether a supervisor starts the server again.
+    fn are_started_again(&self) -> bool {
+        self.environment.get(STARTED_AGAIN).is_some()
+    }
+}
+
 impl Material {
-    pub(super) async fn load(config: Config, around: &Surroundings) -> Result<Self, MaterialError> {
+    /// `former` is what is served so far. If that has the same keystore, its folder is not made again; and its connection
+    /// stays if it cannot be reached now, or refuses settings that were good before.
+    pub(super) async fn load(
+        config: Config,
+        around: &Surroundings,
+        former: Option<&State>,
+    ) -> Result<Self, MaterialError> {
         let tls = tls::terms(&config)?;
+        let same = former.filter(|former| former.keystore().is_same_place(&config.keystore));
+        let makes = if former.is_some() { same.is_none() } else { !around.are_started_again() };
+        let environment = around.environment.clone().with_new_folders(makes);
         let log = Arc::clone(&around.log);
         let report = move |text: &str| log.error(Level::WARN, text);
-        let keystore = Connection::open(&config.keystore, &around.environment, around.patience, report).await?;
-        Ok(Self { config, tls, keystore })
+        let opened = Connection::open(&config.keystore, &environment, around.patience, report).await;
+        let (keystore, unreached) = match (opened, same) {
+            (Err(error), Some(former))
+                if matches!(error, KeyStoreError::Unreachable(_)) || *former.keystore() == config.keystore =>
+            {
+                (former.keys.store().clone(), Some(error.to_string()))
+            }
+            (opened, _) => (opened?, None),
+        };
+        Ok(Self { config, tls, keystore, unreached })
     }
 
     /// What the API serves with. Makes the keys that the configuration lists and that are not there yet; while the
-    /// keystore is out of reach that is done in the background, if `patience` waits. `former` is what is served so far.
-    /// A server that is started again by its supervisor makes none ([`STARTED_AGAIN`]).
+    /// keystore is out of reach that is done in the background, if `patience` waits. Keys that `former`, what is served so
+    /// far, had are not made again, nor any by a server that its supervisor starts again ([`STARTED_AGAIN`]).
     pub(super) async fn state(
         config: &Config,
         keystore: Connection,
@@ -82,10 +108,11 @@ impl Material {
     ) -> Result<Arc<State>, MaterialError> {
         let is_reachable = keystore.backend().is_some();
         let state = Arc::new(State::new(config, keystore, &around.log, former));
-        if former.is_none() && around.environment.get(STARTED_AGAIN).is_some() {
-            tokio::spawn(name_lost_keys(Arc::clone(&state), config.keys.clone(), Arc::clone(&around.log)));
-            return Ok(state);
+        if former.is_none() && around.are_started_again() {
+            state.made().extend(config.keys.iter().cloned());
         }
+        let had: Vec<_> = config.keys.iter().filter(|name| state.made().contains(*name)).cloned().collect();
+        tokio::spawn(name_lost_keys(Arc::clone(&state), had, Arc::clone(&around.log)));
         // not to be mistaken for a start that hangs
         let made = match around.patience {
             Patience::Fail => create_keys(&state, config).await,
@@ -110,6 +137,9 @@ fn too_slow() -> MaterialError {
 
 async fn create_keys(state: &State, config: &Config) -> Result<(), MaterialError> {
     for name in &config.keys {
+        if state.made().contains(name) {
+            continue;
+        }
         let key = Key::generate(Algorithm::preferred(), config.admin().as_str())?;
         match state.keys.create(name, &key).await {
             Ok(()) | Err(KeyStoreError::Exists) => {}
@@ -117,11 +147,12 @@ async fn create_keys(state: &State, config: &Config) -> Result<(), MaterialError
             Err(KeyStoreError::Other(_)) if state.keys.get(name).await.is_ok() => {}
             Err(error) => return Err(error.into()),
         }
+        state.made().insert(name.clone());
     }
     Ok(())
 }
 
-/// For whoever reads the log of a server that was started again.
+/// For whoever reads the log of a server that was started again, or that has read its configuration again.
 async fn name_lost_keys(state: Arc<State>, names: Vec<String>, log: Arc<Log>) {
     for name in names {
         if matches!(state.keys.get(&name).await, Err(KeyStoreError::NotFound)) {

@@ -102,8 +102,11 @@ pub enum ServeError {
 
 /// Serves a configuration until a command stops it. Returns when all requests have ended, after a second at most.
 pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
-    let frame = Frame::new(options)?;
-    let material = Material::load(config, &frame.around).await?;
+    let mut frame = Frame::new(options)?;
+    if let Some(reload) = &mut frame.reload {
+        reload.follow(&config);
+    }
+    let material = Material::load(config, &frame.around, None).await?;
     serve(material, frame, commands, None).await
 }
 

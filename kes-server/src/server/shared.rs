@@ -54,7 +54,7 @@ impl Shared {
         draining: watch::Receiver<bool>,
         api_key: Option<&ApiKey>,
     ) -> Result<Self, ServeError> {
-        let Material { config, tls, keystore } = material;
+        let Material { config, tls, keystore, .. } = material;
         let Frame { around, metrics, version, .. } = frame;
         let log = Arc::clone(&around.log);
         log.set_levels(config.error_level, config.audit_level);

@@ -15,7 +15,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 
-use super::{explained::explained, key_pair};
+use super::{
+    explained::{explained, refused},
+    key_pair,
+};
 
 /// A verifier that takes any certificate of which the client holds the key.
 pub(super) fn any_certificate(provider: &CryptoProvider, mandatory: bool) -> Arc<dyn ClientCertVerifier> {
@@ -39,6 +42,22 @@ pub(super) fn issued_certificate(
     verifier.build().map(explained)
 }
 
+/// Most certificates that a client may show behind its own, and most bytes of all of them: they are kept as long as its
+/// connection.
+const CHAIN: (usize, usize) = (10, 16 << 10);
+
+/// Refuses a chain that takes too much memory.
+pub(super) fn bounded(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
+    let bytes = intermediates.iter().fold(end_entity.len(), |sum, certificate| sum + certificate.len());
+    if intermediates.len() <= CHAIN.0 && bytes <= CHAIN.1 {
+        return Ok(());
+    }
+    let (most, kib) = (CHAIN.0, CHAIN.1 >> 10);
+    Err(refused(format!(
+        "the client shows more than {most} certificates of CAs, or more than {kib} KiB of certificates"
+    )))
+}
+
 #[derive(Debug)]
 struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
@@ -56,11 +75,11 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn verify_client_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
+        bounded(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

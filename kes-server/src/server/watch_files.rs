@@ -40,10 +40,21 @@ struct Looks {
 }
 
 impl WatchedFiles {
-    /// The configuration file, and the others.
-    pub(super) fn new((configuration, tls): (PathBuf, Vec<PathBuf>)) -> Self {
-        let known = looks(&configuration, &tls);
-        Self { configuration, tls, known }
+    /// The configuration file, which is about to be read.
+    pub(super) fn new(configuration: PathBuf) -> Self {
+        let known = looks(&configuration, &[]);
+        Self { configuration, tls: Vec::new(), known }
+    }
+
+    /// The configuration is about to be read again: whatever changes it from now on is another change.
+    pub(super) fn configuration_is_read(&mut self) {
+        self.known.configuration = look(&self.configuration);
+    }
+
+    /// The same for the files that the configuration names.
+    pub(super) fn tls_is_read(&mut self, tls: Vec<PathBuf>) {
+        self.known.tls = looks(&self.configuration, &tls).tls;
+        self.tls = tls;
     }
 
     /// Waits until a file is another than before, and no longer being written: two looks in a row are the same. A
@@ -99,7 +110,8 @@ mod tests {
         symlink("one", path("..data")).unwrap();
         symlink("..data/config", path("config")).unwrap();
         symlink("..data/cert", path("cert")).unwrap();
-        let mut files = WatchedFiles::new((path("config"), vec![path("cert")]));
+        let mut files = WatchedFiles::new(path("config"));
+        files.tls_is_read(vec![path("cert")]);
         let quiet = tokio::time::timeout(Duration::from_secs(60), files.changed()).await;
         assert!(quiet.is_err());
         symlink("two", path("..new")).unwrap();

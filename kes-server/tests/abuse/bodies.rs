@@ -29,6 +29,43 @@ fn post(length: usize) -> String {
     )
 }
 
+/// The parser's own words show what it found, and that may be a key.
+#[test]
+fn what_a_malformed_body_holds_is_in_no_log() {
+    const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+    let folder = Folder::new();
+    let server = folder.serve();
+    assert!(folder.kes(&["key", "create", "-k", "one"]).status.success());
+    let admin = Dialer::admin(&folder, "http/1.1");
+    let lines = || std::fs::read_to_string(folder.path("stderr")).unwrap();
+    for (path, field) in [
+        ("import/two", "key"),
+        ("encrypt/one", "plaintext"),
+        ("decrypt/one", "ciphertext"),
+        ("generate/one", "context"),
+    ] {
+        for body in [
+            format!("\"{SECRET}\""),
+            format!("[\"{SECRET}\"]"),
+            format!("{{\"{field}\":[\"{SECRET}\"]}}"),
+            format!("{{\"{field}\":{{\"{SECRET}\":1}}}}"),
+            format!("{{\"{field}\":\"{SECRET}"),
+            format!("{{\"{field}\":\"!{SECRET}\"}}"),
+        ] {
+            let method = if path.starts_with("import") { "PUT" } else { "POST" };
+            let head = format!("{method} /v1/key/{path} HTTP/1.1\r\nHost: kes\r\nConnection: close\r\n");
+            let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            let answer = admin.say(request.as_bytes()).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.contains("MDEy"), "{body}: {answer}");
+        }
+    }
+    assert_eq!(server.terminate(), Some(0));
+    let (told, printed) = (lines(), std::fs::read_to_string(folder.path("stdout")).unwrap());
+    assert!(told.contains("the body is not the JSON that it must be (line 1, column "), "{told}");
+    assert!(!told.contains("MDEy") && !printed.contains("MDEy"), "{told}{printed}");
+}
+
 #[test]
 fn bodies_that_do_not_end_delay_only_their_identity() {
     let folder = Folder::new();

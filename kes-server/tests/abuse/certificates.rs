@@ -146,6 +146,35 @@ fn exactly_one_client_certificate_is_an_identity() {
     }
 }
 
+/// They are kept as long as their connection: strangers must not fill the memory with them.
+#[test]
+fn more_certificates_than_anybody_needs_are_refused() {
+    let ca = authority("first");
+    let (any, issued) = (Client::usual(|_| (), None), Client::usual(for_clients, Some(&ca)));
+    for (client, tls) in [(&any, "auth: off"), (&issued, "auth: on, ca: ca.crt")] {
+        let folder = folder(tls, &[client]);
+        folder.write("ca.crt", &ca.pem());
+        let _server = folder.serve();
+        let shown = |others: usize, bytes: usize| {
+            let other = CertificateDer::from(vec![0x30; bytes]);
+            let chain = [client.chain.clone(), vec![other; others]].concat();
+            Client { chain, key: client.key.clone() }
+        };
+        for version in VERSIONS {
+            for (others, bytes) in [(10, 1_000), (1, 15_000)] {
+                let answer = shown(others, bytes).status(&folder, version).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 "), "{tls}, {others} of {bytes} bytes: {answer}");
+            }
+            for (others, bytes) in [(11, 10), (1, 16 << 10), (60, 1_000)] {
+                let refused = shown(others, bytes).status(&folder, version).unwrap_err().to_string();
+                assert!(refused.contains("alert"), "{tls}, {others} of {bytes} bytes: {refused}");
+            }
+        }
+        let told = fs::read_to_string(folder.path("stderr")).unwrap();
+        assert!(told.contains("more than 10 certificates of CAs, or more than 16 KiB"), "{told}");
+    }
+}
+
 #[test]
 fn a_certificate_without_its_key_is_refused() {
     for (label, other) in [

@@ -163,6 +163,32 @@ fn sessions_are_resumed_only_where_nobody_looks_at_certificates() {
     }
 }
 
+/// A connection keeps the limits that it began with: those of a stranger do not fit somebody who is known now.
+#[test]
+fn a_stranger_whose_policy_comes_later_connects_again() {
+    let (known, newcomer) = (Client::usual(|_| (), None), Client::usual(|_| (), None));
+    let folder = folder("auth: off", &[&known]);
+    let server = folder.serve();
+    for version in VERSIONS {
+        let dialer = newcomer.dialer(&folder, version);
+        let mut stays = kept(&known.dialer(&folder, version));
+        let mut open = dialer.connect().unwrap();
+        open.write_all(b"GET /v1/status HTTP/1.1\r\nHost: kes\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        open.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 403");
+        let config = read(folder.path("config.yaml").as_ref());
+        let both = format!("{}, {}", known.identity(), newcomer.identity());
+        folder.write("config.yaml", &config.replace(&known.identity(), &both));
+        reload(&folder, &server);
+        assert_ends_soon(&mut open, &format!("the connection of a former stranger, {version:?}"));
+        assert!(dialer.get("/v1/status").unwrap().starts_with("HTTP/1.1 200 "));
+        ask(&mut stays).expect("others stay connected");
+        folder.write("config.yaml", &config);
+        reload(&folder, &server);
+    }
+}
+
 #[test]
 fn a_log_stream_ends_for_whoever_loses_the_right_to_it() {
     let reader = Client::usual(|_| (), None);

@@ -62,6 +62,32 @@ fn identity_new_writes_a_private_key_and_a_certificate_for_both_sides() {
     assert_eq!((pkcs8.tag(), pkcs8.contents().len()), ("PRIVATE KEY", 48));
 }
 
+/// Nothing is replaced unless both files can be.
+#[test]
+fn a_new_identity_replaces_both_files_or_none() {
+    let folder = Folder::new();
+    let made = |key: &str, cert: &str| folder.kes(&["identity", "new", "--force", "--key", key, "--cert", cert]);
+    let files = || {
+        let names = fs::read_dir(folder.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(path).unwrap())).collect::<Vec<_>>()
+    };
+    assert!(made("a.key", "a.crt").status.success());
+    fs::create_dir(folder.path("folder")).unwrap();
+    let before = files();
+    for (key, cert, why) in [
+        ("a.key", "nowhere/a.crt", "no such file or directory"),
+        ("nowhere/a.key", "a.crt", "no such file or directory"),
+        ("a.key", "folder", "'folder' is a folder"),
+        ("folder", "a.crt", "'folder' is a folder"),
+        ("a.key", "a.key", "need a file each"),
+    ] {
+        let refused = made(key, cert);
+        assert_eq!(refused.status.code(), Some(1), "{key} {cert}");
+        assert!(stderr(&refused).contains(why), "{key} {cert}: {refused:?}");
+        assert_eq!(files(), before, "{key} {cert}");
+    }
+}
+
 #[test]
 fn files_have_flags_of_their_own() {
     let folder = Folder::new();

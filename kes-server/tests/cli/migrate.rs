@@ -38,6 +38,22 @@ fn keys_move_to_another_keystore_as_they_are() {
     assert_eq!(stdout(&migrate(&["--force"])), "Migrated 2 keys successfully!\n");
     assert_eq!(key("target", "a-1"), key("keys", "a-1"));
     assert_eq!(stdout(&migrate(&[])), "Migration succeeded! No keys migrated.\n");
+
+    for damage in ["", "CiQKIAAB"] {
+        fs::write(folder.path("keys/a-1"), damage).unwrap();
+        fs::write(folder.path("keys/c-1"), damage).unwrap();
+        let good = key("target", "a-1");
+        for more in [&["--force"][..], &["--force", "--dry-run"]] {
+            let output = migrate(more);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            for name in ["a-1", "c-1"] {
+                let named = format!("left out: '{name}', which is not a key: ");
+                assert_eq!(stderr(&output).matches(&named).count(), 1, "{output:?}");
+            }
+            assert_eq!(key("target", "a-1"), good, "a good key is not replaced by what is none");
+            assert!(!folder.dir.path().join("target/c-1").exists());
+        }
+    }
 }
 
 /// A folder with 12 keys, and with what is not a key if `foreign`; both configurations.

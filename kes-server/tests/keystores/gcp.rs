@@ -127,6 +127,29 @@ async fn a_creation_that_fails_half_way_leaves_nothing() {
     remote::eventually(|| service.stored("b").is_some_and(|versions| versions.len() == 1)).await;
 }
 
+/// The key may be in use by now: only a secret that has no version is removed.
+#[tokio::test]
+async fn a_creation_that_was_carried_out_is_not_taken_back() {
+    let (fake, service) = start().await;
+    let store = store(&fake).await;
+    let of_a_proxy = Reply::text(200, "<html>welcome");
+    for answer in [refused(503, "UNAVAILABLE", "later"), refused(504, "DEADLINE_EXCEEDED", "late"), of_a_proxy] {
+        fake.trace();
+        fake.fail(":addVersion", 1, Fault::Instead(answer.clone()));
+        assert_eq!(store.create("a", VALUE).await, Ok(()), "{answer:?}");
+        assert_eq!(service.stored("a").unwrap(), [String::from_utf8_lossy(VALUE)]);
+        assert_eq!(fake.count("DELETE"), 0, "{answer:?}");
+        store.delete("a").await.unwrap();
+        // whether it was carried out cannot be seen
+        fake.fail(":addVersion", 1, Fault::Instead(answer));
+        fake.fail(":access", 1, Fault::Answer(refused(403, "PERMISSION_DENIED", "no access")));
+        let told = text(store.create("b", VALUE).await);
+        assert!(told.contains("not known") && told.contains("key 'b' cannot be read later"), "{told}");
+        assert_eq!(store.get("b").await.unwrap().as_slice(), VALUE);
+        store.delete("b").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn another_version_that_came_first_is_not_overwritten() {
     let (fake, service) = start().await;

@@ -7,7 +7,7 @@ use super::conformance::{self, Missing};
 #[tokio::test]
 async fn a_folder_conforms() {
     let folder = tempfile::tempdir().unwrap();
-    conformance::all(&Fs::open(&folder.path().join("new/keys"), None).await.unwrap(), Missing::IsTold).await;
+    conformance::all(&Fs::make(&folder.path().join("new/keys"), None).await.unwrap(), Missing::IsTold).await;
 }
 
 #[tokio::test]

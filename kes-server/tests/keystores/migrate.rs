@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kes_server::crypto::{Algorithm, Key};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -89,7 +90,8 @@ async fn a_killed_migration_goes_on_to_the_same_bytes() {
     let folder = Folder::new();
     fs::create_dir(folder.path("old")).unwrap();
     for number in 0..KEYS {
-        fs::write(folder.path("old").join(name(number)), [VALUE, name(number).as_bytes()].concat()).unwrap();
+        let key = Key::generate(Algorithm::Aes256, &name(number)).unwrap();
+        fs::write(folder.path("old").join(name(number)), key.encode().as_slice()).unwrap();
     }
     let service = Arc::<Vault>::default();
     let fake = Fake::start(service.clone()).await;

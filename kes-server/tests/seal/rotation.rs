@@ -1,13 +1,16 @@
 //! Another master key, while a client uses the keys all the time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use kes_server::client::Timeouts;
 
-use super::{Folder, config, read, refusal, stdout, stored};
+use super::{Folder, config, read, refusal, stdout, stored, write_keys};
 use crate::support::eventually;
 
 fn reload(folder: &Folder, server: &crate::support::Server, encryption: &str) {
@@ -50,6 +53,49 @@ async fn another_master_key_is_taken_without_an_outage() {
     assert!(names.iter().all(|start| *start == names[0]), "all under one master key");
     folder.write("config.yaml", &config(&folder, "{ masterKeyPath: old.key }"));
     assert!(refusal(&folder).contains("is sealed under master key"));
+}
+
+/// The change of many keys takes long. Servers make and delete keys meanwhile, and none of them is left under the former
+/// master key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_made_and_deleted_while_the_others_are_sealed_again() {
+    let folder = Folder::new();
+    for file in ["old.key", "new.key"] {
+        assert!(folder.kes(&["seal", "--new-master-key", file]).status.success());
+    }
+    write_keys(&folder, (0..300).map(|number| format!("key-{number}")));
+    assert!(folder.kes(&["seal", "keys", "--master-key", "old.key"]).status.success());
+    let encryption = "{ masterKeyPath: new.key, previous: [{ masterKeyPath: old.key }] }";
+    folder.write("config.yaml", &config(&folder, encryption));
+    let server = folder.serve();
+    let client = folder.client(Timeouts::default());
+    client.create_key("before").await.unwrap();
+    let start =
+        |name: &str| stored(&folder).into_iter().find(|(found, _)| found == name).map(|(_, key)| key[..30].to_vec());
+    let (old, new) = (start("key-0").unwrap(), start("before").unwrap());
+    assert_ne!(old, new);
+
+    let mut command = folder.command(&["seal", "--config", "config.yaml"]);
+    let mut change = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let is_under_way = || stored(&folder).iter().any(|(name, key)| name.starts_with("key-") && key.starts_with(&new));
+    let mut made = 0;
+    while change.try_wait().unwrap().is_none() {
+        let has_begun = is_under_way();
+        client.create_key(&format!("made-{made}")).await.unwrap();
+        // the last ones are due last
+        let _: Result<(), _> = client.delete_key(&format!("key-{}", 299 - made)).await;
+        made += usize::from(has_begun && change.try_wait().unwrap().is_none());
+        if !has_begun {
+            client.delete_key(&format!("made-{made}")).await.unwrap();
+        }
+    }
+    let ended = change.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(made > 1, "{made} keys were made meanwhile");
+    assert!(stored(&folder).iter().all(|(_, key)| key.starts_with(&new)), "all are under the new one");
+    assert_eq!(server.terminate(), Some(0));
+    folder.write("config.yaml", &config(&folder, "{ masterKeyPath: new.key }"));
+    drop(folder.serve());
 }
 
 /// Uses each key in turn; no call may fail.

@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use jiff::SignedDuration;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::super::{
@@ -111,7 +112,13 @@ fn announcement(api_key: &ApiKey, files: Option<(&Path, &Path)>) -> Zeroizing<St
 }
 
 fn write_files(arguments: &NewArguments, api_key: &ApiKey, key_file: &Path, cert_file: &Path) -> Result<(), CliError> {
+    if key_file == cert_file {
+        return Err(CliError::message("private key and certificate need a file each: change --key or --cert"));
+    }
     for (what, file) in [("private key", key_file), ("certificate", cert_file)] {
+        if file.is_dir() {
+            return Err(CliError::message(format!("{what} '{}' is a folder: name a file", file.display())));
+        }
         if !arguments.force && file.exists() {
             return Err(CliError::message(format!(
                 "{what} '{}' already exists. Use --force to overwrite it",
@@ -126,8 +133,11 @@ fn write_files(arguments: &NewArguments, api_key: &ApiKey, key_file: &Path, cert
     } else {
         Zeroizing::new(pem("PRIVATE KEY", key.secret_der()))
     };
-    write(key_file, key.as_bytes(), 0o600)?;
-    write(cert_file, certificate.as_bytes(), 0o644)
+    let key = prepare(key_file, key.as_bytes(), 0o600)?;
+    let certificate = prepare(cert_file, certificate.as_bytes(), 0o644)?;
+    // whatever happens in between, a private key that was there goes last
+    put(certificate, cert_file)?;
+    put(key, key_file)
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -158,16 +168,25 @@ fn certificate(arguments: &NewArguments, api_key: &ApiKey) -> Result<String, Cli
     Ok(pem("CERTIFICATE", &certificate.map_err(CliError::plain)?))
 }
 
-/// Complete or not at all: written next to the target, then renamed over it.
-fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
-    let failure = |error: &std::io::Error| CliError::file("open", file, error);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(|error| failure(&error))?;
-    temporary.write_all(content).map_err(|error| failure(&error))?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(|error| failure(&error))?;
-    temporary.persist(file).map_err(|error| failure(&error.error))?;
-    Ok(())
+/// A file next to the one that it is to replace, complete and on the disk.
+fn prepare(file: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile, CliError> {
+    let made = || {
+        let builder = &mut tempfile::Builder::new();
+        let mut made = builder.permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder(file))?;
+        made.write_all(content)?;
+        made.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        made.as_file().sync_all().map(|()| made)
+    };
+    made().map_err(|error| CliError::file("open", file, &error))
+}
+
+/// Puts it in place, for good.
+fn put(made: NamedTempFile, file: &Path) -> Result<(), CliError> {
+    let placed = made.persist(file).map_err(|refused| refused.error);
+    let synced = placed.and_then(|_| fs::File::open(folder(file))?.sync_all());
+    synced.map_err(|error| CliError::file("open", file, &error))
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::super::KeyStoreError;
-use super::marker::{self, Change, Claim, Marker, OURS};
+use super::marker::{self, Change, Marker, OURS};
 use super::master::MasterKeys;
 use super::seal::refused;
 use super::{entry, failure, other, store};
@@ -44,25 +44,58 @@ struct Found {
     sealed_by: Option<Fingerprint>,
 }
 
-/// Seals every key of a folder under the current master key, also those that a previous one sealed.
+/// Seals every key of a folder under the current master key, also those that a previous one sealed. If all are sealed
+/// already, servers may make and delete keys meanwhile.
 ///
 /// # Errors
 /// If anything in the folder is not a key, or cannot be opened; then nothing is changed. Later, whatever the disk refuses.
 pub fn seal(folder: &Path, keys: &MasterKeys) -> Result<Converted, KeyStoreError> {
-    let _lock = marker::lock(folder, Claim::Exclusive)?;
+    let mut lock = marker::lock(folder)?;
     let current = keys.current().fingerprint();
-    let (found, mut done) = look(folder, keys)?;
-    let mut sealed_by: BTreeSet<_> = found.iter().filter_map(|key| key.sealed_by.clone()).collect();
-    sealed_by.insert(current.clone());
-    let any_in_clear = found.iter().any(|key| key.sealed_by.is_none());
-    let begun = Marker::new(sealed_by.into_iter().collect(), any_in_clear.then_some(Change::Seal));
-    save(&begun, folder)?;
-    let (due, unchanged): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| key.sealed_by.as_ref() != Some(current));
+    let (mut due, mut done) = begin(folder, keys)?;
+    if due.iter().all(|key| key.sealed_by.is_some()) {
+        let unchanged = done.unchanged;
+        for some in due.chunks(AT_ONCE) {
+            seal_some(folder, some, keys, &mut done)?;
+            lock = marker::give_way(folder, lock)?;
+            still_sealed(folder, current)?;
+        }
+        // of what others did meanwhile nothing is left under a previous one
+        let changed = std::mem::take(&mut done.changed);
+        (due, done) = begin(folder, keys)?;
+        done = Converted { changed, unchanged, ..done };
+    }
     for some in due.chunks(AT_ONCE) {
         seal_some(folder, some, keys, &mut done)?;
     }
     save(&Marker::new(vec![current.clone()], None), folder)?;
-    Ok(Converted { changed: due.len(), unchanged: unchanged.len(), ..done })
+    drop(lock);
+    Ok(done)
+}
+
+/// The keys that are not sealed under the current master key; the marker names all that they are sealed under.
+fn begin(folder: &Path, keys: &MasterKeys) -> Result<(Vec<Found>, Converted), KeyStoreError> {
+    let current = keys.current().fingerprint();
+    let (found, done) = look(folder, keys)?;
+    let mut sealed_by: BTreeSet<_> = found.iter().filter_map(|key| key.sealed_by.clone()).collect();
+    sealed_by.insert(current.clone());
+    let any_in_clear = found.iter().any(|key| key.sealed_by.is_none());
+    save(&Marker::new(sealed_by.into_iter().collect(), any_in_clear.then_some(Change::Seal)), folder)?;
+    let all = found.len();
+    let due: Vec<_> = found.into_iter().filter(|key| key.sealed_by.as_ref() != Some(current)).collect();
+    let unchanged = all - due.len();
+    Ok((due, Converted { unchanged, ..done }))
+}
+
+/// After others had the folder: another command may have opened it.
+fn still_sealed(folder: &Path, current: &Fingerprint) -> Result<(), KeyStoreError> {
+    match Marker::load(folder)? {
+        Some(marker) if marker.unfinished.is_none() && marker.master_keys.contains(current) => Ok(()),
+        _ => Err(refused(format!(
+            "'{0}': another command changed it meanwhile: run `kes seal {0}` again",
+            folder.display()
+        ))),
+    }
 }
 
 /// Writes every key of a folder in clear.
@@ -70,7 +103,7 @@ pub fn seal(folder: &Path, keys: &MasterKeys) -> Result<Converted, KeyStoreError
 /// # Errors
 /// As [`seal`].
 pub fn unseal(folder: &Path, keys: &MasterKeys) -> Result<Converted, KeyStoreError> {
-    let _lock = marker::lock(folder, Claim::Exclusive)?;
+    let _lock = marker::lock(folder)?;
     let (found, done) = look(folder, keys)?;
     let (due, unchanged): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| key.sealed_by.is_some());
     if Marker::load(folder)?.is_some() || !due.is_empty() {
@@ -154,8 +187,13 @@ fn sealed_by(folder: &Path, name: &str, keys: &MasterKeys) -> Result<Option<Fing
 fn seal_some(folder: &Path, some: &[Found], keys: &MasterKeys, done: &mut Converted) -> Result<(), KeyStoreError> {
     let mut clear = Vec::new();
     for key in some {
+        // a server may have deleted it
+        if !folder.join(&key.name).exists() {
+            continue;
+        }
         let sealed = |value: &[u8]| keys.current().seal(&key.name, value).map(Zeroizing::new);
         let (former, file) = rewrite(folder, key, keys, |value| sealed(value).map_err(|error| error.to_string()))?;
+        done.changed += 1;
         if key.sealed_by.is_some() {
             continue;
         }

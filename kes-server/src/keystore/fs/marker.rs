@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::KeyStoreError;
 use super::{entry, other, store};
 use crate::crypto::Fingerprint;
+use crate::json;
 
 /// Start of the names of files that are not keys.
 pub(super) const OURS: &str = ".kes-";
@@ -20,8 +21,9 @@ const NAME: &str = ".kes-sealed";
 const VERSION: u32 = 1;
 /// Most bytes it may have.
 const MOST: usize = 4096;
-/// How long a change waits for another one that has the folder.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change waits for another one that has the folder, and how often it looks.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +72,8 @@ impl Marker {
         if content.len() > MOST {
             return Err(damaged("is damaged: it is too large"));
         }
-        let marker: Self =
-            serde_json::from_slice(&content).map_err(|error| damaged(&format!("is damaged: {error}")))?;
+        let marker: Self = serde_json::from_slice(&content)
+            .map_err(|error| damaged(&format!("is damaged: {}", json::mistake(&error))))?;
         if marker.version == VERSION { Ok(Some(marker)) } else { Err(damaged("was written by a later version of kes")) }
     }
 
@@ -111,23 +113,41 @@ pub(super) enum Claim {
     Exclusive,
 }
 
-/// Waits a while for the folder. A folder that may not be read, or whose file system has no locks, is not locked.
-pub(super) fn lock(folder: &Path, claim: Claim) -> Result<Lock, KeyStoreError> {
-    let Ok(open) = File::open(folder) else { return Ok(Lock(None)) };
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let locked = match claim {
-            Claim::Shared => open.try_lock_shared(),
-            Claim::Exclusive => open.try_lock(),
-        };
-        match locked {
-            Ok(()) => return Ok(Lock(Some(open))),
-            Err(TryLockError::Error(_)) => return Ok(Lock(None)),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(Duration::from_millis(10)),
-            Err(TryLockError::WouldBlock) => {
-                let text = format!("fs: {}: its keys are being sealed or unsealed", folder.display());
-                return Err(KeyStoreError::Unreachable(text));
-            }
-        }
+/// Takes the folder, unless somebody has it. A folder that may not be read, or whose file system has no locks, is not
+/// locked.
+pub(super) fn try_lock(folder: &Path, claim: Claim) -> Option<Lock> {
+    let Ok(open) = File::open(folder) else { return Some(Lock(None)) };
+    let locked = match claim {
+        Claim::Shared => open.try_lock_shared(),
+        Claim::Exclusive => open.try_lock(),
+    };
+    match locked {
+        Ok(()) => Some(Lock(Some(open))),
+        Err(TryLockError::Error(_)) => Some(Lock(None)),
+        Err(TryLockError::WouldBlock) => None,
     }
+}
+
+/// Waits a while for the folder, as a command that changes all of it.
+pub(super) fn lock(folder: &Path) -> Result<Lock, KeyStoreError> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(lock) = try_lock(folder, Claim::Exclusive) {
+            return Ok(lock);
+        }
+        sleep(LOOK);
+    }
+    Err(taken(folder))
+}
+
+/// Lets those change something who wait for the folder: at least one of them looks meanwhile.
+pub(super) fn give_way(folder: &Path, lock: Lock) -> Result<Lock, KeyStoreError> {
+    drop(lock);
+    sleep(LOOK * 2);
+    self::lock(folder)
+}
+
+/// Somebody else has the folder for too long.
+pub(super) fn taken(folder: &Path) -> KeyStoreError {
+    KeyStoreError::Unreachable(format!("fs: {}: its keys are being sealed or unsealed", folder.display()))
 }

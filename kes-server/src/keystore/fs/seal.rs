@@ -42,14 +42,19 @@ impl Seal {
         }
     }
 
-    /// Waits for the right to change an entry of the folder, and checks that it is still what it was at start.
-    pub(super) fn lock(&self, folder: &Path) -> Result<Lock, KeyStoreError> {
-        let Some(keys) = &self.0 else {
-            let lock = marker::lock(folder, Claim::Shared)?;
-            return if marker::place(folder).exists() { self.check(folder).map(|()| lock) } else { Ok(lock) };
-        };
+    /// Takes the right to change an entry of the folder, unless somebody else has it, and checks that the folder is still
+    /// what it was at start.
+    pub(super) fn try_lock(&self, folder: &Path) -> Result<Option<Lock>, KeyStoreError> {
         // alone, because it may have to change the marker
-        let lock = marker::lock(folder, Claim::Exclusive)?;
+        let claim = if self.0.is_some() { Claim::Exclusive } else { Claim::Shared };
+        let Some(lock) = marker::try_lock(folder, claim) else { return Ok(None) };
+        let Some(keys) = &self.0 else {
+            return if marker::place(folder).exists() {
+                self.check(folder).map(|()| Some(lock))
+            } else {
+                Ok(Some(lock))
+            };
+        };
         self.check(folder)?;
         let mut marker = Marker::load(folder)?.unwrap_or_else(|| Marker::new(Vec::new(), None));
         let current = keys.current().fingerprint();
@@ -58,7 +63,7 @@ impl Seal {
             marker.master_keys.push(current.clone());
             marker.save(folder).map_err(|error| failure(folder, &marker::place(folder), &error))?;
         }
-        Ok(lock)
+        Ok(Some(lock))
     }
 
     /// The form in which a value is stored.

@@ -42,16 +42,46 @@ async fn several_kes_in_containers_do_not_take_each_others_files() {
 #[tokio::test]
 async fn a_folder_that_is_gone_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Fs::open(&folder.path().join("keys"), None).await.unwrap();
+    let store = Fs::make(&folder.path().join("keys"), None).await.unwrap();
     std::fs::remove_dir(folder.path().join("keys")).unwrap();
     assert!(matches!(store.status().await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.list("").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.get("key").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.create("key", b"v").await, Err(KeyStoreError::Unreachable(_))));
     assert!(matches!(store.delete("key").await, Err(KeyStoreError::Unreachable(_))));
+    let opened = Fs::open(&folder.path().join("keys"), None).await;
+    assert!(matches!(opened, Err(KeyStoreError::Unreachable(_))), "it is not made by opening it");
+    assert!(!folder.path().join("keys").exists());
     std::fs::create_dir(folder.path().join("keys")).unwrap();
     assert_eq!(store.get("key").await, Err(KeyStoreError::NotFound));
     assert_eq!(store.delete("key").await, Err(KeyStoreError::NotFound));
+}
+
+/// Reading needs threads: none may wait for the right to change the folder.
+#[test]
+fn who_waits_to_change_the_folder_keeps_no_reader_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let store = Fs::open(folder.path(), None).await.unwrap();
+        store.create("key", b"value").await.unwrap();
+        let sealing = std::fs::File::open(folder.path()).unwrap();
+        sealing.lock().unwrap();
+        let changes: Vec<_> = (0..20)
+            .map(|number| {
+                let store = store.clone();
+                tokio::spawn(async move { store.create(&format!("key-{number}"), b"value").await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(changes.iter().all(|change| !change.is_finished()));
+        let read = tokio::time::timeout(Duration::from_secs(5), store.get("key")).await;
+        assert_eq!(read.expect("it is read at once").unwrap().as_slice(), b"value");
+        drop(sealing);
+        for change in changes {
+            assert_eq!(change.await.unwrap(), Ok(()));
+        }
+    });
 }
 
 #[tokio::test]
@@ -110,7 +140,7 @@ async fn a_link_to_a_key_is_a_key() {
 #[tokio::test]
 async fn a_folder_that_is_made_is_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
-    Fs::open(&folder.path().join("made/keys"), None).await.unwrap();
+    Fs::make(&folder.path().join("made/keys"), None).await.unwrap();
     for made in ["made", "made/keys"] {
         let mode = std::fs::metadata(folder.path().join(made)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{made}");

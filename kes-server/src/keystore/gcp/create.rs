@@ -32,24 +32,33 @@ impl Shared {
     pub(super) async fn create(&self, name: &str, text: &str) -> Result<(), KeyStoreError> {
         let secret = self.create_secret(name).await?;
         let mut added = self.add_version(&secret, text).await;
-        if added.as_ref().is_err_and(Failure::is_interrupted) {
-            match self.get(name).await {
-                Err(KeyStoreError::NotFound) => added = self.add_version(&secret, text).await,
-                Ok(_) => added = Ok(Version::Later),
-                Err(_) => {}
-            }
+        let is_interrupted = added.as_ref().is_err_and(Failure::is_interrupted);
+        if is_interrupted && self.get(name).await == Err(KeyStoreError::NotFound) {
+            added = self.add_version(&secret, text).await;
         }
         match added {
             Ok(Version::First) => Ok(()),
-            // ours if it was added by the attempt whose answer was lost
-            Ok(Version::Later) => match self.get(name).await? {
-                first if first.as_slice() == text.as_bytes() => Ok(()),
-                _ => Err(KeyStoreError::Exists),
-            },
+            Ok(Version::Later) => ours(text, &self.get(name).await?),
             Ok(Version::None) => {
                 Err(KeyStoreError::Other(format!("the secret '{name}' was deleted while it was made")))
             }
-            Err(failure) => Err(self.clear(name, failure).await),
+            Err(failure) => self.settle(name, text, failure).await,
+        }
+    }
+
+    /// After an addition that failed, or only says so: it may have been carried out all the same, and the key may be in use
+    /// by now. A secret is removed only if it has no version.
+    async fn settle(&self, name: &str, text: &str, failure: Failure) -> Result<(), KeyStoreError> {
+        let advice = |why: &KeyStoreError| {
+            format!(
+                "{failure}; whether it was made is not known: {why}; if key '{name}' cannot be read later, delete it"
+            )
+        };
+        match self.get(name).await {
+            Ok(stored) => ours(text, &stored),
+            Err(KeyStoreError::NotFound) => Err(self.clear(name, failure).await),
+            Err(error @ KeyStoreError::Unreachable(_)) => Err(KeyStoreError::Unreachable(advice(&error))),
+            Err(error) => Err(KeyStoreError::Other(advice(&error))),
         }
     }
 
@@ -100,4 +109,9 @@ impl Shared {
             )),
         }
     }
+}
+
+/// For what is stored after a creation: it is ours if an attempt was carried out whose answer was lost.
+fn ours(text: &str, stored: &[u8]) -> Result<(), KeyStoreError> {
+    if stored == text.as_bytes() { Ok(()) } else { Err(KeyStoreError::Exists) }
 }

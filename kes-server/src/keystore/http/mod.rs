@@ -186,8 +186,12 @@ impl Answer {
         value.is_some_and(|value| value.starts_with("application/json"))
     }
 
-    /// The error that this answer stands for: call, status and what it says. Only for answers without secrets.
+    /// The error that this answer stands for: call, status and what it says. A success may hold a key: nothing of it is
+    /// quoted.
     pub(super) fn refused(&self) -> KeyStoreError {
+        if self.status.is_success() {
+            return self.foreign();
+        }
         let said = String::from_utf8_lossy(self.body.get(..MAX_QUOTE).unwrap_or(&self.body)).trim().to_owned();
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let (call, status, elsewhere) = (&self.call, self.status.as_u16(), self.elsewhere());
@@ -305,6 +309,24 @@ mod tests {
     fn segments_are_encoded_and_empty_ones_left_out() {
         let base = endpoint("http://h/base/").unwrap();
         assert_eq!(join(&base, &["v1", "", "a/b", "ü"]).as_str(), "http://h/base/v1/a%2Fb/%C3%BC");
+    }
+
+    #[test]
+    fn nothing_of_a_success_is_quoted() {
+        let answer = |status: u16| Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Zeroizing::new(b"{\"value\":\"secret\"}".to_vec()),
+            repeated: false,
+            call: "GET https://h/p".into(),
+        };
+        for status in [200, 201, 203, 206] {
+            let told = answer(status).refused().to_string();
+            assert!(told.contains(&format!("answered {status}")) && !told.contains("secret"), "{told}");
+        }
+        assert!(answer(500).refused().to_string().contains("secret"));
+        let told = answer(203).proof::<serde_json::Value>(StatusCode::OK).unwrap_err().to_string();
+        assert!(!told.contains("secret"), "{told}");
     }
 
     #[test]

@@ -177,10 +177,7 @@ impl Remarks {
 /// The error for an answer that is not the one hoped for: the words of Vault, and what helps, where the call needs
 /// `capability` on `path`.
 pub(super) fn refused(answer: &Answer, capability: &str, path: &str) -> KeyStoreError {
-    if answer.status.is_success() {
-        return answer.foreign();
-    }
-    if answer.status.is_redirection() {
+    if answer.status.is_success() || answer.status.is_redirection() {
         return answer.refused();
     }
     let Some(remarks) = Remarks::of(answer) else { return graded(answer, answer.refused()) };

@@ -126,6 +126,8 @@ pub enum Fault {
     Drop,
     /// The request is carried out and the connection is closed before the answer.
     DropAnswer,
+    /// The request is carried out, and this is the answer.
+    Instead(Reply),
     /// No answer at all, forever.
     Hang,
     /// The answer comes late.
@@ -311,6 +313,10 @@ async fn answer<S: Service>(
         Some(Fault::DropAnswer) => {
             service.answer(&request);
             Err(Closed)
+        }
+        Some(Fault::Instead(reply)) => {
+            service.answer(&request);
+            Ok(response(reply))
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Slow(time)) => {

@@ -1,0 +1,72 @@
+//! Changes of the configuration that come at a bad moment: while it is being read, and while the keystore is down.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use kes_server::{config::Config, server::Reload};
+
+use super::{
+    inside, keysecure, run,
+    support::{Folder, eventually, read, stdout},
+};
+
+fn has_policy(folder: &Folder, name: &str) -> bool {
+    stdout(&folder.kes(&["policy", "ls", "-k"])).contains(name)
+}
+
+#[test]
+fn a_configuration_that_changes_while_it_is_read_is_read_again() {
+    let folder = Folder::new();
+    let mut text = folder.config("keys");
+    for file in ["server.key", "server.crt"] {
+        text = text.replace(file, &folder.path(file));
+    }
+    folder.write("config.yaml", &text);
+    let file = PathBuf::from(folder.path("config.yaml"));
+    // the first change comes during the start, the second one during a reload
+    let later = ["third-ops:", "second-ops:"].map(|name| text.replace("my-ops:", name));
+    let later = Mutex::new(Vec::from(later));
+    let reload = Reload::new(file.clone(), move || {
+        let config = Config::load(&file, &|_| None);
+        if let Some(text) = later.lock().unwrap().pop() {
+            fs::write(&file, text).unwrap();
+        }
+        config
+    });
+    let config = reload.config().unwrap();
+    let server = inside(config, reload);
+    eventually("both changes are in force", || has_policy(&folder, "third-ops"));
+    server.stop();
+}
+
+/// Somebody loses a right while the keystore is down: the right must not last as long as the outage.
+#[test]
+fn a_change_of_policies_does_not_wait_for_the_keystore() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let is_on = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&is_on);
+    thread::spawn(move || keysecure(&listener, &switch));
+    let (head, _) = folder.config("keys").rsplit_once("keystore:").map(|(h, t)| (h.to_owned(), t.to_owned())).unwrap();
+    let text = format!(
+        "{head}keystore: {{ gemalto: {{ keysecure: {{ endpoint: \"{endpoint}\", credentials: {{ token: t }} }} }} }}\n"
+    );
+    folder.write("config.yaml", &text);
+    let _server = run(&folder, &["server", "--config", "config.yaml"]);
+    eventually("the server is ready", || folder.kes(&["probe", "--ready", "--timeout", "2s"]).status.success());
+    is_on.store(false, Ordering::SeqCst);
+    folder.write("config.yaml", &text.replace("my-ops:", "our-ops:"));
+    eventually("the policies are the new ones", || has_policy(&folder, "our-ops"));
+    is_on.store(true, Ordering::SeqCst);
+    let said = || read(folder.path("stdout").as_ref());
+    eventually("the keystore is reached again", || said().contains("after another attempt completed"));
+}
