@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::Case;
+use crate::body::{Content, How};
 use crate::server::{Files, Server};
 
 /// What a case took: requests per second, µs that a request took, µs of the server's CPU for each.
@@ -35,8 +36,8 @@ pub(crate) struct Client {
 /// One connection, of which HTTP/2 has one for all workers.
 #[derive(Clone)]
 enum Connection {
-    One(Arc<tokio::sync::Mutex<http1::SendRequest<Full<Bytes>>>>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    One(Arc<tokio::sync::Mutex<http1::SendRequest<Content>>>),
+    Two(http2::SendRequest<Content>),
 }
 
 impl Client {
@@ -79,7 +80,7 @@ impl Client {
     /// One request over a connection of its own; `None` if there is no server or it says no.
     pub(crate) async fn try_once(&self, address: SocketAddr, path: &str, body: &str) -> Option<Bytes> {
         let connection = self.connect(address, true).await?;
-        connection.call(path, &Bytes::copy_from_slice(body.as_bytes())).await
+        connection.call(path, &Bytes::copy_from_slice(body.as_bytes()), How::AtOnce).await
     }
 
     /// One request over a connection of its own.
@@ -103,12 +104,12 @@ impl Client {
             let shared = shared.clone();
             let worker: Pin<Box<dyn Future<Output = Vec<Duration>>>> = if case.fresh {
                 Box::pin(repeat(until, async || {
-                    self.connect(server.address, case.http1).await.unwrap().call(path, body).await
+                    self.connect(server.address, case.http1).await.unwrap().call(path, body, How::AtOnce).await
                 }))
             } else {
                 Box::pin(async move {
                     let own = if case.http1 { self.connect(server.address, true).await.unwrap() } else { shared };
-                    repeat(until, async || own.call(path, body).await).await
+                    repeat(until, async || own.call(path, body, case.sent).await).await
                 })
             };
             worker
@@ -119,10 +120,10 @@ impl Client {
 }
 
 impl Connection {
-    async fn call(&self, path: &str, body: &Bytes) -> Option<Bytes> {
+    async fn call(&self, path: &str, body: &Bytes, sent: How) -> Option<Bytes> {
         let request = |target: &str| {
             let head = Request::put(target).header("host", "127.0.0.1").header("content-type", "application/json");
-            head.body(Full::new(body.clone())).unwrap()
+            head.body(Content::new(body.clone(), sent)).unwrap()
         };
         let response: Response<Incoming> = match self {
             Self::One(sender) => {

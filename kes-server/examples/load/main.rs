@@ -17,9 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod bare;
+mod body;
 mod client;
 mod server;
 
+use body::How;
 use client::{Client, Cost};
 use server::{Files, Server};
 
@@ -29,6 +31,7 @@ const WORKERS: usize = 16;
 const CONTEXT: &str = "eyJidWNrZXQiOiJidWNrZXQvb2JqZWN0In0=";
 
 /// What is measured.
+#[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
     http1: bool,
@@ -37,19 +40,26 @@ struct Case {
     /// A connection of its own for each request.
     fresh: bool,
     decrypt: bool,
+    sent: How,
 }
 
 const fn case(name: &'static str, http1: bool, workers: usize, fresh: bool, decrypt: bool) -> Case {
-    Case { name, http1, workers, fresh, decrypt }
+    Case { name, http1, workers, fresh, decrypt, sent: How::AtOnce }
 }
 
-const CASES: [Case; 7] = [
+const fn in_pieces(case: Case) -> Case {
+    Case { sent: How::InPieces, ..case }
+}
+
+const CASES: [Case; 9] = [
     case("generate, HTTP/2", false, WORKERS, false, false),
     case("decrypt, HTTP/2", false, WORKERS, false, true),
     case("generate, HTTP/1.1", true, WORKERS, false, false),
     case("decrypt, HTTP/1.1", true, WORKERS, false, true),
     case("one client, HTTP/2", false, 1, false, false),
     case("one client, HTTP/1.1", true, 1, false, false),
+    in_pieces(case("generate, in pieces", false, 1, false, false)),
+    in_pieces(case("decrypt, in pieces", false, 1, false, true)),
     case("a connection each", false, 2, true, false),
 ];
 
