@@ -163,6 +163,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         layout.interface(),
     ] {
         disk::remove(&file)?;
+        layout.measured(),
     }
     let root = layout.root();
     unfinished(root)?;

@@ -89,6 +89,8 @@ paths! {
     drills => "drill.json";
     /// Folders of the user's in which clones of the drive were made.
     clones => "clones.json";
+    /// Figures of the last `kestack bench`.
+    measured => "measured.json";
     /// Address and token of the HTTP interface, while one listens.
     interface => "interface.json";
     /// What a restore has prepared.

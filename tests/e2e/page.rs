@@ -226,6 +226,35 @@ fn a_large_upload_takes_no_memory_and_one_that_is_cut_off_leaves_nothing() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     let browser = Browser::new(&stack);
+#[test]
+#[ignore = "needs an engine and MinIO"]
+fn the_page_shows_what_was_measured_last_by_whomever() {
+    let stack = Sandbox::new("auto_encryption: false\n");
+    stack.ok(&["up"]);
+    let browser = Browser::new(&stack);
+    assert!(browser.page("/bench").contains("Nothing was measured yet"));
+    let form = |sizes: &str, seconds: &str| {
+        browser.sends("/bench", &[("sizes", sizes), ("clients", "2"), ("seconds", seconds)])
+    };
+    for (sizes, seconds) in [(STRANGE, "3"), ("", "3"), ("1KiB", "2"), ("1KiB", "601")] {
+        let (status, page) = form(sizes, seconds);
+        assert!(status == 400 && !page.contains("<script>alert"), "{sizes} {seconds}: {status} {page}");
+    }
+    let (status, page) = form("1KiB,32KiB", "3");
+    assert!(status == 200 && page.contains("Measured: the figures are below."), "{status} {page}");
+    for seen in ["Objects of 1KiB in a second", "Objects of 32KiB in a second", "SSE-KMS", "in clear"] {
+        assert!(page.contains(seen), "{seen}: {page}");
+    }
+    // three kinds of work in three kinds of buckets
+    assert_eq!((page.matches("<rect ").count(), page.matches("class=\"spread\"").count()), (18, 18), "{page}");
+    stack.ok(&["bench", "--size", "2KiB", "--clients", "2", "--for", "3s"]);
+    let page = browser.page("/bench");
+    assert!(page.contains("Objects of 2KiB in a second") && page.matches("<rect ").count() == 9, "{page}");
+    std::fs::write(stack.root().join("measured.json"), "{").unwrap();
+    assert!(browser.page("/bench").contains("Nothing was measured yet"));
+    assert_eq!(stack.json(&["status"])["buckets"].as_object().unwrap().len(), 1, "no bucket of a measurement stays");
+}
+
     let file = stack.root().join("large");
     std::fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
     let field = format!("file=@{};filename=large", file.display());
