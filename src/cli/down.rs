@@ -108,7 +108,7 @@ impl Down {
         let base = folder.parent().unwrap_or(folder).to_owned();
         let manifest = Manifest { name, ..Manifest::default() };
         let options =
-            Options { manifest, path: None, adopt: true, base, host: None, program: None, without_snapshot: false };
+            Options { manifest, path: None, adopt: true, base, host: None, program: None, without_snapshot: false, launch: None };
         let opened = Opened::new(options, CHANGE).await?;
         teardown::stack(engine, &opened.options.layout(), &stack.name, self.data).await
     }

@@ -37,6 +37,8 @@ mod supervisor;
 mod tail;
 
 pub use bases::bases;
+pub(crate) use identity::Identity;
+pub(crate) use member::end;
 use member::{Lock, Member, create_private, read, remove_tree, write};
 pub(crate) use supervisor::own_program;
 use tail::{Tail, send};

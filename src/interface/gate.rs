@@ -10,13 +10,16 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::problem::Problem;
-use super::token::secret;
-use super::{Interface, Record, page};
+use super::answer::{Answered, made};
+use super::{Interface, page};
 use crate::error::Error;
+use crate::resource::interface::{Record, secret};
 
 /// Where the one-time link leads.
 pub(super) const ENTRANCE: &str = "/enter";
@@ -43,6 +46,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// The names and secrets of an interface.
 pub(super) struct Gate {
+    url: String,
     hosts: Vec<String>,
     cookie: String,
     token: Zeroizing<String>,
@@ -58,6 +62,7 @@ impl Gate {
     pub(super) fn new(record: &Record) -> Self {
         let port = record.url.rsplit(':').next().unwrap_or_default();
         Self {
+            url: record.url.clone(),
             hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into(),
             // browsers give the cookies of one port to all others of the host
             cookie: format!("kestack-{port}"),
@@ -201,8 +206,9 @@ impl Interface {
     ///
     /// # Errors
     /// [`Error::Environment`] if the system gives no random bytes.
-    pub(crate) fn link(&self, record: &Record) -> Result<String, Error> {
-        Ok(format!("{}{ENTRANCE}?code={}", record.url, self.0.gate.new_code()?.as_str()))
+    pub(crate) fn link(&self) -> Result<String, Error> {
+        let gate = &self.0.gate;
+        Ok(format!("{}{ENTRANCE}?code={}", gate.url, gate.new_code()?.as_str()))
     }
 
     /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none.
@@ -222,6 +228,17 @@ impl Interface {
         }
         Ok(response)
     }
+}
+
+/// A link for people.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Link {
+    /// It lets one browser in, once. The one before it is void.
+    link: String,
+}
+
+pub(super) async fn new_link(State(interface): State<Interface>) -> Answered<Link> {
+    made(interface.link().map(|link| Link { link }))
 }
 
 /// Lets a request in, or answers it.
@@ -256,7 +273,9 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        Gate::new(&Record { url: "http://127.0.0.1:7000".into(), token: "t0ken".into() })
+        let mut record = Record::new(7000).unwrap();
+        record.token = "t0ken".into();
+        Gate::new(&record)
     }
 
     fn request(method: &str, headers: &[(&str, &str)]) -> Request {

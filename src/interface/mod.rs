@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::error::Error;
 use crate::host::interrupt::{Caller, Interrupt};
+use crate::resource::interface::Record;
 
 mod answer;
 mod buckets;
@@ -30,13 +31,11 @@ mod routes;
 mod sandboxes;
 mod snapshots;
 mod surface;
-mod token;
 mod told;
 
 pub(crate) use reach::Load;
 #[cfg(test)]
 pub(crate) use routes::document;
-pub(crate) use token::Record;
 
 /// How long running calls may take to give back what they changed, after the program was asked to end.
 const GRACE: Duration = Duration::from_secs(120);
@@ -74,25 +73,18 @@ impl Interface {
         }))
     }
 
-    /// Serves until a signal comes or that time is over. Calls that run then are asked to end, and waited for.
+    /// Serves until a signal comes or it is over. Calls that run then are asked to end, and waited for.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
-        time: Option<Duration>,
+        over: impl Future<Output = ()>,
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
-        let over = async {
-            match time {
-                Some(time) => tokio::time::sleep(time).await,
-                None => std::future::pending().await,
-            }
-            Ok::<(), Error>(())
-        };
         let ended = async {
-            let ended = interrupt.ends(over).await;
+            let ended = interrupt.ends(async { Ok::<(), Error>(over.await) }).await;
             drop(self.0.asks.lock().unwrap_or_else(PoisonError::into_inner).take());
             ended
         };

@@ -14,6 +14,7 @@ use crate::operate::coverage::Coverage;
 use crate::operate::locked;
 use crate::operate::open_files;
 use crate::resource::Context;
+use crate::resource::interface::Record;
 use crate::stack::certificates::{self, CertificateState};
 use crate::stack::{Layout, Stack};
 
@@ -36,6 +37,9 @@ pub struct Status {
     pub folder: String,
     /// Containers with the engine's word for their state.
     pub containers: BTreeMap<String, String>,
+    /// The HTTP interface, if one was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Listening>,
     /// Endpoints by server.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// KiB of KES's memory that cannot be swapped out; absent where that cannot be seen.
@@ -79,6 +83,29 @@ impl InForce {
             fault: record.fault,
             until: record.until,
         }))
+    }
+}
+
+/// The HTTP interface of a stack.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Listening {
+    /// Its URL.
+    pub url: String,
+    /// File with URL and token, which only its owner may read.
+    pub token_file: String,
+    /// True if it runs: one that was killed is started again by `up`.
+    pub listens: bool,
+}
+
+impl Listening {
+    /// The one on record.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub(crate) fn of(layout: &Layout) -> Result<Option<Self>, Error> {
+        let (file, token_file) = (layout.interface(), layout.interface().display().to_string());
+        let record = Record::read(&file)?.filter(|record| record.is_background() || record.listens());
+        Ok(record.map(|record| Self { url: record.url.clone(), token_file, listens: record.listens() }))
     }
 }
 
@@ -140,6 +167,7 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
         folder: stack.layout.root().display().to_string(),
         containers,
+        interface: Listening::of(&stack.layout)?,
         kes_locked_kib: pod.and_then(locked::of_kes),
         endpoints,
         keys,

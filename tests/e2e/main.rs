@@ -35,6 +35,7 @@ mod library;
 mod lifecycle;
 mod model;
 mod names;
+mod offered;
 mod owners;
 mod page;
 mod places;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// A process number and the moment the process was born. Numbers are given out again, moments are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::engine) struct Identity {
+pub(crate) struct Identity {
     /// The process number.
-    pub(in crate::engine) pid: i32,
+    pub(crate) pid: i32,
     /// When it was born, in the system's own terms.
     born: String,
 }
@@ -21,13 +21,13 @@ impl Identity {
     }
 
     /// This process.
-    pub(super) fn own() -> io::Result<Self> {
+    pub(crate) fn own() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         Self::of(pid).ok_or_else(|| io::Error::other("the system does not tell when this process was started"))
     }
 
     /// True if it lives, and is not another one that got its number later.
-    pub(in crate::engine) fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         born(self.pid).as_ref() == Some(&self.born)
     }
 

@@ -202,6 +202,7 @@ mod tests {
             engine: String::new(),
             folder: String::new(),
             containers: BTreeMap::new(),
+            interface: None,
             endpoints: BTreeMap::new(),
             kes_locked_kib: None,
             keys: vec![],

@@ -66,6 +66,7 @@ impl Place {
             adopt: true,
             base: folder.clone(),
             without_snapshot: true,
+            launch: None,
             ..source.clone()
         };
         let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;

@@ -6,6 +6,7 @@ use crate::engine::discover::{self, Connection, EngineOptions};
 use crate::error::Error;
 use crate::keystore::from_here;
 use crate::manifest::{EngineKind, Manifest};
+use crate::resource::interface::Launch;
 use crate::stack::{Home, Layout, Origin};
 
 mod all;
@@ -55,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) program: Option<PathBuf>,
     /// True if no snapshot is to be taken before another MinIO gets the data.
     pub(crate) without_snapshot: bool,
+    /// How the HTTP interface is started; `None` in a library, a drill, and the interface itself.
+    pub(crate) launch: Option<Launch>,
 }
 
 /// What only whoever starts and stops an exported stack can do; `hint` says what to do instead.
