@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Globals, output};
+use crate::engine::process::own_program;
 use crate::error::Error;
 use crate::host::lock::Hold;
-use crate::engine::process::own_program;
 use crate::manifest::{self, EngineKind, KeystoreKind, Loaded, Manifest, StackName};
 pub(super) use crate::operate::session::{
     All, Intent, Opened, Options, Reached, Scope, Session, environment, keystore_environment,
@@ -45,6 +45,7 @@ impl Options {
             path,
             adopt: globals.adopt,
             base,
+            place: None,
             host: globals.host.clone(),
             program: None,
             without_snapshot: false,
@@ -66,11 +67,18 @@ impl Options {
         let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         add("--name", self.manifest.name.as_str().into());
         add("--dir", base.into());
-        self.path.iter().for_each(|path| add("--file", path.into()));
-        self.host.iter().for_each(|host| add("--host", host.into()));
-        let engine = Some(self.manifest.engine).filter(|engine| EngineKind::chosen(engine.word()).is_some());
-        engine.iter().for_each(|engine| add("--engine", engine.word().into()));
-        keystore.iter().for_each(|keystore| add("--keystore", keystore.word().into()));
+        if let Some(path) = &self.path {
+            add("--file", path.into());
+        }
+        if let Some(host) = &self.host {
+            add("--host", host.into());
+        }
+        if EngineKind::chosen(self.manifest.engine.word()).is_some() {
+            add("--engine", self.manifest.engine.word().into());
+        }
+        if let Some(keystore) = keystore {
+            add("--keystore", keystore.word().into());
+        }
         arguments.extend(["--adopt", "ui"].map(OsString::from));
         Ok(Launch { program, arguments })
     }

@@ -16,7 +16,7 @@ use super::output::{self, Output};
 use super::session::{self, Intent, Opened, Options};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::interface::{Interface, Load};
+use crate::interface::{Entrance, Interface, Source};
 use crate::resource::interface::{Record, detach};
 
 #[derive(Debug, Args)]
@@ -58,7 +58,8 @@ impl Ui {
         let running = async { opened.connect().await?.session().await?.require_running().await };
         interrupt.ends(Box::pin(running)).await?;
         let (listener, record) = self.listen(former.as_ref()).await?;
-        let interface = Interface::new(load(globals, options.adopt), &record, |text| hint::complete(text).into_owned());
+        let (source, entrance) = (load(globals, options.adopt), Entrance::of(&record));
+        let interface = Interface::new(source, entrance, |text| hint::complete(text).into_owned());
         record.keep(&file)?;
         if self.background.is_some() {
             detach();
@@ -102,10 +103,13 @@ impl Ui {
         };
         let port = listener.local_addr().map_err(Error::file("read", "the port"))?.port();
         let record = Record::new(port)?;
-        Ok((listener, match &self.background {
-            Some(digest) => record.in_background(digest, former),
-            None => record,
-        }))
+        Ok((
+            listener,
+            match &self.background {
+                Some(digest) => record.in_background(digest, former),
+                None => record,
+            },
+        ))
     }
 }
 
@@ -145,13 +149,13 @@ impl Listening {
 }
 
 /// Reads what the command line means again and again: kestack.yaml may change meanwhile.
-fn load(globals: &Globals, adopt: bool) -> Load {
+fn load(globals: &Globals, adopt: bool) -> Source {
     let globals = globals.clone();
-    Arc::new(move || {
+    Source::Read(Arc::new(move || {
         let options = Options::load(&globals, Intent::Share)?;
         // it does not start another one of itself
         Options { adopt: adopt || options.adopt, launch: None, ..options }.at_engine()
-    })
+    }))
 }
 
 fn human(listening: &Listening, end: &str) -> String {

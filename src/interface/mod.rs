@@ -11,13 +11,13 @@ use tokio::net::TcpListener;
 
 use crate::error::Error;
 use crate::host::interrupt::{Caller, Interrupt};
-use crate::resource::interface::Record;
 
 mod answer;
 mod buckets;
 mod busy;
 mod call;
 mod complete;
+mod entrance;
 mod events;
 mod faults;
 mod gate;
@@ -33,7 +33,8 @@ mod snapshots;
 mod surface;
 mod told;
 
-pub(crate) use reach::Load;
+pub(crate) use entrance::Entrance;
+pub(crate) use reach::Source;
 #[cfg(test)]
 pub(crate) use routes::document;
 
@@ -57,13 +58,13 @@ struct Parts {
 }
 
 impl Interface {
-    /// The stack that `load` reads, for whoever knows the token of `record`; `hints` completes the commands in messages.
-    pub(crate) fn new(load: Load, record: &Record, hints: fn(&str) -> String) -> Self {
+    /// The stack of that source, for whoever comes in by `entrance`; `hints` completes the commands in messages.
+    pub(crate) fn new(source: Source, entrance: Entrance, hints: fn(&str) -> String) -> Self {
         problem::complete_hints(hints);
         let (asks, interrupt) = Interrupt::of_caller();
         Self(Arc::new(Parts {
-            known: reach::Known::new(load),
-            gate: gate::Gate::new(record),
+            known: reach::Known::new(source),
+            gate: gate::Gate::new(entrance),
             events: events::Events::default(),
             evidence: complete::Last::default(),
             page: page::Page::default(),
@@ -84,7 +85,11 @@ impl Interface {
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
         let ended = async {
-            let ended = interrupt.ends(async { Ok::<(), Error>(over.await) }).await;
+            let over = async {
+                over.await;
+                Ok::<(), Error>(())
+            };
+            let ended = interrupt.ends(over).await;
             drop(self.0.asks.lock().unwrap_or_else(PoisonError::into_inner).take());
             ended
         };

@@ -88,6 +88,7 @@ impl InForce {
 
 /// The HTTP interface of a stack.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Interface")]
 pub struct Listening {
     /// Its URL.
     pub url: String,
@@ -151,7 +152,8 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let ((mut endpoints, keys), (s3, buckets)) =
         tokio::try_join!(kes_side(stack, context), s3_side(stack, context, pod))?;
     let all_serve = endpoints.values().all(|kes| kes.ready);
-    let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
+    let runs =
+        stack.layout.is_served() || pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
     let overall = match (runs, all_serve && s3.ready) {
         (false, _) => State::Stopped,
         (true, true) => State::Running,
@@ -160,12 +162,16 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
     endpoints.extend([("s3".to_owned(), s3), ("console".to_owned(), console)]);
+    // in the foreground MinIO may choose its port
+    endpoints.retain(|_, endpoint| !endpoint.url.is_empty());
     Ok(Status {
         name: stack.manifest.name.to_string(),
         state: overall,
         fault: InForce::of(&stack.layout)?,
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
-        folder: stack.layout.root().display().to_string(),
+        folder: if stack.layout.is_served() { stack.layout.drive() } else { stack.layout.root().to_owned() }
+            .display()
+            .to_string(),
         containers,
         interface: Listening::of(&stack.layout)?,
         kes_locked_kib: pod.and_then(locked::of_kes),

@@ -16,7 +16,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// The process of that number; `None` if there is none, or only its exit code is left.
-    pub(in crate::engine) fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         born(pid).map(|born| Self { pid, born })
     }
 
@@ -32,7 +32,7 @@ impl Identity {
     }
 
     /// Sends it a signal; one that is gone gets none, and nobody else does.
-    pub(in crate::engine) fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(()) };
         match send(self, pid, signal) {
             Err(rustix::io::Errno::SRCH) => Ok(()),

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::bars::Chart;
 use super::form::Filled;
 use super::frame::Shown;
-use crate::error::Error;
 use crate::host::lock::Hold;
 use crate::interface::Interface;
 use crate::interface::call::Patience;
@@ -78,14 +77,15 @@ impl Wanted {
         }
         let time = bench::time(Duration::from_secs(self.seconds)).ok().filter(|_| self.seconds <= SECONDS);
         let time = time.ok_or_else(|| invalid(format!("each size is measured for 3 to {SECONDS} seconds here")))?;
-        Ok(Plan::new(sizes, self.clients, time).map_err(Error::from)?)
+        Ok(Plan::new(sizes, self.clients, time)?)
     }
 }
 
 impl Row {
     fn of(one: &bench::Figures) -> Self {
         let (rate, short) = (one.objects_per_second, |value: f64| format!("{value:.2}"));
-        let cpu = |figure: Option<bench::Figure>| figure.map_or("-".into(), |figure| format!("{:.0} µs", figure.median));
+        let cpu =
+            |figure: Option<bench::Figure>| figure.map_or("-".into(), |figure| format!("{:.0} µs", figure.median));
         Self {
             size: bytes(one.size),
             work: one.work.to_string(),

@@ -65,6 +65,7 @@ impl Place {
             path: None,
             adopt: true,
             base: folder.clone(),
+            place: None,
             without_snapshot: true,
             launch: None,
             ..source.clone()

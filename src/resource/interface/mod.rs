@@ -72,10 +72,9 @@ impl Resource for InterfaceResource {
             (None, Some(_)) => Observed::Absent,
             (Some(there), _) => match &there.background {
                 None => Observed::ready(self.wanted()),
-                Some(digest) => Observed::Present {
-                    digest: digest.clone(),
-                    usable: there.listens() && there.answers().await,
-                },
+                Some(digest) => {
+                    Observed::Present { digest: digest.clone(), usable: there.listens() && there.answers().await }
+                }
             },
         })
     }
@@ -131,17 +130,17 @@ impl Launch {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = async {
             let mut child = command.spawn()?;
-            match timeout(START, word(&mut child)).await {
-                Ok(said) => said,
-                Err(_) => {
-                    child.start_kill()?;
-                    Err(io::Error::new(io::ErrorKind::TimedOut, format!("not within {} s", START.as_secs())))
-                }
+            let said = timeout(START, word(&mut child)).await;
+            if said.is_err() {
+                child.start_kill()?;
             }
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("not within {} s", START.as_secs()));
+            said.map_err(late)?
         };
         said.await.map_err(|error| Error::Environment {
             what: format!("the HTTP interface does not listen: {error}"),
-            hint: "`kestack ui` starts it in this terminal; without `ui: true` in kestack.yaml, `kestack up` does not".into(),
+            hint: "`kestack ui` starts it in this terminal; without `ui: true` in kestack.yaml, `kestack up` does not"
+                .into(),
         })
     }
 }
@@ -181,7 +180,8 @@ mod tests {
 
     #[test]
     fn another_call_has_another_digest() {
-        let digests = [launch("a", &["x", "y"]), launch("a", &["xy"]), launch("a", &["x", "z"])].map(|one| one.digest());
+        let digests =
+            [launch("a", &["x", "y"]), launch("a", &["xy"]), launch("a", &["x", "z"])].map(|one| one.digest());
         assert_ne!(digests[0], digests[1]);
         assert_ne!(digests[0], digests[2]);
         assert_eq!(digests[0], launch("b", &["x", "y"]).digest(), "wherever the program lies");
