@@ -41,6 +41,7 @@ pub enum PkiError {
 }
 
 /// A certificate authority.
+#[derive(Clone)]
 pub struct Authority {
     /// Its certificate.
     pub cert_pem: String,

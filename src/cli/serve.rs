@@ -9,7 +9,9 @@ use super::Globals;
 use super::output::{self, Output};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::serve::{self, Asked, Checked, Opened};
+use crate::interface::{Entrance, Interface, Source};
+use crate::operate::serve::{self, Asked, Checked, Offered, Opened, Serving};
+use crate::resource::interface::secret;
 
 /// Names of programs that people start as MinIO.
 const NAMES: [&str; 2] = ["minio", "docker-entrypoint.sh"];
@@ -25,6 +27,10 @@ const VARIABLES: &str = "Variables:
   KESTACK_DEFAULT_KEY      key of buckets that name none
   KESTACK_AUTO_ENCRYPTION  whether other buckets encrypt: on or off
   KESTACK_KES_ADDRESS      where KES listens, such as 0.0.0.0:7373
+  KESTACK_UI               where the HTTP interface listens, such as :9002
+  KESTACK_UI_TOKEN         its token [default: a random one, a link in the log]
+  KESTACK_UI_TOKEN_FILE    file with its token
+  KESTACK_UI_NAMES         names by which browsers call it, with commas
   KESTACK_SETUP_TIMEOUT    how long the port may stay closed, such as 60s
   KESTACK_FILE             kestack.yaml [default: /etc/kestack/kestack.yaml]
   KESTACK_KEYSTORE         fs, vault, aws, gcp, … [default: fs, on the drive]
@@ -106,7 +112,7 @@ impl Serve {
         arguments.extend(output.json().then(|| OsString::from("--json")));
         arguments.extend(globals.quiet.then(|| OsString::from("--quiet")));
         let asked = Asked { arguments, file: globals.file.clone(), keystore: globals.keystore };
-        Box::pin(serve::serve(&asked, interrupt, &say)).await
+        Box::pin(serve::serve(&asked, interrupt, &say, &offer)).await
     }
 }
 
@@ -131,6 +137,21 @@ fn say(opened: &Opened) {
         ),
     );
     output::foreground(opened.json, "Status:         1 Online, 0 Offline.");
+}
+
+/// Serves the HTTP interface. Without a token of the user's a link is all by which somebody can come in.
+fn offer(offered: Offered) -> Result<Serving, Error> {
+    let Offered { listener, url, names, token, options, session, json } = offered;
+    let (is_chosen, token) = (token.is_some(), token.map_or_else(secret, Ok)?);
+    let entrance = Entrance::published(url.clone(), names, token);
+    let interface = Interface::new(Source::served(options, session), entrance, str::to_owned);
+    let said = if is_chosen {
+        format!("kestack: the HTTP interface is at {url}")
+    } else {
+        format!("kestack: the page is at {} (this link works once)", interface.link()?)
+    };
+    output::foreground(json, &said);
+    Ok(Box::pin(async move { interface.serve(listener, std::future::pending(), &Interrupt::default()).await }))
 }
 
 /// Becomes the real MinIO, for a call that is not kestack's.

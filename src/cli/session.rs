@@ -1,15 +1,18 @@
 //! What the command line says of the stack that a verb works on.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Globals, output};
+use crate::engine::process::own_program;
 use crate::error::Error;
 use crate::host::lock::Hold;
-use crate::manifest::{self, EngineKind, Loaded, Manifest, StackName};
+use crate::manifest::{self, EngineKind, KeystoreKind, Loaded, Manifest, StackName};
 pub(super) use crate::operate::session::{
     All, Intent, Opened, Options, Reached, Scope, Session, environment, keystore_environment,
 };
+use crate::resource::interface::Launch;
 use crate::stack::{Clients, Home, Layout, Origin, Stack};
 
 /// How long a KES that runs may take to answer whether it is the stack's; a slower one is looked for through the engine.
@@ -37,19 +40,47 @@ impl Options {
             manifest.keystore = manifest::section_of(kind, &environment)?;
         }
         manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
-        let options = Self {
+        let mut options = Self {
             manifest,
             path,
             adopt: globals.adopt,
             base,
+            place: None,
             host: globals.host.clone(),
             program: None,
             without_snapshot: false,
+            launch: None,
         };
+        options.launch = Some(options.launch_of(globals.keystore)?);
         if globals.file.is_none() {
             options.check_named_files()?;
         }
         Ok(options)
+    }
+}
+
+impl Options {
+    /// The call by which an interface of this very stack listens, from wherever it is made.
+    fn launch_of(&self, keystore: Option<KeystoreKind>) -> Result<Launch, Error> {
+        let base = std::path::absolute(&self.base).map_err(Error::file("find", &self.base))?;
+        let (mut arguments, program) = (Vec::new(), own_program().map_err(Error::file("find", "/proc/self/exe"))?);
+        let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+        add("--name", self.manifest.name.as_str().into());
+        add("--dir", base.into());
+        if let Some(path) = &self.path {
+            add("--file", path.into());
+        }
+        if let Some(host) = &self.host {
+            add("--host", host.into());
+        }
+        if EngineKind::chosen(self.manifest.engine.word()).is_some() {
+            add("--engine", self.manifest.engine.word().into());
+        }
+        if let Some(keystore) = keystore {
+            add("--keystore", keystore.word().into());
+        }
+        arguments.extend(["--adopt", "ui"].map(OsString::from));
+        Ok(Launch { program, arguments })
     }
 }
 

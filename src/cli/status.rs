@@ -53,6 +53,10 @@ fn human(status: &health::Status) -> String {
         };
         row(name, format!("{}  {state}", endpoint.url));
     }
+    if let Some(interface) = &status.interface {
+        let state = if interface.listens { "listens" } else { "does not listen: `kestack up` starts it again" };
+        row("interface", format!("{}  {state}", interface.url));
+    }
     if let Some(kib) = status.kes_locked_kib {
         row("memory", locked::text(kib));
     }

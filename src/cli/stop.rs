@@ -12,6 +12,7 @@ use super::session::{CHANGE, Session};
 use crate::error::Error;
 use crate::manifest::EngineKind;
 use crate::operate::session::run_by_others;
+use crate::resource::interface;
 
 /// How long a server may take to end in good order.
 const GRACE: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ impl Stop {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let session = Session::of(globals, CHANGE).await?;
         refuse_others(&session)?;
+        interface::end(&session.stack.layout.interface()).await?;
         let minio = session.stack.minio_container();
         let running = session.pod.iter().flat_map(|pod| &pod.containers).filter(|container| container.running);
         let mut stopped: Vec<_> = running.map(|container| container.name.clone()).collect();

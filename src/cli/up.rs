@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::operate::sandbox::end_of;
 use crate::operate::session::bring_up;
 use crate::resource::apply::Step;
+use crate::resource::interface::Record;
 use crate::resource::plan::Decision;
 use crate::stack::Stack;
 use crate::stack::certificates::Renewal;
@@ -62,12 +63,37 @@ pub(super) struct Report {
     buckets: Vec<String>,
     /// Declared keys.
     keys: Vec<String>,
+    /// The HTTP interface, with `ui: true` in kestack.yaml.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<Reachable>,
     /// How many steps changed something.
     changed: usize,
     /// Certificates that were renewed.
     renewed: Vec<Renewal>,
     /// All steps, in the order in which they were taken.
     steps: Vec<Step>,
+}
+
+/// Where the HTTP interface is, and how to come in.
+#[derive(Serialize, JsonSchema)]
+struct Reachable {
+    /// Its URL.
+    url: String,
+    /// File with URL and token, which only its owner may read.
+    token_file: String,
+    /// Link by which one browser comes in, once. The one of the `up` before is void.
+    link: String,
+}
+
+impl Reachable {
+    /// The interface of a stack that came up; `None` if the manifest wants none.
+    async fn of(stack: &Stack) -> Result<Option<Self>, Error> {
+        let file = stack.layout.interface();
+        let record = if stack.manifest.ui { Record::read(&file)? } else { None };
+        let Some(record) = record else { return Ok(None) };
+        let (url, token_file) = (record.url.clone(), file.display().to_string());
+        Ok(Some(Self { url, token_file, link: record.link().await? }))
+    }
 }
 
 impl Up {
@@ -88,12 +114,13 @@ impl Up {
         }
         let (stack, steps) = bring_up(options, engine.clone(), expires, progress.as_ref()).await?;
         progress.finished();
-        output.done(&report(&stack, engine.as_ref(), steps), human)?;
+        let interface = Reachable::of(&stack).await?;
+        output.done(&report(&stack, engine.as_ref(), steps, interface), human)?;
         Ok(())
     }
 }
 
-fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
+fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>, interface: Option<Reachable>) -> Report {
     let manifest = &stack.manifest;
     Report {
         name: manifest.name.to_string(),
@@ -104,6 +131,7 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
         folder: stack.layout.root().display().to_string(),
         buckets: manifest.buckets.iter().map(|bucket| bucket.name.to_string()).collect(),
         keys: manifest.keys.iter().map(ToString::to_string).collect(),
+        interface,
         renewed: stack.material.renewed.clone(),
         changed: steps.iter().filter(|step| step.decision != Decision::Keep).count(),
         steps,
@@ -113,8 +141,9 @@ fn report(stack: &Stack, engine: &dyn Engine, steps: Vec<Step>) -> Report {
 fn human(report: &Report) -> String {
     let state = if report.changed == 0 { "is up, nothing to change" } else { "is up" };
     let renewed: Vec<_> = report.renewed.iter().map(renewal).collect();
+    let page = report.interface.as_ref().map(|interface| format!("  page     {}\n", interface.link));
     format!(
-        "stack '{}' {state}\n  S3       {}\n  console  {}\n  login    `kestack env` prints user and password: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}\
+        "stack '{}' {state}\n  S3       {}\n  console  {}\n  login    `kestack env` prints user and password: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY\n  KES      {}\n  keys     {}\n  buckets  {}\n  folder   {}\n{}{}\
          next:\n  eval \"$(kestack env)\"   variables for aws, mc, SDKs and kes\n  kestack verify         proof of the encryption",
         report.name,
         report.s3,
@@ -123,6 +152,7 @@ fn human(report: &Report) -> String {
         report.keys.join(", "),
         report.buckets.join(", "),
         report.folder,
+        page.unwrap_or_default(),
         renewed.concat(),
     )
 }

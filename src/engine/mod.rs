@@ -203,6 +203,17 @@ pub enum Signal {
     Cont,
 }
 
+impl From<Signal> for rustix::process::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Hup => Self::HUP,
+            Signal::Kill => Self::KILL,
+            Signal::Stop => Self::STOP,
+            Signal::Cont => Self::CONT,
+        }
+    }
+}
+
 /// A container engine. Every method is idempotent: what is already so is success, what is absent is not an error
 /// to remove.
 #[async_trait]

@@ -37,6 +37,8 @@ mod supervisor;
 mod tail;
 
 pub use bases::bases;
+pub(crate) use identity::Identity;
+pub(crate) use member::end;
 use member::{Lock, Member, create_private, read, remove_tree, write};
 pub(crate) use supervisor::own_program;
 use tail::{Tail, send};
@@ -246,15 +248,9 @@ impl Engine for Processes {
     async fn signal_container(&self, name: &str, signal: Signal) -> Result<(), EngineError> {
         let call = format!("signal {name}");
         let member = self.known(name, &call)?;
-        let signal = match signal {
-            Signal::Hup => rustix::process::Signal::HUP,
-            Signal::Kill => rustix::process::Signal::KILL,
-            Signal::Stop => rustix::process::Signal::STOP,
-            Signal::Cont => rustix::process::Signal::CONT,
-        };
         let server = member.server().map_err(failed("read", member.folder()))?;
-        match server.filter(identity::Identity::alive) {
-            Some(server) => server.signal(signal).map_err(failed("signal", member.folder())),
+        match server.filter(Identity::alive) {
+            Some(server) => server.signal(signal.into()).map_err(failed("signal", member.folder())),
             None => {
                 Err(refusal(&call, Obstacle::Other, format!("'{name}' does not run"), "start it with `kestack up`"))
             }

@@ -37,7 +37,9 @@ fn places() -> Vec<PathBuf> {
     } else {
         PathBuf::from(format!("/run/lock/kestack-{uid}"))
     };
-    vec![best, PathBuf::from(format!("/tmp/kestack-{uid}"))]
+    // where the root is read-only, containers have the last one all the same
+    let others = ["/tmp", "/dev/shm"].map(|place| PathBuf::from(format!("{place}/kestack-{uid}")));
+    [best].into_iter().chain(others).collect()
 }
 
 #[cfg(test)]

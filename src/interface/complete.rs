@@ -103,6 +103,7 @@ pub(super) async fn reset(
     let reset = interface.run(move |interrupt| async move {
         let work = async {
             let opened = this.open(Hold::Change, patience).await?;
+            opened.options.refuse_served()?;
             let name = opened.options.manifest.name.to_string();
             // the connections that are open already say whether there is anything to do
             let reach = this.0.known.running().await?;

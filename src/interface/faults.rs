@@ -71,12 +71,14 @@ pub(super) async fn begin(
     if !(1..=LONGEST).contains(&wanted.seconds) {
         return Err(invalid(format!("a fault lasts 1 to {LONGEST} seconds")));
     }
+    interface.0.known.options().await?.refuse_served()?;
     let this = interface.clone();
     made(interface.run(move |interrupt| this.break_it(wanted, patience, interrupt)).await)
 }
 
 pub(super) async fn heal(State(interface): State<Interface>, Patience(patience): Patience) -> Answered<Report> {
     let options = interface.0.known.options().await?;
+    options.refuse_served()?;
     let healed =
         interface.run(move |interrupt| async move { interrupt.ends(chaos::end_any(options, Some(patience))).await });
     found(healed.await)

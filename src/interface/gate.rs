@@ -10,13 +10,16 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::answer::{Answered, made};
 use super::problem::Problem;
-use super::token::secret;
-use super::{Interface, Record, page};
+use super::{Entrance, Interface, page};
 use crate::error::Error;
+use crate::resource::interface::secret;
 
 /// Where the one-time link leads.
 pub(super) const ENTRANCE: &str = "/enter";
@@ -43,9 +46,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// The names and secrets of an interface.
 pub(super) struct Gate {
-    hosts: Vec<String>,
+    entrance: Entrance,
     cookie: String,
-    token: Zeroizing<String>,
     /// The code of the link, until somebody used it.
     code: Mutex<Option<Zeroizing<String>>>,
     /// What the cookie of whoever used it holds.
@@ -55,13 +57,10 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(record: &Record) -> Self {
-        let port = record.url.rsplit(':').next().unwrap_or_default();
+    pub(super) fn new(entrance: Entrance) -> Self {
         Self {
-            hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into(),
-            // browsers give the cookies of one port to all others of the host
-            cookie: format!("kestack-{port}"),
-            token: Zeroizing::new(record.token.clone()),
+            cookie: format!("kestack-{}", entrance.port()),
+            entrance,
             code: Mutex::default(),
             session: Mutex::default(),
             queue: Semaphore::new(QUEUE),
@@ -89,19 +88,15 @@ impl Gate {
         Ok(Some(cookie))
     }
 
-    fn is_known(&self, name: &str) -> bool {
-        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
-    }
-
     /// Refuses names of this host that somebody else's DNS made (DNS rebinding).
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
         let mut named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
         let (host, more) = (named.next().unwrap_or_default(), named.next());
-        let asked = request.uri().authority().is_none_or(|authority| self.is_known(authority.as_str()));
-        if self.is_known(host) && more.is_none() && asked {
+        let asked = request.uri().authority().is_none_or(|authority| self.entrance.is_known(authority.as_str()));
+        if self.entrance.is_known(host) && more.is_none() && asked {
             return Ok(());
         }
-        let hint = format!("ask for http://{}", self.hosts.first().map_or("", String::as_str));
+        let hint = format!("ask for {}; KESTACK_UI_NAMES allows `kestack serve` other names", self.entrance.url);
         Err(Problem::refused(StatusCode::MISDIRECTED_REQUEST, "this host has another name", hint))
     }
 
@@ -113,7 +108,8 @@ impl Gate {
         }
         let mut origins =
             request.headers().get_all(header::ORIGIN).iter().map(|origin| origin.to_str().unwrap_or_default());
-        let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| self.is_known(host));
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let is_own = |origin: &str| self.entrance.is_own_origin(origin, host);
         let allowed = match origins.next() {
             None => !by_cookie,
             Some(origin) => is_own(origin) && origins.next().is_none(),
@@ -128,7 +124,7 @@ impl Gate {
     fn has_token(&self, headers: &HeaderMap) -> Option<bool> {
         let given = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
         let (scheme, token) = given.split_once(' ').unwrap_or_default();
-        Some(scheme.eq_ignore_ascii_case("bearer") && is_same(&self.token, token.trim()))
+        Some(scheme.eq_ignore_ascii_case("bearer") && is_same(&self.entrance.token, token.trim()))
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> Option<bool> {
@@ -175,7 +171,7 @@ impl Gate {
             Verdict::Wrong => self.delay().await?,
             Verdict::Missing => {}
         }
-        let hint = "send `Authorization: Bearer TOKEN`, with the token of the file that `kestack ui` names";
+        let hint = "send `Authorization: Bearer TOKEN`, with the token of the file that `kestack ui` names, or of KESTACK_UI_TOKEN";
         Err(Problem::refused(StatusCode::UNAUTHORIZED, "the token is missing or wrong", hint))
     }
 }
@@ -201,8 +197,9 @@ impl Interface {
     ///
     /// # Errors
     /// [`Error::Environment`] if the system gives no random bytes.
-    pub(crate) fn link(&self, record: &Record) -> Result<String, Error> {
-        Ok(format!("{}{ENTRANCE}?code={}", record.url, self.0.gate.new_code()?.as_str()))
+    pub(crate) fn link(&self) -> Result<String, Error> {
+        let gate = &self.0.gate;
+        Ok(format!("{}{ENTRANCE}?code={}", gate.entrance.url, gate.new_code()?.as_str()))
     }
 
     /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none.
@@ -213,7 +210,7 @@ impl Interface {
                 return Ok(on.into_response());
             }
             self.0.gate.delay().await?;
-            let hint = "`kestack ui` prints a new link each time";
+            let hint = "`kestack ui` prints a new link each time, and `POST /v1/link` gives one";
             return Err(Problem::refused(StatusCode::UNAUTHORIZED, "the link was used before, or is wrong", hint));
         };
         let mut response = on.into_response();
@@ -222,6 +219,17 @@ impl Interface {
         }
         Ok(response)
     }
+}
+
+/// A link for people.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Link {
+    /// It lets one browser in, once. The one before it is void.
+    link: String,
+}
+
+pub(super) async fn new_link(State(interface): State<Interface>) -> Answered<Link> {
+    made(interface.link().map(|link| Link { link }))
 }
 
 /// Lets a request in, or answers it.
@@ -254,9 +262,12 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::resource::interface::Record;
 
     fn gate() -> Gate {
-        Gate::new(&Record { url: "http://127.0.0.1:7000".into(), token: "t0ken".into() })
+        let mut record = Record::new(7000).unwrap();
+        record.token = "t0ken".into();
+        Gate::new(Entrance::of(&record))
     }
 
     fn request(method: &str, headers: &[(&str, &str)]) -> Request {

@@ -53,6 +53,7 @@ pub(super) async fn delete(
     Named(name): Named<KeyName>,
     patience: Patience,
 ) -> Answered<Deleted> {
+    interface.0.known.options().await?.refuse_served()?;
     let names = [name];
     let delete = async move |reach: Reach| keys::delete(reach.stack(), reach.context(), &names).await;
     let deleted = interface.change(Hold::Change, patience, delete).await;

@@ -17,6 +17,7 @@ mod buckets;
 mod busy;
 mod call;
 mod complete;
+mod entrance;
 mod events;
 mod faults;
 mod gate;
@@ -30,13 +31,12 @@ mod routes;
 mod sandboxes;
 mod snapshots;
 mod surface;
-mod token;
 mod told;
 
-pub(crate) use reach::Load;
+pub(crate) use entrance::Entrance;
+pub(crate) use reach::Source;
 #[cfg(test)]
 pub(crate) use routes::document;
-pub(crate) use token::Record;
 
 /// How long running calls may take to give back what they changed, after the program was asked to end.
 const GRACE: Duration = Duration::from_secs(120);
@@ -58,13 +58,13 @@ struct Parts {
 }
 
 impl Interface {
-    /// The stack that `load` reads, for whoever knows the token of `record`; `hints` completes the commands in messages.
-    pub(crate) fn new(load: Load, record: &Record, hints: fn(&str) -> String) -> Self {
+    /// The stack of that source, for whoever comes in by `entrance`; `hints` completes the commands in messages.
+    pub(crate) fn new(source: Source, entrance: Entrance, hints: fn(&str) -> String) -> Self {
         problem::complete_hints(hints);
         let (asks, interrupt) = Interrupt::of_caller();
         Self(Arc::new(Parts {
-            known: reach::Known::new(load),
-            gate: gate::Gate::new(record),
+            known: reach::Known::new(source),
+            gate: gate::Gate::new(entrance),
             events: events::Events::default(),
             evidence: complete::Last::default(),
             page: page::Page::default(),
@@ -74,24 +74,21 @@ impl Interface {
         }))
     }
 
-    /// Serves until a signal comes or that time is over. Calls that run then are asked to end, and waited for.
+    /// Serves until a signal comes or it is over. Calls that run then are asked to end, and waited for.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
-        time: Option<Duration>,
+        over: impl Future<Output = ()>,
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
-        let over = async {
-            match time {
-                Some(time) => tokio::time::sleep(time).await,
-                None => std::future::pending().await,
-            }
-            Ok::<(), Error>(())
-        };
         let ended = async {
+            let over = async {
+                over.await;
+                Ok::<(), Error>(())
+            };
             let ended = interrupt.ends(over).await;
             drop(self.0.asks.lock().unwrap_or_else(PoisonError::into_inner).take());
             ended

@@ -14,11 +14,27 @@ use crate::resource::Context;
 use crate::stack::{Clients, Stack};
 
 /// Reads what the stack is meant to be: kestack.yaml may have changed since.
-pub(crate) type Load = Arc<dyn Fn() -> Result<Options, Error> + Send + Sync>;
+pub(super) type Load = Arc<dyn Fn() -> Result<Options, Error> + Send + Sync>;
+
+/// Where an interface has its stack from.
+pub(crate) enum Source {
+    /// It is read, again whenever a file of it changes.
+    Read(Load),
+    /// It runs in the foreground, with this very process.
+    Served(Box<(Options, Session)>),
+}
+
+impl Source {
+    /// A stack in the foreground.
+    pub(crate) fn served(options: Options, session: Session) -> Self {
+        Self::Served(Box::new((options, session)))
+    }
+}
 
 /// Where the stack is kept between requests.
 pub(super) struct Known {
-    load: Load,
+    /// Reads it; none of one that does not change.
+    load: Option<Load>,
     kept: Mutex<Option<Arc<Kept>>>,
 }
 
@@ -60,8 +76,22 @@ impl Stamp {
 }
 
 impl Known {
-    pub(super) fn new(load: Load) -> Self {
-        Self { load, kept: Mutex::default() }
+    pub(super) fn new(source: Source) -> Self {
+        match source {
+            Source::Read(load) => Self { load: Some(load), kept: Mutex::default() },
+            Source::Served(served) => {
+                let (options, session) = *served;
+                let kept = Kept { stamp: Stamp::of(&options), options, session };
+                Self { load: None, kept: Mutex::new(Some(Arc::new(kept))) }
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Options, Error> {
+        match &self.load {
+            Some(load) => load(),
+            None => Err(Error::NotRunning("serve".into())),
+        }
     }
 
     /// The stack as it was read, or is read now; whether it runs is not asked.
@@ -70,11 +100,12 @@ impl Known {
     /// [`Error::NotRunning`] if it was never brought up.
     pub(super) async fn kept(&self) -> Result<Arc<Kept>, Error> {
         let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.stamp == Stamp::of(&kept.options)) {
+        let is_current = |kept: &&Arc<Kept>| self.load.is_none() || kept.stamp == Stamp::of(&kept.options);
+        if let Some(kept) = kept.as_ref().filter(is_current) {
             return Ok(Arc::clone(kept));
         }
         *kept = None;
-        let options = (self.load)()?;
+        let options = self.load()?;
         let stamp = Stamp::of(&options);
         let opened = Opened::new(options.clone(), Intent::Read).await?;
         let session = opened.connect().await?.session().await?;
@@ -88,7 +119,7 @@ impl Known {
     pub(super) async fn options(&self) -> Result<Options, Error> {
         match self.kept().await {
             Ok(kept) => Ok(kept.options.clone()),
-            Err(_) => (self.load)(),
+            Err(_) => self.load(),
         }
     }
 
@@ -119,7 +150,9 @@ impl Known {
 
     /// Reads it again at the next request.
     pub(super) async fn forget(&self) {
-        *self.kept.lock().await = None;
+        if self.load.is_some() {
+            *self.kept.lock().await = None;
+        }
     }
 }
 

@@ -64,6 +64,9 @@ fn add_complete(surface: &mut Surface) {
         (surface.answers::<reset::Report>(200, "The stack is fresh"), surface.body::<complete::Resetting>());
     let reset = Operation::new("post", "/v1/reset", "reset", "Return the stack to its fresh state", &answers);
     surface.add(reset.with(&body, false).locking(), post(complete::reset));
+    let answers = surface.answers::<gate::Link>(201, "The link");
+    let summary = "Make a link that lets one browser in, once";
+    surface.add(Operation::new("post", "/v1/link", "createLink", summary, &answers), post(gate::new_link));
     let stream = told::described(surface);
     let summary = "Follow KES's audit log, faults and resources as they change";
     surface.add(Operation::new("get", "/v1/events", "events", summary, &stream), get(events::follow));

@@ -32,7 +32,7 @@ pub(super) fn read(text: &str, folder: &Path, env: Environment<'_>) -> Result<Ma
 }
 
 fn manifest_of(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Manifest) {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
         "version",
         "name",
         "engine",
@@ -44,6 +44,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Man
         "minio",
         "buckets",
         "auto_encryption",
+        "ui",
         "seed",
     ];
     let entries = reader.entries(node, "the manifest", &KNOWN);
@@ -90,6 +91,7 @@ fn manifest_of(reader: &mut Reader<'_>, node: &Node, folder: &Path, to: &mut Man
         to.seed = seed::read(reader, node, folder, &to.buckets);
     }
     auto_encryption(reader, find("auto_encryption"), find("minio"), to);
+    to.ui = find("ui").and_then(|node| reader.boolean(node, "ui")).unwrap_or_default();
     seal(reader, find("kes"), to);
     agreement(reader, node, find("minio"), to);
 }
@@ -318,6 +320,7 @@ mod tests {
             ("buckets:\n  - { name: abc, encryption: aes }", "2:30: 'aes' is not known in encryption"),
             ("buckets:\n  - { name: abc, versioning: 1 }", "2:30: versioning must be true or false"),
             ("buckets: [{ name: abc }, { name: abc }]", "bucket 'abc' is named twice"),
+            ("ui: 9002", "1:5: ui must be true or false"),
             ("auto_encryption: yes", "1:18: auto_encryption must be true or false"),
             (
                 "auto_encryption: true\nbuckets: [{ name: abc, encryption: none }]",

@@ -64,6 +64,8 @@ pub struct Manifest {
     /// Whether MinIO encrypts, with the default key, what is put into buckets without an encryption of their own. `None`
     /// if the file does not say: [`Manifest::auto_encryption`] decides.
     pub auto_encryption: Option<bool>,
+    /// Whether `up` also offers the HTTP interface.
+    pub ui: bool,
     /// Content that it holds from its start.
     pub seed: Seed,
 }
@@ -343,6 +345,7 @@ impl Default for Manifest {
             buckets: vec![Bucket::named(BucketName::default())],
             ports: PortRules::default(),
             auto_encryption: None,
+            ui: false,
             seed: Seed::default(),
         }
     }

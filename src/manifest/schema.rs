@@ -42,6 +42,8 @@ struct File {
     buckets: Option<Vec<BucketFile>>,
     /// Encrypt what is put into any other bucket, with the default key: true for a new stack, unless a bucket is `none`
     auto_encryption: Option<bool>,
+    /// Whether `up` also starts the HTTP interface and its page, as `kestack ui` does
+    ui: Option<bool>,
     /// Content that the stack holds from its start
     seed: Option<SeedFile>,
 }

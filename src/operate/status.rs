@@ -14,6 +14,7 @@ use crate::operate::coverage::Coverage;
 use crate::operate::locked;
 use crate::operate::open_files;
 use crate::resource::Context;
+use crate::resource::interface::Record;
 use crate::stack::certificates::{self, CertificateState};
 use crate::stack::{Layout, Stack};
 
@@ -36,6 +37,9 @@ pub struct Status {
     pub folder: String,
     /// Containers with the engine's word for their state.
     pub containers: BTreeMap<String, String>,
+    /// The HTTP interface, if one was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Listening>,
     /// Endpoints by server.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// KiB of KES's memory that cannot be swapped out; absent where that cannot be seen.
@@ -82,6 +86,30 @@ impl InForce {
     }
 }
 
+/// The HTTP interface of a stack.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Interface")]
+pub struct Listening {
+    /// Its URL.
+    pub url: String,
+    /// File with URL and token, which only its owner may read.
+    pub token_file: String,
+    /// True if it runs: one that was killed is started again by `up`.
+    pub listens: bool,
+}
+
+impl Listening {
+    /// The one on record.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub(crate) fn of(layout: &Layout) -> Result<Option<Self>, Error> {
+        let (file, token_file) = (layout.interface(), layout.interface().display().to_string());
+        let record = Record::read(&file)?.filter(|record| record.is_background() || record.listens());
+        Ok(record.map(|record| Self { url: record.url.clone(), token_file, listens: record.listens() }))
+    }
+}
+
 /// Overall state of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -124,7 +152,8 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let ((mut endpoints, keys), (s3, buckets)) =
         tokio::try_join!(kes_side(stack, context), s3_side(stack, context, pod))?;
     let all_serve = endpoints.values().all(|kes| kes.ready);
-    let runs = pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
+    let runs =
+        stack.layout.is_served() || pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running));
     let overall = match (runs, all_serve && s3.ready) {
         (false, _) => State::Stopped,
         (true, true) => State::Running,
@@ -133,13 +162,18 @@ pub async fn status(stack: &Stack, context: &Context, pod: Option<&PodState>) ->
     let certificates = certificates::on_disk(&stack.layout, Timestamp::now())?;
     let console = Endpoint { url: stack.console_endpoint(), ready: s3.ready, problem: None };
     endpoints.extend([("s3".to_owned(), s3), ("console".to_owned(), console)]);
+    // in the foreground MinIO may choose its port
+    endpoints.retain(|_, endpoint| !endpoint.url.is_empty());
     Ok(Status {
         name: stack.manifest.name.to_string(),
         state: overall,
         fault: InForce::of(&stack.layout)?,
         engine: format!("{} {}{}", info.kind, info.version, if info.rootless { ", rootless" } else { "" }),
-        folder: stack.layout.root().display().to_string(),
+        folder: if stack.layout.is_served() { stack.layout.drive() } else { stack.layout.root().to_owned() }
+            .display()
+            .to_string(),
         containers,
+        interface: Listening::of(&stack.layout)?,
         kes_locked_kib: pod.and_then(locked::of_kes),
         endpoints,
         keys,

@@ -14,6 +14,7 @@ use crate::operate::chaos;
 use crate::operate::clone;
 use crate::operate::copies;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
+use crate::resource::interface;
 use crate::stack::marker::{self, check_removable};
 use crate::stack::{Home, Layout, check_ours};
 
@@ -50,6 +51,7 @@ pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool)
         check_removable(layout)?;
         copies::clear_all(layout).await?;
     }
+    interface::end(&layout.interface()).await?;
     let mut removed = Removed { pod: pod(engine, name).await?, ..Removed::default() };
     Home::forget(layout)?;
     if data {
@@ -130,6 +132,7 @@ pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp
     if layout.root().symlink_metadata().is_ok() {
         marker::check_pair(&layout, &found, engine.info())?;
     }
+    interface::end(&layout.interface()).await?;
     pod(engine, &stack.name).await?;
     chaos::undo_files(&layout)?;
     files(&layout, &mut Removed::default())?;
@@ -160,6 +163,7 @@ pub fn files(layout: &Layout, removed: &mut Removed) -> Result<(), Error> {
         layout.bench(),
         layout.drills(),
         layout.clones(),
+        layout.measured(),
         layout.interface(),
     ] {
         disk::remove(&file)?;

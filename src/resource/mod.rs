@@ -21,6 +21,7 @@ mod directory;
 mod file;
 mod guard;
 mod image;
+pub(crate) mod interface;
 mod key;
 pub mod plan;
 mod pod;

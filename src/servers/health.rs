@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::s3::any_certificate;
@@ -66,6 +66,19 @@ impl From<reqwest::Error> for Unanswered {
 /// # Errors
 /// [`Unanswered`] if there is none.
 pub async fn ask(question: &Question) -> Result<Reply, Unanswered> {
+    let method = if question.head { Method::HEAD } else { Method::GET };
+    answer(client(question)?.request(method, question.url.clone())).await
+}
+
+/// Posts nothing, with a token.
+///
+/// # Errors
+/// [`Unanswered`] if there is no answer.
+pub(crate) async fn post(question: &Question, token: &str) -> Result<Reply, Unanswered> {
+    answer(client(question)?.post(question.url.clone()).bearer_auth(token)).await
+}
+
+fn client(question: &Question) -> Result<Client, Unanswered> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls(question.insecure).map_err(|error| Unanswered::Other(error.to_string()))?)
         .no_proxy()
@@ -73,8 +86,11 @@ pub async fn ask(question: &Question) -> Result<Reply, Unanswered> {
         .connect_timeout(question.connect)
         .timeout(question.total)
         .build()?;
-    let method = if question.head { Method::HEAD } else { Method::GET };
-    let mut response = client.request(method, question.url.clone()).send().await?;
+    Ok(client)
+}
+
+async fn answer(request: RequestBuilder) -> Result<Reply, Unanswered> {
+    let mut response = request.send().await?;
     let (status, body) = (response.status(), start(&mut response).await?);
     Ok(Reply { status, body })
 }

@@ -83,8 +83,6 @@ paths! {
     snapshots => "snapshots";
     /// How the drive was when it was fresh.
     fresh => "fresh.json";
-    /// Buckets that `kestack bench` has made.
-    bench => "bench.json";
     /// Copies of the stack that `kestack drill` has made.
     drills => "drill.json";
     /// Folders of the user's in which clones of the drive were made.
@@ -168,6 +166,16 @@ impl Layout {
     /// Credentials of declared users and access keys.
     pub fn credentials(&self) -> PathBuf {
         self.lasting("config/credentials", "credentials")
+    }
+
+    /// Buckets that `kestack bench` has made.
+    pub fn bench(&self) -> PathBuf {
+        self.lasting("bench.json", "bench.json")
+    }
+
+    /// Figures of the last `kestack bench`.
+    pub fn measured(&self) -> PathBuf {
+        self.lasting("measured.json", "measured.json")
     }
 
     /// Folder on the drive for what must outlast a stack in the foreground.

@@ -20,7 +20,7 @@ use crate::pki::{self, Authority, Leaf};
 use crate::template::parse_env;
 
 /// Everything of a stack that is random or derived from randomness.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Material {
     /// The stack's own certificate authority.
     pub authority: Authority,

@@ -12,6 +12,7 @@ use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::resource::apply::Stage;
+use crate::resource::interface::{InterfaceResource, Launch, Record};
 use crate::resource::{DirectoryResource, FileResource, ImageResource, Owner, Resource};
 use crate::resource::{GuardCheck, GuardRecord};
 use crate::supply::ImageSource;
@@ -53,7 +54,7 @@ pub(crate) use view::View;
 pub(crate) use written::Written;
 
 /// The wanted state of a stack on this host. Nothing is written yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stack {
     /// What the user asked for.
     pub manifest: Manifest,
@@ -69,6 +70,19 @@ pub struct Stack {
     pub origin: Option<Origin>,
     /// Its declared content, if that is made or compared.
     pub seed: Content,
+    /// How its HTTP interface is started; `None` where no program is there that could.
+    pub(crate) launch: Option<Launch>,
+    /// Where clients find it, if that is not at its ports.
+    pub(crate) front: Option<Front>,
+}
+
+/// Addresses in front of the servers.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    /// URL of S3.
+    pub(crate) s3: String,
+    /// URL of the console; empty if there is none, or nobody knows where.
+    pub(crate) console: String,
 }
 
 /// Where the two images come from.
@@ -91,7 +105,17 @@ impl Stack {
     pub(crate) fn resolve_at(mut manifest: Manifest, layout: Layout, ports: Ports) -> Result<Self, Error> {
         let material = Material::complete(&layout, &manifest)?;
         seal::declare(&mut manifest, &layout, &layout);
-        Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
+        Ok(Self {
+            ports,
+            material,
+            layout,
+            manifest,
+            expires: None,
+            origin: None,
+            seed: Content::default(),
+            launch: None,
+            front: None,
+        })
     }
 
     /// The stack that was brought up before.
@@ -113,7 +137,17 @@ impl Stack {
         let material = Material::existing(&layout, &manifest)?;
         seal::declare(&mut manifest, &layout, &layout);
         let ports = Ports::existing(&manifest, held)?;
-        Ok(Self { ports, material, layout, manifest, expires: None, origin: None, seed: Content::default() })
+        Ok(Self {
+            ports,
+            material,
+            layout,
+            manifest,
+            expires: None,
+            origin: None,
+            seed: Content::default(),
+            launch: None,
+            front: None,
+        })
     }
 
     /// Its data, and the keys that it needs.
@@ -134,12 +168,14 @@ impl Stack {
 
     /// `http://127.0.0.1:9000`, or with TLS `https://127.0.0.1:9000`
     pub fn s3_endpoint(&self) -> String {
-        format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.s3))
+        let own = || format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.s3));
+        self.front.as_ref().map_or_else(own, |front| front.s3.clone())
     }
 
     /// `http://127.0.0.1:9001`, or with TLS `https://127.0.0.1:9001`
     pub fn console_endpoint(&self) -> String {
-        format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.console))
+        let own = || format!("{}://{}", self.scheme(), self.ports.reachable(self.ports.console));
+        self.front.as_ref().map_or_else(own, |front| front.console.clone())
     }
 
     fn scheme(&self) -> &'static str {
@@ -189,7 +225,18 @@ impl Stack {
         stages.push(Stage(side_by_side));
         stages.extend(self.servers(containers, keys)?);
         stages.extend(self.data_stages());
+        stages.extend(self.interface()?);
         Ok(stages)
+    }
+
+    /// The HTTP interface, if it is wanted or has to go.
+    fn interface(&self) -> Result<Option<Stage>, Error> {
+        let Some(launch) = &self.launch else { return Ok(None) };
+        let record = self.layout.interface();
+        let there = Record::read(&record)?.is_some_and(|record| record.is_background());
+        let launch = self.manifest.ui.then(|| launch.clone());
+        let is_settled = launch.is_none() && !there;
+        Ok((!is_settled).then(|| Stage(vec![Box::new(InterfaceResource { record, launch })])))
     }
 
     /// The servers, made and started. Replicas come one after the other: each serves before the next one is replaced.

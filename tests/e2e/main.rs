@@ -36,6 +36,7 @@ mod library;
 mod lifecycle;
 mod model;
 mod names;
+mod offered;
 mod owners;
 mod page;
 mod places;

@@ -1,6 +1,8 @@
 //! The pages of the interface: what forms do, whatever the names; nothing that a browser would run; flat memory.
 
+use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::interface::{memory, wait};
 use crate::sandbox::{Sandbox, text};
@@ -73,7 +75,11 @@ impl Drop for Browser<'_> {
 
 const STRANGE: &str = "<script>alert(1)</script>";
 const ODD: &str = "<b>ü\"'&?#%+ =;\\^|`~,!$*()[]{}@:é€𝄞-\u{7f}\t/";
-const LARGE: u64 = 160 << 20;
+/// Bytes of a large upload: `KESTACK_E2E_UPLOAD` in MiB, such as 5120.
+fn large() -> u64 {
+    let given = std::env::var("KESTACK_E2E_UPLOAD").ok().map(|text| text.parse::<u64>().unwrap());
+    given.unwrap_or(256) << 20
+}
 
 #[test]
 #[ignore = "needs an engine and MinIO"]
@@ -222,30 +228,69 @@ fn names_and_secrets_are_safe_on_pages() {
 
 #[test]
 #[ignore = "needs an engine and MinIO"]
+fn the_page_shows_what_was_measured_last_by_whomever() {
+    let stack = Sandbox::new("auto_encryption: false\n");
+    stack.ok(&["up"]);
+    let browser = Browser::new(&stack);
+    assert!(browser.page("/bench").contains("Nothing was measured yet"));
+    let form = |sizes: &str, seconds: &str| {
+        browser.sends("/bench", &[("sizes", sizes), ("clients", "2"), ("seconds", seconds)])
+    };
+    for (sizes, seconds) in [(STRANGE, "3"), ("", "3"), ("1KiB", "2"), ("1KiB", "601")] {
+        let (status, page) = form(sizes, seconds);
+        assert!(status == 400 && !page.contains("<script>alert"), "{sizes} {seconds}: {status} {page}");
+    }
+    let (status, page) = form("1KiB,32KiB", "3");
+    assert!(status == 200 && page.contains("Measured: the figures are below."), "{status} {page}");
+    for seen in ["Objects of 1KiB in a second", "Objects of 32KiB in a second", "SSE-KMS", "in clear"] {
+        assert!(page.contains(seen), "{seen}: {page}");
+    }
+    // three kinds of work in three kinds of buckets
+    assert_eq!((page.matches("<rect ").count(), page.matches("class=\"spread\"").count()), (18, 18), "{page}");
+    stack.ok(&["bench", "--size", "2KiB", "--clients", "2", "--for", "3s"]);
+    let page = browser.page("/bench");
+    assert!(page.contains("Objects of 2KiB in a second") && page.matches("<rect ").count() == 9, "{page}");
+    std::fs::write(stack.root().join("measured.json"), "{").unwrap();
+    assert!(browser.page("/bench").contains("Nothing was measured yet"));
+    assert_eq!(stack.json(&["status"])["buckets"].as_object().unwrap().len(), 1, "no bucket of a measurement stays");
+}
+
+#[test]
+#[ignore = "needs an engine and MinIO"]
 fn a_large_upload_takes_no_memory_and_one_that_is_cut_off_leaves_nothing() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);
     let browser = Browser::new(&stack);
-    let file = stack.root().join("large");
-    std::fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
-    let field = format!("file=@{};filename=large", file.display());
-    let before = memory(browser.child.id());
+    let (path, large) = (stack.root().join("large"), large());
+    // a file that takes no room, with marks at its ends and where two parts meet
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(large).unwrap();
+    let marks = [0, (8 << 20) - 4, large - 8].map(|at| (at, format!("at{at:012}").into_bytes()[6..].to_vec()));
+    marks.iter().for_each(|(at, mark)| file.write_all_at(mark, *at).unwrap());
+    let (before, begun) = (memory(browser.child.id()), Instant::now());
     let mut most = before;
     let mut curl = Command::new("curl");
-    curl.args(["-s", "-o", "/dev/null", "-b", browser.jar.to_str().unwrap(), "-F", &field]);
+    curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-b", browser.jar.to_str().unwrap()]);
     curl.args(["-H", &format!("Origin: {}", browser.url), &format!("{}/buckets/encrypted/upload", browser.url)]);
-    let mut running = curl.spawn().unwrap();
+    let form = |name: &str| ["-F".to_owned(), format!("file=@{};filename={name}", path.display())];
+    let mut running = curl.args(form("large")).stdout(Stdio::piped()).spawn().unwrap();
     while running.try_wait().unwrap().is_none() {
         most = most.max(memory(browser.child.id()));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
+    let seconds = begun.elapsed().as_secs_f64();
+    eprintln!("{} MiB in {seconds:.1} s; KiB of memory: {before} before, {most} at most", large >> 20);
+    assert_eq!(text(&running.wait_with_output().unwrap().stdout), "303");
     assert!(most < before + 64 * 1024, "KiB: {before} before, {most} at most");
-    assert!(browser.page("/buckets/encrypted/object?name=large").contains(&LARGE.to_string()));
+    let user = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
+    for (at, mark) in &marks {
+        let range = format!("Range: bytes={at}-{}", at + 7);
+        let read = stack.s3_as(&user, "GET", "/encrypted/large", None, &[&range]);
+        assert_eq!((read.0, &read.1), (206, mark), "{range}");
+    }
+    assert!(browser.page("/buckets/encrypted/object?name=large").contains(&large.to_string()));
 
-    std::fs::remove_file(&file).unwrap();
-    std::fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
-    let field = format!("file=@{};filename=cut", file.display());
-    curl.args(["-F", &field, "--limit-rate", "20M", "--max-time", "2"]);
+    curl.args(form("cut")).args(["--limit-rate", "20M", "--max-time", "2"]);
     assert!(!curl.status().unwrap().success(), "it was cut off");
     let uploads = || text(&stack.s3("GET", "/encrypted?uploads=", None).1);
     wait("what was sent to be removed", || !uploads().contains("<Upload>"));

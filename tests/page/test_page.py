@@ -7,7 +7,7 @@ from conftest import Visitor, judge
 
 LOOKS = [(width, scheme) for width in (375, 1440) for scheme in ("light", "dark")]
 TEXT = b"Dear Ada, your order of 12 teapots is on its way. " * 200
-PAGES = ["/", "/buckets", "/buckets/orders", "/keys", "/live", "/faults", "/proof", "/sandboxes", "/snapshots"]
+PAGES = ["/", "/buckets", "/buckets/orders", "/keys", "/live", "/faults", "/bench", "/proof", "/sandboxes", "/snapshots"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
@@ -96,6 +96,18 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
         page.get_by_role("link", name="Download the evidence").click()
     assert download.value.suggested_filename == "shop-evidence.json"
 
+    # what encryption costs, as bars that also say it in words
+    page.get_by_role("link", name="Bench").click()
+    page.get_by_label("Sizes of objects").fill("4KiB,64KiB")
+    page.get_by_label("Clients").fill("4")
+    page.get_by_label("Seconds for each size").fill("3")
+    page.get_by_role("button", name="Measure").click()
+    assert "Measured" in page.get_by_role("status").inner_text()
+    chart = page.get_by_role("img", name="Objects of 64KiB in a second")
+    assert "SSE-KMS" in chart.get_attribute("aria-label")
+    assert chart.locator("rect.kms").count() == 3 and page.locator("tbody tr").count() == 18
+    visitor.look("bench")
+
     page.get_by_role("link", name="Sandboxes").click()
     page.get_by_label("Name", exact=True).fill(f"test-{scheme}-{width}")
     page.get_by_role("button", name="Make sandbox").click()
@@ -119,7 +131,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
     print(f"\n{width} px, {scheme}: the overview weighs {sum(weights)} bytes in {len(weights)} answers; "
           f"first paint after {paints[len(paints) // 2]:.0f} ms (median of {len(paints)})")
     assert sum(weights) <= 100_000 and len(weights) <= 5
-    assert len(visitor.looked) == 12
+    assert len(visitor.looked) == 13
     page.goto(f"{interface['url']}/buckets/{name}")
     page.get_by_label("With all objects and versions").check()
     page.get_by_role("button", name="Delete bucket").click()

@@ -16,6 +16,7 @@ mod ends;
 mod full;
 mod leaks;
 mod names;
+mod page;
 mod served;
 mod starts;
 #[path = "../support/mod.rs"]

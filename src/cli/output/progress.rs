@@ -37,6 +37,7 @@ enum Part {
     Kes,
     Minio,
     Buckets,
+    Interface,
 }
 
 impl Part {
@@ -47,6 +48,7 @@ impl Part {
             "file" | "folder" => Self::Certificates,
             "bucket" => Self::Buckets,
             "guard" => Self::Minio,
+            "interface" => Self::Interface,
             "container" | "image" | "service" | "start" if is_minio() => Self::Minio,
             _ => Self::Kes,
         }
@@ -58,6 +60,7 @@ impl Part {
             Self::Kes => "KES",
             Self::Minio => "MinIO",
             Self::Buckets => "buckets",
+            Self::Interface => "HTTP interface",
         }
     }
 }
@@ -169,6 +172,7 @@ impl Progress for Shown {
         }
         match (Part::of(step), step.kind) {
             (Part::Buckets, _) => drop(self.work().buckets.insert(step.name.clone())),
+            (Part::Interface, _) => self.ready(Part::Interface, Part::Interface.name()),
             (part, "service") => self.ready(part, &step.name),
             _ => {}
         }

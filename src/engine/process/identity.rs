@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 /// A process number and the moment the process was born. Numbers are given out again, moments are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::engine) struct Identity {
+pub(crate) struct Identity {
     /// The process number.
-    pub(in crate::engine) pid: i32,
+    pub(crate) pid: i32,
     /// When it was born, in the system's own terms.
     born: String,
 }
 
 impl Identity {
     /// The process of that number; `None` if there is none, or only its exit code is left.
-    pub(in crate::engine) fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         born(pid).map(|born| Self { pid, born })
     }
 
     /// This process.
-    pub(super) fn own() -> io::Result<Self> {
+    pub(crate) fn own() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         Self::of(pid).ok_or_else(|| io::Error::other("the system does not tell when this process was started"))
     }
 
     /// True if it lives, and is not another one that got its number later.
-    pub(in crate::engine) fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         born(self.pid).as_ref() == Some(&self.born)
     }
 
     /// Sends it a signal; one that is gone gets none, and nobody else does.
-    pub(in crate::engine) fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(()) };
         match send(self, pid, signal) {
             Err(rustix::io::Errno::SRCH) => Ok(()),

@@ -215,7 +215,7 @@ impl Member {
 }
 
 /// Ends a process: SIGTERM, which one that is frozen must be woken for, then SIGKILL.
-async fn end(process: &Identity, grace: Duration) -> io::Result<()> {
+pub(crate) async fn end(process: &Identity, grace: Duration) -> io::Result<()> {
     process.signal(Signal::TERM)?;
     process.signal(Signal::CONT)?;
     let gone = || Ok((!process.alive()).then_some(()));

@@ -10,6 +10,8 @@ use axum::routing::{get, post};
 use super::surface::Surface;
 
 mod assets;
+mod bars;
+mod bench;
 mod buckets;
 mod explain;
 mod faults;
@@ -61,6 +63,7 @@ pub(super) fn add(surface: &mut Surface) {
     surface.hidden("/faults", get(faults::show).post(faults::begin));
     surface.hidden("/faults/heal", post(faults::heal));
     surface.hidden("/faults/try", post(faults::attempt));
+    surface.hidden("/bench", get(bench::show).post(bench::measure));
     surface.hidden("/proof", get(proof::show).post(proof::prove));
     surface.hidden("/proof/evidence.json", get(proof::download));
     surface.hidden("/sandboxes", get(sandboxes::list).post(sandboxes::make));

@@ -71,7 +71,8 @@ pub(super) async fn show(State(interface): State<Interface>) -> Shown {
     let listed = listed.map(|listed| listed.buckets).unwrap_or_default();
     let picture = on_drive.as_ref().ok().map(|report| Picture::of(report, &listed, status.keys.clone()));
     let verdict = Verdict::of(&status, on_drive.as_deref());
-    let snippets = snippets(&status.name);
+    let served = stack.layout.is_served().then(|| stack.s3_endpoint());
+    let snippets = snippets(&status.name, served.as_deref());
     interface.show("overview.html", ("Overview", "overview"), &View { verdict, status, picture, snippets }).await
 }
 
@@ -175,10 +176,19 @@ fn stored(report: &Report) -> Stored {
     }
 }
 
-fn snippets(stack: &str) -> Vec<Snippet> {
+/// How clients reach the stack; one in the foreground, whose URL is `served`, has no `kestack env`.
+fn snippets(stack: &str, served: Option<&str>) -> Vec<Snippet> {
     let alias = stack.replace('-', "_");
     let shell = |client: &str, then: &str| completed(&format!("eval \"$(kestack env{client})\"")) + then;
     let programs = CODE.map(|(client, code)| Snippet { client, code: code.to_owned() });
+    if let Some(url) = served {
+        let code = format!(
+            "export AWS_ENDPOINT_URL={url} AWS_REGION=us-east-1\n\
+             export AWS_ACCESS_KEY_ID=…      # the root user, or that of a sandbox\n\
+             export AWS_SECRET_ACCESS_KEY=…"
+        );
+        return [Snippet { client: "Shell", code }].into_iter().chain(programs).collect();
+    }
     [Snippet { client: "Shell", code: shell("", "") }]
         .into_iter()
         .chain(programs)
@@ -202,6 +212,7 @@ mod tests {
             engine: String::new(),
             folder: String::new(),
             containers: BTreeMap::new(),
+            interface: None,
             endpoints: BTreeMap::new(),
             kes_locked_kib: None,
             keys: vec![],

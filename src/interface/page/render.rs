@@ -8,8 +8,9 @@ use crate::error::Error;
 use crate::template::TemplateError;
 
 /// All templates, by the names that they call each other. The suffix has Tera escape what they write.
-const TEMPLATES: [(&str, &str); 13] = [
+const TEMPLATES: [(&str, &str); 14] = [
     ("base.html", include_str!("../../../templates/page/base.html")),
+    ("bench.html", include_str!("../../../templates/page/bench.html")),
     ("bucket.html", include_str!("../../../templates/page/bucket.html")),
     ("buckets.html", include_str!("../../../templates/page/buckets.html")),
     ("faults.html", include_str!("../../../templates/page/faults.html")),

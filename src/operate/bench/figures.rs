@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::clients::Done;
 use super::processor::Spent;
@@ -36,7 +36,7 @@ pub(super) struct Slice {
 }
 
 /// One figure of all rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Figure {
     /// Of the rounds.
     pub(crate) median: f64,

@@ -1,9 +1,7 @@
 //! What encryption costs: objects are written and read in three buckets of its own, not encrypted, SSE-S3 and SSE-KMS, in
 //! turns, so that whatever else the machine does meets all of them alike.
 
-use std::time::Duration;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::PodState;
 use crate::error::Error;
@@ -14,15 +12,19 @@ use crate::stack::Stack;
 
 mod clients;
 mod figures;
+mod last;
 mod leftovers;
+mod plan;
 mod processor;
 mod report;
 
 use clients::Clients;
 pub(crate) use figures::Figure;
 use figures::Slices;
+pub(crate) use last::Measured;
 use leftovers::{BenchRecord, drop_buckets};
 pub(crate) use leftovers::{sweep, sweep_of};
+pub(crate) use plan::{CLIENTS, Plan, size, time};
 use processor::Processors;
 pub(crate) use report::{Figures, Report, bytes};
 
@@ -33,19 +35,8 @@ const STORED: usize = 64 << 20;
 /// Most objects of one client in one bucket.
 const OBJECTS: usize = 64;
 
-/// What is measured.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Sizes of objects in bytes.
-    pub(crate) sizes: Vec<usize>,
-    /// How many clients work at a time.
-    pub(crate) clients: usize,
-    /// How long each size is measured.
-    pub(crate) time: Duration,
-}
-
 /// What the clients do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Work {
     /// They write objects.
@@ -57,7 +48,7 @@ pub(crate) enum Work {
 }
 
 /// How objects lie in a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scheme {
     /// In clear.
@@ -148,7 +139,9 @@ pub(crate) async fn bench(
     };
     let measured = work.await;
     drop_buckets(&stack.layout, &context.s3, buckets.iter().map(|bucket| bucket.name.as_str())).await?;
-    Ok(Report::new(stack, plan, &measured?))
+    let report = Report::new(stack, plan, &measured?);
+    Measured::keep(&stack.layout, &report);
+    Ok(report)
 }
 
 async fn make(stack: &Stack, s3: &S3Client, Bucket { scheme, name }: &Bucket) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! What a measurement says, and whether it can be believed.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::figures::{Figure, Slice, Slices, rounded};
 use super::{Plan, ROUNDS, Scheme, Work};
@@ -15,7 +15,7 @@ const OTHERS: f64 = 0.15;
 const OBJECTS: usize = 50;
 
 /// What encryption costs.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Bench")]
 pub(crate) struct Report {
     /// Name of the stack.
@@ -39,7 +39,7 @@ pub(crate) struct Report {
 }
 
 /// Figures of one kind of bucket.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "BenchFigures")]
 pub(crate) struct Figures {
     /// Size of the objects in bytes.

@@ -65,7 +65,9 @@ impl Place {
             path: None,
             adopt: true,
             base: folder.clone(),
+            place: None,
             without_snapshot: true,
+            launch: None,
             ..source.clone()
         };
         let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;

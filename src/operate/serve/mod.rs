@@ -17,10 +17,12 @@ mod arguments;
 mod bucket_words;
 mod check;
 pub(in crate::operate) mod child;
+mod children;
 mod copies;
 mod drive;
 mod gate;
 mod minio_words;
+mod page;
 mod plan;
 mod settings;
 mod setup;
@@ -28,6 +30,7 @@ mod tree;
 mod voice;
 
 pub use check::{Checked, check};
+pub(crate) use page::{Offered, Serving};
 
 use gate::Gate;
 use minio_words::MinioWords;
@@ -69,14 +72,20 @@ pub struct Opened {
     pub quiet: bool,
 }
 
-/// Serves until a signal comes or MinIO ends; `said` is called once the port is open.
+/// Serves until a signal comes or MinIO ends; `said` is called once the port is open, and then `offer`, if an HTTP interface
+/// is wanted.
 ///
 /// # Errors
 /// Mistakes of the environment, all at once; what is in the way; [`Error::Served`] with the exit code of MinIO.
-pub async fn serve(asked: &Asked, interrupt: &Interrupt, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+pub(crate) async fn serve(
+    asked: &Asked,
+    interrupt: &Interrupt,
+    said: &dyn Fn(&Opened),
+    offer: &dyn Fn(Offered) -> Result<Serving, Error>,
+) -> Result<(), Error> {
     let mut tree = Tree::default();
     // that is for MinIO, once it serves
-    let done = interrupt.but_hang_up().ends(Box::pin(run(asked, &mut tree, said))).await;
+    let done = interrupt.but_hang_up().ends(Box::pin(run(asked, &mut tree, said, offer))).await;
     tree.end(if tree.is_open { LONG } else { SHORT }).await;
     match done {
         Err(Error::Interrupted(_)) => Ok(()),
@@ -93,7 +102,12 @@ pub fn pass_through(arguments: &[OsString]) -> Result<(), Error> {
     Err(Error::file("run", &program)(child::become_program(&program, arguments)))
 }
 
-async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(), Error> {
+async fn run(
+    asked: &Asked,
+    tree: &mut Tree,
+    said: &dyn Fn(&Opened),
+    offer: &dyn Fn(Offered) -> Result<Serving, Error>,
+) -> Result<(), Error> {
     let words = MinioWords::read(&environment)?;
     if let Some(name) = words.other_kms() {
         tracing::info!(
@@ -107,6 +121,7 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     kes_server::process::raise_file_limit();
     let gate = Gate::reserve("--address", &settings.server.address)?;
     let console = settings.console().map(|wanted| Gate::reserve("--console-address", wanted)).transpose()?;
+    let page = settings.page.clone().map(|page| page.reserve().map(|socket| (page, socket))).transpose()?;
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
@@ -121,8 +136,16 @@ async fn run(asked: &Asked, tree: &mut Tree, said: &dyn Fn(&Opened)) -> Result<(
     }
     record.write(plan.place.path())?;
     tree.speak().await;
-    said(&Opened::of(&plan));
-    tree.watch(&plan).await
+    let opened = Opened::of(&plan);
+    said(&opened);
+    let serving = match page {
+        Some((page, socket)) => offer(page.open(socket, &plan, &opened.endpoint)?)?,
+        None => Box::pin(std::future::pending()),
+    };
+    tokio::select! {
+        done = tree.watch(&plan) => done,
+        failed = serving => failed,
+    }
 }
 
 impl Opened {

@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::child;
+use super::children::{Role, Running};
 use super::copies::Copies;
 use super::drive::Drive;
 use super::minio_words::{MinioWords, Root};
@@ -40,6 +41,7 @@ pub(super) struct Plan {
     pub(super) copies: Copies,
     pub(super) stack: Stack,
     pub(super) context: Context,
+    pub(super) running: Running,
     /// Whether the keystore holds the keys of the data.
     pub(super) keys: Verdict,
     /// Where MinIO listens.
@@ -104,6 +106,7 @@ impl Plan {
             copies,
             stack,
             context,
+            running: Running::default(),
             keys,
             inner,
             console,
@@ -119,7 +122,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn engine(&self) -> &EngineInfo {
+    pub(super) fn engine(&self) -> &EngineInfo {
         self.context.engine.info()
     }
 
@@ -143,6 +146,7 @@ impl Plan {
         command.envs(is_again.then_some((STARTED_AGAIN, "1")));
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         let mut started = child::spawn(&mut command, &self.kes)?;
+        self.running.started(Role::Kes, &started);
         voice::of_kes(&mut started);
         Ok(started)
     }
@@ -154,6 +158,7 @@ impl Plan {
         // the drive is ours as long as it lives, also if kestack is killed
         command.stdin(lock).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut started = child::spawn(&mut command, &self.minio)?;
+        self.running.started(Role::Minio, &started);
         let s3 = Rename { inner: self.inner.to_string(), public: self.public_address() };
         let console = self
             .console
@@ -195,7 +200,7 @@ impl Plan {
     }
 }
 
-fn public(wanted: &str) -> String {
+pub(super) fn public(wanted: &str) -> String {
     if wanted.starts_with(':') { format!("127.0.0.1{wanted}") } else { wanted.replace("0.0.0.0", "127.0.0.1") }
 }
 

@@ -13,6 +13,7 @@ use super::Asked;
 use super::arguments::{self, Server};
 use super::bucket_words::{self, PublicAccess};
 use super::minio_words::MinioWords;
+use super::page;
 use crate::error::Error;
 use crate::keystore;
 use crate::manifest::{self, Environment, KeystoreKind, Manifest, StackName};
@@ -48,6 +49,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// Variables that only KES's keystore needs: MinIO does not get them.
     pub(super) of_keystore: Vec<String>,
+    /// The HTTP interface, if it is wanted.
+    pub(super) page: Option<page::Wanted>,
     /// Whether MinIO serves its console.
     pub(super) has_console: bool,
 }
@@ -86,6 +89,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
         kes: kes(&mut manifest, env, &mut mistakes),
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
         timeout: timeout(env, &mut mistakes),
+        page: page::read(env, &mut mistakes),
         has_console: has_console(&manifest, words),
         of_keystore: of_keystore(&manifest, used.into_inner().unwrap_or_default(), env),
         server,

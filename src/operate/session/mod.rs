@@ -6,6 +6,7 @@ use crate::engine::discover::{self, Connection, EngineOptions};
 use crate::error::Error;
 use crate::keystore::from_here;
 use crate::manifest::{EngineKind, Manifest};
+use crate::resource::interface::Launch;
 use crate::stack::{Home, Layout, Origin};
 
 mod all;
@@ -49,12 +50,16 @@ pub(crate) struct Options {
     /// True if the stack may be one that was brought up from another manifest.
     pub(crate) adopt: bool,
     pub(crate) base: PathBuf,
+    /// Where its files are, if that is not a folder of its name below `base`.
+    pub(crate) place: Option<Layout>,
     /// Socket of the engine.
     pub(crate) host: Option<String>,
     /// The program `kestack`, if not this one.
     pub(crate) program: Option<PathBuf>,
     /// True if no snapshot is to be taken before another MinIO gets the data.
     pub(crate) without_snapshot: bool,
+    /// How the HTTP interface is started; `None` in a library, a drill, and the interface itself.
+    pub(crate) launch: Option<Launch>,
 }
 
 /// What only whoever starts and stops an exported stack can do; `hint` says what to do instead.
@@ -64,7 +69,21 @@ pub(crate) fn run_by_others(hint: &str) -> Error {
 
 impl Options {
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(&self.base, self.manifest.name.as_str())
+        self.place.clone().unwrap_or_else(|| Layout::new(&self.base, self.manifest.name.as_str()))
+    }
+
+    /// Refuses what a stack in the foreground does not do: its servers start and stop with it, and only with it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for such a stack.
+    pub(crate) fn refuse_served(&self) -> Result<(), Error> {
+        if !self.layout().is_served() {
+            return Ok(());
+        }
+        Err(Error::Usage {
+            what: "this stack runs in the foreground, where nobody stops one server without the other".into(),
+            hint: "bring a stack up with `kestack up` for that".into(),
+        })
     }
 
     /// Refuses a stack that was brought up from another manifest. One that does not say so is everybody's.

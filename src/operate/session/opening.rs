@@ -51,7 +51,7 @@ pub(crate) struct Session {
     pub(crate) context: Context,
     pub(crate) pod: Option<PodState>,
     /// Keeps an engine service of our own alive.
-    _connection: Connection,
+    _connection: Option<Connection>,
     _lock: Option<StackLock>,
 }
 
@@ -173,11 +173,16 @@ impl Reached {
         let pod = engine.pod(options.manifest.name.as_str()).await?;
         let stack = Stack::existing(options.manifest, &options.base, pod.as_ref())?;
         let context = stack.context(engine)?;
-        Ok(Session { stack, context, pod, _connection: connection, _lock: lock })
+        Ok(Session { stack, context, pod, _connection: Some(connection), _lock: lock })
     }
 }
 
 impl Session {
+    /// A stack in the foreground, whose servers are children of this very process.
+    pub(crate) fn served(stack: Stack, context: Context) -> Self {
+        Self { stack, context, pod: None, _connection: None, _lock: None }
+    }
+
     /// The same stack without its lock: others may change it from now on.
     pub(crate) fn unlocked(self) -> Self {
         Self { _lock: None, ..self }
@@ -212,7 +217,7 @@ pub(crate) async fn check_running(stack: &Stack, context: &Context, pod: Option<
             s3.list_buckets().await
         })
         .await?;
-    } else if !up {
+    } else if !up && !stack.layout.is_served() {
         return Err(Error::NotRunning(stack.manifest.name.to_string()));
     }
     Ok(())

@@ -14,6 +14,7 @@ impl Opened {
     /// # Errors
     /// [`Error::Usage`] for an exported stack.
     pub(crate) fn refuse_exported(&self) -> Result<(), Error> {
+        self.options.refuse_served()?;
         if !self.options.layout().is_exported() {
             return Ok(());
         }

@@ -224,6 +224,7 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
     let (ports, claims) = Ports::claim(&options.manifest, held, ports_of_others(engine, pod.as_ref()).await)?;
     let mut stack = Stack::resolve(options.manifest, &options.base, ports)?;
     stack.origin = Some(origin);
+    stack.launch = options.launch;
     stack.seed = seed;
     check_master_key(&stack.manifest, engine.info())?;
     if let Some(folder) = stack.manifest.fs_path() {

@@ -127,6 +127,8 @@ impl Deployment {
             expires: None,
             origin: None,
             seed: Content::default(),
+            launch: None,
+            front: None,
         };
         Ok(Self {
             stack,

@@ -1,0 +1,95 @@
+//! By which names an interface may be called, and with which secret its callers come in.
+
+use http::uri::Authority;
+use zeroize::Zeroizing;
+
+use crate::resource::interface::Record;
+
+/// The names of this host that lead to no other one, whatever somebody's DNS says.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The URL, the names and the token of an interface.
+pub(crate) struct Entrance {
+    /// URL for people.
+    pub(super) url: String,
+    names: Names,
+    pub(super) token: Zeroizing<String>,
+}
+
+/// What requests may take for the host.
+enum Names {
+    /// These, with the port.
+    Exactly(Vec<String>),
+    /// These, with whatever port it is published on.
+    AnyPort(Vec<String>),
+}
+
+impl Entrance {
+    /// That of an interface on this host alone.
+    pub(crate) fn of(record: &Record) -> Self {
+        let port = record.port().unwrap_or_default();
+        let names = LOOPBACK.map(|host| format!("{host}:{port}"));
+        let token = Zeroizing::new(record.token.clone());
+        Self { url: record.url.clone(), names: Names::Exactly(names.into()), token }
+    }
+
+    /// That of an interface which others publish, on this host or by these names.
+    pub(crate) fn published(url: String, names: Vec<String>, token: Zeroizing<String>) -> Self {
+        let names = LOOPBACK.into_iter().map(str::to_owned).chain(names).collect();
+        Self { url, names: Names::AnyPort(names), token }
+    }
+
+    /// The port, which tells the cookie from those of other interfaces: browsers give them to all ports of a host.
+    pub(super) fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// True if requests may take that for the host.
+    pub(super) fn is_known(&self, host: &str) -> bool {
+        match &self.names {
+            Names::Exactly(names) => names.iter().any(|name| name.eq_ignore_ascii_case(host)),
+            Names::AnyPort(names) => {
+                let parsed = host.parse::<Authority>().ok().filter(|_| !host.contains('@'));
+                parsed.is_some_and(|parsed| names.iter().any(|name| name.eq_ignore_ascii_case(parsed.host())))
+            }
+        }
+    }
+
+    /// True if that is the origin of this interface's own pages, for a browser that calls it `host`.
+    pub(super) fn is_own_origin(&self, origin: &str, host: &str) -> bool {
+        match &self.names {
+            Names::Exactly(_) => origin.strip_prefix("http://").is_some_and(|origin| self.is_known(origin)),
+            // another port of this host may be anybody's; https is spoken by what stands in front
+            Names::AnyPort(_) => {
+                let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+                origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_one_has_its_names_on_every_port_and_its_own_origin() {
+        let entrance =
+            Entrance::published("http://127.0.0.1:9002".into(), vec!["s3.example.org".into()], Zeroizing::default());
+        for known in ["localhost:80", "127.0.0.1:9002", "127.0.0.1", "[::1]:1", "s3.example.org", "S3.example.org:8443"]
+        {
+            assert!(entrance.is_known(known), "{known}");
+        }
+        for foreign in
+            ["evil.example:9002", "s3.example.org.evil.example", "localhost@evil.example", "", ":9002", "a b", "[::1"]
+        {
+            assert!(!entrance.is_known(foreign), "{foreign}");
+        }
+        let own = |origin: &str, host: &str| entrance.is_own_origin(origin, host);
+        assert!(own("http://localhost:8080", "localhost:8080") && own("https://s3.example.org", "s3.example.org"));
+        for foreign in ["http://localhost:8081", "http://evil.example", "null", "http://127.0.0.1:8080", ""] {
+            assert!(!own(foreign, "localhost:8080"), "{foreign}");
+        }
+        assert_eq!(entrance.port(), "9002");
+    }
+}

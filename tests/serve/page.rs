@@ -1,0 +1,134 @@
+//! The HTTP interface next to S3: where the environment asks for it, for whoever has the link or the token.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::served::{Place, free_port, run};
+use crate::support::text;
+
+const TOKEN: &str = "a-token-of-our-own-0123456789";
+
+/// What curl gets: status and body.
+fn curl(url: &str, more: &[&str]) -> (u16, String) {
+    let mut curl = Command::new("curl");
+    let said =
+        text(&curl.args(["-s", "--max-time", "60", "-w", "\n%{http_code}", url]).args(more).output().unwrap().stdout);
+    let (body, status) = said.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+/// What a program with the token gets.
+fn ask(url: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (header, body) = (format!("Authorization: Bearer {TOKEN}"), body.to_string());
+    let mut more = vec!["-X", method, "-H", &header];
+    if body != "null" {
+        more.extend(["-H", "Content-Type: application/json", "--data", &body]);
+    }
+    let (status, answer) = curl(&format!("{url}{path}"), &more);
+    (status, serde_json::from_str(&answer).unwrap_or_default())
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn the_link_in_the_log_lets_one_browser_in_by_whatever_port_it_is_published_on() {
+    let (place, port) = (Place::new(), free_port());
+    let address = format!("127.0.0.1:{port}");
+    let served = place.start(&[("KESTACK_UI", &address), ("KESTACK_UI_NAMES", "s3.example.org")], &[]).open(&place);
+    served.says("this link works once");
+    let said = served.said();
+    let path = said.split("/enter?").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(said.contains(&format!("http://s3.example.org:{port}/enter?")), "{said}");
+    let (url, jar) = (format!("http://{address}"), place.folder.path().join("jar"));
+    let jar = jar.to_str().unwrap();
+    for foreign in ["Host: evil.example", "Host: s3.example.org.evil.example"] {
+        assert_eq!(curl(&format!("{url}/enter?{path}"), &["-H", foreign]).0, 421, "{foreign}");
+    }
+    let published = ["-H", "Host: localhost:8080", "-H", "Accept: text/html"];
+    let browser = |path: &str, more: &[&str]| {
+        curl(&format!("{url}{path}"), &[&published[..], &["-b", jar, "-c", jar], more].concat())
+    };
+    assert_eq!(browser("/", &[]).0, 401);
+    assert_eq!(browser(&format!("/enter?{path}"), &[]).0, 303);
+    assert_eq!(curl(&format!("{url}/enter?{path}"), &published).0, 401, "once");
+    run(async { place.s3().put_object("encrypted", "letter", b"Dear Ada").await.unwrap() });
+    let (status, page) = browser("/", &[]);
+    assert!(status == 200 && page.contains("Everything that is stored here is encrypted"), "{status} {page}");
+    assert!(page.contains(&format!("http://127.0.0.1:{}", place.port)), "{page}");
+    for path in ["/buckets", "/keys", "/live", "/faults", "/bench", "/proof", "/sandboxes", "/snapshots"] {
+        let (status, page) = browser(path, &[]);
+        assert!(status == 200 && !page.contains("minioadmin"), "{path}: {status} {page}");
+    }
+    let page = browser("/buckets/encrypted/object?name=letter", &[]).1;
+    assert!(page.contains("SSE-KMS") && page.contains("44 65 61 72 20 41 64 61"), "{page}");
+    // another program's page on another port of the same host is another origin
+    assert_eq!(browser("/keys", &["-H", "Origin: http://localhost:8081", "-d", "name=evil"]).0, 403);
+    assert_eq!(browser("/keys", &["-H", "Origin: http://localhost:8080", "-d", "name=own"]).0, 303);
+    assert!(place.drive().join(".kestack/keys/own").exists());
+    served.stop();
+    assert!(Command::new("curl").args(["-s", &url]).status().unwrap().code() == Some(7), "nobody listens any more");
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn a_program_with_the_token_does_what_needs_no_stop_of_a_server() {
+    let (place, port) = (Place::new(), free_port());
+    let (address, file) = (format!("127.0.0.1:{port}"), place.folder.path().join("token"));
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let env = [("KESTACK_UI", address.as_str()), ("KESTACK_UI_TOKEN_FILE", file.to_str().unwrap())];
+    let served = place.start(&env, &[]).open(&place);
+    served.says("the HTTP interface is at");
+    assert!(!served.said().contains(TOKEN) && !served.said().contains("/enter?"), "{}", served.said());
+    let url = format!("http://{address}");
+    let ok = |method: &str, path: &str, body: Value| {
+        let (status, answer) = ask(&url, method, path, &body);
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    };
+    let (status, s3) = (ok("GET", "/v1/status", Value::Null), format!("http://127.0.0.1:{}", place.port));
+    assert_eq!((&status["state"], &status["endpoints"]["s3"]["url"]), (&json!("running"), &json!(s3)));
+    assert_eq!(ok("POST", "/v1/keys", json!({ "names": ["one"] }))["created"], true);
+    assert_eq!(ok("POST", "/v1/buckets", json!({ "name": "new", "key": "one" }))["key"], "one");
+    let made = ok("POST", "/v1/sandboxes", json!({ "name": "mine" }));
+    let of = |name: &str| made[name].as_str().unwrap().to_owned();
+    assert_eq!(of("endpoint"), s3);
+    assert_eq!(status["containers"].as_object().unwrap().values().collect::<Vec<_>>(), ["running", "running"]);
+    run(async { place.s3_as(&of("user"), &of("password")).put_object(&of("bucket"), "o", b"mine").await.unwrap() });
+    assert_eq!(ok("GET", "/v1/inventory", Value::Null)["name"], "serve");
+    assert_eq!(ok("POST", "/v1/verify", json!({ "bucket": "encrypted" }))["proven"], true);
+    ok("DELETE", "/v1/sandboxes/mine", Value::Null);
+    let link = ok("POST", "/v1/link", Value::Null)["link"].as_str().unwrap().to_owned();
+    assert_eq!(curl(&link, &[]).0, 303);
+    for (method, path, body) in [
+        ("POST", "/v1/reset", Value::Null),
+        ("POST", "/v1/snapshots", json!({ "name": "a" })),
+        ("POST", "/v1/faults", json!({ "fault": "kes-down" })),
+        ("DELETE", "/v1/faults", Value::Null),
+        ("DELETE", "/v1/keys/one", Value::Null),
+    ] {
+        let (status, refused) = ask(&url, method, path, &body);
+        let detail = refused["detail"].as_str().unwrap_or_default();
+        assert!(status == 400 && detail.contains("in the foreground"), "{method} {path}: {status} {refused}");
+    }
+    assert!(place.check().status.success() && place.drive().join(".kestack/keys/one").exists());
+    for program in ["minio", "kes"] {
+        let pid = served.server(program).unwrap().as_raw_nonzero();
+        let environment = text(&std::fs::read(format!("/proc/{pid}/environ")).unwrap());
+        assert!(!environment.contains("KESTACK_UI"), "{program}: {environment}");
+    }
+    served.stop();
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn nothing_starts_with_a_mistake_or_where_somebody_listens() {
+    let place = Place::new();
+    let (code, said) = place.refused(&[("KESTACK_UI", "page"), ("KESTACK_UI_TOKEN", "short")], &[]);
+    assert!(code == 2 && said.contains("is not an address") && said.contains("a token has 16"), "{code} {said}");
+    assert!(!said.contains("short") && !place.drive().exists(), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = place.refused(&[("KESTACK_UI", &address)], &[]);
+    assert!(code == 6 && said.contains(&address) && said.contains("KESTACK_UI"), "{code} {said}");
+    assert!(!place.drive().exists());
+}
