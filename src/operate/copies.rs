@@ -83,6 +83,8 @@ impl StackCopy {
             host: self.host.clone(),
             program: None,
             without_snapshot: true,
+            place: None,
+            launch: None,
         })
     }
 
@@ -279,7 +281,17 @@ mod tests {
     fn options(base: &Path) -> Options {
         let manifest = Manifest { name: "a".parse().unwrap(), engine: EngineKind::Process, ..Manifest::default() };
         let base = base.to_owned();
-        Options { manifest, path: None, adopt: true, base, host: None, program: None, without_snapshot: true }
+        Options {
+            manifest,
+            path: None,
+            adopt: true,
+            base,
+            place: None,
+            host: None,
+            program: None,
+            without_snapshot: true,
+            launch: None,
+        }
     }
 
     #[test]
