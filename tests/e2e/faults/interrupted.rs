@@ -23,7 +23,7 @@ fn kills_of_up_end_in_a_verified_stack() {
     let mut dice = seeded();
     let warm = Sandbox::new("");
     let span = span(|| drop(warm.ok(&["up"])));
-    for _ in 0..times("KESTACK_E2E_KILLS", 6) {
+    for _ in 0..times("KESTACK_E2E_KILLS", 12) {
         let stack = Sandbox::new("");
         killed(&stack, &["up"], span, &mut dice);
         stack.ok(&["up"]);
