@@ -30,7 +30,8 @@ pub fn with_key(text: &str, old: &KeyName, new: &KeyName) -> Result<String, Uned
     let named = root.as_deref().map(Named::of).unwrap_or_default();
     let is_default = root.as_deref().is_none_or(|root| entry(root, "keys").is_none());
     let has = |name: &KeyName| named.all().any(|node| is(node, name));
-    if !has(old) && !(is_default && *old == KeyName::minio_backend()) {
+    let counts = has(old) || (is_default && *old == KeyName::minio_backend());
+    if !counts {
         return Ok(text.to_owned());
     }
     let gone = named.to_remove(old, new);
@@ -133,7 +134,7 @@ fn is(node: &Node, name: &KeyName) -> bool {
 
 /// The text with all changes; an alias stands where its anchor does, and is changed with that.
 fn changed(text: &str, mut changes: Vec<Change>) -> Result<String, Uneditable> {
-    changes.sort_unstable_by(|(one, _), (other, _)| (one.start, one.end).cmp(&(other.start, other.end)));
+    changes.sort_unstable_by_key(|(part, _)| (part.start, part.end));
     changes.dedup();
     let (mut text, mut end) = (text.to_owned(), text.len());
     // from the end on, so that earlier places stay

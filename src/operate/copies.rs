@@ -331,7 +331,7 @@ mod tests {
         turn.note(&taken).unwrap();
         assert!(Turn::if_free(&source.layout()).await.unwrap().is_none(), "a drill is under way");
         assert_eq!(turn.clear(Some(here.clone())).await.unwrap(), [there.folder, here.folder]);
-        assert_eq!(turn.read().unwrap(), [taken.clone()], "it stays on record");
+        assert_eq!(turn.read().unwrap(), std::slice::from_ref(&taken), "it stays on record");
         std::fs::remove_file(taken.folder.join("notes")).unwrap();
         drop(turn);
         clear_all(&source.layout()).await.unwrap();
