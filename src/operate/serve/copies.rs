@@ -85,7 +85,7 @@ impl Copies {
             looks.tick().await;
             self.spread_unless(&mut refused);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn spread_unless(&self, refused: &mut BTreeSet<PathBuf>) {
