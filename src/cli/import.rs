@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::output::Output;
-use super::rehearse::Rehearse;
+use super::rehearse::Rehearsal;
 use crate::error::Error;
 use crate::host::disk::create_private;
 use crate::host::interrupt::Interrupt;
@@ -27,7 +27,7 @@ pub(super) struct Import {
     #[arg(long, conflicts_with = "rehearse")]
     force: bool,
     #[command(flatten)]
-    rehearse: Rehearse,
+    rehearse: Rehearsal,
 }
 
 #[derive(Serialize, JsonSchema)]

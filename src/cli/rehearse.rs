@@ -17,7 +17,7 @@ use crate::transfer::import::Found;
 const SAMPLE: u16 = 3;
 
 #[derive(Debug, Args)]
-pub(super) struct Rehearse {
+pub(super) struct Rehearsal {
     /// Write nothing: try keystore, keys, policy and a MinIO on a clone of the drive, and say whether the import can go ahead
     #[arg(long)]
     rehearse: bool,
@@ -35,7 +35,7 @@ pub(super) struct Rehearse {
     work_dir: Option<PathBuf>,
 }
 
-impl Rehearse {
+impl Rehearsal {
     /// True if nothing is to be imported yet.
     pub(super) fn is_wanted(&self) -> bool {
         self.rehearse

@@ -57,7 +57,7 @@ pub(super) async fn read(
             Ok(digest) => format!("{} bytes came, and it has {}", digest.bytes, item.bytes),
             Err(error) => error.to_string(),
         };
-        samples.miss(&item, why, is_changed(&cloned.join(&item.meta), &drive.join(&item.meta)));
+        samples.miss(&item, &why, is_changed(&cloned.join(&item.meta), &drive.join(&item.meta)));
     }
     // one that has ended gives no object, however good that is
     server.require_alive().await?;
@@ -70,7 +70,7 @@ async fn chosen(drive: &Path, count: usize) -> Result<Vec<Item>, Error> {
 }
 
 impl Samples {
-    fn miss(&mut self, item: &Item, why: String, is_changed: bool) {
+    fn miss(&mut self, item: &Item, why: &str, is_changed: bool) {
         if is_changed {
             self.changed_meanwhile += 1;
         } else if self.failed.len() < LISTED {
@@ -116,7 +116,7 @@ mod tests {
             meta: "b/o/xl.meta".into(),
         };
         let mut samples = Samples { key: Some("k".into()), ..Samples::default() };
-        samples.miss(&item, "404".into(), true);
+        samples.miss(&item, "404", true);
         assert!(!samples.claim().proven && samples.claim().seen.contains("again"), "{:?}", samples.claim());
         (samples.read, samples.bytes) = (2, 2048);
         assert!(
@@ -124,7 +124,7 @@ mod tests {
             "{:?}",
             samples.claim()
         );
-        samples.miss(&item, "403".into(), false);
+        samples.miss(&item, "403", false);
         assert!(!samples.claim().proven);
         assert_eq!(samples.claim().seen, "'b/o (version v)': 403");
     }
