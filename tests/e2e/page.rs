@@ -266,7 +266,9 @@ fn a_large_upload_takes_no_memory_and_one_that_is_cut_off_leaves_nothing() {
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(large).unwrap();
     let marks = [0, (8 << 20) - 4, large - 8].map(|at| (at, format!("at{at:012}").into_bytes()[6..].to_vec()));
-    marks.iter().for_each(|(at, mark)| file.write_all_at(mark, *at).unwrap());
+    for (at, mark) in &marks {
+        file.write_all_at(mark, *at).unwrap();
+    }
     let (before, begun) = (memory(browser.child.id()), Instant::now());
     let mut most = before;
     let mut curl = Command::new("curl");

@@ -85,7 +85,7 @@ fn a_full_drive_is_served() {
     served.says("the drive is full");
     run(async {
         assert_eq!(s3.get_object("encrypted", "o").await.unwrap(), b"before");
-        let refused = s3.put_object("encrypted", "p", &[7; 1 << 20]).await.unwrap_err();
+        let refused = s3.put_object("encrypted", "p", &vec![7; 1 << 20]).await.unwrap_err();
         assert_eq!(refused.code(), "XMinioStorageFull");
     });
     std::fs::remove_file(disk.seen("large")).unwrap();

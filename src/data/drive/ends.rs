@@ -103,7 +103,9 @@ mod tests {
         };
         let chosen = |count: usize, all: &[i64]| {
             let mut ends = Ends::default();
-            all.iter().for_each(|written| ends.add(item(*written), count, count));
+            for written in all {
+                ends.add(item(*written), count, count);
+            }
             ends.once().into_values().map(|item| item.written).collect::<Vec<_>>()
         };
         assert_eq!(chosen(2, &[5, 1, 9, 3, 7, 4]), [1, 3, 7, 9]);
