@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use zeroize::Zeroizing;
 
 use self::marker::{Lock, OURS};
@@ -189,11 +189,18 @@ impl KeyStore for Fs {
     }
 }
 
-/// Files are blocking: they must not hold up the handling of other requests.
+/// Files are blocking: they must not hold up the handling of other requests. All work has one type, because tasks of each
+/// type are kilobytes of code.
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
 ) -> Result<T, KeyStoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(KeyStoreError::Other(error.to_string())))
+    let (sender, result) = oneshot::channel();
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
+        // Nobody waits for it any more: that is the caller's choice.
+        let _: Result<(), Result<T, KeyStoreError>> = sender.send(work());
+    });
+    drop(tokio::task::spawn_blocking(work));
+    result.await.unwrap_or_else(|error| Err(KeyStoreError::Other(error.to_string())))
 }
 
 fn text(path: &Path, error: &io::Error) -> String {

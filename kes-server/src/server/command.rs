@@ -65,18 +65,22 @@ pub(super) async fn obey(
             Some(command) => Event::Told(command),
             None => event(&mut commands, &mut refresh, &mut reload).await,
         };
-        match event {
+        let cause = match event {
             Event::Told(Command::Stop) => return,
-            Event::Told(Command::Reload) => {
-                supervisor.reloading();
-                next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Signal))).await;
-                supervisor.ready();
+            Event::Told(Command::Reload) => Cause::Signal,
+            Event::Changed(Change::Configuration) => Cause::Change,
+            Event::Again => Cause::Again,
+            Event::Changed(Change::Tls) | Event::Due => {
+                reload.refresh_tls(shared);
+                continue;
             }
-            Event::Changed(Change::Configuration) => {
-                next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Change))).await;
-            }
-            Event::Again => next = meanwhile(&mut commands, Box::pin(reload.reload(shared, Cause::Again))).await,
-            Event::Changed(Change::Tls) | Event::Due => reload.refresh_tls(shared),
+        };
+        if cause == Cause::Signal {
+            supervisor.reloading();
+        }
+        next = meanwhile(&mut commands, Box::pin(reload.reload(shared, cause))).await;
+        if cause == Cause::Signal {
+            supervisor.ready();
         }
     }
 }

@@ -114,12 +114,11 @@ impl Material {
         let had: Vec<_> = config.keys.iter().filter(|name| state.made().contains(*name)).cloned().collect();
         tokio::spawn(name_lost_keys(Arc::clone(&state), had, Arc::clone(&around.log)));
         // not to be mistaken for a start that hangs
-        let made = match around.patience {
-            Patience::Fail => create_keys(&state, config).await,
-            Patience::Wait if is_reachable => {
-                timeout(HOLD, create_keys(&state, config)).await.unwrap_or_else(|_| Err(too_slow()))
-            }
-            Patience::Wait => Err(too_slow()),
+        let limit = if around.patience == Patience::Fail { Duration::MAX } else { HOLD };
+        let made = if around.patience == Patience::Fail || is_reachable {
+            timeout(limit, create_keys(&state, config)).await.unwrap_or_else(|_| Err(too_slow()))
+        } else {
+            Err(too_slow())
         };
         match made {
             Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_))) if around.patience == Patience::Wait => {
