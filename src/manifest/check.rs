@@ -412,7 +412,7 @@ mod tests {
             let found = mistakes(&format!("{key}: ~"));
             assert!(!found.iter().any(|mistake| mistake.contains("is not known in the manifest")), "{key}");
         }
-        assert_eq!(properties(&schema).len(), 12);
+        assert_eq!(properties(&schema).len(), 13);
         assert_eq!(properties(&schema["$defs"]["SeedFile"]).len(), 8);
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(properties(&schema["$defs"]["MinioFile"]).len(), 10);
