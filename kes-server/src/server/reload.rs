@@ -32,13 +32,15 @@ pub struct Reload {
     pub(super) files: WatchedFiles,
     /// When to try again.
     pub(super) again: Option<Instant>,
+    /// False if the last reload left the old state in force.
+    in_force: bool,
 }
 
 impl Reload {
     /// By calling `read`, which reads `file`. Make it before the configuration is first read, as by [`Self::config`]: what
     /// changes from then on is noticed.
     pub fn new(file: PathBuf, read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
-        Self { read: Box::new(read), files: WatchedFiles::new(file), again: None }
+        Self { read: Box::new(read), files: WatchedFiles::new(file), again: None, in_force: true }
     }
 
     /// Reads the configuration.
@@ -61,7 +63,11 @@ impl Reload {
         let log = &shared.service.log;
         log.print_error(&format!("{}. Reloading configuration...\n", cause.received()));
         self.again = None;
-        self.files.configuration_is_read();
+        // another attempt may leave a file unused that has changed meanwhile: that stays a change, to be noticed
+        let is_attempt = cause == Cause::Again;
+        if !is_attempt {
+            self.files.configuration_is_read();
+        }
         let config = match (self.read)() {
             Ok(config) => config,
             Err(error) => return log.print_error(&format!("Failed to reload server config: {error}\n")),
@@ -69,13 +75,16 @@ impl Reload {
         for warning in &config.warnings {
             log.error(Level::WARN, warning);
         }
-        self.follow(&config);
-        let replaced = replace(config, shared, cause).await;
+        if !is_attempt {
+            self.follow(&config);
+        }
+        let replaced = replace(config, shared, is_attempt && self.in_force).await;
+        self.in_force = replaced.is_ok();
         if matches!(&replaced, Ok(Some(_)) | Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_)))) {
             self.again = Some(Instant::now() + AGAIN);
         }
         match replaced {
-            Ok(Some(why)) if cause == Cause::Again => log.print_error(&stays(&why)),
+            Ok(Some(why)) if is_attempt => log.print_error(&stays(&why)),
             Ok(unreached) => {
                 if let Some(why) = unreached {
                     log.print_error(&stays(&why));
@@ -145,15 +154,14 @@ fn stays(why: &str) -> String {
 
 /// Returns why there is no new connection to the keystore if it is the one there was: then all else is in force, for
 /// somebody may have lost a right. Another keystore that cannot be reached leaves the old state in force, whose cache may
-/// be all there is.
-async fn replace(config: Config, shared: &Shared, cause: Cause) -> Result<Option<String>, MaterialError> {
+/// be all there is. `is_in_force` is true if all else is.
+async fn replace(config: Config, shared: &Shared, is_in_force: bool) -> Result<Option<String>, MaterialError> {
     let service = &shared.service;
     let mut around = Surroundings { patience: Patience::Fail, ..shared.around.clone() };
     let former = Arc::clone(&service.state());
     let Material { config, tls, keystore, unreached } = Material::load(config, &around, Some(&former)).await?;
     match &unreached {
-        // all else is in force already
-        Some(_) if cause == Cause::Again => return Ok(unreached),
+        Some(_) if is_in_force => return Ok(unreached),
         Some(_) => around.patience = Patience::Wait,
         None => {}
     }

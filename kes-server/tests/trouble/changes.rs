@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use kes_server::{config::Config, server::Reload};
@@ -66,6 +67,10 @@ fn a_change_of_policies_does_not_wait_for_the_keystore() {
     is_on.store(false, Ordering::SeqCst);
     folder.write("config.yaml", &text.replace("my-ops:", "our-ops:"));
     eventually("the policies are the new ones", || has_policy(&folder, "our-ops"));
+    // too late to be noticed before the next attempt at the keystore, which comes 10 s after the last one
+    thread::sleep(Duration::from_millis(7500));
+    folder.write("config.yaml", &text.replace("my-ops:", "their-ops:"));
+    eventually("so are those of a change just before an attempt", || has_policy(&folder, "their-ops"));
     is_on.store(true, Ordering::SeqCst);
     let said = || read(folder.path("stdout").as_ref());
     eventually("the keystore is reached again", || said().contains("after another attempt completed"));
