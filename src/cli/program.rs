@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::host::ending;
 use crate::host::interrupt::Interrupt;
 
+/// The first file that is none of standard input, output and error.
+const FIRST_OTHER: i32 = 3;
+
 /// All of the program: reads the command line, runs its verb, and reports a failure.
 pub fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
@@ -28,6 +31,8 @@ pub fn main() -> ExitCode {
     if let Some(part) = Part::asked_for(arguments.clone()) {
         return finish(Builder::new_current_thread(), async { Ok(part.run().await?) });
     }
+    // of the shell: a lock of `flock` or the output of a test runner would stay open as long as the servers run
+    close_fds::set_fds_cloexec(FIRST_OTHER, &[]);
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(2);
     finish(threads, run(arguments))

@@ -4,9 +4,12 @@
 #[path = "minio_change.rs"]
 mod minio_change;
 
+use std::path::Path;
+
 use crate::bounded::Bounded as _;
 use crate::engine::{kill, kind, processes};
 use crate::sandbox::{Sandbox, text};
+use crate::support::binary;
 
 /// Process numbers of a stack's processes of that program.
 fn pids(stack: &Sandbox, program: &str) -> Vec<String> {
@@ -29,6 +32,20 @@ fn whatever_is_killed_comes_back_with_its_data() {
         let running: Vec<_> = ["kes", "minio", "kestack"].iter().map(|name| processes(&stack.name, name)).collect();
         assert_eq!(running.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2], "{victims:?}: {running:#?}");
     }
+}
+
+/// Who waits for the end of a lock, or of a pipe, waits for all that have it open.
+#[test]
+#[ignore = "needs the process engine"]
+fn servers_keep_nothing_open_of_the_shell_that_started_them() {
+    let stack = Sandbox::new("ui: true\n");
+    let lock = stack.folder().join("job.lock");
+    let (flock, kestack) = (Path::new("flock"), binary());
+    let [lock, kestack] = [&lock, &kestack].map(|path| path.to_str().unwrap());
+    let up = stack.command_of(flock, &[lock, kestack, "up"]).finished();
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let next = stack.command_of(flock, &["--nonblock", lock, "true"]).finished();
+    assert!(next.status.success(), "the lock is still held");
 }
 
 #[test]
