@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Globals;
 use super::output::Output;
-use super::session::{self, FAULT, Intent, Known, Opened, Options, Reached};
+use super::session::{self, FAULT, Intent, Known, Opened, Options, Reached, Session};
 use crate::error::Error;
 use crate::operate::bench;
 use crate::operate::canary;
@@ -64,8 +64,17 @@ async fn sandboxes(globals: &Globals) -> Result<Vec<Dropped>, Error> {
         Err(error) => Err(error),
     };
     match swept {
-        Err(Error::NotRunning(_)) => Ok(vec![]),
+        Err(error) if is_away(&error) => Ok(vec![]),
         swept => swept,
+    }
+}
+
+/// True if the stack does not run, or was stopped just now: an engine also does what a killed call asked of it.
+fn is_away(error: &Error) -> bool {
+    match error {
+        Error::NotRunning(_) => true,
+        Error::S3(error) => error.is_connection(),
+        _ => false,
     }
 }
 
@@ -77,17 +86,24 @@ async fn leftovers(globals: &Globals) -> Result<(usize, usize), Error> {
         Ok(session) => session.require_running().await,
         Err(error) => Err(error),
     };
-    let session = match session {
-        Err(Error::NotRunning(_)) => return Ok((0, 0)),
-        session => session?,
+    let removed = match session {
+        Ok(session) => removed(&session).await,
+        Err(error) => Err(error),
     };
+    match removed {
+        Err(error) if is_away(&error) => Ok((0, 0)),
+        removed => removed,
+    }
+}
+
+async fn removed(session: &Session) -> Result<(usize, usize), Error> {
     let s3 = &session.context.s3;
     let benches = bench::sweep(&session.stack.layout, s3).await?;
-    let mut removed = 0;
+    let mut canaries = 0;
     for bucket in s3.list_buckets().await? {
-        removed += canary::sweep(s3, &bucket).await?;
+        canaries += canary::sweep(s3, &bucket).await?;
     }
-    Ok((removed, benches))
+    Ok((canaries, benches))
 }
 
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.
