@@ -1,7 +1,10 @@
 //! The HTTP interface next to S3: where the environment asks for it, for whoever has the link or the token.
 
-use std::process::Command;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::served::{Place, free_port, run};
@@ -117,6 +120,57 @@ fn a_program_with_the_token_does_what_needs_no_stop_of_a_server() {
         assert!(!environment.contains("KESTACK_UI"), "{program}: {environment}");
     }
     served.stop();
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn a_measurement_that_the_end_meets_leaves_nothing_on_the_drive() {
+    let (place, port) = (Place::new(), free_port());
+    let (url, jar) = (format!("http://127.0.0.1:{port}"), place.folder.path().join("jar"));
+    let jar = jar.to_str().unwrap();
+    let env = [("KESTACK_UI", url.trim_start_matches("http://")), ("KESTACK_UI_TOKEN", TOKEN)];
+    let mut served = place.start(&env, &[]).open(&place);
+    served.says("the HTTP interface is at");
+    let link = ask(&url, "POST", "/v1/link", &Value::Null).1["link"].as_str().unwrap().to_owned();
+    assert_eq!(curl(&link, &["-c", jar]).0, 303);
+    let mut bench = Command::new("curl");
+    bench.args(["-s", "-o", "/dev/null", "-b", jar, "-H", &format!("Origin: {url}"), &format!("{url}/bench")]);
+    let mut bench = bench.args(["-d", "sizes=4KiB", "-d", "clients=1", "-d", "seconds=600"]).spawn().unwrap();
+    let begun = Instant::now();
+    while !run(place.s3().list_buckets()).unwrap().iter().any(|name| name.starts_with("kestack-bench-")) {
+        assert!(begun.elapsed() < Duration::from_secs(30) && bench.try_wait().unwrap().is_none(), "{}", served.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    served.signal(Signal::TERM);
+    let told = Instant::now();
+    assert!(served.ended().success(), "{}", served.said());
+    assert!(told.elapsed() < Duration::from_secs(10), "an engine would have killed it: {:?}", told.elapsed());
+    bench.wait().unwrap();
+    let left = std::fs::read_dir(place.drive()).unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("kestack-bench-")).collect();
+    assert!(left.is_empty(), "{left:?}\n{}", served.said());
+}
+
+/// A browser keeps connections, and listens for what happens.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn whoever_only_looks_does_not_delay_the_end() {
+    let (place, port) = (Place::new(), free_port());
+    let address = format!("127.0.0.1:{port}");
+    let mut served = place.start(&[("KESTACK_UI", &address), ("KESTACK_UI_TOKEN", TOKEN)], &[]).open(&place);
+    served.says("the HTTP interface is at");
+    let header = format!("Authorization: Bearer {TOKEN}");
+    let events = format!("http://{address}/v1/events");
+    let mut listens =
+        Command::new("curl").args(["-s", "-N", "-H", &header, &events]).stdout(Stdio::null()).spawn().unwrap();
+    let _idle = TcpStream::connect(&address).unwrap();
+    assert_eq!(ask(&format!("http://{address}"), "GET", "/v1/status", &Value::Null).0, 200);
+    served.signal(Signal::TERM);
+    let told = Instant::now();
+    assert!(served.ended().success(), "{}", served.said());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert!(!served.said().contains("did not end"), "{}", served.said());
+    listens.wait().unwrap();
 }
 
 #[test]
