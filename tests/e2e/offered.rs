@@ -119,6 +119,35 @@ fn one_that_is_gone_or_hangs_is_started_again_for_the_same_callers() {
 
 #[test]
 #[ignore = "needs an engine and MinIO"]
+fn one_of_a_terminal_counts_until_it_is_suspended() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let mut terminal = stack.start(&["ui"]);
+    wait("the terminal's to listen", || stack.root().join("interface.json").exists());
+    let first = record(&stack);
+    stack.manifest("ui: true\n");
+    assert_eq!(stack.json(&["up"])["interface"]["url"], first["url"]);
+    assert!(listeners(&stack).is_empty());
+    signal(&first, "-STOP");
+    let up = stack.json(&["up"]);
+    let second = record(&stack);
+    assert_eq!(up["changed"], 1, "{up}");
+    assert_eq!(up["interface"]["url"], second["url"]);
+    assert_eq!((status(&second, "/v1/status").as_str(), listeners(&stack).len()), ("200", 1));
+    signal(&first, "-CONT");
+    signal(&first, "-INT");
+    assert!(ended(&mut terminal).success());
+    assert_eq!(
+        (record(&stack), status(&second, "/v1/status").as_str()),
+        (second.clone(), "200"),
+        "it is not its record"
+    );
+    stack.ok(&["down"]);
+    assert!(listeners(&stack).is_empty());
+}
+
+#[test]
+#[ignore = "needs an engine and MinIO"]
 fn whenever_up_is_killed_there_is_one_and_after_down_there_is_none() {
     let stack = Sandbox::new("ui: true\n");
     stack.ok(&["up"]);
