@@ -72,6 +72,10 @@ fn up_offers_it_and_every_later_up_keeps_it() {
     assert_eq!(follows(joined["link"].as_str().unwrap()), "303");
     assert!(stack.fails(&["ui", "--for", "1h"], 2).contains("listens at"));
 
+    let chosen = stack.json(&["up", "--engine", "auto"]);
+    assert_eq!(chosen["changed"], 0, "it is the same engine: {chosen}");
+    assert_eq!(record(&stack), first);
+
     stack.put("/encrypted/kept", b"content");
     stack.ok(&["snapshot", "save", "before"]);
     stack.ok(&["reset"]);

@@ -39,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     /// Its arguments, complete in any folder.
     pub(crate) arguments: Vec<OsString>,
+    /// Further ones, which say what the stack's folder says too: with or without them it is the same call.
+    pub(crate) on_record: Vec<OsString>,
 }
 
 /// The interface of one stack.
@@ -134,7 +136,7 @@ impl Launch {
     /// Starts it; returns when it listens.
     async fn start(&self) -> Result<(), Error> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--background").arg(self.digest()).current_dir("/");
+        command.args(&self.arguments).args(&self.on_record).arg("--background").arg(self.digest()).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = async {
             let mut child = command.spawn()?;
@@ -174,7 +176,7 @@ mod tests {
 
     fn launch(program: &str, arguments: &[&str]) -> Launch {
         let arguments = arguments.iter().map(OsString::from).collect();
-        Launch { program: program.into(), arguments }
+        Launch { program: program.into(), arguments, on_record: Vec::new() }
     }
 
     #[tokio::test]
@@ -194,6 +196,8 @@ mod tests {
         assert_ne!(digests[0], digests[1]);
         assert_ne!(digests[0], digests[2]);
         assert_eq!(digests[0], launch("b", &["x", "y"]).digest(), "wherever the program lies");
+        let named = Launch { on_record: vec!["--engine".into(), "podman".into()], ..launch("a", &["x", "y"]) };
+        assert_eq!(digests[0], named.digest(), "whether or not the call names the engine of the stack");
     }
 
     #[tokio::test]
