@@ -180,6 +180,8 @@ fn nothing_starts_with_a_mistake_or_where_somebody_listens() {
     let (code, said) = place.refused(&[("KESTACK_UI", "page"), ("KESTACK_UI_TOKEN", "short")], &[]);
     assert!(code == 2 && said.contains("is not an address") && said.contains("a token has 16"), "{code} {said}");
     assert!(!said.contains("short") && !place.drive().exists(), "{said}");
+    let (code, said) = place.refused(&[("KESTACK_UI", &format!("0.0.0.0:{}", place.port))], &[]);
+    assert!(code == 2 && said.contains("has the port of S3") && !place.drive().exists(), "{code} {said}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = place.refused(&[("KESTACK_UI", &address)], &[]);

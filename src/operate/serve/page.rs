@@ -175,6 +175,11 @@ fn in_file(path: &Path) -> std::io::Result<Zeroizing<String>> {
 }
 
 impl Wanted {
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Takes the port; nobody can connect yet.
     ///
     /// # Errors
