@@ -118,6 +118,9 @@ fn from_file(named: Option<&Path>, env: Environment<'_>, mistakes: &mut Vec<Stri
         manifest.name = StackName::of_folder(Path::new("serve"));
     }
     let file = path.display();
+    if manifest.ui && env("KESTACK_UI").is_none() {
+        tracing::warn!("{file}: ui has no effect in `kestack serve`: set KESTACK_UI, such as `:9002`");
+    }
     if manifest.minio.tls {
         mistakes.push(format!(
             "{file}: minio.tls is not for `kestack serve`: mount a certificate, and name its folder with `--certs-dir`"
