@@ -36,7 +36,8 @@ impl Plan {
         let context = stack.context(engine.clone())?;
         let keystores = keystore_environment(&stack.manifest);
         let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
-        let stages = stack.stages(engine.info(), &images, keys)?;
+        let mut stages = stack.stages(engine.info(), &images, keys)?;
+        stages.extend(stack.interface()?);
         let mut steps = apply::plan(&stages, &context).await?;
         let changes = steps.iter().filter(|step| step.decision != Decision::Keep).count();
         steps.retain(|step| self.all || output.json() || step.decision != Decision::Keep);

@@ -139,8 +139,9 @@ fn say(opened: &Opened) {
     output::foreground(opened.json, "Status:         1 Online, 0 Offline.");
 }
 
-/// Serves the HTTP interface. Without a token of the user's a link is all by which somebody can come in.
-fn offer(offered: Offered) -> Result<Serving, Error> {
+/// Serves the HTTP interface until it is asked to end. Without a token of the user's a link is all by which somebody can
+/// come in.
+fn offer(offered: Offered, interrupt: Interrupt) -> Result<Serving, Error> {
     let Offered { listener, url, names, token, options, session, json } = offered;
     let (is_chosen, token) = (token.is_some(), token.map_or_else(secret, Ok)?);
     let entrance = Entrance::published(url.clone(), names, token);
@@ -151,7 +152,7 @@ fn offer(offered: Offered) -> Result<Serving, Error> {
         format!("kestack: the page is at {} (this link works once)", interface.link()?)
     };
     output::foreground(json, &said);
-    Ok(Box::pin(async move { interface.serve(listener, std::future::pending(), &Interrupt::default()).await }))
+    Ok(Box::pin(async move { interface.serve(listener, std::future::pending(), &interrupt).await }))
 }
 
 /// Becomes the real MinIO, for a call that is not kestack's.

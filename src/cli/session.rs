@@ -73,14 +73,14 @@ impl Options {
         if let Some(host) = &self.host {
             add("--host", host.into());
         }
-        if EngineKind::chosen(self.manifest.engine.word()).is_some() {
-            add("--engine", self.manifest.engine.word().into());
-        }
         if let Some(keystore) = keystore {
             add("--keystore", keystore.word().into());
         }
         arguments.extend(["--adopt", "ui"].map(OsString::from));
-        Ok(Launch { program, arguments })
+        let engine = self.manifest.engine.word();
+        // while the stack is up, its folder names the same engine, and no other one is let in
+        let named = EngineKind::chosen(engine).map(|_| ["--engine", engine].map(OsString::from));
+        Ok(Launch { program, arguments, on_record: named.into_iter().flatten().collect() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The recipe: what a manifest means on this host, as stages of resources (docs/architecture.md §3.1).
 //!
 //! [`Stack`] is the resolved stack: its folder, ports, certificates and credentials, all of it in memory.
-//! [`Stack::stages`] is the list that `up` and `plan` walk.
+//! [`Stack::stages`] is the list that `up` and `plan` walk; the HTTP interface comes after it.
 
 use std::path::{Path, PathBuf};
 
@@ -225,12 +225,15 @@ impl Stack {
         stages.push(Stage(side_by_side));
         stages.extend(self.servers(containers, keys)?);
         stages.extend(self.data_stages());
-        stages.extend(self.interface()?);
         Ok(stages)
     }
 
-    /// The HTTP interface, if it is wanted or has to go.
-    fn interface(&self) -> Result<Option<Stage>, Error> {
+    /// The HTTP interface, if it is wanted or has to go. No stage of the stack: one that fails says nothing of the servers
+    /// and the data, and undoes nothing there.
+    ///
+    /// # Errors
+    /// If the file that says who listens cannot be read.
+    pub(crate) fn interface(&self) -> Result<Option<Stage>, Error> {
         let Some(launch) = &self.launch else { return Ok(None) };
         let record = self.layout.interface();
         let there = Record::read(&record)?.is_some_and(|record| record.is_background());

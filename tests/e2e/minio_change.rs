@@ -86,6 +86,26 @@ fn a_newer_release_is_announced_and_proven() {
 
 #[test]
 #[ignore = "needs the process engine"]
+fn an_interface_that_fails_does_not_undo_it() {
+    let (stack, _) = stack();
+    let file = stack.folder().join("kestack.yaml");
+    let wanted = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{wanted}ui: true\n")).unwrap();
+    // nobody can read what an interface of the stack must know, once the new MinIO starts
+    let new = release(&stack, NEW, &format!("echo 'ui: [' >'{}'", file.display()));
+    let (worked, said) = up(&stack, &new, &[]);
+    assert!(!worked && said.contains("the HTTP interface does not listen"), "{said}");
+    assert!(!said.contains("does not serve") && !said.contains("runs again"), "{said}");
+    std::fs::write(&file, &wanted).unwrap();
+    stack.put("/encrypted/since", b"third");
+    let (worked, said) = up(&stack, &new, &[]);
+    assert!(worked && !said.contains("another MinIO"), "{said}");
+    assert_eq!(stack.read("/encrypted/since"), b"third");
+    assert_data(&stack);
+}
+
+#[test]
+#[ignore = "needs the process engine"]
 fn one_that_loses_data_is_undone() {
     let (stack, old) = stack();
     let lost = stack.root().join("minio/two/deep");

@@ -72,6 +72,10 @@ fn up_offers_it_and_every_later_up_keeps_it() {
     assert_eq!(follows(joined["link"].as_str().unwrap()), "303");
     assert!(stack.fails(&["ui", "--for", "1h"], 2).contains("listens at"));
 
+    let chosen = stack.json(&["up", "--engine", "auto"]);
+    assert_eq!(chosen["changed"], 0, "it is the same engine: {chosen}");
+    assert_eq!(record(&stack), first);
+
     stack.put("/encrypted/kept", b"content");
     stack.ok(&["snapshot", "save", "before"]);
     stack.ok(&["reset"]);
@@ -115,6 +119,35 @@ fn one_that_is_gone_or_hangs_is_started_again_for_the_same_callers() {
     assert_ne!(fourth["token"], third["token"], "a stack that ended has no secrets left");
     stack.ok(&["down"]);
     assert!(listeners(&stack).is_empty() && !stack.root().join("interface.json").exists());
+}
+
+#[test]
+#[ignore = "needs an engine and MinIO"]
+fn one_of_a_terminal_counts_until_it_is_suspended() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let mut terminal = stack.start(&["ui"]);
+    wait("the terminal's to listen", || stack.root().join("interface.json").exists());
+    let first = record(&stack);
+    stack.manifest("ui: true\n");
+    assert_eq!(stack.json(&["up"])["interface"]["url"], first["url"]);
+    assert!(listeners(&stack).is_empty());
+    signal(&first, "-STOP");
+    let up = stack.json(&["up"]);
+    let second = record(&stack);
+    assert_eq!(up["changed"], 1, "{up}");
+    assert_eq!(up["interface"]["url"], second["url"]);
+    assert_eq!((status(&second, "/v1/status").as_str(), listeners(&stack).len()), ("200", 1));
+    signal(&first, "-CONT");
+    signal(&first, "-INT");
+    assert!(ended(&mut terminal).success());
+    assert_eq!(
+        (record(&stack), status(&second, "/v1/status").as_str()),
+        (second.clone(), "200"),
+        "it is not its record"
+    );
+    stack.ok(&["down"]);
+    assert!(listeners(&stack).is_empty());
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The HTTP interface next to S3: where the environment asks for it, for whoever has the link or the token.
 
-use std::process::Command;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::served::{Place, free_port, run};
@@ -121,11 +124,64 @@ fn a_program_with_the_token_does_what_needs_no_stop_of_a_server() {
 
 #[test]
 #[ignore = "needs MINIO_BINARY"]
+fn a_measurement_that_the_end_meets_leaves_nothing_on_the_drive() {
+    let (place, port) = (Place::new(), free_port());
+    let (url, jar) = (format!("http://127.0.0.1:{port}"), place.folder.path().join("jar"));
+    let jar = jar.to_str().unwrap();
+    let env = [("KESTACK_UI", url.trim_start_matches("http://")), ("KESTACK_UI_TOKEN", TOKEN)];
+    let mut served = place.start(&env, &[]).open(&place);
+    served.says("the HTTP interface is at");
+    let link = ask(&url, "POST", "/v1/link", &Value::Null).1["link"].as_str().unwrap().to_owned();
+    assert_eq!(curl(&link, &["-c", jar]).0, 303);
+    let mut bench = Command::new("curl");
+    bench.args(["-s", "-o", "/dev/null", "-b", jar, "-H", &format!("Origin: {url}"), &format!("{url}/bench")]);
+    let mut bench = bench.args(["-d", "sizes=4KiB", "-d", "clients=1", "-d", "seconds=600"]).spawn().unwrap();
+    let begun = Instant::now();
+    while !run(place.s3().list_buckets()).unwrap().iter().any(|name| name.starts_with("kestack-bench-")) {
+        assert!(begun.elapsed() < Duration::from_secs(30) && bench.try_wait().unwrap().is_none(), "{}", served.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    served.signal(Signal::TERM);
+    let told = Instant::now();
+    assert!(served.ended().success(), "{}", served.said());
+    assert!(told.elapsed() < Duration::from_secs(10), "an engine would have killed it: {:?}", told.elapsed());
+    bench.wait().unwrap();
+    let left = std::fs::read_dir(place.drive()).unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("kestack-bench-")).collect();
+    assert!(left.is_empty(), "{left:?}\n{}", served.said());
+}
+
+/// A browser keeps connections, and listens for what happens.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn whoever_only_looks_does_not_delay_the_end() {
+    let (place, port) = (Place::new(), free_port());
+    let address = format!("127.0.0.1:{port}");
+    let mut served = place.start(&[("KESTACK_UI", &address), ("KESTACK_UI_TOKEN", TOKEN)], &[]).open(&place);
+    served.says("the HTTP interface is at");
+    let header = format!("Authorization: Bearer {TOKEN}");
+    let events = format!("http://{address}/v1/events");
+    let mut listens =
+        Command::new("curl").args(["-s", "-N", "-H", &header, &events]).stdout(Stdio::null()).spawn().unwrap();
+    let _idle = TcpStream::connect(&address).unwrap();
+    assert_eq!(ask(&format!("http://{address}"), "GET", "/v1/status", &Value::Null).0, 200);
+    served.signal(Signal::TERM);
+    let told = Instant::now();
+    assert!(served.ended().success(), "{}", served.said());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert!(!served.said().contains("did not end"), "{}", served.said());
+    listens.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
 fn nothing_starts_with_a_mistake_or_where_somebody_listens() {
     let place = Place::new();
     let (code, said) = place.refused(&[("KESTACK_UI", "page"), ("KESTACK_UI_TOKEN", "short")], &[]);
     assert!(code == 2 && said.contains("is not an address") && said.contains("a token has 16"), "{code} {said}");
     assert!(!said.contains("short") && !place.drive().exists(), "{said}");
+    let (code, said) = place.refused(&[("KESTACK_UI", &format!("0.0.0.0:{}", place.port))], &[]);
+    assert!(code == 2 && said.contains("has the port of S3") && !place.drive().exists(), "{code} {said}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = place.refused(&[("KESTACK_UI", &address)], &[]);

@@ -164,10 +164,11 @@ fn other_names_for_the_same_are_understood() {
 fn a_mounted_manifest_counts() {
     let place = Place::new();
     let file = place.folder.path().join("kestack.yaml");
-    let text = "name: mine\nkeys: [one, two]\nminio: { root_user: declared, root_password: declared-password, env: { MINIO_SITE_NAME: here } }\n\
+    let text = "name: mine\nui: true\nkeys: [one, two]\nminio: { root_user: declared, root_password: declared-password, env: { MINIO_SITE_NAME: here } }\n\
                 buckets: [{ name: abc, key: two }]\nseed: { users: [{ name: reader, policies: [readonly] }] }\n";
     std::fs::write(&file, text).unwrap();
     let served = place.start(&[("KESTACK_FILE", file.to_str().unwrap())], &[]).open(&place);
+    assert!(served.said().contains("kestack.yaml: ui has no effect in `kestack serve"), "{}", served.said());
     run(async {
         let s3 = place.s3_as("declared", "declared-password");
         s3.put_object("abc", "o", BODY).await.unwrap();

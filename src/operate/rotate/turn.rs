@@ -62,7 +62,9 @@ pub(super) enum End {
 impl Turn {
     /// Looks at everything that could be in the way. Changes nothing, but completes what a killed call began of the servers.
     pub(super) async fn begin(reached: Reached, request: &Request, progress: &dyn Progress) -> Result<Self, Error> {
-        let (options, engine) = (reached.options.clone(), reached.engine().clone());
+        // whoever listens goes on, and one that does not start must not end a rotation halfway
+        let options = Options { launch: None, ..reached.options.clone() };
+        let engine = reached.engine().clone();
         check::layout(&options.layout())?;
         reached.recover().await?;
         let record = Record::read(&options.layout())?;

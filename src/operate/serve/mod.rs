@@ -30,10 +30,11 @@ mod tree;
 mod voice;
 
 pub use check::{Checked, check};
-pub(crate) use page::{Offered, Serving};
+pub(crate) use page::{Offer, Offered, Serving};
 
 use gate::Gate;
 use minio_words::MinioWords;
+use page::Page;
 use plan::Plan;
 use tree::Tree;
 
@@ -81,11 +82,12 @@ pub(crate) async fn serve(
     asked: &Asked,
     interrupt: &Interrupt,
     said: &dyn Fn(&Opened),
-    offer: &dyn Fn(Offered) -> Result<Serving, Error>,
+    offer: Offer<'_>,
 ) -> Result<(), Error> {
-    let mut tree = Tree::default();
+    let (mut tree, mut page) = (Tree::default(), Page::default());
     // that is for MinIO, once it serves
-    let done = interrupt.but_hang_up().ends(Box::pin(run(asked, &mut tree, said, offer))).await;
+    let done = interrupt.but_hang_up().ends(Box::pin(run(asked, (&mut tree, &mut page), said, offer))).await;
+    page.end().await;
     tree.end(if tree.is_open { LONG } else { SHORT }).await;
     match done {
         Err(Error::Interrupted(_)) => Ok(()),
@@ -104,9 +106,9 @@ pub fn pass_through(arguments: &[OsString]) -> Result<(), Error> {
 
 async fn run(
     asked: &Asked,
-    tree: &mut Tree,
+    (tree, shown): (&mut Tree, &mut Page),
     said: &dyn Fn(&Opened),
-    offer: &dyn Fn(Offered) -> Result<Serving, Error>,
+    offer: Offer<'_>,
 ) -> Result<(), Error> {
     let words = MinioWords::read(&environment)?;
     if let Some(name) = words.other_kms() {
@@ -138,13 +140,12 @@ async fn run(
     tree.speak().await;
     let opened = Opened::of(&plan);
     said(&opened);
-    let serving = match page {
-        Some((page, socket)) => offer(page.open(socket, &plan, &opened.endpoint)?)?,
-        None => Box::pin(std::future::pending()),
-    };
+    if let Some((page, socket)) = page {
+        shown.begin(page.open(socket, &plan, &opened.endpoint)?, offer)?;
+    }
     tokio::select! {
         done = tree.watch(&plan) => done,
-        failed = serving => failed,
+        failed = shown.serve() => failed,
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use zeroize::Zeroizing;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 use super::children::Foreground;
 use super::plan::Plan;
 use crate::error::Error;
+use crate::host::interrupt::{Caller, Interrupt};
 use crate::manifest::{EngineKind, Environment, HostName};
 use crate::operate::session::{Options, Session};
 use crate::resource::Context;
@@ -22,6 +24,8 @@ use crate::stack::{Front, Stack};
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=1024;
 /// Connections that wait to be taken.
 const BACKLOG: u32 = 128;
+/// How long calls may take to give back what they changed. MinIO needs the rest of the time until an engine kills.
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// What is asked for.
 #[derive(Clone)]
@@ -54,8 +58,55 @@ pub(crate) struct Offered {
     pub(crate) json: bool,
 }
 
-/// An interface that serves, until it fails.
+/// An interface that serves, until it fails or is asked to end and its calls have given back what they changed.
 pub(crate) type Serving = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Shows the stack in the foreground over HTTP, until the interrupt asks it to end.
+pub(crate) type Offer<'a> = &'a dyn Fn(Offered, Interrupt) -> Result<Serving, Error>;
+
+/// The interface while the servers run, if there is one. Whoever drops this asks it to end.
+pub(super) struct Page {
+    serving: Option<Serving>,
+    caller: Caller,
+    interrupt: Interrupt,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        let (caller, interrupt) = Interrupt::of_caller();
+        Self { serving: None, caller, interrupt }
+    }
+}
+
+impl Page {
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// Those of `offer`.
+    pub(super) fn begin(&mut self, offered: Offered, offer: Offer<'_>) -> Result<(), Error> {
+        self.serving = Some(offer(offered, self.interrupt.clone())?);
+        Ok(())
+    }
+
+    /// Serves; returns only if that fails.
+    pub(super) async fn serve(&mut self) -> Result<(), Error> {
+        let Some(serving) = self.serving.as_mut() else { return std::future::pending().await };
+        let done = serving.await;
+        self.serving = None;
+        done
+    }
+
+    /// Asks the calls that run to end, and waits until they have, as long as both servers still answer them.
+    pub(super) async fn end(self) {
+        let Self { serving, caller, .. } = self;
+        drop(caller);
+        if let Some(serving) = serving
+            && tokio::time::timeout(GRACE, serving).await.is_err()
+        {
+            tracing::warn!("a call of the HTTP interface did not end within {:.1} s", GRACE.as_secs_f64());
+        }
+    }
+}
 
 /// Reads the variables. Every mistake is added to `mistakes`.
 pub(super) fn read(env: Environment<'_>, mistakes: &mut Vec<String>) -> Option<Wanted> {
@@ -124,6 +175,11 @@ fn in_file(path: &Path) -> std::io::Result<Zeroizing<String>> {
 }
 
 impl Wanted {
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Takes the port; nobody can connect yet.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use kes_server::child::STARTED_AGAIN;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::arguments::port;
 use super::child;
 use super::children::{Role, Running};
 use super::copies::Copies;
@@ -250,11 +251,15 @@ fn has_tls(settings: &Settings, env: Environment<'_>) -> bool {
 
 /// The ports of KES and of MinIO behind the gate. Nobody asked for MinIO's.
 fn ports(settings: &mut Settings) -> Result<(Ports, Claims), Error> {
+    // nobody listens there yet, so that a try would not find them
+    let public = [Some(settings.server.address.as_str()), settings.console()].into_iter().flatten();
+    let page = settings.page.as_ref().map(|page| page.address().port());
+    let taken = public.filter_map(port).chain(page).collect();
     let manifest = &mut settings.manifest;
     (manifest.minio.port, manifest.minio.console_port) = (0, 0);
     manifest.ports = crate::manifest::PortRules { kes: settings.kes.is_some(), ..Default::default() };
     manifest.host = settings.kes.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |address| address.ip());
-    let (ports, claims) = Ports::claim(manifest, &[], vec![])?;
+    let (ports, claims) = Ports::claim(manifest, &[], taken)?;
     if let Some(address) = settings.kes
         && let Err(error) = std::net::TcpListener::bind(address)
     {
@@ -268,4 +273,33 @@ fn ports(settings: &mut Settings) -> Result<(Ports, Claims), Error> {
 
 fn place() -> Result<Scratch, Error> {
     Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Asked, settings};
+    use super::*;
+
+    /// The port that KES gets which prefers `wanted`, of a call with these variables and addresses.
+    fn kes_port(wanted: u16, variables: &[(&str, &str)], arguments: &[&str]) -> u16 {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kestack.yaml");
+        std::fs::write(&file, format!("kes: {{ port: {wanted} }}\n")).unwrap();
+        let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let arguments = arguments.iter().chain(&["/data"]).map(Into::into).collect();
+        let asked = Asked { arguments, file: Some(file), keystore: None };
+        let mut settings = settings::read(&asked, &env, &MinioWords::read(&env).unwrap()).unwrap();
+        let (ports, _claims) = ports(&mut settings).unwrap();
+        *ports.kes.first().unwrap()
+    }
+
+    #[test]
+    fn kes_leaves_the_ports_of_the_others_alone() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (port, address) = (free.port(), free.to_string());
+        assert_eq!(kes_port(port, &[], &[]), port);
+        assert_ne!(kes_port(port, &[("KESTACK_UI", &address)], &[]), port);
+        assert_ne!(kes_port(port, &[], &["--address", &address]), port);
+        assert_ne!(kes_port(port, &[], &["--console-address", &address]), port);
+    }
 }

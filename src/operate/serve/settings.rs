@@ -96,6 +96,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
         access,
         manifest,
     };
+    clashes(&settings, &mut mistakes);
     if mistakes.is_empty() {
         return Ok(settings);
     }
@@ -117,6 +118,9 @@ fn from_file(named: Option<&Path>, env: Environment<'_>, mistakes: &mut Vec<Stri
         manifest.name = StackName::of_folder(Path::new("serve"));
     }
     let file = path.display();
+    if manifest.ui && env("KESTACK_UI").is_none() {
+        tracing::warn!("{file}: ui has no effect in `kestack serve`: set KESTACK_UI, such as `:9002`");
+    }
     if manifest.minio.tls {
         mistakes.push(format!(
             "{file}: minio.tls is not for `kestack serve`: mount a certificate, and name its folder with `--certs-dir`"
@@ -209,6 +213,28 @@ fn kes(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>
     }
 }
 
+/// Ports that are taken before anything starts do not refuse each other: only who listens on one second would, once S3 is
+/// open.
+fn clashes(settings: &Settings, mistakes: &mut Vec<String>) {
+    let mut others = vec![("S3", settings.server.address.clone())];
+    others.extend(settings.console().map(|address| ("the console", address.to_owned())));
+    let page = settings.page.as_ref().map(page::Wanted::address);
+    for (who, name, address) in [("KES", "KESTACK_KES_ADDRESS", settings.kes), ("it", "KESTACK_UI", page)] {
+        let Some(address) = address else { continue };
+        if let Some((other, _)) = others.iter().find(|(_, other)| meet(address, other)) {
+            mistakes.push(format!("{name}: '{address}' has the port of {other}: write another one"));
+        }
+        others.push((who, address.to_string()));
+    }
+}
+
+/// True if only one of both can listen: they have one port, and not two addresses.
+fn meet(one: SocketAddr, other: &str) -> bool {
+    let is_apart =
+        |other: SocketAddr| one.ip() != other.ip() && !one.ip().is_unspecified() && !other.ip().is_unspecified();
+    arguments::port(other) == Some(one.port()) && !other.parse().is_ok_and(is_apart)
+}
+
 /// MinIO's own variable counts before kestack's.
 fn auto_encryption(
     manifest: &Manifest,
@@ -258,12 +284,43 @@ mod tests {
     use super::*;
 
     fn read_with(file: &str, variables: &[(&str, &str)]) -> Settings {
+        read_call(file, variables, &["/data"]).unwrap()
+    }
+
+    fn read_call(file: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Settings, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kestack.yaml");
         std::fs::write(&path, file).unwrap();
         let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let asked = Asked { arguments: vec!["/data".into()], file: Some(path), keystore: None };
-        read(&asked, &env, &MinioWords::read(&env).unwrap()).unwrap()
+        let arguments = arguments.iter().map(Into::into).collect();
+        let asked = Asked { arguments, file: Some(path), keystore: None };
+        read(&asked, &env, &MinioWords::read(&env).unwrap())
+    }
+
+    #[test]
+    fn no_two_servers_are_wanted_on_one_port() {
+        let (ui, kes) = ("KESTACK_UI", "KESTACK_KES_ADDRESS");
+        let call = |address: &str, variables: &[(&str, &str)]| {
+            read_call("name: one\n", variables, &["--address", address, "--console-address", ":9001", "/data"])
+        };
+        for (address, variables, said) in [
+            (":9000", &[(ui, ":9000")][..], "KESTACK_UI: '0.0.0.0:9000' has the port of S3"),
+            ("127.0.0.1:9000", &[(ui, ":9000")][..], "has the port of S3"),
+            ("localhost:9000", &[(ui, "127.0.0.1:9000")][..], "has the port of S3"),
+            (":9000", &[(ui, "127.0.0.1:9001")][..], "has the port of the console"),
+            (":9000", &[(ui, ":7373"), (kes, "127.0.0.1:7373")][..], "KESTACK_UI: '0.0.0.0:7373' has the port of KES"),
+            (":9000", &[(kes, "127.0.0.1:9000")][..], "KESTACK_KES_ADDRESS: '127.0.0.1:9000' has the port of S3"),
+        ] {
+            let error = call(address, variables).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains(said), "{said}: {error}");
+        }
+        for (address, variables) in [
+            (":9000", &[(ui, ":9002"), (kes, ":7373")][..]),
+            ("127.0.0.1:9000", &[(ui, "127.0.0.2:9000")][..]),
+            ("[::1]:9000", &[(ui, "127.0.0.1:9000")][..]),
+        ] {
+            call(address, variables).unwrap();
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ async fn back(
 ) -> Result<(), Error> {
     // the stack is as it was, not as it would be made
     options.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
+    // whoever listens goes on
+    options.launch = None;
     if let Some(name) = &begun.snapshot {
         let (_, swapped) = swap(&options, &engine, name, &Interrupt::default()).await?;
         swapped?;

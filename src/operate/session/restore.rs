@@ -28,6 +28,8 @@ pub(crate) async fn restore(
     let mut options = reached.options.clone();
     // the stack is as it was then, not as it would be made
     options.manifest.seed = Seed { is_left_alone: true, ..Seed::default() };
+    // whoever listens goes on, and one that does not start must not keep the data from being there
+    options.launch = None;
     let layout = options.layout();
     let (starts, committed) = swap(&options, engine, name, interrupt).await?;
     // also after a failure: either everything was exchanged or nothing

@@ -112,10 +112,10 @@ async fn bring_up_once(
     for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
         image.obtain(engine.as_ref(), progress).await.map_err(Error::from)?;
     }
-    let stages = stack.stages(engine.info(), &images, keys)?;
+    let (stages, interface) = (stack.stages(engine.info(), &images, keys)?, stack.interface()?);
     let exchange = Exchange::of(&stack.layout, &images.minio, &context).await?;
     let begun = exchange.clone().begin(&stack, &context, with_snapshot, progress).await?;
-    let steps = match Box::pin(walk(&stack, &context, &stages, pod.as_ref(), begun.as_ref(), progress)).await {
+    let mut steps = match Box::pin(walk(&stack, &context, &stages, pod.as_ref(), begun.as_ref(), progress)).await {
         Ok(steps) => steps,
         Err(cause) => return Err(Failure { cause, begun }),
     };
@@ -124,6 +124,8 @@ async fn bring_up_once(
         chaos::FaultRecord::remove(&stack.layout)?;
     }
     remove_former_images(engine.as_ref(), &images, &steps).await;
+    // the servers are proven: one that fails here gives nothing of them back
+    steps.extend(apply::up(interface.as_slice(), &context, progress).await?);
     Ok((stack, steps))
 }
 

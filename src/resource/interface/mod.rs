@@ -39,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     /// Its arguments, complete in any folder.
     pub(crate) arguments: Vec<OsString>,
+    /// Further ones, which say what the stack's folder says too: with or without them it is the same call.
+    pub(crate) on_record: Vec<OsString>,
 }
 
 /// The interface of one stack.
@@ -64,19 +66,8 @@ impl Resource for InterfaceResource {
         self.launch.as_ref().map_or_else(|| ABSENT.to_owned(), Launch::digest)
     }
 
-    /// One that runs in a terminal is as good.
     async fn observe(&self, _: &Context) -> Result<Observed, Error> {
-        let there = Record::read(&self.record)?.filter(|record| record.is_background() || record.listens());
-        Ok(match (there, &self.launch) {
-            (None, None) => Observed::ready(ABSENT),
-            (None, Some(_)) => Observed::Absent,
-            (Some(there), _) => match &there.background {
-                None => Observed::ready(self.wanted()),
-                Some(digest) => {
-                    Observed::Present { digest: digest.clone(), usable: there.listens() && there.answers().await }
-                }
-            },
-        })
+        self.seen().await
     }
 
     async fn create(&self, _: &Context) -> Result<(), Error> {
@@ -96,6 +87,25 @@ impl Resource for InterfaceResource {
             former.end(GRACE).await?;
         }
         self.create(context).await
+    }
+}
+
+impl InterfaceResource {
+    /// Who listens. One that runs in a terminal is as good, if it answers.
+    async fn seen(&self) -> Result<Observed, Error> {
+        let there = Record::read(&self.record)?.filter(|record| record.is_background() || record.listens());
+        Ok(match (there, &self.launch) {
+            (None, None) => Observed::ready(ABSENT),
+            (None, Some(_)) => Observed::Absent,
+            (Some(there), _) => match &there.background {
+                None if self.launch.is_none() || there.answers().await => Observed::ready(self.wanted()),
+                // suspended, or it hangs: nobody comes in there
+                None => Observed::Absent,
+                Some(digest) => {
+                    Observed::Present { digest: digest.clone(), usable: there.listens() && there.answers().await }
+                }
+            },
+        })
     }
 }
 
@@ -126,7 +136,7 @@ impl Launch {
     /// Starts it; returns when it listens.
     async fn start(&self) -> Result<(), Error> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--background").arg(self.digest()).current_dir("/");
+        command.args(&self.arguments).args(&self.on_record).arg("--background").arg(self.digest()).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = async {
             let mut child = command.spawn()?;
@@ -165,7 +175,8 @@ mod tests {
     use super::*;
 
     fn launch(program: &str, arguments: &[&str]) -> Launch {
-        Launch { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
+        let arguments = arguments.iter().map(OsString::from).collect();
+        Launch { program: program.into(), arguments, on_record: Vec::new() }
     }
 
     #[tokio::test]
@@ -185,6 +196,20 @@ mod tests {
         assert_ne!(digests[0], digests[1]);
         assert_ne!(digests[0], digests[2]);
         assert_eq!(digests[0], launch("b", &["x", "y"]).digest(), "wherever the program lies");
+        let named = Launch { on_record: vec!["--engine".into(), "podman".into()], ..launch("a", &["x", "y"]) };
+        assert_eq!(digests[0], named.digest(), "whether or not the call names the engine of the stack");
+    }
+
+    #[tokio::test]
+    async fn one_of_a_terminal_is_as_good_only_while_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("interface.json");
+        // this very process, which lives; it takes connections and says nothing, as one that is suspended
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Record::new(silent.local_addr().unwrap().port()).unwrap().keep(&record).unwrap();
+        let of = |launch| InterfaceResource { record: record.clone(), launch };
+        assert_eq!(of(Some(launch("a", &[]))).seen().await.unwrap(), Observed::Absent);
+        assert_eq!(of(None).seen().await.unwrap(), Observed::ready(ABSENT), "nobody ends it");
     }
 
     #[tokio::test]
