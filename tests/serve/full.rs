@@ -23,7 +23,8 @@ impl Disk {
     fn new() -> Self {
         let place = Place::new();
         std::fs::create_dir(place.drive()).unwrap();
-        let mounted = "mount -t tmpfs -o size=64m,mode=700 tmpfs \"$0\" && touch \"$0/mounted\" && exec sleep 600";
+        // the host's /dev/shm belongs to somebody whom a namespace of users does not know
+        let mounted = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && mount -t tmpfs -o size=64m,mode=700 tmpfs \"$0\" && touch \"$0/mounted\" && exec sleep 600";
         let mut command = Command::new("unshare");
         command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
         command.args(["sh", "-c", mounted]).arg(place.drive()).stdin(Stdio::null());
