@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
 use crate::manifest::Manifest;
-use crate::operate::clone::{ClonePlan, CloneServer, Kms};
+use crate::operate::clone::{ClonePlan, CloneServer, Kms, check_apart};
 use crate::operate::evidence::{Claim, Step, Steps};
 use crate::operate::inventory;
 use crate::operate::session::environment;
@@ -122,6 +122,7 @@ pub(crate) async fn rehearse(
     let minio = supply::minio_program(manifest.minio.binary.as_deref(), &environment)?;
     let kes = supply::kes_program(manifest.kes.binary.as_deref(), &environment)?;
     let within = request.work.clone().unwrap_or_else(|| place::near(&drive, &deployment.folder));
+    check_work(deployment, &drive, &within, request.work.is_some())?;
     let mut steps = Steps::default();
     let plan = steps.take("look for room for a clone of the drive", place::plan(&drive, &within, interrupt)).await?;
     let looking = inventory::of_drive(drive.clone());
@@ -131,6 +132,15 @@ pub(crate) async fn rehearse(
     rehearsal.judge();
     Box::pin(interrupt.ends(rehearsal.tried(&kes, plan, minio))).await?;
     Ok(rehearsal.report(start))
+}
+
+/// Refuses a folder for the clone that is part of what is rehearsed. Where nobody `named` one, it may be the folder for
+/// temporary files, around which a deployment may lie.
+fn check_work(deployment: &Deployment, drive: &Path, within: &Path, named: bool) -> Result<(), Error> {
+    let keys = deployment.manifest.fs_path();
+    let folder = Some(deployment.folder.as_path()).filter(|_| named);
+    let hint = "name a folder outside of the drive, the keys and the deployment with --work-dir";
+    check_apart(within, [drive].into_iter().chain(keys.as_deref()).chain(folder), hint)
 }
 
 /// A rehearsal that takes place.
