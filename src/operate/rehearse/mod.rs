@@ -27,6 +27,7 @@ use crate::operate::snapshot::Method;
 use crate::supply;
 
 mod access;
+mod copied;
 mod kes;
 mod keys;
 mod place;
