@@ -263,7 +263,12 @@ impl Rehearsal<'_> {
         let Ok(mut server) = started else { return Ok(()) };
         let reading = samples::read(&mut server, &self.drive, self.sample, good);
         let samples = self.steps.take("read the oldest and the newest objects of each key", reading).await?;
-        self.found.claims.extend(samples.iter().map(Samples::claim));
+        for claim in samples.iter().map(Samples::claim) {
+            match claim {
+                Ok(claim) => self.found.claims.push(claim),
+                Err(why) => self.found.not_covered.push(why),
+            }
+        }
         self.found.samples = samples;
         Ok(())
     }
