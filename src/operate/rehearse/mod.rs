@@ -165,6 +165,24 @@ struct Found {
     clone: Option<Cloned>,
 }
 
+impl Found {
+    /// Takes down whether the keystore has a default key that protects nothing yet.
+    fn judge_default(&mut self, name: &str, exists: Result<bool, Error>) {
+        match exists {
+            Ok(true) => {}
+            Ok(false) => self
+                .notes
+                .push(format!("MinIO's default key '{name}' is not in the keystore: `kestack up` makes it there")),
+            Err(error) => self.claims.push(Claim {
+                about: format!("key '{name}'"),
+                claim: "KES can say whether it has MinIO's default key".into(),
+                proven: false,
+                seen: error.parts().0,
+            }),
+        }
+    }
+}
+
 impl Rehearsal<'_> {
     /// What can be said without starting anything.
     fn judge(&mut self) {
@@ -221,12 +239,9 @@ impl Rehearsal<'_> {
         let default = self.deployment.manifest.default_key.as_str();
         let mut has_default = good.iter().any(|name| name == default);
         if !has_default && !self.inventory.keys.contains_key(default) {
-            has_default = keys::exists(&kes.client, default).await?;
-            if !has_default {
-                let note =
-                    format!("MinIO's default key '{default}' is not in the keystore: `kestack up` makes it there");
-                self.found.notes.push(note);
-            }
+            let exists = keys::exists(&kes.client, default).await;
+            has_default = matches!(exists, Ok(true));
+            self.found.judge_default(default, exists);
         }
         // MinIO does not start without its key, and here it may make none
         let key = if has_default { Some(default) } else { good.first().map(String::as_str) };
@@ -305,5 +320,23 @@ impl Rehearsal<'_> {
             not_covered,
             milliseconds: start.elapsed().as_millis(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keystore_that_refuses_to_look_for_the_default_key_is_a_no_go() {
+        let mut found = Found::default();
+        found.judge_default("main", Ok(true));
+        assert!(found.claims.is_empty() && found.notes.is_empty());
+        found.judge_default("main", Ok(false));
+        assert!(found.claims.is_empty() && found.notes[0].contains("'main' is not in the keystore"));
+        let refusal = Error::Environment { what: "permission denied".into(), hint: "ask for it".into() };
+        found.judge_default("main", Err(refusal));
+        let claim = &found.claims[0];
+        assert!(!claim.proven && claim.about == "key 'main'" && claim.seen == "permission denied", "{claim:?}");
     }
 }
