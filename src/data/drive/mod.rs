@@ -32,7 +32,7 @@ pub use content::{Content, content};
 pub use each::{Item, Opens, each};
 pub use ends::{ends, oldest};
 pub use inventory::{Count, Inventory, KeyUse, take};
-pub use needs::{drives, needing, uploads};
+pub use needs::{drives, needing, needing_any, uploads};
 pub use replicating::replicating;
 pub use reseal::{Found, Obstacle, Resealed, Sealings};
 pub use sealed::{Sealed, configuration, samples};

@@ -259,7 +259,7 @@ mod tests {
         let (drive, base) = (drive(), tempfile::tempdir().unwrap());
         let stack = Layout::new(base.path(), "stack");
         let within = drive.path().join("docs");
-        let made = ClonePlan::of(&stack, drive.path(), Some(&within), &Interrupt::default());
+        let made = ClonePlan::of(&stack, drive.path(), Some(within.as_path()), &Interrupt::default());
         let error = made.map(drop).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("--work-dir"), "{error}");
         assert_eq!(std::fs::read_dir(&within).unwrap().count(), 1, "nothing is left there");
