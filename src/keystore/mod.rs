@@ -20,7 +20,8 @@ pub(crate) use identity::{Login, WorkloadIdentity};
 pub use kind::KeystoreKind;
 pub(crate) use policy::Subject;
 pub(crate) use section::{
-    Credential, KeystoreFile, files, from_environment, is_credential, text, with_files, without_credentials,
+    Credential, KeystoreFile, endpoint, files, from_environment, is_credential, own_variables, text, with_files,
+    without_credentials,
 };
 pub(crate) use static_key::StaticKey;
 pub(crate) use vendor::{MASTER_KEY_FILES, MASTER_KEYS};

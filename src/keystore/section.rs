@@ -72,6 +72,25 @@ pub(crate) fn from_environment() -> impl Iterator<Item = (&'static str, Vec<(&'s
     })
 }
 
+/// The variables of one's own environment that may hold what a section which somebody else wrote takes from the variable
+/// `name`: those that the vendor's own tools read, each for its place. The section chooses where they are sent.
+pub(crate) fn own_variables(section: &Value, name: &str) -> Vec<&'static str> {
+    let Some(kind) = KeystoreKind::of(section) else { return vec![] };
+    let stands_at = |place| text(section, place).and_then(kes_server::yaml::variable) == Some(name);
+    let settings = kind.vendor().settings.iter().filter(|setting| stands_at(setting.place));
+    let of_place = settings.flat_map(|setting| setting.variables.iter().copied());
+    kind.variables().filter(|known| *known == name).chain(of_place).collect()
+}
+
+/// The address of a section's keystore, as it is written there.
+pub(crate) fn endpoint(section: &Value) -> Option<&str> {
+    let settings = KeystoreKind::of(section)?.vendor().settings.iter();
+    settings
+        .map(|setting| setting.place)
+        .find(|place| place.ends_with("/endpoint"))
+        .and_then(|place| text(section, place))
+}
+
 /// The section with `${NAME}` in place of credentials, and the credentials; what is a variable already stays.
 pub(crate) fn without_credentials(section: &Value) -> (Value, Vec<Credential>) {
     let (mut section, mut found) = (section.clone(), Vec::new());
@@ -118,6 +137,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_section_of_somebody_else_gets_only_the_variables_of_its_vendor() {
+        let section = json!({ "vault": {
+            "endpoint": "https://vault:8200", "approle": { "id": "${VAULT_ROLE_ID}", "secret": "${GITHUB_TOKEN}" },
+        }});
+        assert_eq!(own_variables(&section, "GITHUB_TOKEN"), ["VAULT_SECRET_ID"]);
+        assert_eq!(own_variables(&section, "VAULT_ROLE_ID")[0], "VAULT_ROLE_ID");
+        for other in ["AWS_SECRET_ACCESS_KEY", "HOME"] {
+            assert_eq!(own_variables(&section, other), Vec::<&str>::new());
+        }
+        assert_eq!(endpoint(&section), Some("https://vault:8200"));
+        assert_eq!(endpoint(&json!({ "fs": {} })), None);
+    }
 
     #[test]
     fn a_section_comes_apart_into_files_credentials_and_the_rest() {

@@ -125,7 +125,7 @@ impl Turn {
     }
 
     /// Removes the copies on record, and `also` that one if it is there: an earlier kestack kept no record. Says where they
-    /// were. One that cannot be removed is named, and stays on record.
+    /// were. One that cannot be removed is named, and stays on record, and so does one whose place is not there.
     ///
     /// # Errors
     /// Those of the record's file.
@@ -136,6 +136,11 @@ impl Turn {
         copies.extend(also);
         let (mut removed, mut left) = (Vec::new(), Vec::new());
         for copy in copies {
+            // its disk may not be mounted: the copy on it holds keys
+            if copy.folder.parent().is_none_or(|within| !within.is_dir()) {
+                left.push(copy);
+                continue;
+            }
             match Box::pin(copy.clear()).await {
                 Ok(true) => removed.push(copy.folder),
                 Ok(false) => {}
@@ -336,6 +341,26 @@ mod tests {
         drop(turn);
         clear_all(&source.layout()).await.unwrap();
         assert!(!taken.folder.exists() && !source.layout().drills().exists());
+    }
+
+    #[tokio::test]
+    async fn a_copy_on_a_disk_that_is_not_mounted_stays_on_record() {
+        let (base, disks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = options(base.path());
+        disk::create_private(source.layout().root()).unwrap();
+        let (mounted, away) = (disks.path().join("big"), disks.path().join("away"));
+        std::fs::create_dir(&mounted).unwrap();
+        let within = mounted.canonicalize().unwrap();
+        let copy = StackCopy::of(&source, &within, EngineKind::Process).unwrap();
+        disk::create_private(&copy.folder.join("a-drill/keys")).unwrap();
+        let turn = Turn::take(&source).await.unwrap();
+        turn.note(&copy).unwrap();
+        std::fs::rename(&mounted, &away).unwrap();
+        assert_eq!(turn.clear(None).await.unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(turn.read().unwrap(), std::slice::from_ref(&copy));
+        std::fs::rename(&away, &mounted).unwrap();
+        assert_eq!(turn.clear(None).await.unwrap(), [copy.folder.clone()]);
+        assert!(!copy.folder.exists() && turn.read().unwrap().is_empty());
     }
 
     #[test]

@@ -181,6 +181,10 @@ mod processes {
         filled(&stack, 1).await;
         let source = stack.root().display().to_string();
         let letters = stack.root().join("minio/letters");
+        for inside in [letters.clone(), stack.root().join("keys"), stack.root()] {
+            let error = stack.fails(&["import", &source, "--rehearse", "--work-dir", inside.to_str().unwrap()], 2);
+            assert!(error.contains("lies in") && error.contains("--work-dir"), "{error}");
+        }
         std::fs::create_dir(letters.join("link")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", letters.join("link/xl.meta")).unwrap();
         let error = stack.fails(&["import", &source, "--rehearse"], 6);

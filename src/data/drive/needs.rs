@@ -8,25 +8,40 @@ use serde::Deserialize;
 use super::xl::{Protection, Version};
 use super::{Obstacle, SYSTEM, Sealings, Stored, own, sealed, walk, xl};
 
+/// Whether the name of a key is one of those that are looked for.
+type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// Calls `visit`, in several threads, with every metadata file in which that key sealed a data key, and with those that
 /// may hold one. Unfinished uploads are not among them. MinIO may run or not.
 ///
 /// # Errors
 /// What keeps the drive from being read, and those of `visit`.
 pub fn needing(drive: &Path, key: &str, visit: impl Fn(&Path) -> io::Result<()> + Sync) -> io::Result<()> {
-    let objects = |(): &mut (), path: &Path| if versions_need(path, key)? { visit(path) } else { Ok(()) };
+    needing_any(drive, &|name| name == key, visit)
+}
+
+/// The same for all keys whose names are wanted when a file is read.
+///
+/// # Errors
+/// As [`needing`].
+pub fn needing_any(
+    drive: &Path,
+    is_wanted: Wanted<'_>,
+    visit: impl Fn(&Path) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let objects = |(): &mut (), path: &Path| if versions_need(path, is_wanted)? { visit(path) } else { Ok(()) };
     for bucket in super::buckets(drive)? {
         walk::objects(&drive.join(bucket), objects)?;
     }
     let own = |(): &mut (), path: &Path| {
         let header = sealed::header(path)?.map(|header| header.key);
-        let needs = header.map_or_else(|| versions_need(path, key), |header| Ok(header == key));
+        let needs = header.map_or_else(|| versions_need(path, is_wanted), |name| Ok(is_wanted(&name)));
         if needs? { visit(path) } else { Ok(()) }
     };
     walk::objects(&drive.join(SYSTEM).join("config"), own)?;
     for bucket in super::buckets(drive)? {
         let needs = match bucket_metadata(drive, &bucket)? {
-            Some(Ok(metadata)) => own::of_targets(&metadata).is_some_and(|seal| seal.key == key),
+            Some(Ok(metadata)) => own::of_targets(&metadata).is_some_and(|seal| is_wanted(&seal.key)),
             Some(Err(_)) => true,
             None => false,
         };
@@ -46,7 +61,7 @@ pub fn uploads(drive: &Path, key: &str) -> io::Result<Vec<String>> {
     let folder = drive.join(SYSTEM).join("multipart");
     let find = |found: &mut Vec<String>, path: &Path| {
         let upload = path.parent().and_then(|upload| upload.strip_prefix(&folder).ok());
-        if versions_need(path, key)? {
+        if versions_need(path, &|name| name == key)? {
             found.extend(upload.map(|upload| upload.display().to_string()));
         }
         Ok(())
@@ -94,10 +109,10 @@ impl Sealings {
     }
 }
 
-/// True if one of an object's versions needs the key, or may need it.
-fn versions_need(path: &Path, key: &str) -> io::Result<bool> {
+/// True if one of an object's versions needs such a key, or may need it.
+fn versions_need(path: &Path, is_wanted: Wanted<'_>) -> io::Result<bool> {
     let needs = |version: Version| match version {
-        Version::Object(stored) => matches!(stored.protection, Protection::Key { name, .. } if name == key),
+        Version::Object(stored) => matches!(stored.protection, Protection::Key { name, .. } if is_wanted(&name)),
         Version::DeleteMarker => false,
         Version::Unknown => true,
     };
@@ -137,6 +152,13 @@ mod tests {
         let all = [".minio.sys/buckets/docs/.metadata.bin", ".minio.sys/config/iam/format.json", "docs/small"];
         assert_eq!(found("minio-backend-key"), [all.as_slice(), &["docs/strange"]].concat());
         assert_eq!(found("other"), ["docs/strange"]);
+        let count = Mutex::new(0);
+        let visit = |_: &Path| {
+            *count.lock().unwrap() += 1;
+            Ok(())
+        };
+        needing_any(drive.path(), &|name| ["other", "minio-backend-key"].contains(&name), visit).unwrap();
+        assert_eq!(count.into_inner().unwrap(), 4, "each file once");
         assert_eq!(uploads(drive.path(), "minio-backend-key").unwrap(), ["ab12/77"]);
         assert_eq!(uploads(drive.path(), "other").unwrap(), Vec::<String>::new());
         let metadata = |path: &str| Sealings::read(drive.path(), &drive.path().join(path).join("xl.meta")).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
+use super::apart::check_apart;
 use super::need::Need;
 use super::places::{self, Noted};
 use crate::data::drive::{SYSTEM, buckets};
@@ -25,6 +26,8 @@ pub(super) const PREFIX: &str = ".kestack-clone-";
 const RESERVE: u64 = 64 << 20;
 /// MinIO's format: which drive of which deployment it is.
 const FORMAT: &str = "format.json";
+/// What to do about a folder in the drive itself.
+const OUTSIDE: &str = "name a folder outside of the drive and of the keys with --work-dir";
 /// How long MinIO may be paused while each file is copied.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -54,13 +57,16 @@ impl ClonePlan {
     /// Makes a folder of its own in `within`, or in that of the stack, and looks for room.
     ///
     /// # Errors
-    /// As [`ClonedDrive::of`].
+    /// [`Error::Usage`] if `within` lies in the drive or in the stack's keys, and as [`ClonedDrive::of`].
     pub(crate) fn of(
         stack: &Layout,
         drive: &Path,
         within: Option<&Path>,
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
+        if let Some(within) = within {
+            check_apart(within, [drive, &stack.keys()], OUTSIDE)?;
+        }
         let noted = within.map(|within| places::note(stack, within));
         Ok(Self { noted, ..Self::new(drive, within.unwrap_or_else(|| stack.root()), interrupt)? })
     }
@@ -246,6 +252,17 @@ mod tests {
         let error = plan.fill(Some(Instant::now())).unwrap_err();
         assert!(error.exit_code() == 6 && error.to_string().contains("--work-dir"), "{error}");
         assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn no_clone_is_made_in_the_drive_itself() {
+        let (drive, base) = (drive(), tempfile::tempdir().unwrap());
+        let stack = Layout::new(base.path(), "stack");
+        let within = drive.path().join("docs");
+        let made = ClonePlan::of(&stack, drive.path(), Some(within.as_path()), &Interrupt::default());
+        let error = made.map(drop).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("--work-dir"), "{error}");
+        assert_eq!(std::fs::read_dir(&within).unwrap().count(), 1, "nothing is left there");
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! loopback for a root user that nobody else knows. Both go with the value; if kestack is killed, with the next clone or
 //! [`clear_abandoned`].
 
+mod apart;
 mod drive;
 mod need;
 mod places;
 mod reader;
 mod server;
 
+pub(crate) use apart::check_apart;
 pub(crate) use drive::{ClonePlan, ClonedDrive};
 pub(crate) use need::Need;
 pub(crate) use reader::{Digest, Patience, digest, in_parallel, is_changed};

@@ -34,12 +34,14 @@ impl Drop for Noted {
     }
 }
 
-/// Removes the clones that killed processes left of a stack, and forgets the folders that hold none. Clones in use stay.
+/// Removes the clones that killed processes left of a stack, and forgets the folders that hold none. Clones in use stay, and so
+/// do folders on record that cannot be read.
 pub(super) fn clear(layout: &Layout) {
     scratch::clear_abandoned(layout.root(), PREFIX);
     let cleared = read(layout).and_then(|mut places| {
         let before = places.len();
-        places.retain(|place| !scratch::clear_abandoned(place, PREFIX));
+        // the disk of one that cannot be read may not be mounted
+        places.retain(|place| std::fs::read_dir(place).is_err() || !scratch::clear_abandoned(place, PREFIX));
         if places.len() < before { write(layout, &places) } else { Ok(()) }
     });
     if let Err(error) = cleared {
@@ -90,6 +92,15 @@ mod tests {
         drop(in_use);
         drop(noted);
         assert!(!layout.clones().exists());
+        let away = work.path().with_extension("away");
+        let noted = note(&layout, work.path());
+        let there = left(work.path());
+        std::fs::rename(work.path(), &away).unwrap();
+        drop(noted);
+        assert!(layout.clones().exists(), "its disk is not mounted");
+        std::fs::rename(&away, work.path()).unwrap();
+        clear(&layout);
+        assert!(!there.exists() && !layout.clones().exists());
         drop(note(&Layout::new(base.path(), "absent"), work.path()));
         assert!(!base.path().join("absent").exists());
     }

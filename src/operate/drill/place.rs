@@ -11,7 +11,7 @@ use crate::host::interrupt::Interrupt;
 use crate::host::lock::Hold;
 use crate::host::ownership::check_folder;
 use crate::manifest::{EngineKind, Manifest, Seed, StackName, WITHOUT_SCANNER};
-use crate::operate::clone::Need;
+use crate::operate::clone::{Need, check_apart};
 use crate::operate::copies::{self, StackCopy, Turn};
 use crate::operate::session::{Intent, Opened, Options, Reached};
 use crate::operate::snapshot::{Copier, Snapshot};
@@ -50,11 +50,12 @@ impl Place {
     /// Takes the turn, removes what killed drills left, and makes the folder: below `within`, or next to the stacks.
     ///
     /// # Errors
-    /// [`Error::Environment`] if something there is not a drill's; those of the engine.
+    /// [`Error::Usage`] if `within` lies in the stack's data; [`Error::Environment`] if something there is not a drill's; those
+    /// of the engine.
     pub(super) async fn enter(source: &Options, kind: EngineKind, within: Option<&Path>) -> Result<Self, Error> {
         let within = match within {
             None => source.base.clone(),
-            Some(folder) => std::fs::canonicalize(folder).map_err(Error::file("find", folder))?,
+            Some(folder) => named(source, folder)?,
         };
         let turn = Turn::take(source).await?;
         turn.clear(None).await?;
@@ -148,6 +149,15 @@ impl Place {
         let own = blocking("read", &place, look).await?;
         Ok(need(snapshot.bytes, snapshot.files, own.bytes))
     }
+}
+
+/// The folder that the user named, outside of what is copied there.
+fn named(source: &Options, folder: &Path) -> Result<PathBuf, Error> {
+    let (layout, folder) = (source.layout(), std::fs::canonicalize(folder).map_err(Error::file("find", folder))?);
+    let keys = source.manifest.fs_path().unwrap_or_else(|| layout.keys());
+    let hint = "name a folder outside of the stack's data and keys with --folder";
+    check_apart(&folder, [layout.drive().as_path(), &keys], hint)?;
+    Ok(folder)
 }
 
 /// Bytes for the exported file, the snapshot that is made of it, and what the copy does not share with that one: nothing if

@@ -81,14 +81,15 @@ pub(super) fn judge(rules: &Rules, inventory: &Inventory, default: &str) -> Judg
     Judged { claims: vec![known, allows], notes: others.collect() }
 }
 
-/// The paths of the calls without which data cannot be read or written.
+/// The paths of the calls without which data cannot be read or written. What a default key is to protect is read as well.
 fn needed(inventory: &Inventory, default: &str) -> Vec<String> {
-    let mut paths = vec![format!("/v1/key/generate/{default}")];
-    for (name, used) in &inventory.keys {
-        if used.protects() {
+    let mut paths = vec![format!("/v1/key/generate/{default}"), format!("/v1/key/decrypt/{default}")];
+    for (name, used) in inventory.keys.iter().filter(|(name, _)| *name != default) {
+        let is_default = !used.default_of.is_empty();
+        if is_default || used.protects() {
             paths.push(format!("/v1/key/decrypt/{name}"));
         }
-        if !used.default_of.is_empty() && name != default {
+        if is_default {
             paths.push(format!("/v1/key/generate/{name}"));
         }
     }
@@ -150,6 +151,18 @@ mod tests {
         assert!(!narrow.claims[1].proven && seen.contains("/v1/key/decrypt/old: rejected by policy 'minio'"), "{seen}");
         assert!(seen.contains("/v1/key/generate/new") && !seen.contains("generate/main"), "{seen}");
         assert!(narrow.notes.len() == 2 && narrow.notes[0].contains("/v1/key/describe/main"), "{narrow:?}");
+    }
+
+    #[test]
+    fn keys_that_protect_nothing_yet_are_to_be_read_too() {
+        let paths = ["generate/main", "decrypt/main", "decrypt/new", "generate/new", "decrypt/old"];
+        assert_eq!(needed(&inventory(), "main"), paths.map(|path| format!("/v1/key/{path}")));
+        let known = Caller::Known(Identity::new("a".repeat(64)));
+        let narrow = rules(&["/v1/key/generate/*", "/v1/key/decrypt/old"], known);
+        let judged = judge(&narrow, &inventory(), "main");
+        let seen = &judged.claims[1].seen;
+        assert!(!judged.claims[1].proven && !seen.contains("decrypt/old"), "{seen}");
+        assert!(seen.contains("/v1/key/decrypt/main") && seen.contains("/v1/key/decrypt/new"), "{seen}");
     }
 
     #[test]

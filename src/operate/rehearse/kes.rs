@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kes_server::client::Client;
+use serde_json::{Value, json};
 use tokio::process::Child;
 
 use super::Deployment;
+use super::copied::CopiedKeys;
 use crate::engine::Engine as _;
 use crate::engine::process::{Processes, own_program};
 use crate::error::Error;
+use crate::host::blocking::blocking;
 use crate::host::scratch::Scratch;
 use crate::manifest::{Manifest, PortRules};
 use crate::operate::clone;
@@ -38,14 +41,18 @@ pub(super) struct TrialKes {
 }
 
 impl TrialKes {
-    /// Starts the program with a configuration and certificates that are in memory and go with it. Must be called on a
+    /// Starts the program with a configuration, certificates and a copy of a folder of keys that are in memory and go with it. Must be called on a
     /// thread that lives as long as it.
     ///
     /// # Errors
     /// The outer ones keep it from being tried. The inner one says why it does not reach the keystore.
     pub(super) async fn start(deployment: &Deployment, program: &Path) -> Result<Result<Self, String>, Error> {
         let place = clone::secrets()?;
-        let manifest = tried(&deployment.manifest);
+        let mut manifest = tried(&deployment.manifest);
+        let copied = match copied(&mut manifest, place.path()).await? {
+            Ok(copied) => copied,
+            Err(why) => return Ok(Err(why)),
+        };
         let (ports, claims) = Ports::claim(&manifest, &[], vec![])?;
         let stack = Stack::resolve_at(manifest, Layout::at(place.path()), ports)?;
         let kestack = own_program().map_err(Error::file("find", "/proc/self/exe"))?;
@@ -61,6 +68,7 @@ impl TrialKes {
         if let Err(why) = ready(&mut child, &client).await {
             let said = child::said(&log);
             let last = said.lines().next_back().unwrap_or_default().trim();
+            let last = copied.map_or_else(|| last.to_owned(), |copied| copied.shown(last));
             return Ok(Err(if last.is_empty() { why } else { format!("{why}; KES says: {last}") }));
         }
         Ok(Ok(Self { child, client, stack, _claims: claims, _place: place }))
@@ -79,6 +87,18 @@ impl TrialKes {
         let ended = kes_server::child::stop(&mut self.child, END).await;
         tracing::debug!(?ended, "the KES of the rehearsal got the signal to end");
     }
+}
+
+/// Has it serve a copy of the folder of keys that the manifest names, if it names one.
+async fn copied(manifest: &mut Manifest, place: &Path) -> Result<Result<Option<CopiedKeys>, String>, Error> {
+    let Some(from) = manifest.fs_path() else { return Ok(Ok(None)) };
+    let (shown, to) = (from.clone(), place.join("copied-keys"));
+    let copying = blocking("copy", &shown, move || Ok::<_, Error>(CopiedKeys::of(from, to)));
+    let copied = copying.await?;
+    if let (Ok(copied), Some(fs)) = (&copied, manifest.keystore.get_mut("fs").and_then(Value::as_object_mut)) {
+        fs.insert("path".into(), json!(copied.folder));
+    }
+    Ok(copied.map(Some))
 }
 
 /// Waits until it reaches its keystore.

@@ -1,6 +1,6 @@
 //! Whether the keystore holds the keys of the data: each opens something that MinIO sealed with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
@@ -72,25 +72,22 @@ fn sealed(drive: &Path, names: &[String]) -> io::Result<BTreeMap<String, Vec<Sea
     for sealed in drive::configuration(drive)?.into_iter().chain(drive::samples(drive)?) {
         all.entry(sealed.key.clone()).or_default().push(sealed);
     }
-    for name in names {
-        if !all.contains_key(name)
-            && let Some(sealed) = first(drive, name)?
-        {
-            all.insert(name.clone(), vec![sealed]);
-        }
+    let missing: BTreeSet<_> = names.iter().filter(|name| !all.contains_key(*name)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        all.extend(first(drive, &missing)?);
     }
     Ok(all)
 }
 
-/// A data key under that key, wherever on the drive: with a client's context, of a user, of a target of replication.
-fn first(drive: &Path, key: &str) -> io::Result<Option<Sealed>> {
-    let found = Mutex::new(None);
-    drive::needing(drive, key, |path| {
-        let Ok(mut found) = found.lock() else { return Ok(()) };
-        if found.is_none()
-            && let Ok(sealings) = Sealings::read(drive, path)?
-        {
-            *found = sealings.found().iter().map(|one| &one.sealed).find(|sealed| sealed.key == key).cloned();
+/// A data key under each of these keys, wherever on the drive: with a client's context, of a user, of a target of
+/// replication. The drive is walked once for all of them.
+fn first(drive: &Path, keys: &BTreeSet<&str>) -> io::Result<BTreeMap<String, Vec<Sealed>>> {
+    let found: Mutex<BTreeMap<String, Vec<Sealed>>> = Mutex::default();
+    let is_wanted = |key: &str| keys.contains(key) && found.lock().is_ok_and(|found| !found.contains_key(key));
+    drive::needing_any(drive, &is_wanted, |path| {
+        let (Ok(sealings), Ok(mut found)) = (Sealings::read(drive, path)?, found.lock()) else { return Ok(()) };
+        for one in sealings.found().iter().filter(|one| keys.contains(one.sealed.key.as_str())) {
+            found.entry(one.sealed.key.clone()).or_insert_with(|| vec![one.sealed.clone()]);
         }
         Ok(())
     })?;

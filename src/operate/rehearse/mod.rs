@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::interrupt::Interrupt;
 use crate::manifest::Manifest;
-use crate::operate::clone::{ClonePlan, CloneServer, Kms};
+use crate::operate::clone::{ClonePlan, CloneServer, Kms, check_apart};
 use crate::operate::evidence::{Claim, Step, Steps};
 use crate::operate::inventory;
 use crate::operate::session::environment;
@@ -27,6 +27,7 @@ use crate::operate::snapshot::Method;
 use crate::supply;
 
 mod access;
+mod copied;
 mod kes;
 mod keys;
 mod place;
@@ -122,6 +123,7 @@ pub(crate) async fn rehearse(
     let minio = supply::minio_program(manifest.minio.binary.as_deref(), &environment)?;
     let kes = supply::kes_program(manifest.kes.binary.as_deref(), &environment)?;
     let within = request.work.clone().unwrap_or_else(|| place::near(&drive, &deployment.folder));
+    check_work(deployment, &drive, &within, request.work.is_some())?;
     let mut steps = Steps::default();
     let plan = steps.take("look for room for a clone of the drive", place::plan(&drive, &within, interrupt)).await?;
     let looking = inventory::of_drive(drive.clone());
@@ -131,6 +133,15 @@ pub(crate) async fn rehearse(
     rehearsal.judge();
     Box::pin(interrupt.ends(rehearsal.tried(&kes, plan, minio))).await?;
     Ok(rehearsal.report(start))
+}
+
+/// Refuses a folder for the clone that is part of what is rehearsed. Where nobody `named` one, it may be the folder for
+/// temporary files, around which a deployment may lie.
+fn check_work(deployment: &Deployment, drive: &Path, within: &Path, named: bool) -> Result<(), Error> {
+    let keys = deployment.manifest.fs_path();
+    let folder = Some(deployment.folder.as_path()).filter(|_| named);
+    let hint = "name a folder outside of the drive, the keys and the deployment with --work-dir";
+    check_apart(within, [drive].into_iter().chain(keys.as_deref()).chain(folder), hint)
 }
 
 /// A rehearsal that takes place.
@@ -152,6 +163,24 @@ struct Found {
     not_covered: Vec<String>,
     samples: Vec<Samples>,
     clone: Option<Cloned>,
+}
+
+impl Found {
+    /// Takes down whether the keystore has a default key that protects nothing yet.
+    fn judge_default(&mut self, name: &str, exists: Result<bool, Error>) {
+        match exists {
+            Ok(true) => {}
+            Ok(false) => self
+                .notes
+                .push(format!("MinIO's default key '{name}' is not in the keystore: `kestack up` makes it there")),
+            Err(error) => self.claims.push(Claim {
+                about: format!("key '{name}'"),
+                claim: "KES can say whether it has MinIO's default key".into(),
+                proven: false,
+                seen: error.parts().0,
+            }),
+        }
+    }
 }
 
 impl Rehearsal<'_> {
@@ -210,12 +239,9 @@ impl Rehearsal<'_> {
         let default = self.deployment.manifest.default_key.as_str();
         let mut has_default = good.iter().any(|name| name == default);
         if !has_default && !self.inventory.keys.contains_key(default) {
-            has_default = keys::exists(&kes.client, default).await?;
-            if !has_default {
-                let note =
-                    format!("MinIO's default key '{default}' is not in the keystore: `kestack up` makes it there");
-                self.found.notes.push(note);
-            }
+            let exists = keys::exists(&kes.client, default).await;
+            has_default = matches!(exists, Ok(true));
+            self.found.judge_default(default, exists);
         }
         // MinIO does not start without its key, and here it may make none
         let key = if has_default { Some(default) } else { good.first().map(String::as_str) };
@@ -252,7 +278,12 @@ impl Rehearsal<'_> {
         let Ok(mut server) = started else { return Ok(()) };
         let reading = samples::read(&mut server, &self.drive, self.sample, good);
         let samples = self.steps.take("read the oldest and the newest objects of each key", reading).await?;
-        self.found.claims.extend(samples.iter().map(Samples::claim));
+        for claim in samples.iter().map(Samples::claim) {
+            match claim {
+                Ok(claim) => self.found.claims.push(claim),
+                Err(why) => self.found.not_covered.push(why),
+            }
+        }
         self.found.samples = samples;
         Ok(())
     }
@@ -289,5 +320,23 @@ impl Rehearsal<'_> {
             not_covered,
             milliseconds: start.elapsed().as_millis(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keystore_that_refuses_to_look_for_the_default_key_is_a_no_go() {
+        let mut found = Found::default();
+        found.judge_default("main", Ok(true));
+        assert!(found.claims.is_empty() && found.notes.is_empty());
+        found.judge_default("main", Ok(false));
+        assert!(found.claims.is_empty() && found.notes[0].contains("'main' is not in the keystore"));
+        let refusal = Error::Environment { what: "permission denied".into(), hint: "ask for it".into() };
+        found.judge_default("main", Err(refusal));
+        let claim = &found.claims[0];
+        assert!(!claim.proven && claim.about == "key 'main'" && claim.seen == "permission denied", "{claim:?}");
     }
 }

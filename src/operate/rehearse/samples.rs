@@ -79,23 +79,27 @@ impl Samples {
         }
     }
 
-    /// That they can be read.
-    pub(super) fn claim(&self) -> Claim {
+    /// What they are, for people.
+    fn about(&self) -> String {
+        self.key.as_ref().map_or_else(|| "objects in clear".into(), |key| format!("objects under key '{key}'"))
+    }
+
+    /// That they can be read; the error says why nothing can be said of them.
+    pub(super) fn claim(&self) -> Result<Claim, String> {
         let seen = match self.failed.as_slice() {
-            [] if self.read == 0 => "clients changed all of them meanwhile: run the same command again".into(),
+            [] if self.read == 0 => {
+                return Err(format!("{}: clients changed all of them meanwhile; run it again", self.about()));
+            }
             [] => format!("{} versions of {} bytes", self.read, self.bytes),
             [first] => first.clone(),
             [first, more @ ..] => format!("{first}; and {} more", more.len()),
         };
-        Claim {
-            about: self
-                .key
-                .as_ref()
-                .map_or_else(|| "objects in clear".into(), |key| format!("objects under key '{key}'")),
+        Ok(Claim {
+            about: self.about(),
             claim: "the target MinIO reads the oldest and the newest of them".into(),
-            proven: self.failed.is_empty() && self.read > 0,
+            proven: self.failed.is_empty(),
             seen,
-        }
+        })
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_read_is_proven() {
+    fn only_what_was_read_counts() {
         let item = Item {
             bucket: "b".into(),
             object: "o".into(),
@@ -117,15 +121,16 @@ mod tests {
         };
         let mut samples = Samples { key: Some("k".into()), ..Samples::default() };
         samples.miss(&item, "404", true);
-        assert!(!samples.claim().proven && samples.claim().seen.contains("again"), "{:?}", samples.claim());
+        let said = "objects under key 'k': clients changed all of them meanwhile; run it again";
+        assert_eq!(samples.claim().unwrap_err(), said);
         (samples.read, samples.bytes) = (2, 2048);
-        assert!(
-            samples.claim().proven && samples.claim().seen.starts_with("2 versions of 2048"),
-            "{:?}",
-            samples.claim()
-        );
-        samples.miss(&item, "403", false);
-        assert!(!samples.claim().proven);
-        assert_eq!(samples.claim().seen, "'b/o (version v)': 403");
+        let claim = samples.claim().unwrap();
+        assert!(claim.proven && claim.seen.starts_with("2 versions of 2048"), "{claim:?}");
+        for read in [2, 0] {
+            samples.read = read;
+            samples.miss(&item, "403", false);
+            let claim = samples.claim().unwrap();
+            assert!(!claim.proven && claim.seen.starts_with("'b/o (version v)': 403"), "{claim:?}");
+        }
     }
 }

@@ -17,9 +17,11 @@ use crate::data::drive::{Item, Opens};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
 use crate::keystore::StaticKey;
-use crate::operate::clone::{CloneServer, ClonedDrive, Kms, in_parallel};
+use crate::manifest::Manifest;
+use crate::operate::clone::{CloneServer, ClonedDrive, Kms, check_apart, in_parallel};
 use crate::operate::session::{Opened, environment, keystore_environment};
 use crate::operate::snapshot::{SnapshotName, sync};
+use crate::stack::Layout;
 use crate::supply;
 
 mod destination;
@@ -85,6 +87,7 @@ pub(crate) async fn rescue(opened: Opened, request: &Request, interrupt: &Interr
     let program = supply::minio_program(options.manifest.minio.binary.as_deref(), &environment)?;
     let keystores = keystore_environment(&options.manifest);
     let name = options.manifest.name.to_string();
+    check_destination(&options.layout(), &options.manifest, &request.destination)?;
     let destination = Destination::make(&request.destination)?;
     let begun = async {
         let source = Source::of(opened, request).await?;
@@ -102,6 +105,14 @@ pub(crate) async fn rescue(opened: Opened, request: &Request, interrupt: &Interr
     sync(&request.destination)?;
     destination.write_report(&report)?;
     Ok(report)
+}
+
+/// Refuses to write objects into the data that they come from.
+fn check_destination(stack: &Layout, manifest: &Manifest, destination: &Path) -> Result<(), Error> {
+    let keys = manifest.fs_path().unwrap_or_else(|| stack.keys());
+    let from = [stack.drive(), keys, stack.snapshots()];
+    let hint = "name a folder outside of the stack's data, keys and snapshots";
+    check_apart(destination, from.iter().map(PathBuf::as_path), hint)
 }
 
 /// A rescue at work.

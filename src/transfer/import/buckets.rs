@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Found;
 use super::minio::Minio;
 use super::script::{Encryption, Made};
+use crate::data::drive::LOST_AND_FOUND;
 use crate::manifest::BucketName;
 
 /// A bucket of a manifest.
@@ -70,7 +71,7 @@ pub(super) fn on_drive(drive: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(drive).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.path().is_dir());
     let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| !name.starts_with('.') && name != "lost+found");
+    names.retain(|name| !name.starts_with('.') && name != LOST_AND_FOUND);
     names.sort();
     names
 }

@@ -1,6 +1,7 @@
 //! What a rehearsal needs to know of a deployment: the manifest that an import would write, with the values of its
 //! variables, and the deployment's own policies.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kes_server::auth::ApiKey;
@@ -12,6 +13,7 @@ use super::minio::{self, Minio};
 use super::translate::{Placed, copies, keystore_folder, manifest_text};
 use super::{Found, buckets, refused, static_key, text_of};
 use crate::error::Error;
+use crate::keystore;
 use crate::manifest::{self, Environment, Manifest};
 use crate::operate::rehearse::{Caller, Deployment, Rules};
 use crate::pki;
@@ -31,7 +33,7 @@ impl Found {
     }
 
     /// What is rehearsed of the deployment that was read from `source` and would be imported into `output`. `env` gives
-    /// credentials that its files do not hold.
+    /// credentials that its files do not hold: only those that the vendor's own tools read from there.
     ///
     /// # Errors
     /// Those of an import, and [`Error::Usage`] if its drive or a credential is not here.
@@ -65,7 +67,7 @@ impl Found {
         let of_minio = |name: &str| minio.secrets.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         let given = |name: &str| {
             let known = kes.credentials.get(name).or_else(|| of_minio(name));
-            known.map(|value| value.to_string()).or_else(|| env(name))
+            known.map(|value| value.to_string()).or_else(|| own_value(kes, name, env))
         };
         let mut manifest = manifest::parse(&text, placed.layout.root(), &given).map_err(|mistakes| {
             refused(
@@ -126,14 +128,27 @@ impl Found {
 
 /// Refuses to go on without a credential that nobody gave.
 fn check_credentials(kes: &Kes, env: Environment<'_>) -> Result<(), Error> {
-    let missing: Vec<_> = kes.missing.iter().filter(|name| env(name).is_none()).map(String::as_str).collect();
+    let missing: Vec<_> = kes.missing.iter().filter(|name| own_value(kes, name, env).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
+    let names = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let to = keystore::endpoint(&kes.keystore).map(|place| format!(" for '{place}'")).unwrap_or_default();
+    let own: BTreeSet<_> = missing.iter().flat_map(|name| keystore::own_variables(&kes.keystore, name)).collect();
+    let own = own.into_iter().collect::<Vec<_>>().join(", ");
+    let or_own = if own.is_empty() { own } else { format!(", or set {own} in the environment of this command") };
     Err(refused(
-        format!("KES takes {} from its environment, and the value is not here", missing.join(", ")),
-        "set it in the environment of this command, as KES has it",
+        format!("KES takes {names} from its environment{to}, and the value is not here"),
+        format!(
+            "write it into the environment that the deployment gives KES{or_own}: no other variable is taken from there"
+        ),
     ))
+}
+
+/// The value of a variable that the deployment does not give, from this command's environment. The deployment's files may be a
+/// stranger's: they do not choose which of the user's secrets is sent where.
+fn own_value(kes: &Kes, name: &str, env: Environment<'_>) -> Option<String> {
+    keystore::own_variables(&kes.keystore, name).into_iter().find_map(env)
 }
 
 /// Keys stay where they are: a folder that would become the stack's own is named.
@@ -209,14 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_nobody_gave_is_named_and_one_of_the_environment_is_used() {
+    fn a_credential_that_nobody_gave_is_named_and_only_one_of_the_vendor_is_taken_from_the_environment() {
         let keystore =
             "{ vault: { endpoint: 'https://vault:8200', approle: { id: role, secret: '${VAULT_SECRET}' } } }";
         let folder = project(keystore, "${MINIO_IDENTITY}", ["./keys", "./data"], "");
         let (found, places) = (read(folder.path()), (folder.path().join("compose.yaml"), folder.path().to_owned()));
         let error = found.rehearsal((&places.0, &places.1), NOBODY).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("VAULT_SECRET"), "{error}");
-        let given = |name: &str| (name == "VAULT_SECRET").then(|| "s3cret".to_owned());
+        assert!(error.to_string().contains("'https://vault:8200'"), "{error}");
+        let of_others = |name: &str| (name == "VAULT_SECRET").then(|| "of something else".to_owned());
+        let error = found.rehearsal((&places.0, &places.1), &of_others).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("set VAULT_SECRET_ID in the"), "{error}");
+        assert!(!error.to_string().contains("something else"), "{error}");
+        let given = |name: &str| (name == "VAULT_SECRET_ID").then(|| "s3cret".to_owned());
         let deployment = found.rehearsal((&places.0, &places.1), &given).unwrap();
         assert_eq!(deployment.manifest.keystore["vault"]["approle"]["secret"], "s3cret");
         let rules = deployment.rules.unwrap();
