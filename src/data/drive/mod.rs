@@ -68,7 +68,7 @@ pub(crate) fn buckets(drive: &Path) -> std::io::Result<Vec<String>> {
         let entry = entry?;
         match entry.file_name().into_string() {
             Ok(name) if !name.starts_with('.') && name != LOST_AND_FOUND && entry.file_type()?.is_dir() => {
-                names.push(name)
+                names.push(name);
             }
             _ => {}
         }
