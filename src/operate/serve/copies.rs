@@ -40,10 +40,11 @@ impl Copies {
         Self { first, others: drives.collect(), has_keys: stack.manifest.keys_are_own() }
     }
 
-    /// Puts keys on the first drive that only others have: it was replaced, or is another one than before.
+    /// Puts keys on the first drive that only others have: it was replaced, or is another one than before. One of the others
+    /// that cannot be read is left out.
     ///
     /// # Errors
-    /// [`Error::Guard`] if two drives have different keys of one name; those of the file systems.
+    /// [`Error::Guard`] if two drives have different keys of one name; those of the first drive's file system.
     pub(super) fn gather(&self) -> Result<(), Error> {
         if !self.has_keys || self.others.is_empty() {
             return Ok(());
@@ -53,7 +54,11 @@ impl Copies {
             own.into_iter().map(|(name, key)| (name, (self.first.as_path(), key))).collect();
         let mut missing = BTreeSet::new();
         for drive in &self.others {
-            for (name, key) in keys_on(drive)? {
+            let keys = keys_on(drive).unwrap_or_else(|error| {
+                tracing::warn!("the keys on the drive '{}' cannot be read: {error}", drive.display());
+                Keys::new()
+            });
+            for (name, key) in keys {
                 match all.get(&name) {
                     Some((_, known)) if *known == key => {}
                     Some((other, _)) => return Err(differ(&name, other, drive)),
@@ -239,6 +244,18 @@ mod tests {
             "{said}"
         );
         assert!(!keys_folder(&copies.first).exists());
+    }
+
+    #[test]
+    fn a_further_drive_that_cannot_be_read_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let copies = drives(folder.path());
+        make_key(&copies.others[1], "one", "1");
+        std::fs::create_dir_all(Layout::on_drive(&copies.others[0])).unwrap();
+        let unreadable = keys_folder(&copies.others[0]);
+        std::os::unix::fs::symlink(&unreadable, &unreadable).unwrap();
+        copies.gather().unwrap();
+        assert_eq!(key(&copies.first, "one").as_deref(), Some("1"));
     }
 
     #[test]
