@@ -38,7 +38,7 @@ pub(super) const PREFIX: &str = "kestack-serve-";
 pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) drive: Drive,
-    pub(super) copies: Copies,
+    pub(super) copies: Arc<Copies>,
     pub(super) stack: Stack,
     pub(super) context: Context,
     pub(super) running: Running,
@@ -96,7 +96,7 @@ impl Plan {
         let Clients { kes: client, replicas, .. } = stack.clients()?;
         let context = Context { engine: Arc::new(engine), kes: client, replicas, s3 };
         let copies = Copies::of(&stack);
-        copies.gather()?;
+        copies.gather().await?;
         let keys = require_keys(&stack, &context).await?;
         let keystores = keystore_environment(&stack.manifest);
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
