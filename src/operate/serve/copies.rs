@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 
 use super::drive::make_private;
 use crate::data::drive::{self, Inventory, is_formatted};
+use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::host::blocking::detached;
 use crate::host::disk::{self, Outlasts};
@@ -56,8 +57,23 @@ struct State {
     refused: BTreeSet<PathBuf>,
 }
 
-/// Keys on one drive, by their names.
-type Keys = BTreeMap<String, Key>;
+/// What a further drive has.
+#[derive(Debug)]
+struct Found {
+    /// Keys by their names.
+    keys: BTreeMap<String, Key>,
+    /// The record of them.
+    record: Option<KeyRecord>,
+}
+
+impl Found {
+    fn on(drive: &Path, has_keys: bool) -> Result<Self, Error> {
+        let keys = if has_keys { keys::all(drive)? } else { BTreeMap::new() };
+        let record =
+            KeyRecord::load(&Layout::record_on(drive)).inspect_err(|error| tracing::debug!(%error, "no record"));
+        Ok(Self { keys, record: record.ok().flatten() })
+    }
+}
 
 /// Work on a thread of its own.
 type Errand = Option<JoinHandle<()>>;
@@ -75,23 +91,24 @@ impl Copies {
         Self { first, others, has_keys, declared, state: Mutex::new(state) }
     }
 
-    /// Puts keys on the first drive that only others have: it was replaced, or is another one than before. One of the others
+    /// Puts keys, and the record of them, on the first drive that only others have: it was replaced, or is another one than before. One of the others
     /// that cannot be read is left out.
     ///
     /// # Errors
     /// [`Error::Guard`] if two drives have different keys of one name; those of the first drive's file system.
     pub(super) async fn gather(self: &Arc<Self>) -> Result<(), Error> {
-        if !self.has_keys || self.others.is_empty() {
+        if self.others.is_empty() {
             return Ok(());
         }
+        let has_keys = self.has_keys;
         let asked = self.others.iter().map(|drive| {
             let from = drive.clone();
-            tokio::time::timeout(ANSWER, detached(move || keys::all(&from)))
+            tokio::time::timeout(ANSWER, detached(move || Found::on(&from, has_keys)))
         });
         let mut found = Vec::new();
         for (drive, answer) in self.others.iter().zip(join_all(asked).await) {
             match answer.map(|done| done.map_err(Error::file("read", drive)).flatten()) {
-                Ok(Ok(keys)) => found.push((drive.clone(), keys)),
+                Ok(Ok(there)) => found.push((drive.clone(), there)),
                 Ok(Err(error)) => {
                     tracing::warn!("the keys on the drive '{}' cannot be read: {error}", drive.display());
                 }
@@ -148,12 +165,18 @@ impl Copies {
     }
 
     /// What the first drive lacks, of what the others have.
-    fn merge(&self, found: &[(PathBuf, Keys)]) -> Result<(), Error> {
+    fn merge(&self, found: &[(PathBuf, Found)]) -> Result<(), Error> {
+        if let Err(error) = self.put_record_back(found) {
+            tracing::warn!("the first drive has no record of the keys: {error}");
+        }
+        if !self.has_keys {
+            return Ok(());
+        }
         let own = keys::all(&self.first)?;
         let note = self.state().note.clone();
         let mut missing: BTreeMap<&String, (&Path, &Key)> = BTreeMap::new();
-        for (drive, keys) in found {
-            for (name, key) in keys {
+        for (drive, there) in found {
+            for (name, key) in &there.keys {
                 let (turn, there) = (note.turn(name, key), missing.get(name).copied());
                 match own.get(name).map(|known| (self.first.as_path(), known)).or(there) {
                     Some((_, known)) if known == key => {}
@@ -180,6 +203,22 @@ impl Copies {
             keys::put(&self.first, name, key)?;
             tracing::warn!("key '{name}' was only on '{}': it is on '{}' again", drive.display(), self.first.display());
         }
+        Ok(())
+    }
+
+    /// A first drive that was replaced gets the record of another one: the next copy would write over them all.
+    fn put_record_back(&self, found: &[(PathBuf, Found)]) -> Result<(), Error> {
+        let path = Layout::record_on(&self.first);
+        if KeyRecord::load(&path)?.is_some() {
+            return Ok(());
+        }
+        let Some((drive, mut record)) = found.iter().find_map(|(drive, there)| Some((drive, there.record.clone()?)))
+        else {
+            return Ok(());
+        };
+        make_private(&Layout::on_drive(&self.first))?;
+        record.save(&path)?;
+        tracing::warn!("the record of the keys is that of '{}'", drive.display());
         Ok(())
     }
 
@@ -547,6 +586,28 @@ mod tests {
         .await;
         make_key(&copies.first, "later", "2");
         kept_until(&copies, || key(&copies.others[1], "later").is_some()).await;
+    }
+
+    #[tokio::test]
+    async fn a_new_first_drive_gets_the_record_of_another_one_also_with_keys_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let copies = drives(folder.path());
+        let copies = Arc::new(Copies::new(copies.first.clone(), copies.others.clone(), false, BTreeSet::new()));
+        let load = |drive: &Path| KeyRecord::load(&Layout::record_on(drive)).unwrap();
+        for drive in &copies.others {
+            std::fs::create_dir(Layout::on_drive(drive)).unwrap();
+        }
+        std::fs::write(Layout::record_on(&copies.others[0]), "damaged").unwrap();
+        let mut record = KeyRecord::of("a keystore elsewhere".into());
+        record.save(&Layout::record_on(&copies.others[1])).unwrap();
+        copies.gather().await.unwrap();
+        assert_eq!(load(&copies.first).as_ref(), Some(&record));
+        copies.spread().await;
+        assert!(copies.others.iter().all(|drive| load(drive).as_ref() == Some(&record)));
+        let mut own = KeyRecord::of("another keystore".into());
+        own.save(&Layout::record_on(&copies.first)).unwrap();
+        copies.gather().await.unwrap();
+        assert_eq!(load(&copies.first), Some(own), "a record that is there stays");
     }
 
     #[tokio::test]
