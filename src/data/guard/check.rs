@@ -8,6 +8,7 @@ use super::ask::{Answer, Opener};
 use super::record::{KeyRecord, Proof};
 use crate::data::drive::{self, Inventory, KeyUse};
 use crate::error::Error;
+use crate::host::blocking::detached;
 use crate::manifest::Manifest;
 
 /// The data of a stack, and where its keys should be.
@@ -92,7 +93,9 @@ impl Guarded {
     pub async fn check(&self, opener: &dyn Opener) -> Result<Verdict, Error> {
         let mut verdict = Verdict::Good;
         let mut wrong: Vec<(String, Wrong)> = Vec::new();
-        for proof in self.proofs()? {
+        let own = self.clone();
+        let proofs = detached(move || own.proofs()).await.map_err(Error::file("read", &self.drive))??;
+        for proof in proofs {
             let found = match opener.open(&proof.key, &proof.ciphertext, &proof.context).await {
                 Answer::Opened(plaintext) if proof.is_of(&plaintext) => continue,
                 Answer::Opened(_) | Answer::NotAuthentic => Wrong::Replaced,
@@ -107,7 +110,12 @@ impl Guarded {
                 wrong.push((proof.key, found));
             }
         }
-        if wrong.is_empty() { Ok(verdict) } else { self.refuse(wrong).map(|()| verdict) }
+        if wrong.is_empty() {
+            return Ok(verdict);
+        }
+        let own = self.clone();
+        detached(move || own.refuse(wrong)).await.map_err(Error::file("read", &self.drive))??;
+        Ok(verdict)
     }
 
     /// The record's proofs; for keys without any, those of MinIO's own files, and of its objects if there is no record.

@@ -67,7 +67,6 @@ impl Plan {
         env: Environment<'_>,
         words: &MinioWords<'_>,
     ) -> Result<Self, Error> {
-        let deadline = Instant::now() + settings.timeout;
         let (kes, minio) = (
             supply::kes_program(settings.manifest.kes.binary.as_deref(), &environment)?,
             supply::minio_program(settings.manifest.minio.binary.as_deref(), &environment)?,
@@ -98,6 +97,10 @@ impl Plan {
         let copies = Copies::of(&stack);
         copies.gather().await?;
         let keys = require_keys(&stack, &context).await?;
+        // what it wrote down is not looked for again, whatever happens to this start
+        copies.spread().await;
+        // a store without a record of its keys is read completely before, which takes as long as it takes
+        let deadline = Instant::now() + settings.timeout;
         let keystores = keystore_environment(&stack.manifest);
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
         let plan = Self {
