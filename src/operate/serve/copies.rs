@@ -261,13 +261,20 @@ impl Copies {
         let there = keys::names(drive).unwrap_or_default();
         let mut has = self.state().has.remove(drive).unwrap_or_default();
         has.retain(|name, stamp| there.contains(name) && own.get(name) == Some(stamp));
+        let mut done = Ok(());
         for (name, stamp) in own {
-            if !has.contains_key(&name) && self.copy_key(&name, drive)? {
-                has.insert(name, stamp);
+            if has.contains_key(&name) {
+                continue;
+            }
+            match self.copy_key(&name, drive) {
+                Ok(true) => drop(has.insert(name, stamp)),
+                Ok(false) => {}
+                // the others still get there
+                Err(error) => done = done.and(Err(error)),
             }
         }
         self.state().has.insert(drive.to_owned(), has);
-        Ok(())
+        done
     }
 
     /// False if the first drive has another key by now: that is for the next look.
