@@ -1,7 +1,9 @@
 //! A stack in the foreground: its servers are children of `kestack serve`, which gives them their arguments itself.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::files::{Access, config_of_kes};
@@ -10,7 +12,11 @@ use super::{Stack, seed};
 use crate::engine::EngineInfo;
 use crate::error::Error;
 use crate::resource::apply::Stage;
-use crate::resource::{FileResource, GuardRecord, Owner};
+use crate::resource::plan::Observed;
+use crate::resource::{Context, FileResource, GuardRecord, Owner, Resource};
+
+/// The code by which MinIO says that it has no room.
+const FULL: &str = "XMinioStorageFull";
 
 impl Stack {
     /// Makes the folders and files that KES and MinIO read.
@@ -72,12 +78,93 @@ impl Stack {
         self.manifest.keystore_is_fs().then(|| self.keys_folder())
     }
 
-    /// Buckets with their encryption, the record of the keys, and the declared content, once both servers answer.
-    pub(crate) fn served_stages(&self) -> Vec<Stage> {
+    /// Buckets with their encryption, the record of the keys, and the declared content, once both servers answer. A full drive
+    /// keeps none of them from being served, unless a bucket would be without encryption: MinIO may not encrypt everything.
+    pub(crate) fn served_stages(&self, encrypts_all: bool) -> Vec<Stage> {
         let mut first = self.bucket_resources();
-        first.push(Box::new(GuardRecord::new(self.layout.guard(), &self.manifest)));
+        if encrypts_all {
+            first = first.into_iter().map(|bucket| Box::new(IfRoom(bucket)) as Box<dyn Resource>).collect();
+        }
+        first.push(Box::new(IfRoom(Box::new(GuardRecord::new(self.layout.guard(), &self.manifest)))));
         let mut stages = vec![Stage(first)];
         stages.extend(seed::stages(self));
         stages
+    }
+}
+
+/// Something that the next start makes if the drive is full now: what is there can be read and deleted meanwhile.
+#[derive(Debug)]
+struct IfRoom(Box<dyn Resource>);
+
+#[async_trait]
+impl Resource for IfRoom {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn wanted(&self) -> String {
+        self.0.wanted()
+    }
+
+    fn within(&self) -> Option<&str> {
+        self.0.within()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        self.0.observe(context).await
+    }
+
+    async fn create(&self, context: &Context) -> Result<(), Error> {
+        self.unless_full(self.0.create(context).await)
+    }
+
+    async fn remove(&self, context: &Context) -> Result<(), Error> {
+        self.0.remove(context).await
+    }
+
+    async fn replace(&self, context: &Context) -> Result<(), Error> {
+        self.unless_full(self.0.replace(context).await)
+    }
+}
+
+impl IfRoom {
+    fn unless_full(&self, done: Result<(), Error>) -> Result<(), Error> {
+        match done {
+            Err(error) if is_full(&error) => {
+                tracing::warn!("the drive is full: {} '{}' is not as declared: {error}", self.kind(), self.name());
+                Ok(())
+            }
+            done => done,
+        }
+    }
+}
+
+fn is_full(error: &Error) -> bool {
+    match error {
+        Error::File { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        Error::S3(error) => error.code() == FULL,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+
+    #[test]
+    fn only_a_full_drive_is_a_reason_to_go_on() {
+        let record = || Box::new(GuardRecord::new("/drive/guard.json".into(), &Manifest::default()));
+        let failed = |kind: ErrorKind| Err(Error::file("write", "/drive/guard.json")(kind.into()));
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert!(IfRoom(record()).unless_full(failed(kind)).is_ok(), "{kind}");
+        }
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem] {
+            assert!(IfRoom(record()).unless_full(failed(kind)).is_err(), "{kind}");
+        }
     }
 }

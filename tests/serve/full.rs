@@ -45,6 +45,10 @@ impl Disk {
     }
 
     fn start(&self) -> Served {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, env: &[(&str, &str)]) -> Served {
         let mut command = self.place.command("/usr/bin/nsenter".as_ref());
         command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--preserve-credentials"] });
         command.args(["--target", &self.holder.id().to_string()]).arg(binary()).args([
@@ -52,7 +56,7 @@ impl Disk {
             "--address",
             &format!("127.0.0.1:{}", self.place.port),
         ]);
-        command.arg(self.place.drive());
+        command.arg(self.place.drive()).envs(env.iter().copied());
         self.place.spawn(command)
     }
 
@@ -89,6 +93,13 @@ fn a_full_drive_is_served() {
         let refused = s3.put_object("encrypted", "p", &vec![7; 1 << 20]).await.unwrap_err();
         assert_eq!(refused.code(), "XMinioStorageFull");
     });
+    served.stop();
+    // the record of the keys and a bucket would have to be written
+    std::fs::remove_file(disk.seen(".kestack/guard.json")).unwrap();
+    disk.fill();
+    let served = disk.start_with(&[("KESTACK_BUCKETS", "encrypted,another:download")]).open(&disk.place);
+    served.says("bucket 'another' is not as declared");
+    assert_eq!(run(s3.get_object("encrypted", "o")).unwrap(), b"before");
     std::fs::remove_file(disk.seen("large")).unwrap();
     run(async {
         // MinIO looks at its free space once a while

@@ -1,11 +1,14 @@
 //! Who can say whether a key is the one that sealed something: KES, or its keystore as KES's own backend reads it.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_server::client::Client;
 use kes_server::crypto::Key;
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::keystore;
@@ -40,6 +43,32 @@ impl Opener for Client {
             Err(error) if error.is_not_authentic() => Answer::NotAuthentic,
             Err(error) => Answer::Unknown(error.to_string()),
         }
+    }
+}
+
+/// One that is asked for so long altogether; what it has not said by then is unknown. Reading the drive does not count.
+pub(crate) struct Patient<'a> {
+    opener: &'a dyn Opener,
+    left: Mutex<Duration>,
+}
+
+impl<'a> Patient<'a> {
+    pub(crate) fn new(opener: &'a dyn Opener, left: Duration) -> Self {
+        Self { opener, left: Mutex::new(left) }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Duration> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Opener for Patient<'_> {
+    async fn open(&self, key: &str, ciphertext: &[u8], context: &[u8]) -> Answer {
+        let (begun, left) = (Instant::now(), *self.left());
+        let answer = tokio::time::timeout(left, self.opener.open(key, ciphertext, context)).await;
+        *self.left() = left.saturating_sub(begun.elapsed());
+        answer.unwrap_or_else(|_| Answer::Unknown("it does not answer".into()))
     }
 }
 
@@ -89,5 +118,31 @@ impl Opener for Keystore {
             // damaged, truncated or foreign: it opens nothing any more
             Ok(Err(_)) | Err(_) => Answer::NotAuthentic,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Slow;
+
+    #[async_trait]
+    impl Opener for Slow {
+        async fn open(&self, _: &str, _: &[u8], _: &[u8]) -> Answer {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            Answer::Missing
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_for_all_answers_together() {
+        let opener = Patient::new(&Slow, Duration::from_secs(10));
+        let begun = Instant::now();
+        assert!(matches!(opener.open("one", b"", b"").await, Answer::Missing));
+        for _ in 0..3 {
+            assert!(matches!(opener.open("two", b"", b"").await, Answer::Unknown(_)));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(11));
     }
 }

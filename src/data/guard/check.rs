@@ -8,6 +8,7 @@ use super::ask::{Answer, Opener};
 use super::record::{KeyRecord, Proof};
 use crate::data::drive::{self, Inventory, KeyUse};
 use crate::error::Error;
+use crate::host::blocking::detached;
 use crate::manifest::Manifest;
 
 /// The data of a stack, and where its keys should be.
@@ -53,18 +54,36 @@ impl Guarded {
         drive::holds_data(&self.drive)
     }
 
-    /// Asks for the keys of all data: each drive of several has its own.
+    /// Asks for the keys of all data: each drive of several has its own. Of the further ones only a refusal counts: one that
+    /// cannot be read is what several drives are for, as long as another one of MinIO's can.
     ///
     /// # Errors
     /// As [`Guarded::check`].
     pub async fn check_all(all: &[Self], opener: &dyn Opener) -> Result<Verdict, Error> {
-        let mut verdict = Verdict::Good;
-        for guarded in all.iter().filter(|guarded| guarded.has_data()) {
-            if guarded.check(opener).await? == Verdict::Unknown {
-                verdict = Verdict::Unknown;
+        let (mut verdict, mut unread, mut is_judged) = (Verdict::Good, None, false);
+        for (number, guarded) in all.iter().enumerate().filter(|(_, guarded)| guarded.has_data()) {
+            match guarded.check(opener).await {
+                Err(error) if number > 0 && !matches!(error, Error::Guard(_)) => {
+                    tracing::warn!(
+                        "the drive '{}' does not show which keys it needs: {error}",
+                        guarded.drive.display()
+                    );
+                    verdict = Verdict::Unknown;
+                    unread = unread.or(Some(error));
+                }
+                found => {
+                    if found? == Verdict::Unknown {
+                        verdict = Verdict::Unknown;
+                    }
+                    is_judged |= drive::is_formatted(&guarded.drive);
+                }
             }
         }
-        Ok(verdict)
+        match unread {
+            // the first drive is a new one, and nothing else says which keys the data needs
+            Some(error) if !is_judged => Err(error),
+            _ => Ok(verdict),
+        }
     }
 
     /// Asks `opener` to open everything that proves the keys of the data.
@@ -74,7 +93,9 @@ impl Guarded {
     pub async fn check(&self, opener: &dyn Opener) -> Result<Verdict, Error> {
         let mut verdict = Verdict::Good;
         let mut wrong: Vec<(String, Wrong)> = Vec::new();
-        for proof in self.proofs()? {
+        let own = self.clone();
+        let proofs = detached(move || own.proofs()).await.map_err(Error::file("read", &self.drive))??;
+        for proof in proofs {
             let found = match opener.open(&proof.key, &proof.ciphertext, &proof.context).await {
                 Answer::Opened(plaintext) if proof.is_of(&plaintext) => continue,
                 Answer::Opened(_) | Answer::NotAuthentic => Wrong::Replaced,
@@ -89,7 +110,12 @@ impl Guarded {
                 wrong.push((proof.key, found));
             }
         }
-        if wrong.is_empty() { Ok(verdict) } else { self.refuse(wrong).map(|()| verdict) }
+        if wrong.is_empty() {
+            return Ok(verdict);
+        }
+        let own = self.clone();
+        detached(move || own.refuse(wrong)).await.map_err(Error::file("read", &self.drive))??;
+        Ok(verdict)
     }
 
     /// The record's proofs; for keys without any, those of MinIO's own files, and of its objects if there is no record.
@@ -150,4 +176,65 @@ impl Guarded {
 /// A file on the drive that kestack does not understand may need any key.
 fn is_needed(inventory: &Inventory, key: &str) -> bool {
     inventory.not_understood > 0 || inventory.keys.get(key).is_some_and(KeyUse::protects)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A keystore without keys.
+    struct Empty;
+
+    #[async_trait::async_trait]
+    impl Opener for Empty {
+        async fn open(&self, _: &str, _: &[u8], _: &[u8]) -> Answer {
+            Answer::Missing
+        }
+    }
+
+    /// Three drives that MinIO has taken.
+    fn drives(folder: &Path) -> Vec<Guarded> {
+        let all = ["a", "b", "c"].map(|name| folder.join(name));
+        for drive in &all {
+            std::fs::create_dir_all(drive.join(".minio.sys")).unwrap();
+            std::fs::write(drive.join(".minio.sys/format.json"), "{}").unwrap();
+        }
+        let guarded = |drive: PathBuf| {
+            let record = drive.join("record");
+            Guarded::at(&Manifest::default(), drive, record, folder.join("keys"))
+        };
+        all.map(guarded).to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_further_drive_that_cannot_be_read_refuses_nothing_and_one_that_needs_a_key_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = drives(folder.path());
+        assert_eq!(Guarded::check_all(&all, &Empty).await.unwrap(), Verdict::Good);
+        std::fs::create_dir(&all[1].record).unwrap();
+        assert_eq!(Guarded::check_all(&all, &Empty).await.unwrap(), Verdict::Unknown);
+        let record = r#"{ "version": 1, "keystore": "", "keys": { "docs": {
+            "ciphertext": "AAAA", "sha256": "", "since": "2026-01-01T00:00:00Z" } } }"#;
+        std::fs::write(&all[2].record, record).unwrap();
+        std::fs::create_dir_all(all[2].drive.join("docs/object")).unwrap();
+        std::fs::write(all[2].drive.join("docs/object/xl.meta"), "of a later MinIO").unwrap();
+        let error = Guarded::check_all(&all, &Empty).await.unwrap_err();
+        assert!(error.exit_code() == 7 && error.to_string().contains("key 'docs' is gone"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_first_drive_that_is_new_or_unreadable_vouches_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = drives(folder.path());
+        std::fs::create_dir(&all[1].record).unwrap();
+        std::fs::remove_dir_all(all[0].drive.join(".minio.sys")).unwrap();
+        std::fs::create_dir(all[0].drive.join(".kestack")).unwrap();
+        assert_eq!(Guarded::check_all(&all, &Empty).await.unwrap(), Verdict::Unknown, "the third one is read");
+        let error = Guarded::check_all(&all[..2], &Empty).await.unwrap_err();
+        assert!(error.exit_code() == 1 && error.to_string().contains("record"), "{error}");
+        std::fs::create_dir(&all[0].record).unwrap();
+        assert_eq!(Guarded::check_all(&all, &Empty).await.unwrap_err().exit_code(), 1);
+    }
 }

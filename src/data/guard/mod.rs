@@ -9,6 +9,7 @@ mod ask;
 mod check;
 mod record;
 
+pub(crate) use ask::Patient;
 pub use ask::{Answer, Keystore, Opener};
 pub use check::Guarded;
 pub use record::KeyRecord;

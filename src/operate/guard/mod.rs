@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kes_server::keystore::Environment;
 
-use crate::data::guard::{Guarded, KeyRecord, Keystore, Verdict};
+use crate::data::guard::{Guarded, KeyRecord, Keystore, Patient, Verdict};
 use crate::error::Error;
 use crate::resource::Context;
 use crate::stack::Stack;
@@ -34,13 +34,11 @@ pub(crate) async fn require(
     if kes_runs && Guarded::check_all(&all, context.kes.as_ref()).await? == Verdict::Good {
         return Ok(Verdict::Good);
     }
-    let ask = async {
-        match Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), environment).await {
-            Some(keystore) => Guarded::check_all(&all, &keystore).await,
-            None => Ok(Verdict::Unknown),
-        }
-    };
-    tokio::time::timeout(DEADLINE, ask).await.unwrap_or(Ok(Verdict::Unknown))
+    let open = Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), environment);
+    match tokio::time::timeout(DEADLINE, open).await {
+        Ok(Some(keystore)) => Guarded::check_all(&all, &Patient::new(&keystore, DEADLINE)).await,
+        Ok(None) | Err(_) => Ok(Verdict::Unknown),
+    }
 }
 
 /// Adds a key that was just made to the record. That of an exported stack is not kept here: others start it.

@@ -127,7 +127,7 @@ async fn run(
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
-    plan.copies.spread();
+    plan.copies.spread().await;
     let door = gate.open(plan.inner)?;
     tree.is_open = true;
     if let Some((console, inner)) = console.zip(plan.console) {

@@ -39,7 +39,7 @@ pub(super) const PREFIX: &str = "kestack-serve-";
 pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) drive: Drive,
-    pub(super) copies: Copies,
+    pub(super) copies: Arc<Copies>,
     pub(super) stack: Stack,
     pub(super) context: Context,
     pub(super) running: Running,
@@ -68,7 +68,6 @@ impl Plan {
         env: Environment<'_>,
         words: &MinioWords<'_>,
     ) -> Result<Self, Error> {
-        let deadline = Instant::now() + settings.timeout;
         let (kes, minio) = (
             supply::kes_program(settings.manifest.kes.binary.as_deref(), &environment)?,
             supply::minio_program(settings.manifest.minio.binary.as_deref(), &environment)?,
@@ -97,8 +96,12 @@ impl Plan {
         let Clients { kes: client, replicas, .. } = stack.clients()?;
         let context = Context { engine: Arc::new(engine), kes: client, replicas, s3 };
         let copies = Copies::of(&stack);
-        copies.gather()?;
+        copies.gather().await?;
         let keys = require_keys(&stack, &context).await?;
+        // what it wrote down is not looked for again, whatever happens to this start
+        copies.spread().await;
+        // a store without a record of its keys is read completely before, which takes as long as it takes
+        let deadline = Instant::now() + settings.timeout;
         let keystores = keystore_environment(&stack.manifest);
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
         let plan = Self {

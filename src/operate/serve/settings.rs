@@ -85,6 +85,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
         ));
     }
     keystore(&mut manifest, asked.keystore, env, &mut mistakes);
+    mistakes.extend(unlasting_seal(&manifest, server.all_drives().len()));
     let settings = Settings {
         kes: kes(&mut manifest, env, &mut mistakes),
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
@@ -131,6 +132,12 @@ fn from_file(named: Option<&Path>, env: Environment<'_>, mistakes: &mut Vec<Stri
     }
     if manifest.kes.image.is_some() || manifest.minio.image.is_some() {
         mistakes.push(format!("{file}: `kestack serve` runs programs, not images: remove kes.image and minio.image"));
+    }
+    if manifest.kes.seal == Some(true) {
+        mistakes.push(format!(
+            "{file}: kes.seal is not for `kestack serve`: kestack's master key would end with it; name one of your own in \
+             keystore.fs.encryption"
+        ));
     }
     Ok(manifest)
 }
@@ -184,6 +191,16 @@ fn keystore(manifest: &mut Manifest, kind: Option<KeystoreKind>, env: Environmen
         Some(Err(error)) => mistakes.push(error.to_string()),
         None => {}
     }
+}
+
+/// Why keys cannot be sealed as the manifest says: the copies on further drives are of files that each are a key by
+/// themselves.
+fn unlasting_seal(manifest: &Manifest, drives: usize) -> Option<String> {
+    let is_sealed = manifest.keystore.pointer("/fs/encryption").is_some();
+    (drives > 1 && is_sealed && manifest.keys_are_own()).then(|| {
+        "keystore.fs.encryption: with several drives sealed keys need a folder of their own: name it in keystore.fs.path"
+            .to_owned()
+    })
 }
 
 /// The variables by which the vendor's software finds the keystore, and those that the file has `used` for its credentials.
@@ -320,6 +337,22 @@ mod tests {
             ("[::1]:9000", &[(ui, "127.0.0.1:9000")][..]),
         ] {
             call(address, variables).unwrap();
+        }
+    }
+
+    #[test]
+    fn sealed_keys_on_several_drives_need_a_folder_of_their_own() {
+        let sealed = "encryption: { masterKeyPath: /run/secrets/master }";
+        let (own, elsewhere) = (
+            format!("keystore: {{ fs: {{ {sealed} }} }}\n"),
+            format!("keystore: {{ fs: {{ path: /keys, {sealed} }} }}\n"),
+        );
+        let error = read_call(&own, &[], &["/data{1...4}"]).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("keystore.fs.path"), "{error}");
+        let error = read_call("kes: { seal: true }\n", &[], &["/data"]).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("kes.seal is not for"), "{error}");
+        for (file, drives) in [(&own, "/data"), (&elsewhere, "/data{1...4}")] {
+            assert!(read_call(file, &[], &[drives]).is_ok(), "{file} {drives}");
         }
     }
 

@@ -55,9 +55,15 @@ impl Plan {
     /// The declared buckets with their content. Those that were there keep their policy.
     async fn make_declared(&self, listed: Vec<String>) -> Result<(), Error> {
         let there: BTreeSet<String> = listed.into_iter().filter(|name| !self.drive.bare.contains(name)).collect();
-        apply::up(&self.stack.served_stages(), &self.context, &Silent).await?;
+        apply::up(&self.stack.served_stages(self.settings.auto_encryption), &self.context, &Silent).await?;
         for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
-            self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await?;
+            match self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await {
+                // said before: the drive is full, so the bucket may not have been made
+                Err(error) if [FULL, "NoSuchBucket"].contains(&error.code()) => {
+                    tracing::warn!("bucket '{bucket}' has no policy: {error}");
+                }
+                done => done?,
+            }
         }
         Ok(())
     }
