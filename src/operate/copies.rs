@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(turn.clear(None).await.unwrap(), Vec::<PathBuf>::new());
         assert_eq!(turn.read().unwrap(), std::slice::from_ref(&copy));
         std::fs::rename(&away, &mounted).unwrap();
-        assert_eq!(turn.clear(None).await.unwrap(), [copy.folder.clone()]);
+        assert_eq!(turn.clear(None).await.unwrap(), std::slice::from_ref(&copy.folder));
         assert!(!copy.folder.exists() && turn.read().unwrap().is_empty());
     }
 

@@ -114,7 +114,7 @@ fn a_stack_stays_on_its_engine() {
 #[ignore = "needs the process engine"]
 fn auto_falls_back_to_processes_and_says_so() {
     for socket in ["/run/podman/podman.sock", "/var/run/docker.sock"] {
-        assert!(!std::path::Path::new(socket).exists(), "{socket} is here: run this test with tests/as-user");
+        assert!(!Path::new(socket).exists(), "{socket} is here: run this test with tests/as-user");
     }
     let stack = Sandbox::new("");
     let mut command = stack.command(&["up", "--engine", "auto", "--quiet", "--output", "json"]);
@@ -185,7 +185,7 @@ fn too_low_a_limit_of_open_files_is_refused_by_name() {
     let stack = Sandbox::new("");
     let limited = |arguments: &str| {
         let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n 256 && exec \"$0\" {arguments}")]).arg(crate::sandbox::binary());
+        shell.args(["-c", &format!("ulimit -n 256 && exec \"$0\" {arguments}")]).arg(binary());
         shell.current_dir(stack.folder()).env("KESTACK_DIR", stack.base()).env("KESTACK_ENGINE", "process");
         shell.finished()
     };

@@ -46,7 +46,12 @@ impl Plan {
         let listed = probe::until_ready("MinIO", self.left(), || async { unless_barred(s3.list_buckets().await) });
         let listed = listed.await??;
         let (declared, others) = tokio::join!(self.make_declared(listed), self.encrypt_others());
-        declared.and(others).map_err(|error| match error {
+        // MinIO reads the settings of its buckets some moments after it answers, and may put older ones in the place of ours
+        let settled = match declared.and(others) {
+            Ok(()) => self.settle_declared().await,
+            failed => failed,
+        };
+        settled.map_err(|error| match error {
             Error::S3(error) if error.code() == BARRED => barred(&error),
             error => error,
         })
@@ -55,7 +60,7 @@ impl Plan {
     /// The declared buckets with their content. Those that were there keep their policy.
     async fn make_declared(&self, listed: Vec<String>) -> Result<(), Error> {
         let there: BTreeSet<String> = listed.into_iter().filter(|name| !self.drive.bare.contains(name)).collect();
-        apply::up(&self.stack.served_stages(self.settings.auto_encryption), &self.context, &Silent).await?;
+        self.settle_declared().await?;
         for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
             match self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await {
                 // said before: the drive is full, so the bucket may not have been made
@@ -66,6 +71,10 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    async fn settle_declared(&self) -> Result<(), Error> {
+        apply::up(&self.stack.served_stages(self.settings.auto_encryption), &self.context, &Silent).await.map(drop)
     }
 
     /// All other buckets: those that a folder on the drive became get the default key, those that clients make later are
