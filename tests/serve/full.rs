@@ -48,16 +48,21 @@ impl Disk {
         self.start_with(&[])
     }
 
+    /// Started, and open.
     fn start_with(&self, env: &[(&str, &str)]) -> Served {
+        let mut command = self.kestack();
+        command.args(["serve", "--address", &format!("127.0.0.1:{}", self.place.port)]);
+        command.arg(self.place.drive()).envs(env.iter().copied());
+        let check = || self.kestack().args(["serve", "--check"]).arg(self.place.drive()).output().unwrap();
+        self.place.spawn(command).open_by(check)
+    }
+
+    /// kestack where the disk is seen.
+    fn kestack(&self) -> Command {
         let mut command = self.place.command("/usr/bin/nsenter".as_ref());
         command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--preserve-credentials"] });
-        command.args(["--target", &self.holder.id().to_string()]).arg(binary()).args([
-            "serve",
-            "--address",
-            &format!("127.0.0.1:{}", self.place.port),
-        ]);
-        command.arg(self.place.drive()).envs(env.iter().copied());
-        self.place.spawn(command)
+        command.args(["--target", &self.holder.id().to_string()]).arg(binary());
+        command
     }
 
     /// Fills it to the last byte.
@@ -81,12 +86,12 @@ impl Drop for Disk {
 #[ignore = "needs MINIO_BINARY"]
 fn a_full_drive_is_served() {
     let disk = Disk::new();
-    let served = disk.start().open(&disk.place);
+    let served = disk.start();
     let s3 = disk.place.s3();
     run(s3.put_object("encrypted", "o", b"before")).unwrap();
     served.stop();
     disk.fill();
-    let served = disk.start().open(&disk.place);
+    let served = disk.start();
     served.says("the drive is full");
     run(async {
         assert_eq!(s3.get_object("encrypted", "o").await.unwrap(), b"before");
@@ -97,7 +102,7 @@ fn a_full_drive_is_served() {
     // the record of the keys and a bucket would have to be written
     std::fs::remove_file(disk.seen(".kestack/guard.json")).unwrap();
     disk.fill();
-    let served = disk.start_with(&[("KESTACK_BUCKETS", "encrypted,another:download")]).open(&disk.place);
+    let served = disk.start_with(&[("KESTACK_BUCKETS", "encrypted,another:download")]);
     served.says("bucket 'another' is not as declared");
     assert_eq!(run(s3.get_object("encrypted", "o")).unwrap(), b"before");
     std::fs::remove_file(disk.seen("large")).unwrap();

@@ -121,8 +121,13 @@ impl Place {
 
 impl Served {
     /// Waits until it says that it is open.
-    pub(crate) fn open(mut self, place: &Place) -> Self {
-        while !place.check().status.success() {
+    pub(crate) fn open(self, place: &Place) -> Self {
+        self.open_by(|| place.check())
+    }
+
+    /// The same where it is asked in another way.
+    pub(crate) fn open_by(mut self, check: impl Fn() -> Output) -> Self {
+        while !check().status.success() {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("it ended ({status}):\n{}", self.said());
             }
