@@ -107,17 +107,7 @@ impl Down {
             stack.name.parse().map_err(|what| Error::Usage { what, hint: "kestack did not make it".into() })?;
         let base = folder.parent().unwrap_or(folder).to_owned();
         let manifest = Manifest { name, ..Manifest::default() };
-        let options = Options {
-            manifest,
-            path: None,
-            adopt: true,
-            base,
-            place: None,
-            host: None,
-            program: None,
-            without_snapshot: false,
-            launch: None,
-        };
+        let options = Options { adopt: true, ..Options::of(manifest, base) };
         let opened = Opened::new(options, CHANGE).await?;
         teardown::stack(engine, &opened.options.layout(), &stack.name, self.data).await
     }

@@ -75,17 +75,8 @@ impl StackCopy {
     fn options(&self) -> Option<Options> {
         let name = self.folder.file_name()?.to_str()?.strip_prefix(FOLDER)?.parse().ok()?;
         let engine = EngineKind::chosen(&self.engine).filter(|_| self.folder.is_absolute())?;
-        Some(Options {
-            manifest: Manifest { name, engine, is_named: true, ..Manifest::default() },
-            path: None,
-            adopt: true,
-            base: self.folder.clone(),
-            host: self.host.clone(),
-            program: None,
-            without_snapshot: true,
-            place: None,
-            launch: None,
-        })
+        let manifest = Manifest { name, engine, is_named: true, ..Manifest::default() };
+        Some(Options { host: self.host.clone(), ..Options::of_existing(manifest, self.folder.clone()) })
     }
 
     /// Removes it; true if its folder was there.
@@ -285,18 +276,7 @@ mod tests {
 
     fn options(base: &Path) -> Options {
         let manifest = Manifest { name: "a".parse().unwrap(), engine: EngineKind::Process, ..Manifest::default() };
-        let base = base.to_owned();
-        Options {
-            manifest,
-            path: None,
-            adopt: true,
-            base,
-            place: None,
-            host: None,
-            program: None,
-            without_snapshot: true,
-            launch: None,
-        }
+        Options::of_existing(manifest, base.to_owned())
     }
 
     #[test]

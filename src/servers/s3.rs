@@ -124,6 +124,11 @@ impl S3Error {
         matches!(self, Self::Refused { status: 400..500, .. })
     }
 
+    /// True if MinIO's drive is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.code() == "XMinioStorageFull"
+    }
+
     /// True if no answer came at all.
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connection { .. })

@@ -105,7 +105,12 @@ impl Stack {
     pub(crate) fn resolve_at(mut manifest: Manifest, layout: Layout, ports: Ports) -> Result<Self, Error> {
         let material = Material::complete(&layout, &manifest)?;
         seal::declare(&mut manifest, &layout, &layout);
-        Ok(Self {
+        Ok(Self::of(manifest, layout, ports, material))
+    }
+
+    /// A stack with these parts and nothing else.
+    pub(crate) fn of(manifest: Manifest, layout: Layout, ports: Ports, material: Material) -> Self {
+        Self {
             ports,
             material,
             layout,
@@ -115,7 +120,7 @@ impl Stack {
             seed: Content::default(),
             launch: None,
             front: None,
-        })
+        }
     }
 
     /// The stack that was brought up before.
@@ -137,17 +142,7 @@ impl Stack {
         let material = Material::existing(&layout, &manifest)?;
         seal::declare(&mut manifest, &layout, &layout);
         let ports = Ports::existing(&manifest, held)?;
-        Ok(Self {
-            ports,
-            material,
-            layout,
-            manifest,
-            expires: None,
-            origin: None,
-            seed: Content::default(),
-            launch: None,
-            front: None,
-        })
+        Ok(Self::of(manifest, layout, ports, material))
     }
 
     /// Its data, and the keys that it needs.

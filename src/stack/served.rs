@@ -15,9 +15,6 @@ use crate::resource::apply::Stage;
 use crate::resource::plan::Observed;
 use crate::resource::{Context, FileResource, GuardRecord, Owner, Resource};
 
-/// The code by which MinIO says that it has no room.
-const FULL: &str = "XMinioStorageFull";
-
 impl Stack {
     /// Makes the folders and files that KES and MinIO read.
     ///
@@ -146,7 +143,7 @@ impl IfRoom {
 fn is_full(error: &Error) -> bool {
     match error {
         Error::File { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
-        Error::S3(error) => error.code() == FULL,
+        Error::S3(error) => error.is_full(),
         _ => false,
     }
 }

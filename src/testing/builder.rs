@@ -158,17 +158,7 @@ impl StackBuilder {
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
         let base = Layout::base(folder.as_deref(), &name, environment)?;
         let host = environment("KESTACK_HOST");
-        Ok(Options {
-            manifest,
-            path: None,
-            adopt: false,
-            base,
-            place: None,
-            host,
-            program,
-            without_snapshot: false,
-            launch: None,
-        })
+        Ok(Options { host, program, ..Options::of(manifest, base) })
     }
 
     /// The names go through the manifest's own reader: one set of rules, and every mistake at once.

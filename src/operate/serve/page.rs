@@ -229,17 +229,8 @@ impl Plan {
         let stack = Stack { front: Some(front), ..self.stack.clone() };
         let mut manifest = stack.manifest.clone();
         manifest.engine = EngineKind::Process;
-        let options = Options {
-            manifest,
-            path: None,
-            adopt: true,
-            base: self.place.path().to_owned(),
-            place: Some(stack.layout.clone()),
-            host: None,
-            program: None,
-            without_snapshot: true,
-            launch: None,
-        };
+        let base = self.place.path().to_owned();
+        let options = Options { place: Some(stack.layout.clone()), ..Options::of_existing(manifest, base) };
         let engine = Foreground {
             info: self.engine().clone(),
             running: self.running.clone(),

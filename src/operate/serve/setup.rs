@@ -18,8 +18,6 @@ use crate::servers::s3::{Encryption, S3Client, S3Error};
 pub(super) const PROBE: &str = "kestack-encryption-probe";
 /// The object in it.
 const OBJECT: &str = "kestack-probe";
-/// The code by which MinIO says that it has no room.
-const FULL: &str = "XMinioStorageFull";
 /// The code by which it refuses a user at all.
 const BARRED: &str = "InvalidAccessKeyId";
 /// How long MinIO may take from its first answer until it is complete.
@@ -64,7 +62,7 @@ impl Plan {
         for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
             match self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await {
                 // said before: the drive is full, so the bucket may not have been made
-                Err(error) if [FULL, "NoSuchBucket"].contains(&error.code()) => {
+                Err(error) if error.is_full() || error.code() == "NoSuchBucket" => {
                     tracing::warn!("bucket '{bucket}' has no policy: {error}");
                 }
                 done => done?,
@@ -96,7 +94,7 @@ impl Plan {
 /// Puts an object into a bucket without an encryption of its own until it comes out encrypted.
 async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
     match s3.create_bucket(PROBE).await {
-        Err(error) if error.code() == FULL => return complete_and_full(s3, deadline).await,
+        Err(error) if error.is_full() => return complete_and_full(s3, deadline).await,
         Err(error) if error.code() != "BucketAlreadyOwnedByYou" => return Err(error.into()),
         _ => {}
     }
@@ -104,7 +102,7 @@ async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
     let is_stored = probe::until_ready("the encryption of buckets that clients make", left, || async {
         match unless_barred(s3.put_object(PROBE, OBJECT, b"probe").await) {
             Ok(Err(error)) => return Ok(Err(error)),
-            Err(error) if error.code() == FULL => return Ok(Ok(false)),
+            Err(error) if error.is_full() => return Ok(Ok(false)),
             Err(error) => return Err(error.to_string()),
             Ok(Ok(())) => {}
         }

@@ -68,6 +68,26 @@ pub(crate) fn run_by_others(hint: &str) -> Error {
 }
 
 impl Options {
+    /// A stack of its own below `base`, as a program brings it up: from no file, and with nothing that the user chose.
+    pub(crate) fn of(manifest: Manifest, base: PathBuf) -> Self {
+        Self {
+            manifest,
+            path: None,
+            adopt: false,
+            base,
+            place: None,
+            host: None,
+            program: None,
+            without_snapshot: false,
+            launch: None,
+        }
+    }
+
+    /// The same of a stack that is there, whatever it was brought up from, and whose data needs no snapshot.
+    pub(crate) fn of_existing(manifest: Manifest, base: PathBuf) -> Self {
+        Self { adopt: true, without_snapshot: true, ..Self::of(manifest, base) }
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.place.clone().unwrap_or_else(|| Layout::new(&self.base, self.manifest.name.as_str()))
     }

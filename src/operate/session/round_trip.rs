@@ -12,9 +12,6 @@ use crate::stack::Stack;
 /// Longest time for one small object. Health checks answer at once where uploads wait forever.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What MinIO answers if its drive is full.
-const FULL: &str = "XMinioStorageFull";
-
 /// Writes an object into the first declared bucket that encrypts, through KES, reads it and removes it. A stack without
 /// such a bucket is not asked.
 ///
@@ -28,7 +25,7 @@ pub(super) async fn round_trip(stack: &Stack, context: &Context) -> Result<(), E
             Ok(true) => Ok(()),
             Ok(false) => Err("it reads back changed".to_owned()),
             // what is stored can be read, and MinIO looks again only now and then whether there is room
-            Err(error) if error.code() == FULL => {
+            Err(error) if error.is_full() => {
                 tracing::warn!("the drive is full: MinIO stores nothing until there is room");
                 Ok(())
             }

@@ -16,7 +16,6 @@ use crate::manifest::{BucketEncryption, Manifest, PortRules};
 use crate::resource::{FileResource, Owner};
 use crate::stack::ports;
 use crate::stack::seal;
-use crate::stack::seed::Content;
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
 use crate::supply::ImageSource;
 use crate::template;
@@ -119,17 +118,8 @@ impl Deployment {
         let source = if layout.admin_key().exists() { &layout } else { &own };
         let material = Material::complete(source, &manifest)?;
         seal::declare(&mut manifest, source, &layout);
-        let stack = Stack {
-            material,
-            ports: Ports::resolve(&manifest, &[])?,
-            layout,
-            manifest,
-            expires: None,
-            origin: None,
-            seed: Content::default(),
-            launch: None,
-            front: None,
-        };
+        let ports = Ports::resolve(&manifest, &[])?;
+        let stack = Stack::of(manifest, layout, ports, material);
         Ok(Self {
             stack,
             images,
