@@ -11,6 +11,7 @@ use super::gate::Door;
 use super::plan::Plan;
 use crate::error::Error;
 use crate::resource::apply::{self, Silent};
+use crate::resource::plan::Decision;
 use crate::resource::probe;
 use crate::servers::s3::{Encryption, S3Client, S3Error};
 
@@ -45,9 +46,9 @@ impl Plan {
         let listed = listed.await??;
         let (declared, others) = tokio::join!(self.make_declared(listed), self.encrypt_others());
         // MinIO reads the settings of its buckets some moments after it answers, and may put older ones in the place of ours
-        let settled = match declared.and(others) {
-            Ok(()) => self.settle_declared().await,
-            failed => failed,
+        let settled = match declared.and_then(|has_made| others.map(|()| has_made)) {
+            Ok(true) => self.settle_declared().await.map(drop),
+            done => done.map(drop),
         };
         settled.map_err(|error| match error {
             Error::S3(error) if error.code() == BARRED => barred(&error),
@@ -55,10 +56,10 @@ impl Plan {
         })
     }
 
-    /// The declared buckets with their content. Those that were there keep their policy.
-    async fn make_declared(&self, listed: Vec<String>) -> Result<(), Error> {
+    /// The declared buckets with their content. Those that were there keep their policy. True if any of it had to be made.
+    async fn make_declared(&self, listed: Vec<String>) -> Result<bool, Error> {
         let there: BTreeSet<String> = listed.into_iter().filter(|name| !self.drive.bare.contains(name)).collect();
-        self.settle_declared().await?;
+        let has_made = self.settle_declared().await?;
         for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
             match self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await {
                 // said before: the drive is full, so the bucket may not have been made
@@ -68,11 +69,14 @@ impl Plan {
                 done => done?,
             }
         }
-        Ok(())
+        Ok(has_made)
     }
 
-    async fn settle_declared(&self) -> Result<(), Error> {
-        apply::up(&self.stack.served_stages(self.settings.auto_encryption), &self.context, &Silent).await.map(drop)
+    /// True if any of it was not as declared.
+    async fn settle_declared(&self) -> Result<bool, Error> {
+        let stages = self.stack.served_stages(self.settings.auto_encryption);
+        let steps = apply::up(&stages, &self.context, &Silent).await?;
+        Ok(steps.iter().any(|step| step.decision != Decision::Keep))
     }
 
     /// All other buckets: those that a folder on the drive became get the default key, those that clients make later are
