@@ -46,13 +46,20 @@ struct Ends {
 impl Ends {
     fn add(&mut self, item: Item, oldest: usize, newest: usize) {
         let age = (item.written, item.bucket.clone(), item.object.clone(), item.version.clone());
-        self.oldest.insert(age.clone(), item.clone());
-        self.newest.insert(age, item);
-        if self.oldest.len() > oldest {
-            self.oldest.pop_last();
+        let is_old =
+            self.oldest.len() < oldest || self.oldest.last_key_value().is_some_and(|(youngest, _)| age < *youngest);
+        let is_new = self.newest.len() < newest || self.newest.first_key_value().is_some_and(|(first, _)| age > *first);
+        if is_old {
+            self.oldest.insert(age.clone(), item.clone());
+            if self.oldest.len() > oldest {
+                self.oldest.pop_last();
+            }
         }
-        if self.newest.len() > newest {
-            self.newest.pop_first();
+        if is_new {
+            self.newest.insert(age, item);
+            if self.newest.len() > newest {
+                self.newest.pop_first();
+            }
         }
     }
 

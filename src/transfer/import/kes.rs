@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use kes_server::auth::Access;
 use kes_server::config::Config;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -29,6 +30,8 @@ pub(super) struct Kes {
     pub(super) keys: Vec<String>,
     /// Notes for the user.
     pub(super) notes: Vec<String>,
+    /// Who may do what, and whether nobody has given the value of a variable in it; none for a static key.
+    pub(super) access: Option<(Access, bool)>,
 }
 
 pub(super) fn read(found: &Found) -> Result<Kes, Error> {
@@ -61,21 +64,22 @@ pub(super) fn read(found: &Found) -> Result<Kes, Error> {
     notes.extend(missing.iter().map(|name| {
         format!("KES takes {name} from its environment, and its value is not here: write it into credentials.env")
     }));
-    Ok(Kes { keystore, in_volume, credentials, missing, env, keys, notes })
+    let access = Some((config.access, asked.has_gaps()));
+    Ok(Kes { keystore, in_volume, credentials, missing, env, keys, notes, access })
 }
 
-pub(super) fn wrong(error: &dyn std::fmt::Display) -> Error {
+fn wrong(error: &dyn std::fmt::Display) -> Error {
     refused(format!("KES would not take its configuration: {error}"), "correct it, then import again")
 }
 
 /// The variables that a configuration asks for.
-pub(super) struct Asked {
+struct Asked {
     names: BTreeSet<String>,
     values: BTreeMap<String, Zeroizing<String>>,
 }
 
 impl Asked {
-    pub(super) fn of(found: &Found) -> Self {
+    fn of(found: &Found) -> Self {
         let names = references(&found.kes_config);
         let known = |name: &String| found.kes_env.get(name).filter(|value| !value.is_empty()).cloned();
         let values = names.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
@@ -83,12 +87,12 @@ impl Asked {
     }
 
     /// The value of a variable, or something that stands for one which nobody has given.
-    pub(super) fn value(&self, name: &str) -> Option<String> {
+    fn value(&self, name: &str) -> Option<String> {
         self.values.get(name).map(|value| value.to_string()).or_else(|| placeholder(name))
     }
 
     /// True if nobody has given the value of one of them.
-    pub(super) fn has_gaps(&self) -> bool {
+    fn has_gaps(&self) -> bool {
         self.values.len() < self.names.len()
     }
 }

@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kes_server::auth::ApiKey;
-use kes_server::config::Config;
+use kes_server::auth::{Access, ApiKey};
 use serde_json::{Value, json};
 
-use super::kes::{self, Asked, Kes};
+use super::kes::{self, Kes};
 use super::minio::{self, Minio};
 use super::translate::{Placed, copies, keystore_folder, manifest_text};
 use super::{Found, buckets, refused, static_key, text_of};
@@ -53,7 +52,7 @@ impl Found {
         Ok(Deployment {
             manifest: self.manifest(&placed, &minio, &kes, env)?,
             folder: folder_of(source)?,
-            rules: self.rules()?,
+            rules: self.rules(kes.access)?,
             static_key: stored.transpose()?,
             keys_elsewhere: kes.in_volume.map(|path| self.in_volume(&placed, &path)),
             drive,
@@ -97,14 +96,9 @@ impl Found {
     }
 
     /// Who may do what in the deployment as it is.
-    fn rules(&self) -> Result<Option<Rules>, Error> {
-        if self.static_key.is_some() {
-            return Ok(None);
-        }
-        let asked = Asked::of(self);
-        let config = Config::parse(&self.kes_config, &|name| asked.value(name)).map_err(|error| kes::wrong(&error))?;
-        let has_gaps = asked.has_gaps();
-        Ok(Some(Rules { access: config.access, minio: self.caller()?, has_gaps }))
+    fn rules(&self, access: Option<(Access, bool)>) -> Result<Option<Rules>, Error> {
+        let Some((access, has_gaps)) = access else { return Ok(None) };
+        Ok(Some(Rules { access, minio: self.caller()?, has_gaps }))
     }
 
     /// Whom KES takes its MinIO for.

@@ -53,7 +53,7 @@ pub fn seal(folder: &Path, keys: &MasterKeys) -> Result<Converted, KeyStoreError
     let mut lock = marker::lock(folder)?;
     let current = keys.current().fingerprint();
     let (mut due, mut done) = begin(folder, keys)?;
-    if due.iter().all(|key| key.sealed_by.is_some()) {
+    if !due.is_empty() && due.iter().all(|key| key.sealed_by.is_some()) {
         let unchanged = done.unchanged;
         for some in due.chunks(AT_ONCE) {
             seal_some(folder, some, keys, &mut done)?;
