@@ -10,7 +10,7 @@ use super::output::{Output, table};
 use super::session::{self, FAULT, Session};
 use crate::error::Error;
 use crate::host::interrupt::Interrupt;
-use crate::operate::bench::{self, Figure, Figures, Plan, Report};
+use crate::operate::bench::{self, Plan, Report};
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {
@@ -39,7 +39,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn human(report: &Report) -> String {
-    let rows: Vec<_> = report.figures.iter().map(row).collect();
+    let rows: Vec<_> = report.figures.iter().map(|figures| figures.cells().to_vec()).collect();
     let header = [
         "size",
         "work",
@@ -68,22 +68,4 @@ fn human(report: &Report) -> String {
         None => drop(write!(text, "\nthe machine was quiet enough for a verdict")),
     }
     text
-}
-
-fn row(figures: &Figures) -> Vec<String> {
-    let cpu = |figure: Option<Figure>| figure.map_or("-".into(), |figure| format!("{:.0} µs", figure.median));
-    let rate = figures.objects_per_second;
-    vec![
-        bench::bytes(figures.size),
-        figures.work.to_string(),
-        figures.encryption.to_string(),
-        format!("{:.0}", rate.median),
-        format!("{:.0}-{:.0}", rate.lowest, rate.highest),
-        format!("{:.1}", figures.megabytes_per_second.median),
-        format!("{:.2}", figures.p50_milliseconds.median),
-        format!("{:.2}", figures.p99_milliseconds.median),
-        cpu(figures.minio_microseconds),
-        cpu(figures.kes_microseconds),
-        figures.percent.map_or("-".into(), |percent| format!("{percent:.0} %")),
-    ]
 }

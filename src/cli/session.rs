@@ -40,8 +40,7 @@ impl Options {
             manifest.keystore = manifest::section_of(kind, &environment)?;
         }
         manifest.ports.any = origin.is_some_and(|origin| origin.any_ports);
-        let mut options =
-            Self { path, adopt: globals.adopt, host: globals.host.clone(), ..Self::of(manifest, base) };
+        let mut options = Self { path, adopt: globals.adopt, host: globals.host.clone(), ..Self::of(manifest, base) };
         options.launch = Some(options.launch_of(globals.keystore)?);
         if globals.file.is_none() {
             options.check_named_files()?;

@@ -24,6 +24,17 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// What was found, or nothing if it went before anybody looked.
+///
+/// # Errors
+/// Those of the look, but for a file that is not there.
+pub(crate) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// How many threads remove a folder. Most of the time each waits for the file system, whatever the processors.
 const THREADS: usize = 4;
 

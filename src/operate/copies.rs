@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::engine::LABEL_FOLDER;
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::host::disk::{self, Outlasts, UNFINISHED, clear, replace};
+use crate::host::disk::{self, UNFINISHED, clear};
 use crate::host::lock::{Hold, Holder, StackLock};
 use crate::host::ownership::check_folder;
 use crate::manifest::{EngineKind, Manifest, StackName};
 use crate::operate::session::{Intent, Opened, Options, Reached};
+use crate::resource::FileResource;
 use crate::stack::Layout;
 
 /// Name of the exported file, next to the copy.
@@ -177,8 +178,7 @@ impl Turn {
         if copies.is_empty() {
             return Ok(disk::remove(&path)?);
         }
-        let text = serde_json::to_vec_pretty(copies).map_err(|error| Error::file("write", &path)(error.into()))?;
-        replace(&path, &text, Outlasts::Machine).map_err(Error::file("write", path))
+        FileResource::json(path, &copies)?.make()
     }
 }
 

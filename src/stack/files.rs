@@ -44,6 +44,11 @@ impl Stack {
 
     /// Every file of the stack. What a container reads belongs to its user, the rest to whoever runs kestack.
     pub(crate) fn files(&self, container: Owner, view: &View) -> Result<Vec<FileResource>, Error> {
+        self.files_with(container, view, Access { minio: true, read_only: false })
+    }
+
+    /// The same with what KES allows.
+    pub(super) fn files_with(&self, container: Owner, view: &View, access: Access) -> Result<Vec<FileResource>, Error> {
         let (layout, material) = (&self.layout, &self.material);
         let file = |path: PathBuf, content: &[u8], mode, owner| FileResource {
             path,
@@ -56,7 +61,7 @@ impl Stack {
         };
         let caller = Owner::Caller;
         let readers = self.replicas().into_iter().map(|replica| replica.container).collect();
-        let kes_config = config_of_kes(self, view, Access { minio: true, read_only: false })?;
+        let kes_config = config_of_kes(self, view, access)?;
         let kes_config = file(layout.kes_config(), kes_config.as_bytes(), SECRET, container);
         let mut files = vec![
             file(layout.ca_cert(), material.authority.cert_pem.as_bytes(), PUBLIC, container),

@@ -4,9 +4,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use zeroize::Zeroizing;
 
-use super::files::{Access, config_of_kes};
+use super::files::Access;
 use super::view::{View, shown};
 use super::{Stack, seed};
 use crate::engine::EngineInfo;
@@ -46,27 +45,19 @@ impl Stack {
         }
         let unused =
             [layout.minio_env(), layout.ca_key(), layout.digest_key(), layout.admin_cert(), layout.admin_key()];
-        let config = config_of_kes(self, &view, Access { minio: true, read_only: true })?;
-        for mut file in self.files(Owner::Caller, &view)? {
-            if file.path == layout.kes_config() {
-                file.content = Zeroizing::new(config.as_bytes().to_vec());
-            }
-            if !unused.contains(&file.path) {
-                file.make()?;
-            }
-        }
-        Ok(())
+        let files = self.files_with(Owner::Caller, &view, Access { minio: true, read_only: true })?;
+        files.iter().filter(|file| !unused.contains(&file.path)).try_for_each(FileResource::make)
     }
 
-    /// The variables by which MinIO finds KES.
-    pub(crate) fn kes_variables(&self) -> Vec<(&'static str, String)> {
+    /// The variables by which MinIO finds KES, with the key that it takes where nobody names one.
+    pub(crate) fn kes_variables(&self, key: &str) -> Vec<(&'static str, String)> {
         let path = |path: PathBuf| shown(&path);
         vec![
             ("MINIO_KMS_KES_ENDPOINT", self.kes_endpoints()),
             ("MINIO_KMS_KES_CERT_FILE", path(self.layout.minio_cert())),
             ("MINIO_KMS_KES_KEY_FILE", path(self.layout.minio_key())),
             ("MINIO_KMS_KES_CAPATH", path(self.layout.ca_cert())),
-            ("MINIO_KMS_KES_KEY_NAME", self.manifest.default_key.to_string()),
+            ("MINIO_KMS_KES_KEY_NAME", key.to_owned()),
         ]
     }
 

@@ -18,7 +18,7 @@ fn stack(more: &str) -> Sandbox {
 }
 
 /// What is left of clones in a folder.
-fn clones(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn clones(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().contains("kestack-clone-")).collect()
 }
@@ -83,14 +83,14 @@ fn sealed_keys_leave_too() {
     assert_eq!(stack.json(&["escape"])["proven"], json!(true));
 }
 
-mod processes {
+pub(crate) mod processes {
     use std::process::Child;
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
 
-    /// MinIO processes that serve a clone below a folder.
-    fn servers(folder: &Path) -> Vec<i32> {
+    /// MinIO and KES processes whose clone is below a folder.
+    pub(crate) fn servers(folder: &Path) -> Vec<i32> {
         let clone = folder.join(".kestack-clone-").to_string_lossy().into_owned();
         let is_one = |pid: &i32| {
             let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -100,7 +100,7 @@ mod processes {
         processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(is_one).collect()
     }
 
-    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         let start = Instant::now();
         while !is_so() {
             assert!(start.elapsed() < Duration::from_secs(30), "{what}");

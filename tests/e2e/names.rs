@@ -1,7 +1,5 @@
 //! Names of objects that XML cannot hold: listings ask for them in another form.
 
-use kestack::unstable::servers::s3::S3Client;
-
 use crate::sandbox::Sandbox;
 
 const ODD: [&str; 6] = ["a\u{1}b", "line\nbreak", "plus+ %41&<\u{fc}>", "tab\t", "trail ", "\u{7f}deleted"];
@@ -13,8 +11,7 @@ fn odd_names_are_listed_as_they_are_and_removed() {
     stack.ok(&["up"]);
     // a key that kestack.yaml does not name: MinIO is not started again for another one, and remembers its uploads
     stack.ok(&["bucket", "create", "docs", "--key", "extra"]);
-    let user = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
-    let s3 = S3Client::new(&stack.variable("AWS_ENDPOINT_URL_S3"), &user.0, &user.1).unwrap();
+    let s3 = stack.client();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let names = || {
         let mut names = runtime.block_on(s3.object_names("docs", "")).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::by_hand::ByHand;
+use crate::escape::clones;
 use crate::sandbox::{Sandbox, text};
 
 /// Every file and folder, with its mode and the bytes of a file.
@@ -22,12 +23,6 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         found.insert(path, (meta.mode(), bytes));
     }
     found
-}
-
-/// What is left of clones in a folder.
-fn clones(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.to_string_lossy().contains("kestack-clone-")).collect()
 }
 
 /// A rehearsal that must end with a no-go: its answer, and its error.
@@ -49,12 +44,13 @@ fn reasons(answer: &Value) -> String {
 
 mod processes {
     use std::process::Command;
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, SystemTime};
 
     use kestack::unstable::servers::s3::Encryption;
 
     use super::*;
     use crate::by_hand::kes;
+    use crate::escape::processes::{servers, wait_until};
 
     /// A deployment with objects under two keys and in clear.
     async fn filled(stack: &Sandbox, objects: usize) -> ByHand {
@@ -201,25 +197,6 @@ mod processes {
         let error = stack.fails(&["import", &source, "--rehearse"], 2);
         assert!(error.contains("is one of 2 drives of a MinIO"), "{error}");
         assert_eq!(clones(&stack.base()), Vec::<PathBuf>::new());
-    }
-
-    /// MinIO and KES processes of a rehearsal whose clone is below a folder.
-    fn servers(folder: &Path) -> Vec<i32> {
-        let clone = folder.join(".kestack-clone-").to_string_lossy().into_owned();
-        let is_one = |pid: &i32| {
-            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&words).contains(&clone)
-        };
-        let processes = std::fs::read_dir("/proc").unwrap();
-        processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(is_one).collect()
-    }
-
-    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(start.elapsed() < Duration::from_secs(30), "{what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

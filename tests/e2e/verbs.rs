@@ -3,7 +3,6 @@
 use std::process::{Command, Stdio};
 
 use kestack::unstable::manifest::NotificationRule;
-use kestack::unstable::servers::s3::S3Client;
 
 use crate::bounded::{Bounded as _, ended};
 use crate::engine::kind;
@@ -164,8 +163,7 @@ fn settings_that_clients_give_during_a_reset_go_with_the_next_one() {
     let stack = Sandbox::new("");
     stack.manifest(&format!("minio: {{ port: 0, console_port: 0, {env}'{}' }} }}\n", stack.folder().display()));
     stack.ok(&["up"]);
-    let user = (stack.variable("AWS_ACCESS_KEY_ID"), stack.variable("AWS_SECRET_ACCESS_KEY"));
-    let s3 = S3Client::new(&stack.variable("AWS_ENDPOINT_URL_S3"), &user.0, &user.1).unwrap();
+    let s3 = stack.client();
     let rule = NotificationRule {
         bucket: "encrypted".parse().unwrap(),
         target: "arn:minio:sqs::a:webhook".into(),

@@ -12,7 +12,7 @@ use crate::host::lock::Hold;
 use crate::interface::Interface;
 use crate::interface::call::Patience;
 use crate::interface::given::invalid;
-use crate::operate::bench::{self, CLIENTS, Measured, Plan, bytes};
+use crate::operate::bench::{self, CLIENTS, Measured, Plan};
 
 /// Most sizes of one form: whoever sent it waits for all of them.
 const SIZES: usize = 4;
@@ -83,23 +83,8 @@ impl Wanted {
 
 impl Row {
     fn of(one: &bench::Figures) -> Self {
-        let (rate, short) = (one.objects_per_second, |value: f64| format!("{value:.2}"));
-        let cpu =
-            |figure: Option<bench::Figure>| figure.map_or("-".into(), |figure| format!("{:.0} µs", figure.median));
-        Self {
-            size: bytes(one.size),
-            work: one.work.to_string(),
-            encryption: one.encryption.to_string(),
-            figures: [
-                format!("{:.0}-{:.0}", rate.lowest, rate.highest),
-                format!("{:.1}", one.megabytes_per_second.median),
-                short(one.p50_milliseconds.median),
-                short(one.p99_milliseconds.median),
-                cpu(one.minio_microseconds),
-                cpu(one.kes_microseconds),
-                one.percent.map_or("-".into(), |percent| format!("{percent:.0} %")),
-            ],
-        }
+        let [size, work, encryption, _, figures @ ..] = one.cells();
+        Self { size, work, encryption, figures }
     }
 }
 

@@ -27,19 +27,17 @@ impl Measured {
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
-    /// Keeps a measurement that ended now. One that cannot be kept was made all the same.
-    pub(super) fn keep(layout: &Layout, report: &Report) {
+    /// A measurement that ended now.
+    pub(super) fn now(report: Report) -> Self {
+        Self { at: Timestamp::now(), report }
+    }
+
+    /// Keeps it. One that cannot be kept was made all the same.
+    pub(super) fn keep(&self, layout: &Layout) {
         let path = layout.measured();
-        let text = serde_json::to_vec_pretty(&Kept { at: Timestamp::now(), report }).unwrap_or_default();
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
         if let Err(error) = replace(&path, &text, Outlasts::Process) {
             tracing::warn!("the figures are not kept for the page: cannot write '{}': {error}", path.display());
         }
     }
-}
-
-#[derive(Serialize)]
-struct Kept<'a> {
-    at: Timestamp,
-    #[serde(flatten)]
-    report: &'a Report,
 }

@@ -19,6 +19,7 @@ mod processor;
 mod report;
 
 use clients::Clients;
+#[cfg(test)]
 pub(crate) use figures::Figure;
 use figures::Slices;
 pub(crate) use last::Measured;
@@ -139,9 +140,9 @@ pub(crate) async fn bench(
     };
     let measured = work.await;
     drop_buckets(&stack.layout, &context.s3, buckets.iter().map(|bucket| bucket.name.as_str())).await?;
-    let report = Report::new(stack, plan, &measured?);
-    Measured::keep(&stack.layout, &report);
-    Ok(report)
+    let measured = Measured::now(Report::new(stack, plan, &measured?));
+    measured.keep(&stack.layout);
+    Ok(measured.report)
 }
 
 async fn make(stack: &Stack, s3: &S3Client, Bucket { scheme, name }: &Bucket) -> Result<(), Error> {

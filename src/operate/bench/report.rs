@@ -113,6 +113,26 @@ impl Figures {
             percent: None,
         })
     }
+
+    /// What a line of a table shows: size, work, encryption, objects a second with their spread, megabytes a second, both
+    /// percentiles, the processor time of an object, and the percentage of what is not encrypted.
+    pub(crate) fn cells(&self) -> [String; 11] {
+        let cpu = |figure: Option<Figure>| figure.map_or("-".into(), |figure| format!("{:.0} µs", figure.median));
+        let rate = self.objects_per_second;
+        [
+            bytes(self.size),
+            self.work.to_string(),
+            self.encryption.to_string(),
+            format!("{:.0}", rate.median),
+            format!("{:.0}-{:.0}", rate.lowest, rate.highest),
+            format!("{:.1}", self.megabytes_per_second.median),
+            format!("{:.2}", self.p50_milliseconds.median),
+            format!("{:.2}", self.p99_milliseconds.median),
+            cpu(self.minio_microseconds),
+            cpu(self.kes_microseconds),
+            self.percent.map_or("-".into(), |percent| format!("{percent:.0} %")),
+        ]
+    }
 }
 
 /// Compares what is encrypted with what is not.

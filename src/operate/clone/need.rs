@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::host::disk::unless_gone;
 use crate::operate::snapshot::{Method, is_content};
 
 /// What has to be written.
@@ -51,13 +52,6 @@ impl Need {
             }
         }
         Ok(need)
-    }
-}
-
-fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
     }
 }
 

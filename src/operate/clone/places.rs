@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::drive::PREFIX;
 use crate::error::Error;
-use crate::host::disk::{self, Outlasts, replace};
+use crate::host::disk;
 use crate::host::scratch;
+use crate::resource::FileResource;
 use crate::stack::Layout;
 
 /// A folder on record, until the clone in it is gone.
@@ -60,8 +61,7 @@ fn write(layout: &Layout, places: &BTreeSet<PathBuf>) -> Result<(), Error> {
     if places.is_empty() {
         return Ok(disk::remove(&path)?);
     }
-    let text = serde_json::to_vec_pretty(places).map_err(|error| Error::file("write", &path)(error.into()))?;
-    replace(&path, &text, Outlasts::Machine).map_err(Error::file("write", path))
+    FileResource::json(path, places)?.make()
 }
 
 #[cfg(test)]

@@ -61,16 +61,9 @@ impl Place {
         turn.clear(None).await?;
         let copy = StackCopy::of(source, &within, kind)?;
         let folder = copy.folder.clone();
-        let options = Options {
-            manifest: manifest(&source.manifest, copies::name(&source.manifest.name)?, kind),
-            path: None,
-            adopt: true,
-            base: folder.clone(),
-            place: None,
-            without_snapshot: true,
-            launch: None,
-            ..source.clone()
-        };
+        let manifest = manifest(&source.manifest, copies::name(&source.manifest.name)?, kind);
+        let (host, program) = (source.host.clone(), source.program.clone());
+        let options = Options { host, program, ..Options::of_existing(manifest, folder.clone()) };
         let reached = Opened::new(options, Intent::Write(Hold::Change)).await?.connect().await?;
         // an earlier kestack kept no record
         copies::remove(&folder, &reached).await?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::host::disk::create_private;
+use crate::host::disk::{create_private, unless_gone};
 
 /// Most files that are copied.
 const FILES: usize = 50_000;
@@ -83,13 +83,6 @@ impl CopiedKeys {
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
-    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,6 @@ use crate::stack::{Clients, Layout, Ports, Stack};
 const READY: Duration = Duration::from_secs(20);
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(2);
-/// Names the key of the backend to MinIO.
-const DEFAULT_KEY: &str = "MINIO_KMS_KES_KEY_NAME";
 
 /// A KES that serves; it goes with the value.
 pub(super) struct TrialKes {
@@ -76,10 +74,7 @@ impl TrialKes {
 
     /// The variables by which a MinIO finds it, with that default key.
     pub(super) fn variables(&self, key: &str) -> Vec<(&'static str, String)> {
-        let mut variables = self.stack.kes_variables();
-        variables.retain(|(name, _)| *name != DEFAULT_KEY);
-        variables.push((DEFAULT_KEY, key.to_owned()));
-        variables
+        self.stack.kes_variables(key)
     }
 
     /// Ends it before what it reads goes.

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use crate::data::drive::{self, SYSTEM};
 use crate::error::Error;
 use crate::host::blocking::blocking;
+use crate::host::disk::is_absent;
 use crate::host::interrupt::Interrupt;
 use crate::host::ownership::check_stack;
 use crate::operate::clone::ClonePlan;
@@ -23,11 +24,8 @@ const MAX_FORMAT: u64 = 1 << 20;
 pub(super) fn checked(drive: &Path) -> Result<PathBuf, Error> {
     let path = std::fs::canonicalize(drive).map_err(|error| unreadable(drive, error))?;
     let format = path.join(SYSTEM).join("format.json");
-    let found = std::fs::symlink_metadata(&format);
-    match &found {
-        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => {
-            return Err(unreadable(drive, found.err().unwrap_or_else(|| ErrorKind::Other.into())));
-        }
+    match std::fs::symlink_metadata(&format) {
+        Err(error) if !is_absent(&error) => return Err(unreadable(drive, error)),
         Ok(meta) if meta.is_file() && meta.len() <= MAX_FORMAT => {}
         _ => {
             return Err(Error::Usage {

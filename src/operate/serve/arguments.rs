@@ -1,13 +1,14 @@
 //! The arguments of MinIO's `server`, as far as they decide what kestack does.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Options of `server` without a value. Every other one has a value, behind `=` or as the next word.
 const SWITCHES: [&str; 8] = ["quiet", "json", "anonymous", "no-compat", "log-compress", "help", "h", "version"];
 
-/// Options that open a port of MinIO's at once, and the variable of each.
-const OTHER_PORTS: [(&str, &str); 2] = [("ftp", "MINIO_FTP"), ("sftp", "MINIO_SFTP")];
+/// Variables of the options that open a port of MinIO's at once.
+const OTHER_PORTS: [&str; 2] = ["MINIO_FTP", "MINIO_SFTP"];
 
 /// Most drives of one node.
 const MOST: usize = 1024;
@@ -117,9 +118,7 @@ impl Server {
                 "`{pattern}` does not say which drives: write `{{1...4}}`, from the smaller to the larger, at most {MOST}"
             ));
         }
-        for (_, name) in OTHER_PORTS.iter().filter(|(_, name)| env(name).is_some()) {
-            mistakes.push(ungated(name));
-        }
+        mistakes.extend(OTHER_PORTS.into_iter().filter(|name| env(name).is_some()).map(ungated));
         if port(&self.address).is_none() {
             mistakes.push(format!(
                 "`--address {}`: write a host and a port, such as `:9000` or `127.0.0.1:9000`",
@@ -187,6 +186,12 @@ fn parts(range: &str) -> Option<Vec<String>> {
 pub(super) fn port(address: &str) -> Option<u16> {
     let (_, port) = address.rsplit_once(':')?;
     port.parse().ok().filter(|port| *port != 0)
+}
+
+/// A fixed port of one address, or of all IPv4 addresses.
+pub(super) fn socket(text: &str) -> Option<SocketAddr> {
+    let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0)
 }
 
 #[cfg(test)]

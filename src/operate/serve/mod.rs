@@ -123,7 +123,7 @@ async fn run(
     kes_server::process::raise_file_limit();
     let gate = Gate::reserve("--address", &settings.server.address)?;
     let console = settings.console().map(|wanted| Gate::reserve("--console-address", wanted)).transpose()?;
-    let page = settings.page.clone().map(|page| page.reserve().map(|socket| (page, socket))).transpose()?;
+    let page = settings.page.as_ref().map(page::Wanted::reserve).transpose()?;
     let plan = Plan::make(settings, &environment, &words).await?;
     let record = check::Record::of(&plan, &gate);
     tree.bring_up(&plan).await?;
@@ -140,8 +140,8 @@ async fn run(
     tree.speak().await;
     let opened = Opened::of(&plan);
     said(&opened);
-    if let Some((page, socket)) = page {
-        shown.begin(page.open(socket, &plan, &opened.endpoint)?, offer)?;
+    if let Some((wanted, socket)) = plan.settings.page.as_ref().zip(page) {
+        shown.begin(wanted.open(socket, &plan, &opened.endpoint)?, offer)?;
     }
     tokio::select! {
         done = tree.watch(&plan) => done,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use zeroize::Zeroizing;
 
+use super::arguments;
 use super::children::Foreground;
 use super::plan::Plan;
 use crate::error::Error;
@@ -28,7 +29,6 @@ const BACKLOG: u32 = 128;
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// What is asked for.
-#[derive(Clone)]
 pub(super) struct Wanted {
     address: SocketAddr,
     /// Names by which browsers call it, in addition to those of the loopback.
@@ -116,8 +116,7 @@ pub(super) fn read(env: Environment<'_>, mistakes: &mut Vec<String>) -> Option<W
         mistakes.extend(without.map(|name| format!("{name} has no effect without KESTACK_UI, such as `:9002`")));
         return None;
     };
-    let with_host = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.clone() };
-    let address = with_host.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    let address = arguments::socket(&text);
     if address.is_none() {
         mistakes.push(format!("KESTACK_UI: '{text}' is not an address: write `:9002` or `127.0.0.1:9002`"));
     }

@@ -193,7 +193,7 @@ impl Plan {
             // MinIO ends without one
             command.env("HOME", self.place.path());
         }
-        command.envs(self.stack.kes_variables());
+        command.envs(self.stack.kes_variables(self.stack.manifest.default_key.as_str()));
         command.envs(self.minio_variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }

@@ -79,7 +79,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
     let mut manifest = from_file(asked.file.as_deref(), &noted, &mut mistakes)?;
     keys(&mut manifest, env, &mut mistakes);
     let access = buckets(&mut manifest, env, &mut mistakes);
-    if root_is_barred(&manifest, words) {
+    if is_off(ROOT_ACCESS, &manifest, words) {
         mistakes.push(format!(
             "{ROOT_ACCESS}=off: kestack makes buckets as the root user, and proves with it that they encrypt: remove it"
         ));
@@ -91,7 +91,7 @@ pub(super) fn read(asked: &Asked, env: Environment<'_>, words: &MinioWords<'_>) 
         auto_encryption: auto_encryption(&manifest, env, words, &mut mistakes),
         timeout: timeout(env, &mut mistakes),
         page: page::read(env, &mut mistakes),
-        has_console: has_console(&manifest, words),
+        has_console: !is_off(BROWSER, &manifest, words),
         of_keystore: of_keystore(&manifest, used.into_inner().unwrap_or_default(), env),
         server,
         access,
@@ -215,19 +215,13 @@ fn of_keystore(manifest: &Manifest, used: Vec<String>, env: Environment<'_>) -> 
 
 fn kes(manifest: &mut Manifest, env: Environment<'_>, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
     let text = env("KESTACK_KES_ADDRESS")?;
-    let with_host = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.clone() };
-    match with_host.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 => {
-            manifest.kes.port = address.port();
-            Some(address)
-        }
-        _ => {
-            mistakes.push(format!(
-                "KESTACK_KES_ADDRESS: '{text}' is not an address: write `0.0.0.0:7373` or `127.0.0.1:7373`"
-            ));
-            None
-        }
+    let address = arguments::socket(&text);
+    match address {
+        Some(address) => manifest.kes.port = address.port(),
+        None => mistakes
+            .push(format!("KESTACK_KES_ADDRESS: '{text}' is not an address: write `0.0.0.0:7373` or `127.0.0.1:7373`")),
     }
+    address
 }
 
 /// Ports that are taken before anything starts do not refuse each other: only who listens on one second would, once S3 is
@@ -273,14 +267,10 @@ fn auto_encryption(
     }
 }
 
-fn root_is_barred(manifest: &Manifest, words: &MinioWords<'_>) -> bool {
-    let said = words.value(ROOT_ACCESS).or_else(|| manifest.minio.env.get(ROOT_ACCESS).cloned());
+/// True if MinIO's environment, or else the manifest, has that switch off.
+fn is_off(name: &str, manifest: &Manifest, words: &MinioWords<'_>) -> bool {
+    let said = words.value(name).or_else(|| manifest.minio.env.get(name).cloned());
     said.is_some_and(|value| manifest::is_off(&value))
-}
-
-fn has_console(manifest: &Manifest, words: &MinioWords<'_>) -> bool {
-    let said = words.value(BROWSER).or_else(|| manifest.minio.env.get(BROWSER).cloned());
-    !said.is_some_and(|value| manifest::is_off(&value))
 }
 
 fn timeout(env: Environment<'_>, mistakes: &mut Vec<String>) -> Duration {
