@@ -30,7 +30,7 @@ pub(super) enum Bucket {
     List,
     /// Set the default encryption of an existing bucket; objects already in it stay as they are without --existing
     Encrypt(Encrypt),
-    /// Delete buckets; one that holds objects only with --force
+    /// Delete buckets; a bucket with objects only with --force
     #[command(visible_aliases = ["rm", "remove"])]
     Delete(delete::Delete),
     /// Show one bucket
@@ -56,7 +56,7 @@ pub(super) struct Create {
 pub(super) struct Encrypt {
     #[command(flatten)]
     options: Create,
-    /// Encrypt the objects that lie in it in clear as well: MinIO copies each onto itself, with its metadata and tags; their
+    /// Also encrypt the objects in it that are in clear: MinIO copies each onto itself, with its metadata and tags; their
     /// `ETag`s and times change, and earlier versions stay in clear
     #[arg(long)]
     existing: bool,

@@ -27,7 +27,7 @@ pub(super) enum Chaos {
     KeystoreFull(Span),
     /// Let KES present a certificate that expired yesterday
     CertExpired(Span),
-    /// End the fault in force now, also one that an interrupted chaos left
+    /// End the active fault now, also one that an interrupted chaos left
     Heal,
 }
 

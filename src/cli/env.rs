@@ -21,13 +21,13 @@ pub(super) struct Env {
     /// Language of the output [default: that of the shell that runs kestack]
     #[arg(short, long, value_enum)]
     shell: Option<Shell>,
-    /// Only what this client needs, in its own words where it reads no variables
+    /// Only the settings of this client, in its own format if it reads no variables
     #[arg(long, value_enum, conflicts_with = "unset")]
     client: Option<S3Program>,
     /// The same as `--output json`
     #[arg(long, conflicts_with = "shell")]
     json: bool,
-    /// Remove the variables instead; the stack need not be there
+    /// Remove the variables instead; the stack need not exist
     #[arg(long, conflicts_with = "json")]
     unset: bool,
 }

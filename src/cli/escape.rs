@@ -24,7 +24,7 @@ pub(super) struct Escape {
     /// succeeds: whoever has that file can read all data
     #[arg(long, value_name = "FILE")]
     write_key_in_clear: Option<PathBuf>,
-    /// Read so many versions, chosen by chance, instead of all
+    /// Read this many versions, chosen at random, instead of all
     #[arg(long, value_name = "VERSIONS", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
     /// Folder for the clone of the drive [default: the stack's own, on whose disk most of it is shared]

@@ -41,7 +41,7 @@ pub(super) struct Build {
     /// Write the image into this file (a docker-archive, which Docker, Podman, skopeo and kind load) and into no engine
     #[arg(long, value_name = "FILE.tar")]
     archive: Option<PathBuf>,
-    /// What the image is for: linux/amd64 or linux/arm64 [default: this machine]; of another one, name all programs
+    /// Platform of the image: linux/amd64 or linux/arm64 [default: this machine's]; for another one, name all programs
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Architecture>,
     /// MinIO or Silo [default: as `kestack up --engine process` finds it]
@@ -59,7 +59,7 @@ pub(super) struct Build {
     /// A static bash, the image's `sh` [default: `bash-static` in PATH]
     #[arg(long, value_name = "PROGRAM")]
     bash: Option<PathBuf>,
-    /// A static busybox, for what scripts call [default: `busybox` in PATH]
+    /// A static busybox, for the commands that scripts call [default: `busybox` in PATH]
     #[arg(long, value_name = "PROGRAM")]
     busybox: Option<PathBuf>,
     /// Leave out shell and busybox: no `docker exec … sh`, and no health check or entry point that is a script

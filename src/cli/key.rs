@@ -26,7 +26,8 @@ pub(super) enum Key {
         #[arg(required = true)]
         names: Vec<KeyName>,
     },
-    /// Replace a key: everything under it gets another one, without being read or written; returns once nothing needs it
+    /// Replace a key: everything under it gets another key, and no object is read or written; returns when nothing
+    /// needs the old key
     Rotate(Rotate),
     /// List the keys
     #[command(visible_alias = "ls")]

@@ -134,7 +134,7 @@ struct Globals {
     /// The same as `--output json`
     #[arg(long, global = true)]
     json: bool,
-    /// Print results that were asked for, warnings and errors only
+    /// Print only requested results, warnings and errors
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Show every step; twice: also the requests to the engine and the servers
@@ -186,7 +186,7 @@ enum Verb {
     Plan(plan::Plan),
     /// Prove that the stack encrypts
     Verify(verify::Verify),
-    /// Measure what encryption costs, in buckets of its own
+    /// Measure the cost of encryption, in buckets of its own
     Bench(bench::Bench),
     /// Lose and recover a copy of the stack, and prove that every object comes back: a disaster drill
     Drill(drill::Drill),
@@ -194,7 +194,7 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Show KES and MinIO as the stack uses or would use them, and their known defects
     Images(images::Images),
-    /// One image with MinIO, KES and kestack, for whatever takes an image of MinIO: test suites, CI services, Compose
+    /// One image with MinIO, KES and kestack, for every tool that takes an image of MinIO: test suites, CI services, Compose
     #[command(subcommand)]
     Image(image::Image),
     /// Show which key protects which objects, versions and bytes on the drive
@@ -226,7 +226,7 @@ enum Verb {
     Import(import::Import),
     /// Prove that the data can be read without KES, by a MinIO with the key in its environment
     Escape(escape::Escape),
-    /// Write everything that can be read out in clear, also from a snapshot and from a stack that does not start
+    /// Write all readable objects in clear to a folder, also from a snapshot and from a stack that does not start
     Rescue(rescue::Rescue),
     /// Write a kestack.yaml to start from, with every setting explained
     Init(init::Init),

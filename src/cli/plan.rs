@@ -15,7 +15,7 @@ use crate::resource::plan::Decision;
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {
-    /// Also list what stays as it is
+    /// Also list everything that does not change
     #[arg(short, long)]
     all: bool,
 }

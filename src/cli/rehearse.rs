@@ -27,7 +27,7 @@ pub(super) struct Rehearsal {
     /// The folder of the keys [default: where the source says]
     #[arg(long, value_name = "DIR", requires = "rehearse")]
     keys: Option<PathBuf>,
-    /// Read so many of the oldest and of the newest versions under each key [default: 3]
+    /// Read this many of the oldest and of the newest versions under each key [default: 3]
     #[arg(long, value_name = "VERSIONS", requires = "rehearse", value_parser = clap::value_parser!(u16).range(1..))]
     sample: Option<u16>,
     /// Folder for the clone of the drive [default: near the drive, on whose disk most of it is shared]

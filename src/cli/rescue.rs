@@ -20,7 +20,7 @@ const SHOWN: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Rescue {
-    /// An empty folder, or one that does not exist: objects in clear go there, for you alone
+    /// An empty folder, or one that does not exist: objects in clear go there, readable only by you
     #[arg(value_name = "DEST")]
     destination: PathBuf,
     /// Also write earlier versions

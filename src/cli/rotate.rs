@@ -29,8 +29,8 @@ pub(super) struct Rotate {
     /// Name of the key that replaces it, made if it does not exist [default: the old name with a counter, such as
     /// `name-2`]
     new: Option<KeyName>,
-    /// Most objects whose keys are exchanged during one pause of MinIO; whatever it is, none of these pauses is longer
-    /// than two seconds
+    /// Maximum number of objects whose keys are exchanged during one pause of MinIO; no pause is longer than two
+    /// seconds in any case
     #[arg(long, value_name = "OBJECTS", default_value_t = 1000)]
     slice: u32,
     /// Take no snapshot first
@@ -45,7 +45,7 @@ pub(super) struct Rotate {
     /// Delete the replaced key in the end, if nothing needs it; MinIO is stopped for a moment
     #[arg(long, conflicts_with = "dry_run")]
     delete_old: bool,
-    /// Take the last rotation of this key back, complete or not: data that is written since keeps what is in it
+    /// Undo the last rotation of this key, complete or not; data that was written since is kept
     #[arg(long, conflicts_with = "dry_run")]
     undo: bool,
 }

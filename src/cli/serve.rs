@@ -40,7 +40,7 @@ const VARIABLES: &str = "Variables:
 #[derive(Debug, Args)]
 #[command(after_long_help = VARIABLES)]
 pub(super) struct Serve {
-    /// Ask whether a stack in the foreground can be used, and exit with 0 if so: the one on the named drive
+    /// Check whether the stack in the foreground on the named drive can be used, and exit with 0 if so
     #[arg(long)]
     check: bool,
     /// Arguments of MinIO's `server`: the drive, `--address`, `--console-address`, `--certs-dir`, …

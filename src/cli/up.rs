@@ -30,8 +30,8 @@ pub(super) struct Up {
     /// first the manifest's, and free ones where its defaults are taken]
     #[arg(long, value_enum, value_name = "WHICH")]
     port: Option<PortChoice>,
-    /// Take no snapshot before another release or flavour of MinIO gets the data: if that does not open it, the former
-    /// MinIO comes back, but on the data as the new one left it
+    /// Take no snapshot before another release or flavour of MinIO gets the data: if it cannot read the data, the
+    /// former MinIO comes back, but with the data as the new one left it
     #[arg(long)]
     no_snapshot: bool,
 }

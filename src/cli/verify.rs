@@ -19,7 +19,7 @@ pub(super) struct Verify {
     /// Bucket to write the test object to [default: each bucket of the manifest that encrypts]
     #[arg(short, long)]
     bucket: Option<String>,
-    /// Also play all faults of `kestack chaos` under reads and writes, and check the data; takes half a minute
+    /// Also cause all faults of `kestack chaos` under reads and writes, and check the data; takes half a minute
     #[arg(long, alias = "drill")]
     faults: bool,
     /// Seed for the moments of the faults, to repeat an earlier one [default: a random one]

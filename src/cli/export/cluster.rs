@@ -23,10 +23,10 @@ pub(super) struct ClusterArguments {
     /// Also write a kustomization.yaml
     #[arg(long, requires = "output_dir")]
     kustomize: bool,
-    /// Also write the least that the keystore must allow KES
+    /// Also write the minimal permissions of KES at the keystore
     #[arg(long, requires = "output_dir")]
     with_iam: bool,
-    /// Also write alerts, a dashboard and the way to KES for Prometheus Operator and Grafana; Prometheus is in that
+    /// Also write alerts, a dashboard and the access to KES for Prometheus Operator and Grafana; Prometheus is in that
     /// namespace [default: monitoring]
     #[arg(long, value_name = "NAMESPACE", num_args = 0..=1, default_missing_value = "monitoring")]
     monitoring: Option<String>,

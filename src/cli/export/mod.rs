@@ -33,7 +33,7 @@ pub(super) enum Export {
     Tenant(Box<tenant::Tenant>),
     /// Plain manifests of Kubernetes, without an Operator
     Kubernetes(Box<kubernetes::Kubernetes>),
-    /// The least that the keystore must allow KES: policies, roles, and the commands that create them
+    /// The minimal permissions of KES at the keystore: policies, roles, and the commands that create them
     Iam(iam::Iam),
 }
 
