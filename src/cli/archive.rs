@@ -136,7 +136,7 @@ impl Import {
 fn recipient(text: &str) -> Result<Recipient, Error> {
     text.parse().map_err(|_| Error::Usage {
         what: "a recipient is not a public key of age".into(),
-        hint: "give what `age-keygen` calls the public key: --recipient age1…".into(),
+        hint: "give the text that `age-keygen` calls the public key: --recipient age1…".into(),
     })
 }
 

@@ -129,7 +129,7 @@ impl Encrypt {
         match report.existing.iter().flat_map(|existing| &existing.refused).next() {
             None => Ok(()),
             Some(first) => Err(Error::Verification(format!(
-                "object '{}' lies in clear: {}\n  run the same command again once this is settled: it goes on",
+                "object '{}' is in clear: {}\n  solve this, then run the same command again: it continues",
                 first.object, first.reason
             ))),
         }

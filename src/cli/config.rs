@@ -38,7 +38,7 @@ impl Config {
                 let options = Options::load(globals, Intent::Read)?;
                 let file = options.path.ok_or_else(|| Error::Usage {
                     what: "there is no kestack.yaml in this folder or in those above it".into(),
-                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults hold"
+                    hint: "name one with `--file`, or write one with `kestack init`; without it the defaults apply"
                         .into(),
                 })?;
                 seed::check(&options.manifest.seed)?;

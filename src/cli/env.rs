@@ -52,7 +52,7 @@ impl Env {
         if self.shell.is_some() {
             return Err(Error::Usage {
                 what: "--shell is for variables, and this client reads none".into(),
-                hint: "leave --shell away, and write the output to a file: `umask 077` first, it holds secrets".into(),
+                hint: "leave out --shell, and write the output to a file: `umask 077` first, it holds secrets".into(),
             });
         }
         output.result(&serde_json::json!({ "text": text }), |_| text.to_owned())

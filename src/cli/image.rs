@@ -169,7 +169,7 @@ impl Build {
             }
             return Err(Error::Usage {
                 what: format!(
-                    "'{}' cannot be a file: its folder must exist, and no folder have its name",
+                    "'{}' cannot be written: its folder must exist, and no folder may have its name",
                     file.display()
                 ),
                 hint: "name another one with --archive".into(),

@@ -116,7 +116,7 @@ impl Ui {
 async fn bind(port: u16) -> Result<TcpListener, Error> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| Error::Environment {
         what: format!("cannot listen on 127.0.0.1:{port}: {error}"),
-        hint: "leave `--port` away for one that is free".into(),
+        hint: "leave out `--port` for a free one".into(),
     })
 }
 

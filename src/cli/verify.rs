@@ -74,7 +74,7 @@ impl Verify {
             _ if !report.proven => "NOT proven".into(),
             None if in_clear.is_empty() => "proven: this stack encrypts".into(),
             None => format!(
-                "proven: this stack encrypts, but for buckets that are declared to store in clear: {}",
+                "proven: this stack encrypts, except for buckets that are declared to store in clear: {}",
                 in_clear.join(", ")
             ),
             Some(bucket) => format!("proven: bucket '{bucket}' encrypts"),

@@ -65,7 +65,7 @@ pub(super) async fn inventory(State(interface): State<Interface>) -> Answered<dr
 pub(super) async fn evidence(State(interface): State<Interface>) -> Answered<Evidence> {
     let last = interface.0.evidence.lock().unwrap_or_else(PoisonError::into_inner).clone();
     found(last.ok_or_else(|| Error::Absent {
-        what: "nothing was proven since this interface began to listen".into(),
+        what: "this interface has made no proof yet".into(),
         hint: "`POST /v1/verify` proves the encryption".into(),
     }))
 }

@@ -55,7 +55,7 @@ fn pass_over(path: Option<PathBuf>, folder: &Path, why: Foreign) {
     let whose = file(&path).filter(|why| matches!(why, Foreign::Owner(_)));
     let (what, why) = whose.map_or((folder, why), |why| (path.as_path(), why));
     tracing::warn!(
-        "passed over '{}': '{}' {why}; if you trust it, name it with `--file '{}'` or KESTACK_FILE",
+        "skipped '{}': '{}' {why}; if you trust it, name it with `--file '{}'` or KESTACK_FILE",
         path.display(),
         what.display(),
         path.display()

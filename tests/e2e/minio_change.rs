@@ -114,7 +114,7 @@ fn one_that_loses_data_is_undone() {
     assert!(!worked, "{said}");
     for part in [
         format!(
-            "MinIO {NEW} does not serve what MinIO {OLD} wrote, so MinIO {OLD} runs again, with the data of before"
+            "MinIO {NEW} does not serve the data of MinIO {OLD}, so MinIO {OLD} runs again, with the data from before"
         ),
         "object 'deep/old' in bucket 'two', the oldest under key 'second', does not open".into(),
     ] {

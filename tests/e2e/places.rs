@@ -170,7 +170,7 @@ mod root {
         let output = stack.run(&["config", "check", "--output", "json"]);
         let said = text(&output.stderr);
         assert!(output.status.code() == Some(2) && !text(&output.stdout).contains("hostile"), "{output:?}");
-        assert!(said.contains("passed over") && said.contains("uid 4242") && said.contains("--file"), "{said}");
+        assert!(said.contains("skipped") && said.contains("uid 4242") && said.contains("--file"), "{said}");
         let named = stack.command(&["config", "check", "--file", manifest.to_str().unwrap(), "--output", "json"]);
         let named = { named }.env("AWS_SECRET_ACCESS_KEY", "secret").finished();
         assert!(text(&named.stdout).contains("hostile"), "{named:?}");

@@ -140,7 +140,7 @@ async fn exchange(s3: &S3Client, bucket: &str, name: &str) -> Result<(), Error> 
 fn words(fault: Fault) -> &'static str {
     match fault {
         Fault::KesDown => {
-            "KES does not run. Nothing encrypted can be stored, and nothing read whose key MinIO does not hold."
+            "KES does not run. MinIO can store nothing encrypted, and reads only objects whose key it holds."
         }
         Fault::KesSlow => "KES freezes and thaws in turns. Requests take seconds; some run into time limits.",
         Fault::KesDeny => "KES refuses everything that MinIO asks, as after a wrong change of its policies.",

@@ -52,7 +52,7 @@ pub(super) async fn restore(
 ) -> Shown {
     if confirmation.trim() != name {
         return Err(invalid(format!(
-            "a restore of '{name}' loses what was written since: type its name to confirm that"
+            "a restore of '{name}' loses everything that was written since: type its name to confirm that"
         )));
     }
     let snapshot: SnapshotName = named(&name)?;

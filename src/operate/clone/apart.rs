@@ -17,7 +17,7 @@ pub(crate) fn check_apart<'a>(
     match from.into_iter().find(|part| place.starts_with(resolved(part))) {
         None => Ok(()),
         Some(part) => Err(Error::Usage {
-            what: format!("'{}' lies in '{}', of which nothing may be changed", folder.display(), part.display()),
+            what: format!("'{}' is in '{}', which must not change", folder.display(), part.display()),
             hint: hint.into(),
         }),
     }

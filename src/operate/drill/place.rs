@@ -114,7 +114,7 @@ impl Place {
         if let Some(bucket) = drive::replicating(&drive).map_err(Error::file("read", &drive))? {
             return Err(Error::Usage {
                 what: format!("bucket '{bucket}' is replicated: a copy of this stack would write to its targets, too"),
-                hint: "no drill is held with such a stack; take one of a stack without the bucket's replication".into(),
+                hint: "a drill is not possible with such a stack; use a stack without the bucket's replication".into(),
             });
         }
         let Room { bytes: free, files, .. } = room(&self.folder)?;

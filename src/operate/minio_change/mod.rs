@@ -159,12 +159,12 @@ impl Begun {
         for item in oldest {
             prove(&context.s3, item).await?;
         }
-        let kept = snapshot
-            .as_ref()
-            .map(|name| format!("; snapshot '{name}' has the data of before, until `kestack snapshot remove {name}`"));
+        let kept = snapshot.as_ref().map(|name| {
+            format!("; snapshot '{name}' has the data from before, until `kestack snapshot remove {name}`")
+        });
         let count = oldest.len();
         tracing::info!(
-            "{to} opens what {from} wrote: the oldest object under each key, {count} in all{}",
+            "{to} reads the data of {from}: the oldest object under each key, {count} in all{}",
             kept.unwrap_or_default()
         );
         Ok(())
@@ -191,6 +191,6 @@ pub(crate) fn serving(layout: &Layout) -> Result<Option<Release>, Error> {
 fn not_saved(error: &Error) -> Error {
     Error::Environment {
         what: format!("MinIO was not changed, because the snapshot before it could not be taken: {error}"),
-        hint: "make room, or go without a way back: `kestack up --no-snapshot`".into(),
+        hint: "make room, or continue without a snapshot: `kestack up --no-snapshot`".into(),
     }
 }

@@ -53,7 +53,7 @@ impl Record {
         let read = serde_json::from_slice::<Self>(&text).ok().filter(|record| record.version <= VERSION);
         read.map(Some).ok_or_else(|| Error::Environment {
             what: format!("'{}' is damaged, or a newer kestack wrote it", path.display()),
-            hint: "use that kestack; or remove the file: then nobody knows which MinIO wrote the data before".into(),
+            hint: "use that kestack; or remove the file: then kestack does not know which MinIO wrote the data".into(),
         })
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn open(kes: &Client, drive: &Path, inventory: &Inventory) -> R
         if of_key.is_empty() && used.protects() {
             found.notes.push(format!("no data key under '{name}' was opened: none is in a form that kestack knows"));
         }
-        let claim = if of_key.is_empty() { "KES has it" } else { "KES opens what MinIO sealed with it" };
+        let claim = if of_key.is_empty() { "KES has it" } else { "KES opens the data keys under it" };
         found.claims.push(Claim {
             about: format!("key '{name}'"),
             claim: claim.into(),

@@ -89,7 +89,7 @@ pub(super) async fn keys(
             return Err(Error::Usage {
                 what: format!("a rotation of key '{}' to '{}' is not complete", begun.old, begun.new),
                 hint: format!(
-                    "`kestack key rotate {} {}` completes it, `kestack key rotate {} --undo` takes it back",
+                    "`kestack key rotate {} {}` completes it, `kestack key rotate {} --undo` undoes it",
                     begun.old, begun.new, begun.old
                 ),
             });
@@ -113,15 +113,18 @@ fn back(request: &Request, record: Option<&Record>) -> Result<(KeyName, KeyName)
         |record: &&Record| record.old == request.old && request.new.as_ref().is_none_or(|new| *new == record.new);
     let Some(record) = record.filter(is_meant) else {
         return Err(Error::Usage {
-            what: format!("there is no rotation of key '{}' to take back", request.old),
-            hint: "`--undo` takes the last rotation back, until its former key is deleted".into(),
+            what: format!("there is no rotation of key '{}' to undo", request.old),
+            hint: "`--undo` undoes the last rotation, until its former key is deleted".into(),
         });
     };
     if !record.made {
         let restore = record.snapshot.as_ref().map(|name| format!(" `kestack snapshot restore {name}`"));
         return Err(Error::Usage {
             what: format!("key '{}' was there before the rotation, and may protect other data", record.new),
-            hint: format!("restore the snapshot of before:{}", restore.unwrap_or_else(|| " none was taken".into())),
+            hint: format!(
+                "restore the snapshot from before the rotation:{}",
+                restore.unwrap_or_else(|| " none was taken".into())
+            ),
         });
     }
     Ok((record.new.clone(), record.old.clone()))

@@ -179,7 +179,7 @@ pub(super) fn rename(
     while !open.is_empty() && in_vain < IN_VAIN {
         let paused = freezer.while_frozen(|| exchange(&open)).map_err(|error| Error::Environment {
             what: format!("MinIO could not be paused: {error}"),
-            hint: "run the same command again: it goes on; `--undo` goes back".into(),
+            hint: "run the same command again: it continues; `--undo` rolls back".into(),
         });
         let (outcomes, pause) = paused?;
         pauses.push(pause);

@@ -337,7 +337,7 @@ pub fn end_of(lease: Duration, now: Timestamp) -> Result<Timestamp, Error> {
     let end = SignedDuration::try_from(lease).ok().and_then(|lease| now.checked_add(lease).ok());
     end.ok_or_else(|| Error::Usage {
         what: "the lease ends after the year 9999".into(),
-        hint: "leave it out for a sandbox or stack without an end".into(),
+        hint: "leave it out for a sandbox or stack without a lease".into(),
     })
 }
 

@@ -180,7 +180,7 @@ impl Kes {
             if gives_up && self.ended + 1 >= TRIES {
                 return Error::Served {
                     what: format!("KES ended {TRIES} times ({ended})"),
-                    hint: "its last words are above, behind `kes:`".into(),
+                    hint: "its last lines are above, after `kes:`".into(),
                     code: 4,
                 };
             }
@@ -209,7 +209,7 @@ async fn wait(child: &mut Option<Child>) -> ExitStatus {
 fn ended_with(status: ExitStatus) -> Error {
     Error::Served {
         what: format!("MinIO ended ({status})"),
-        hint: "its last words are above".into(),
+        hint: "its last lines are above".into(),
         code: child::code(status).max(1),
     }
 }
@@ -217,7 +217,7 @@ fn ended_with(status: ExitStatus) -> Error {
 fn late(plan: &Plan, what: &str, last: &str) -> Error {
     Error::Served {
         what: format!("{what} was not ready after {:.0} s: {last}", plan.settings.timeout.as_secs_f64()),
-        hint: "KESTACK_SETUP_TIMEOUT allows more time, such as `2m`; the words of the servers are above".into(),
+        hint: "KESTACK_SETUP_TIMEOUT allows more time, such as `2m`; the output of the servers is above".into(),
         code: 4,
     }
 }

@@ -28,14 +28,14 @@ pub(super) async fn go_back(
     let cause = cause.strip_prefix("verification failed: ").unwrap_or(&cause);
     match Box::pin(back(options, engine, begun, progress)).await {
         Ok(()) => Error::Verification(format!(
-            "{to} does not serve what {from} wrote, so {from} runs again{}\n  {cause}",
-            if snapshot.is_some() { ", with the data of before" } else { "" }
+            "{to} does not serve the data of {from}, so {from} runs again{}\n  {cause}",
+            if snapshot.is_some() { ", with the data from before" } else { "" }
         )),
         Err(error) => Error::Environment {
-            what: format!("{to} does not serve what {from} wrote: {cause}\n  nor does {from} run again: {error}"),
+            what: format!("{to} does not serve the data of {from}: {cause}\n  and {from} does not run again: {error}"),
             hint: match snapshot {
                 Some(name) => format!(
-                    "the data of before is in snapshot '{name}': name the former MinIO (`minio.binary` or `minio.image` \
+                    "the data from before is in snapshot '{name}': name the former MinIO (`minio.binary` or `minio.image` \
                      in kestack.yaml), then run `kestack snapshot restore {name}` and `kestack up`"
                 ),
                 None => {

@@ -101,7 +101,7 @@ impl Options {
             return Ok(());
         }
         Err(Error::Usage {
-            what: "this stack runs in the foreground, where nobody stops one server without the other".into(),
+            what: "this stack runs in the foreground, where kestack cannot stop one server without the other".into(),
             hint: "bring a stack up with `kestack up` for that".into(),
         })
     }

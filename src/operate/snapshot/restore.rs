@@ -205,7 +205,7 @@ async fn check_keys(
     match verdict {
         Verdict::Good => Ok(()),
         Verdict::Unknown => Err(Error::Environment {
-            what: "the keystore cannot be asked whether it holds the keys of the snapshot".into(),
+            what: "kestack cannot check whether the keystore holds the keys of the snapshot".into(),
             hint: "`kestack doctor` shows why; nothing was changed".into(),
         }),
     }

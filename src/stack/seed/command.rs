@@ -88,7 +88,7 @@ impl CommandResource {
         Error::Environment {
             what: format!("`{shown}`, the command of `seed.run`, {what}"),
             hint: if said.is_empty() {
-                "it said nothing; `kestack up` runs it again".into()
+                "it printed nothing; `kestack up` runs it again".into()
             } else {
                 format!("the end of its output:\n    {}\n  `kestack up` runs it again", said.replace('\n', "\n    "))
             },

@@ -136,7 +136,7 @@ impl How {
         }
         let (kind, name) = self.parts();
         Err(Error::Environment {
-            what: format!("MinIO did not take {kind} '{name}' of `seed:`"),
+            what: format!("MinIO refused {kind} '{name}' of `seed:`"),
             hint: "choose another name, if the root user or someone else has it; `kestack logs` shows more".into(),
         })
     }
@@ -150,7 +150,7 @@ impl Declared {
     async fn settle(&self, context: &Context) -> Result<(), Error> {
         self.how.make(&context.s3).await?;
         let found = self.how.look(&context.s3).await?.ok_or_else(|| Error::Environment {
-            what: format!("MinIO took {} of `seed:`, but does not have it", self.how.id()),
+            what: format!("MinIO accepted {} of `seed:`, but does not have it", self.how.id()),
             hint: "`kestack logs` shows what MinIO says".into(),
         })?;
         SeedRecord::add(&self.layout, [(self.how.id(), Item { declared: self.wanted(), found: digest::of(&found) })])

@@ -119,7 +119,7 @@ impl Staged {
             None => Ok(()),
             Some(theirs) if theirs == mine => Ok(()),
             Some(_) => Err(Error::Usage {
-                what: format!("'{}' already exists and says something else", place.display()),
+                what: format!("'{}' already exists with other content", place.display()),
                 hint: "choose another folder with --to, or give --force to overwrite it".into(),
             }),
         }
@@ -213,7 +213,7 @@ mod tests {
         staged.check_manifest(folder.path()).unwrap();
         std::fs::write(folder.path().join(MANIFEST), "name: mine\n").unwrap();
         let error = staged.check_manifest(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("says something else") && error.contains("--force"), "{error}");
+        assert!(error.contains("with other content") && error.contains("--force"), "{error}");
         drop(staged);
         let left: Vec<_> = std::fs::read_dir(&programs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["minio"]);

@@ -37,9 +37,9 @@ pub(super) fn declared(found: &Found, minio: &Minio, notes: &mut Vec<String>) ->
             _ => None,
         };
         if let Err(why) = made.name.parse::<BucketName>() {
-            notes.push(format!("a bucket that is made there is not carried: {why}"));
+            notes.push(format!("a bucket that is made there is not imported: {why}"));
         } else if key.as_deref().is_some_and(|key| key.parse::<KeyName>().is_err()) {
-            notes.push(format!("bucket '{}' is not carried: its key has no name that KES takes", made.name));
+            notes.push(format!("bucket '{}' is not imported: its key has no name that KES takes", made.name));
         } else {
             declared.push(bucket(made, key, minio));
         }
@@ -48,7 +48,7 @@ pub(super) fn declared(found: &Found, minio: &Minio, notes: &mut Vec<String>) ->
         declared.iter().filter(|bucket| bucket.encryption == "none").map(|bucket| bucket.name.as_str()).collect();
     if !open.is_empty() {
         notes.push(format!(
-            "objects in {} are not encrypted there, and so they stay: `encryption: sse-kms` in kestack.yaml encrypts new ones",
+            "objects in {} are not encrypted there, and stay in clear: `encryption: sse-kms` in kestack.yaml encrypts new ones",
             open.join(", ")
         ));
     }

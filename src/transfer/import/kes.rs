@@ -195,22 +195,23 @@ fn notes(config: &Config, document: &Value) -> Vec<String> {
     let identities = config.access.assigned().len();
     if identities > 1 {
         notes.push(format!(
-            "{identities} identities have policies; kestack's KES knows MinIO and the stack's own admin, others are not carried"
+            "{identities} identities have policies; kestack's KES knows MinIO and the stack's own admin, others are not imported"
         ));
     }
     let policies: Vec<_> = config.access.policies().keys().map(String::as_str).collect();
     if policies.len() > 1 {
-        notes.push(format!("of the policies {} only MinIO's is carried, as kestack has it", policies.join(", ")));
+        notes
+            .push(format!("of the policies {} only that of MinIO is imported, as kestack has it", policies.join(", ")));
     }
     if at(document, "/admin/identity").as_str().is_some_and(|admin| admin != "disabled") {
         notes.push(
-            "the admin's identity is not carried: the stack's own certificate, certs/admin.cert, is admin".into(),
+            "the admin's identity is not imported: the stack's own certificate, certs/admin.cert, is admin".into(),
         );
     }
     for (field, what) in [("api", "settings of single routes"), ("cache", "times of the cache"), ("log", "log levels")]
     {
         if document.get(field).is_some() {
-            notes.push(format!("{field}: {what} are not carried"));
+            notes.push(format!("{field}: {what} are not imported"));
         }
     }
     notes

@@ -20,7 +20,7 @@ pub(super) struct KesEnv {
     pub(super) credentials: BTreeMap<String, Zeroizing<String>>,
     /// Variables that the section takes and nobody has given.
     pub(super) missing: BTreeSet<String>,
-    /// What is not carried.
+    /// What is not imported.
     pub(super) notes: Vec<String>,
 }
 
@@ -101,10 +101,10 @@ impl KesEnv {
             }
             if of_others || ["PATH", "HOME", "HOSTNAME"].contains(&name.as_str()) {
                 self.notes
-                    .push(format!("{name} of KES's environment is not carried: the stack's KES does not read it"));
+                    .push(format!("{name} of KES's environment is not imported: the stack's KES does not read it"));
             } else if is_secret(name) || name.ends_with("_KEY") {
                 self.notes.push(format!(
-                    "{name} of KES's environment is not carried: it is a secret, and the keystore section does not take it"
+                    "{name} of KES's environment is not imported: it is a secret, and the keystore section does not take it"
                 ));
             } else if is_open(value) {
                 return Err(open(name));

@@ -24,7 +24,7 @@ pub(super) struct Minio {
     pub(super) env: BTreeMap<String, String>,
     /// What the references stand for.
     pub(super) secrets: Vec<(String, Zeroizing<String>)>,
-    /// What is not carried.
+    /// What is not imported.
     pub(super) notes: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn read(found: &Found) -> Result<Minio, Error> {
         ("MINIO_OPTS", "options of the server are the stack's own"),
     ] {
         if found.variable(name).is_some() {
-            minio.notes.push(format!("{name} is not carried: {why}"));
+            minio.notes.push(format!("{name} is not imported: {why}"));
         }
     }
     for (name, value) in &found.minio {
@@ -112,7 +112,7 @@ fn check_drives(found: &Found) -> Result<(), Error> {
 impl Minio {
     fn carry(&mut self, name: &str, value: &Zeroizing<String>) {
         if let Err(error) = check_variable(name, value) {
-            self.notes.push(format!("{name} is not carried: {error}"));
+            self.notes.push(format!("{name} is not imported: {error}"));
         } else if name == AUTO_ENCRYPTION {
             self.auto_encryption = is_on(value);
         } else if is_secret(name) {

@@ -106,7 +106,7 @@ fn add_what_stays(spec: &Value, notes: &mut Vec<String>) {
     );
     for (field, what) in [("pools", "servers and volumes"), ("users", "users"), ("buckets", "buckets")] {
         if spec[field].as_array().is_some_and(|items| !items.is_empty()) {
-            notes.push(format!("spec.{field}: {what} of the cluster are not carried"));
+            notes.push(format!("spec.{field}: {what} of the cluster are not imported"));
         }
     }
 }

@@ -54,7 +54,7 @@ fn a_compose_file_is_read_with_what_it_mounts() {
     assert!(manifest.buckets.is_empty());
     assert_eq!(manifest.auto_encryption, Some(true), "as it was");
     assert_eq!(manifest.minio.env["MINIO_KMS_REPLICATE_KEYID"], "off");
-    assert!(imported.notes.iter().any(|note| note.contains("MINIO_CERTS_DIR is not carried: has no effect")));
+    assert!(imported.notes.iter().any(|note| note.contains("MINIO_CERTS_DIR is not imported: has no effect")));
     assert!(!String::from_utf8_lossy(&imported.files[0].content).contains("s3cret"));
     assert!(written(&imported, "credentials.env").contains("MINIO_IDENTITY_OPENID_CLIENT_SECRET='s3cret-openid'"));
     assert!(written(&imported, "moved/config/minio").contains("MINIO_ROOT_PASSWORD=s3cret-root"));

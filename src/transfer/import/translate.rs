@@ -35,7 +35,7 @@ pub struct Imported {
     pub manifest: PathBuf,
     /// Files to write.
     pub files: Vec<FileResource>,
-    /// What is not carried, and what to know.
+    /// What is not imported, and what to know.
     pub notes: Vec<String>,
     /// Commands that go on from here.
     pub next: Vec<String>,

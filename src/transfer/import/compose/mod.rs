@@ -186,7 +186,7 @@ fn add_made(cast: &Cast, project: &Project<'_>, found: &mut Found) -> Result<(),
         if !made.others.is_empty() {
             let others: Vec<_> = made.others.iter().map(|other| format!("`{other}`")).collect();
             found.notes.push(format!(
-                "service '{}' also runs {}: that is not carried",
+                "service '{}' also runs {}: that is not imported",
                 service.name,
                 others.join(", ")
             ));
@@ -194,7 +194,7 @@ fn add_made(cast: &Cast, project: &Project<'_>, found: &mut Found) -> Result<(),
         found.made.extend(made);
     }
     if !beside.is_empty() {
-        found.notes.push(format!("services that are not carried: {}", beside.join(", ")));
+        found.notes.push(format!("services that are not imported: {}", beside.join(", ")));
     }
     Ok(())
 }
