@@ -95,8 +95,8 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("it is empty"),
-            Self::Former => f.write_str("it is about a path of older releases"),
-            Self::Open => f.write_str("everybody may call this path, and no policy is asked"),
+            Self::Former => f.write_str("it names a path of older releases"),
+            Self::Open => f.write_str("everybody may call this path, and no policy applies"),
             Self::Star { instead: None } => f.write_str("'*' is special only at the end of a pattern"),
             Self::Star { instead: Some(one) } => {
                 write!(f, "'*' is special only at the end of a pattern; use a rule for each route, such as '{one}'")
@@ -245,8 +245,8 @@ mod tests {
             ("v1/key/create/*", "it is not a path of the API; is it '/v1/key/create/*'?"),
             ("/v1/metircs", "it is not a path of the API; is it '/v1/metrics'?"),
             ("/v2/other/*", "it is not a path of the API"),
-            ("/v1/key/bulk/decrypt/*", "it is about a path of older releases"),
-            ("/v1/log/audit/trace", "it is about a path of older releases"),
+            ("/v1/key/bulk/decrypt/*", "it names a path of older releases"),
+            ("/v1/log/audit/trace", "it names a path of older releases"),
             ("/v1/key/create/my.key", "the part after '/v1/key/create/' is not a valid name"),
             ("/v1/key/create/", "the part after '/v1/key/create/' is not a valid name"),
             ("/v1/key/create/a/*", "the part after '/v1/key/create/' is not a valid name"),

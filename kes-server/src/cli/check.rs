@@ -15,7 +15,7 @@ pub(super) enum ConfigCommand {
     Check {
         #[arg(value_name = "file")]
         file: PathBuf,
-        /// Take deny rules that can match nothing, as a server does that is started with this flag
+        /// Accept deny rules that can match nothing, like a server that is started with this flag
         #[arg(long)]
         allow_dead_rules: bool,
     },

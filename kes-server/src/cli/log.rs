@@ -16,7 +16,7 @@ pub(super) struct LogArguments {
     /// Print error events
     #[arg(long)]
     error: bool,
-    /// Print events as JSON, one a line
+    /// Print events as JSON, one per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]

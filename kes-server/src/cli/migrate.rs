@@ -40,7 +40,7 @@ pub(super) struct MigrateArguments {
     /// Replace keys of the target that differ
     #[arg(short, long, conflicts_with = "merge")]
     force: bool,
-    /// Leave alone the keys of the target that differ
+    /// Keep the keys of the target that differ
     #[arg(long)]
     merge: bool,
     /// Show the keys that would be copied, and copy nothing

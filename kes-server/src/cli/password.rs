@@ -16,7 +16,7 @@ pub(super) fn ask(prompt: &str) -> Result<Zeroizing<String>, CliError> {
     drop(silence);
     output::note("");
     match read {
-        Ok(0) => Err(CliError::message("no password: standard input is at its end")),
+        Ok(0) => Err(CliError::message("no password: standard input has ended")),
         Ok(_) => Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned())),
         Err(error) => Err(CliError::message(format!("cannot read the password: {error}"))),
     }

@@ -21,7 +21,7 @@ enum Piece {
 
 /// A text that is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a '[' needs characters and a ']', and a '\\' a character behind it")]
+#[error("a '[' needs characters and a ']', and a '\\' a character after it")]
 pub(super) struct PatternError;
 
 impl Pattern {

@@ -17,7 +17,7 @@ use crate::client::PolicyInfo;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Show since when a policy exists, and by whom
+    /// Show when a policy was created, and by whom
     Info {
         #[arg(value_name = "policy name")]
         name: String,

@@ -20,7 +20,7 @@ pub(super) struct ProbeArguments {
     /// Take the address from the server's configuration file
     #[arg(long, value_name = "file", conflicts_with = "server")]
     config: Option<PathBuf>,
-    /// Ask also whether the keystore is reachable: needs credentials, or `skip_auth` for /v1/ready
+    /// Also check whether the keystore is reachable: needs credentials, or `skip_auth` for /v1/ready
     #[arg(long)]
     ready: bool,
     /// How long to wait for an answer

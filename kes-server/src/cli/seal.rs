@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: SealArguments, session: &Session<'_>) -> Resu
     let done = folder::seal(&folder, &keys).map_err(CliError::plain)?;
     report(&folder, &done, session.output);
     for name in &done.linked {
-        let text = format!("key '{}' has another name on this disk, where it lies in clear", printable(name));
+        let text = format!("key '{}' has another name on this disk, where it is in clear", printable(name));
         session.output.warning(&text);
     }
     let name = keys.current().fingerprint();
@@ -80,7 +80,7 @@ pub(super) async fn undo(arguments: UnsealArguments, session: &Session<'_>) -> R
     let (folder, keys) = arguments.subject.open("unseal", session).await?;
     let done = folder::unseal(&folder, &keys).map_err(CliError::plain)?;
     report(&folder, &done, session.output);
-    session.output.warning("these keys lie in clear now, for everybody who can read the folder or a copy of it");
+    session.output.warning("these keys are in clear now: everybody who can read the folder or a copy of it has them");
     output::line(&format!("Unsealed {} in {}.", counted(&done), folder.display()))
 }
 

@@ -24,7 +24,7 @@ pub(super) struct ServerArguments {
     /// End if the keystore cannot be reached at start, instead of serving and trying again
     #[arg(long)]
     fail_fast: bool,
-    /// Take deny rules that can match nothing, instead of refusing to start
+    /// Accept deny rules that can match nothing, instead of refusing to start
     #[arg(long)]
     allow_dead_rules: bool,
     /// The admin, if the configuration names none: a flag of older releases
@@ -61,7 +61,9 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
     let volatile = if arguments.dev || arguments.config.is_some() { None } else { arguments.volatile()? };
     if let Some((admin, files)) = volatile {
         session.output.warning("NO CONFIGURATION: KEYS ARE IN MEMORY ONLY, AND ARE LOST WHEN THIS SERVER ENDS");
-        session.output.warning("a server without '--config' is for tests; all that it encrypted becomes unreadable");
+        session
+            .output
+            .warning("a server without '--config' is for tests; everything that it encrypted becomes unreadable");
         let options = options(None, patience, session);
         return server::run_volatile(address, admin, files, options, commands).await.map_err(CliError::plain);
     }

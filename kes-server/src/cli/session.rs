@@ -60,7 +60,7 @@ pub(super) struct ServerFlags {
     /// Skip the verification of the server's certificate
     #[arg(short = 'k', long)]
     insecure: bool,
-    /// For the sake of old scripts: there are no enclaves any more
+    /// Ignored, for old scripts: there are no enclaves any more
     #[arg(short = 'e', long = "enclave", value_name = "name", hide = true)]
     _enclave: Option<String>,
 }

@@ -13,7 +13,7 @@ pub(super) struct StatusArguments {
     /// Print only whether the server answers
     #[arg(short, long)]
     short: bool,
-    /// Print also the calls that the server knows
+    /// Also print the calls that the server knows
     #[arg(long)]
     api: bool,
     /// Print the status as JSON

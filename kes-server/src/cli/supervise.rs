@@ -33,7 +33,7 @@ const STOP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SuperviseArguments {
-    /// How long the server may give no sign of life before it is killed and started again
+    /// How long the server may be unresponsive before it is killed and started again
     #[arg(long, value_name = "duration", default_value = "3s", value_parser = time::positive)]
     watchdog: Duration,
     /// The command, for example: server --config server-config.yaml

@@ -32,7 +32,7 @@ fn in_zone(text: &str, zone: TimeZone) -> String {
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match Duration::try_from(signed(text)?) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(format!("'{text}' is not longer than nothing")),
+        _ => Err(format!("'{text}' is not longer than zero")),
     }
 }
 

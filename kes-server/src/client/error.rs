@@ -137,7 +137,7 @@ impl ClientError {
         match (self, proxy) {
             (Self::Connection { call, cause }, Some(proxy)) => {
                 let proxy = proxy.origin().ascii_serialization();
-                Self::Connection { call, cause: format!("{cause}, by way of the proxy {proxy}") }
+                Self::Connection { call, cause: format!("{cause}, through the proxy {proxy}") }
             }
             (other, _) => other,
         }

@@ -85,7 +85,7 @@ fn exceptions_and_schemes_count_as_in_go() {
         let ended = migrate(&folder, "http://vault.corp.test:8200", &[("HTTP_PROXY", PROXY), ("NO_PROXY", ".test:1")]);
         assert!(!ended.status.success());
         let told = crate::support::stderr(&ended);
-        assert!(told.contains("by way of the proxy http://10.9.9.9:3128 answered 403"), "{told}");
+        assert!(told.contains("through the proxy http://10.9.9.9:3128 answered 403"), "{told}");
         assert_eq!(proxy.asked().first().unwrap(), "PUT http://vault.corp.test:8200/v1/auth/approle/login HTTP/1.1");
         let ended = migrate(&folder, "http://vault.corp.test:8200", &[("HTTP_PROXY", "socks5://10.9.9.9:3128")]);
         let told = crate::support::stderr(&ended);
@@ -106,7 +106,7 @@ fn the_command_line_uses_the_proxy_to_a_server_that_is_far() {
             let ended = command.output().unwrap();
             assert!(!ended.status.success(), "nobody listens there");
             let (asked, told) = (proxy.asked(), crate::support::stderr(&ended));
-            assert_eq!(told.contains("by way of the proxy http://10.9.9.9:3128"), !asked.is_empty(), "{told}");
+            assert_eq!(told.contains("through the proxy http://10.9.9.9:3128"), !asked.is_empty(), "{told}");
             asked
         };
         assert_eq!(status("HTTPS_PROXY", "").first().unwrap(), "CONNECT 10.1.2.3:7373 HTTP/1.1");

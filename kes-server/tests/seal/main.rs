@@ -164,7 +164,7 @@ fn a_file_of_the_other_kind_is_an_error_that_says_what_to_do() {
     let server = folder.serve();
     assert!(folder.kes(&["key", "dek", "-k", "one"]).status.success());
     for (name, words) in [
-        ("two", "lies in clear among sealed ones: if it is a key of yours, run `kes seal "),
+        ("two", "is in clear among sealed ones: if it is a key of yours, run `kes seal "),
         ("moved", "sealed under another name"),
     ] {
         assert!(!folder.kes(&["key", "dek", "-k", name]).status.success());

@@ -40,7 +40,7 @@ enum IdentityCommand {
     Of(OfArguments),
     /// Show policy and role of an identity
     Info {
-        /// One's own by default; servers answer that to the admin only
+        /// Your own by default; servers answer this to the admin only
         #[arg(value_name = "identity")]
         identity: Option<String>,
         #[arg(long, hide = true)]
@@ -103,7 +103,7 @@ pub(super) fn identity_of(arguments: &OfArguments, output: Output) -> Result<(),
     let identity = file::identity(&arguments.subject)?;
     if file::is_authority(&arguments.subject) {
         output.warning(&format!(
-            "'{}' is the certificate of a CA (basicConstraints CA:TRUE): servers do not take it for a client's",
+            "'{}' is the certificate of a CA (basicConstraints CA:TRUE): servers do not accept it as a client's",
             arguments.subject
         ));
     }

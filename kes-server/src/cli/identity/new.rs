@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &NewArguments, output: Output) -> Result<(), CliErr
         (None, None) => refuse_file_flags(arguments)?,
     }
     if arguments.expiry.is_some_and(|life| life <= SignedDuration::ZERO) {
-        output.warning("the certificate has expired already: '--expiry' is not longer than nothing");
+        output.warning("the certificate has expired already: '--expiry' is not longer than zero");
     }
     output::print(&announcement(&api_key, arguments.key.as_deref().zip(arguments.cert.as_deref())))
 }

@@ -87,7 +87,7 @@ impl Seal {
                 "key '{name}' is sealed: add `encryption` to keystore.fs, or open the folder with `kes unseal {shown}`"
             ))),
             (Some(_), false) => Err(refused(format!(
-                "key '{name}' lies in clear among sealed ones: if it is a key of yours, run `kes seal {shown}`"
+                "key '{name}' is in clear among sealed ones: if it is a key of yours, run `kes seal {shown}`"
             ))),
             (Some(keys), true) => {
                 let sealed = SealedValue::parse(&stored);

@@ -162,7 +162,7 @@ impl Http {
         let (method, url) = (request.method(), shown(request.url()));
         let call = format!("{method} {url}");
         Ok(match self.proxies.to(request.url()).map_err(|why| Failure::other(&call, why))? {
-            Some(proxy) => format!("{call} by way of the proxy {}", proxy.origin().ascii_serialization()),
+            Some(proxy) => format!("{call} through the proxy {}", proxy.origin().ascii_serialization()),
             None => call,
         })
     }

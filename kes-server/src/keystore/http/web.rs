@@ -35,7 +35,7 @@ impl Web {
         if is_local(url) { self.local.client() } else { self.public.client() }
     }
 
-    /// Sends a request: to the cloud with retries and by way of the proxy, to metadata services once and soon done.
+    /// Sends a request: to the cloud with retries and through the proxy, to metadata services once and soon done.
     pub(in crate::keystore) async fn send(&self, request: Request) -> Result<Answer, Failure> {
         if !is_local(request.url()) {
             return self.public.send_each(|| async { Ok(copy(&request)) }).await;
