@@ -52,7 +52,7 @@ impl Escape {
 
 fn human(report: &Report) -> String {
     let Compared { same, bytes, changed_meanwhile, client_keys, .. } = &report.compared;
-    let of = if report.sample.is_some() { ", chosen by chance" } else { "" };
+    let of = if report.sample.is_some() { ", chosen at random" } else { "" };
     let mut text = format!(
         "key '{}': {same} versions of {}{of} are the same without KES, and {} files of MinIO open; {}",
         report.key,

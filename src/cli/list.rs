@@ -20,7 +20,7 @@ pub(super) struct List {}
 pub(super) struct Report {
     /// All stacks, by name.
     stacks: Vec<Listed>,
-    /// Places where an engine was looked for and none answers.
+    /// Places where kestack looked for an engine and none answers.
     silent: Vec<String>,
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Listening {
     url: String,
     /// File with URL and token, which only its owner may read.
     token_file: PathBuf,
-    /// Link by which one browser comes in, once.
+    /// Link that lets one browser in, once.
     link: String,
 }
 

@@ -75,15 +75,14 @@ fn add_complete(surface: &mut Surface) {
 fn add_keys(surface: &mut Surface) {
     let answers = surface.answers::<known::Listed>(200, "All keys");
     surface.add(Operation::new("get", "/v1/keys", "listKeys", "List the keys", &answers), get(keys::list));
-    let (answers, body) =
-        (surface.answers::<known::Created>(201, "The keys are there"), surface.body::<keys::Wanted>());
+    let (answers, body) = (surface.answers::<known::Created>(201, "The keys exist"), surface.body::<keys::Wanted>());
     let create =
         Operation::new("post", "/v1/keys", "createKeys", "Create keys; existing ones stay as they are", &answers);
     surface.add(create.with(&body, true).locking(), post(keys::create));
     let answers = surface.answers::<known::Entry>(200, "The key");
     let info = Operation::new("get", "/v1/keys/{name}", "showKey", "Show one key", &answers);
     surface.add(info.named(KEY), get(keys::one));
-    let answers = surface.answers::<known::Deleted>(200, "The key is gone");
+    let answers = surface.answers::<known::Deleted>(200, "The key was deleted");
     let summary = "Delete a key that protects nothing";
     let gone = Operation::new("delete", "/v1/keys/{name}", "deleteKey", summary, &answers);
     surface.add(gone.named(KEY).locking(), delete(keys::delete));
@@ -100,7 +99,7 @@ fn add_buckets(surface: &mut Surface) {
     let answers = surface.answers::<stored::Entry>(200, "The bucket");
     let info = Operation::new("get", "/v1/buckets/{name}", "showBucket", "Show one bucket", &answers);
     surface.add(info.named(BUCKET), get(buckets::one));
-    let answers = surface.answers::<stored::Deleted>(200, "The bucket is gone");
+    let answers = surface.answers::<stored::Deleted>(200, "The bucket was deleted");
     let gone = Operation::new("delete", "/v1/buckets/{name}", "deleteBucket", "Delete a bucket", &answers);
     let force = json!({ "type": "boolean", "default": false });
     let about = "Also delete all objects and versions in it, forever";
@@ -121,7 +120,7 @@ fn add_sandboxes(surface: &mut Surface) {
     let answers = surface.answers::<sandbox::Sandbox>(200, "The sandbox");
     let info = Operation::new("get", "/v1/sandboxes/{name}", "showSandbox", "Show one sandbox", &answers);
     surface.add(info.named(SANDBOX), get(sandboxes::one));
-    let answers = surface.answers::<sandbox::DropReport>(200, "The sandbox is gone");
+    let answers = surface.answers::<sandbox::DropReport>(200, "The sandbox was dropped");
     let gone =
         Operation::new("delete", "/v1/sandboxes/{name}", "dropSandbox", "Drop a sandbox with its content", &answers);
     surface.add(gone.named(SANDBOX), delete(sandboxes::drop));
@@ -132,15 +131,15 @@ fn add_snapshots(surface: &mut Surface) {
     let list = Operation::new("get", "/v1/snapshots", "listSnapshots", "List the snapshots", &answers);
     surface.add(list, get(snapshots::list));
     let (answers, body) =
-        (surface.answers::<snapshot::Saved>(201, "The snapshot is there"), surface.body::<snapshots::Wanted>());
+        (surface.answers::<snapshot::Saved>(201, "The snapshot exists"), surface.body::<snapshots::Wanted>());
     let summary = "Take a snapshot of keystore, drive and configuration; MinIO is stopped meanwhile";
     let save = Operation::new("post", "/v1/snapshots", "saveSnapshot", summary, &answers);
     surface.add(save.with(&body, true).locking(), post(snapshots::save));
-    let answers = surface.answers::<snapshot::Restored>(200, "All is as it was then");
+    let answers = surface.answers::<snapshot::Restored>(200, "The stack is as it was at the snapshot");
     let summary = "Restore a snapshot; everything that was written since is lost";
     let restore = Operation::new("post", "/v1/snapshots/{name}/restore", "restoreSnapshot", summary, &answers);
     surface.add(restore.named(SNAPSHOT).locking(), post(snapshots::restore));
-    let answers = surface.answers::<snapshot::Removed>(200, "The snapshot is gone");
+    let answers = surface.answers::<snapshot::Removed>(200, "The snapshot was removed");
     let gone = Operation::new("delete", "/v1/snapshots/{name}", "removeSnapshot", "Remove a snapshot", &answers);
     surface.add(gone.named(SNAPSHOT).locking(), delete(snapshots::remove));
 }
@@ -151,7 +150,7 @@ fn add_faults(surface: &mut Surface) {
         .add(Operation::new("get", "/v1/faults", "showFault", "Show the fault in force", &answers), get(faults::list));
     let (answers, body) =
         (surface.answers::<faults::Begun>(201, "The fault is in force"), surface.body::<faults::Wanted>());
-    let summary = "Break something for a while; answers once it is broken";
+    let summary = "Break something for a while; answers when the fault is active";
     let begin = Operation::new("post", "/v1/faults", "beginFault", summary, &answers);
     surface.add(begin.with(&body, true).locking(), post(faults::begin));
     let answers = surface.answers::<chaos::Report>(200, "Both servers answer again");

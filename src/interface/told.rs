@@ -40,7 +40,7 @@ pub(super) struct Missed {
 /// When it was sent, and what it says.
 #[derive(Serialize, JsonSchema)]
 struct Timed<T> {
-    /// When the interface told of it.
+    /// When the interface reported it.
     #[schemars(with = "String")]
     at: Timestamp,
     #[serde(flatten)]

@@ -443,7 +443,7 @@ impl Manifest {
         all.any(|port| !matches!(port, PortChoice::Exactly(_)))
     }
 
-    /// Whether MinIO encrypts what is put into buckets without an encryption of their own. `former` is how the stack has
+    /// Whether MinIO encrypts new objects in buckets without an encryption of their own. `former` is how the stack has
     /// it, `None` for a new one. A new stack encrypts everything, unless a bucket is declared not to: MinIO knows no
     /// exception for single buckets. A stack that exists stays as it is until the file says otherwise.
     pub fn auto_encryption(&self, former: Option<bool>) -> bool {

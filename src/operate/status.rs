@@ -28,7 +28,7 @@ pub struct Status {
     pub name: String,
     /// `running`, `degraded` (a part does not answer) or `stopped`.
     pub state: State,
-    /// The fault that `kestack chaos` has in force.
+    /// The active fault of `kestack chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<InForce>,
     /// Engine and version.
@@ -49,13 +49,13 @@ pub struct Status {
     pub keys: Vec<String>,
     /// Buckets and their default encryption.
     pub buckets: BTreeMap<String, String>,
-    /// Buckets that lie in clear, although kestack.yaml does not say that they may.
+    /// Buckets that store objects in clear, although kestack.yaml does not allow that.
     pub exposed_buckets: Vec<String>,
-    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    /// Whether MinIO encrypts new objects in buckets without an encryption of their own.
     pub auto_encryption: bool,
     /// Days until each certificate expires.
     pub certificate_days_left: BTreeMap<&'static str, i64>,
-    /// How each certificate is, and when it is renewed.
+    /// The state of each certificate, and when it is renewed.
     pub certificates: Vec<CertificateState>,
 }
 

@@ -34,7 +34,7 @@ pub struct Material {
     pub s3: Option<Leaf>,
     /// Root user of MinIO.
     pub credentials: Credentials,
-    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    /// Whether MinIO encrypts new objects in buckets without an encryption of their own.
     pub auto_encryption: bool,
     /// Key for the digests of secrets.
     pub digest_key: Zeroizing<Vec<u8>>,

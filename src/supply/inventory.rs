@@ -14,7 +14,7 @@ use crate::manifest::Manifest;
 /// All that a stack can be made of.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Supplies {
-    /// Day of what is known of releases and their defects.
+    /// Day of the list of releases and their defects.
     pub as_of: String,
     /// The available ones, in the order of choice.
     pub items: Vec<Item>,

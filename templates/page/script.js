@@ -1,5 +1,5 @@
 "use strict";
-// What pages do better with a script; they work without it.
+// Improves the pages; they work without a script, too.
 
 // buttons that copy
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -16,7 +16,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// a form is sent once, and shows that it is on its way
+// a form is sent once, and shows that it is being sent
 for (const form of document.querySelectorAll("form[method=post]")) {
   form.addEventListener("submit", (event) => {
     if (form.ariaBusy === "true") {
@@ -30,7 +30,7 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[aria-busy]")) form.removeAttribute("aria-busy");
 });
 
-// parts of a page that are fetched again and again while somebody looks at them
+// parts of a page that are refreshed while somebody looks at them
 for (const part of document.querySelectorAll("[data-live]")) {
   const seconds = Number(part.dataset.seconds);
   const refresh = async () => {
@@ -43,7 +43,7 @@ for (const part of document.querySelectorAll("[data-live]")) {
           // the page has nothing to wait for any more
           if (other && !other.dataset.live) return;
         }
-      } catch { /* the interface has ended: what is shown stays */ }
+      } catch { /* the interface has ended: the page stays as it is */ }
     }
     setTimeout(refresh, seconds * 1000);
   };

@@ -123,7 +123,7 @@ fn people_do_on_pages_what_programs_do() {
     assert!(refused.contains("<h1>"), "a page: {refused}");
     let rotated = browser.must("/keys/rotate", &[("old", "paper-key"), ("new", "other-key")]);
     assert!(rotated.contains("Key other-key replaces paper-key. Versions moved: 1"), "{rotated}");
-    assert!(browser.must("/keys/delete", &[("name", "paper-key")]).contains("Key paper-key is gone."));
+    assert!(browser.must("/keys/delete", &[("name", "paper-key")]).contains("Key paper-key was deleted."));
 
     browser.must("/snapshots", &[("name", "before")]);
     browser.must("/buckets/papers/delete", &[("force", "on")]);

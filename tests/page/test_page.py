@@ -115,7 +115,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
     page.goto(interface["url"] + "/sandboxes")
     visitor.look("sandboxes")
     page.get_by_role("button", name=f"Drop sandbox test-{scheme}-{width}").click()
-    assert "is gone" in page.get_by_role("status").inner_text()
+    assert "was deleted" in page.get_by_role("status").inner_text()
 
     page.get_by_role("link", name="Live").click()
     page.get_by_text("/v1/key/decrypt/").first.wait_for()
@@ -135,7 +135,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
     page.goto(f"{interface['url']}/buckets/{name}")
     page.get_by_label("With all objects and versions").check()
     page.get_by_role("button", name="Delete bucket").click()
-    assert "is gone" in page.get_by_role("status").inner_text()
+    assert "was deleted" in page.get_by_role("status").inner_text()
     context.close()
 
 

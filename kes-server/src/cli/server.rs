@@ -61,9 +61,7 @@ pub(super) async fn run(arguments: ServerArguments, session: &Session<'_>) -> Re
     let volatile = if arguments.dev || arguments.config.is_some() { None } else { arguments.volatile()? };
     if let Some((admin, files)) = volatile {
         session.output.warning("NO CONFIGURATION: KEYS ARE IN MEMORY ONLY, AND ARE LOST WHEN THIS SERVER ENDS");
-        session
-            .output
-            .warning("a server without '--config' is for tests; everything that it encrypted becomes unreadable");
+        session.output.warning("a server without '--config' is for tests; its data becomes unreadable");
         let options = options(None, patience, session);
         return server::run_volatile(address, admin, files, options, commands).await.map_err(CliError::plain);
     }

@@ -109,5 +109,5 @@ pub(super) async fn delete(
 ) -> Shown {
     let how = Asked(Deletion { force: force.is_some() });
     buckets::delete(State(interface.clone()), Named(name.clone()), how, patience).await?;
-    Ok(interface.lead_to("/buckets", format!("Bucket {name} is gone.")))
+    Ok(interface.lead_to("/buckets", format!("Bucket {name} was deleted.")))
 }

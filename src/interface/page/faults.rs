@@ -142,7 +142,7 @@ fn words(fault: Fault) -> &'static str {
         Fault::KesDown => {
             "KES does not run. MinIO can store nothing encrypted, and reads only objects whose key it holds."
         }
-        Fault::KesSlow => "KES freezes and thaws in turns. Requests take seconds; some run into time limits.",
+        Fault::KesSlow => "KES freezes and continues in turns. Requests take seconds; some run into time limits.",
         Fault::KesDeny => "KES refuses everything that MinIO asks, as after a wrong change of its policies.",
         Fault::KesFlap => "KES goes down and comes back in turns, as a process that crashes again and again.",
         Fault::KeystoreReadonly => "KES reads keys, but can neither make nor remove any.",

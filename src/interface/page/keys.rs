@@ -101,7 +101,7 @@ pub(super) async fn delete(
 ) -> Shown {
     let key: KeyName = named(&name)?;
     keys::delete(State(interface.clone()), Named(key), patience).await?;
-    Ok(interface.lead_to("/keys", format!("Key {name} is gone.")))
+    Ok(interface.lead_to("/keys", format!("Key {name} was deleted.")))
 }
 
 /// Replaces a key: what it protects is under the other one afterwards.

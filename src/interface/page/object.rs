@@ -104,7 +104,7 @@ impl Sealing {
             Some(_) => {
                 // only the drive names it: the default key of then may not be that of now
                 let key = seen.stored.as_ref().ok().and_then(Option::as_ref).and_then(|stored| stored.key.clone());
-                let words = "A data key of its own encrypts this object. KES sealed it with the default key of then.";
+                let words = "A data key of its own encrypts this object. KES sealed that data key with the default key of that time.";
                 Self { tone: "good", scheme: "SSE-S3", key, words: words.into() }
             }
             None if header("x-amz-server-side-encryption-customer-algorithm").is_some() => {

@@ -92,7 +92,7 @@ impl Verdict {
         }
         if let names @ [_, ..] = status.exposed_buckets.as_slice() {
             let detail = format!("buckets without encryption that kestack.yaml does not allow: {}", names.join(", "));
-            return new("bad", "New objects would lie in clear", detail);
+            return new("bad", "New objects would be stored in clear", detail);
         }
         Self::of_content(status, on_drive)
     }

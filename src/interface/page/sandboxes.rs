@@ -48,7 +48,7 @@ pub(super) async fn make(State(interface): State<Interface>, Filled(made): Fille
 pub(super) async fn drop(State(interface): State<Interface>, Filled(Name { name }): Filled<Name>) -> Shown {
     let sandbox: SandboxName = named(&name)?;
     sandboxes::drop(State(interface.clone()), Named(sandbox)).await?;
-    Ok(interface.lead_to("/sandboxes", format!("Sandbox {name} is gone, with its bucket, its key and its user.")))
+    Ok(interface.lead_to("/sandboxes", format!("Sandbox {name} was deleted, with its bucket, its key and its user.")))
 }
 
 impl Interface {

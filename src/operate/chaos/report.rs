@@ -14,7 +14,7 @@ use crate::operate::session::{Intent, Opened, Options};
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FaultHealed")]
 pub(crate) struct Report {
-    /// The fault that was in force; null if there was none.
+    /// The fault that was active; null if there was none.
     pub(crate) fault: Option<Fault>,
     /// The seed that repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,7 @@ pub(crate) struct Request {
 pub(crate) struct Report {
     /// Name of the stack.
     pub(crate) name: String,
-    /// The one key.
+    /// The key of all data.
     pub(crate) key: String,
     /// The MinIO that read the clone.
     pub(crate) minio: String,
@@ -57,7 +57,7 @@ pub(crate) struct Report {
     /// What was read from both.
     #[serde(flatten)]
     pub(crate) compared: Compared,
-    /// How many versions were chosen by chance; null if all were read.
+    /// How many versions were chosen at random; null if all were read.
     pub(crate) sample: Option<u64>,
     /// Files of MinIO's own, such as configuration and users, that open under the key.
     pub(crate) minio_files: u64,

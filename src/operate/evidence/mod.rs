@@ -42,7 +42,7 @@ pub(crate) struct Document {
     /// What was lost and recovered; only a drill has these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) losses: Vec<Loss>,
-    /// What was to be shown, in the order in which it was.
+    /// The claims, in the order in which they were checked.
     pub(crate) claims: Vec<Claim>,
     /// What was done, in this order.
     pub(crate) steps: Vec<Step>,

@@ -79,7 +79,7 @@ pub(crate) struct Report {
     pub(crate) drive: PathBuf,
     /// The clone; null if an earlier obstacle made it useless.
     pub(crate) clone: Option<Cloned>,
-    /// What was to be shown, in the order in which it was.
+    /// The claims, in the order in which they were checked.
     pub(crate) claims: Vec<Claim>,
     /// What was read, by key.
     pub(crate) samples: Vec<Samples>,

@@ -62,7 +62,7 @@ pub(crate) struct Report {
     pub(crate) objects: u64,
     /// Earlier versions that were written.
     pub(crate) versions: u64,
-    /// Bytes of both.
+    /// Bytes of the objects and their earlier versions.
     pub(crate) bytes: u64,
     /// Names that no path can have: these objects are below `odd`, and `odd-names.jsonl` says which is which.
     pub(crate) odd_names: u64,

@@ -121,10 +121,7 @@ fn back(request: &Request, record: Option<&Record>) -> Result<(KeyName, KeyName)
         let restore = record.snapshot.as_ref().map(|name| format!(" `kestack snapshot restore {name}`"));
         return Err(Error::Usage {
             what: format!("key '{}' was there before the rotation, and may protect other data", record.new),
-            hint: format!(
-                "restore the snapshot from before the rotation:{}",
-                restore.unwrap_or_else(|| " none was taken".into())
-            ),
+            hint: format!("restore the earlier snapshot:{}", restore.unwrap_or_else(|| " none was taken".into())),
         });
     }
     Ok((record.new.clone(), record.old.clone()))

@@ -66,7 +66,7 @@ pub(crate) struct Report {
     pub(crate) old: String,
     /// The key that replaced it.
     pub(crate) new: String,
-    /// True if a rotation was taken back: then the names have changed places.
+    /// True if a rotation was undone: then `old` and `new` have changed places.
     pub(crate) undone: bool,
     /// True if nothing was changed.
     pub(crate) dry_run: bool,
@@ -81,7 +81,7 @@ pub(crate) struct Report {
     pub(crate) buckets: Vec<String>,
     /// True if the key in kestack.yaml was exchanged.
     pub(crate) manifest: bool,
-    /// How long MinIO was away for its new default key; null if it was not.
+    /// How long MinIO was stopped for its new default key; null if it was not.
     pub(crate) restart_milliseconds: Option<u128>,
     /// How long it took.
     pub(crate) milliseconds: u128,
@@ -89,7 +89,7 @@ pub(crate) struct Report {
     pub(crate) left: Vec<Left>,
     /// True if the former key was removed.
     pub(crate) deleted: bool,
-    /// Why it was not, although that was wanted; null if it was, or was not wanted.
+    /// Why the former key was kept, although `--delete-old` was given; null otherwise.
     pub(crate) kept: Option<String>,
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Moved {
     pub(crate) bytes: u64,
     /// How often MinIO was paused.
     pub(crate) pauses: u64,
-    /// The longest time for which it did.
+    /// The longest pause of MinIO.
     pub(crate) longest_pause_milliseconds: u128,
 }
 

@@ -62,7 +62,7 @@ pub struct Snapshot {
     pub name: SnapshotName,
     /// The stack it was taken of.
     pub stack: String,
-    /// When.
+    /// When it was taken.
     #[schemars(with = "String")]
     pub created: Timestamp,
     /// Where the keys were, for people.

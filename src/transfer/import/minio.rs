@@ -18,7 +18,7 @@ pub(super) struct Minio {
     pub(super) root: Option<(String, Zeroizing<String>)>,
     /// Key of the backend.
     pub(super) default_key: Option<String>,
-    /// Whether MinIO encrypts what is put into buckets without an encryption of their own.
+    /// Whether MinIO encrypts new objects in buckets without an encryption of their own.
     pub(super) auto_encryption: bool,
     /// Variables for `minio.env`; secrets as references.
     pub(super) env: BTreeMap<String, String>,
