@@ -7,7 +7,7 @@ use imports::Rules;
 #[path = "../kes-server/src/direction/imports.rs"]
 mod imports;
 
-/// Each room, and those that it imports. All of those stand further up: there is no cycle.
+/// Each room, and those that it imports. All of those are further up: there is no cycle.
 const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("host", &[]),
     ("keystore", &["host"]),
@@ -65,7 +65,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// What stands outside: nothing imports it.
+/// Rooms that nothing imports.
 const OUTSIDE: [&str; 3] = ["direction", "lib", "main"];
 
 #[test]

@@ -87,7 +87,7 @@ pub enum Error {
     Foreign {
         /// Which stack.
         stack: String,
-        /// Whose it is, and what is meant to work on it.
+        /// The manifest that the stack belongs to, and the one that was used now.
         what: String,
         /// What to do about it.
         hint: String,
@@ -98,7 +98,7 @@ pub enum Error {
     /// An image could not be composed.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A signal ended the verb; what it changed for a while is given back.
+    /// A signal ended the verb; its temporary changes are undone.
     #[error("interrupted by {0}")]
     Interrupted(Cause),
     /// A signal ended a verb that leaves a stack behind which is not complete.
@@ -232,7 +232,7 @@ pub enum ErrorKind {
     Usage,
 }
 
-/// KES tells clients no more than the protocol allows; why something failed on its side stands in its log.
+/// KES tells clients no more than the protocol allows; its log has the reason of a failure on its side.
 fn kes_hint(error: &ClientError) -> &'static str {
     match error {
         ClientError::Refused { status: 500.., .. } => "\n  `kestack logs kes` shows why",
@@ -318,7 +318,7 @@ impl Error {
         }
     }
 
-    /// What happened, and what to do: that is the last part of a text, from the first line on that is set in.
+    /// What happened, and what to do. The hint is the last part of a text: it begins with the first indented line.
     pub fn parts(&self) -> (String, Option<String>) {
         let text = self.to_string();
         let hint = match self {
@@ -336,7 +336,7 @@ impl Error {
         (message.trim_end().to_owned(), hint)
     }
 
-    /// For whoever fills bytes at random.
+    /// The error of a call for random bytes.
     pub(crate) fn no_random_bytes(_: aws_lc_rs::error::Unspecified) -> Self {
         Self::Environment { what: "the system gives no random bytes".into(), hint: "the kernel log may say why".into() }
     }

@@ -1,15 +1,15 @@
 //! kestack: one command that brings up a MinIO with real server-side encryption, and proves it.
 //!
-//! Test suites in Rust use [`testing`]: the same stacks without the command line. That module and [`Error`] are all that
-//! the crate promises; with `default-features = false` nothing of the command line is compiled.
+//! Test suites in Rust use [`testing`]: the same stacks without the command line. That module and [`Error`] are the public
+//! API of the crate; with `default-features = false` nothing of the command line is compiled.
 //!
-//! The rest is the program `kestack`, of which other crates see only the `unstable` feature. Four nouns carry it: a
+//! The rest is the program `kestack`; other crates see it only with the feature `unstable`. It has four concepts: a
 //! `manifest::Manifest` is what the user wants, a `stack::Stack` is its meaning on this host: folder, ports, certificates and
 //! credentials, in memory. A `resource::Resource` is one thing that must exist, which can be observed, created and removed.
 //! An `engine::Engine` makes pods and containers. `up` reads in that order: manifest → stack → stages of resources →
 //! `resource::apply::up`, which asks `resource::plan::decide` for each of them.
 
-// Of one feature without the other, some things have no reader or no user.
+// with one feature and without the other, some items are not used
 #![cfg_attr(
     not(all(feature = "cli", feature = "unstable")),
     allow(

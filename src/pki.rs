@@ -180,7 +180,7 @@ pub enum Mismatch {
     Issuer,
     /// It is for other names.
     Names,
-    /// Two thirds of its life are over, or it lies in the future of a clock that was set back.
+    /// Two thirds of its life are over, or it is in the future of a clock that was set back.
     Due,
 }
 

@@ -81,7 +81,7 @@ pub struct MinioEnvContext {
 /// Where MinIO finds what its environment file names.
 #[derive(Debug, Clone, Serialize)]
 pub struct MinioPaths {
-    /// The drive; `None` if it stands among the server's arguments.
+    /// The drive; `None` if it is among the server's arguments.
     pub drive: Option<String>,
     /// Client certificate towards KES.
     pub cert: String,

@@ -121,7 +121,7 @@ fn take_page(free: &mut Vec<Slot>) -> Slot {
     };
     if locked { &LOCKED } else { &UNLOCKED }.fetch_add(PAGE, Ordering::Relaxed);
     let start = page.cast::<[u8; SLOT]>();
-    // SAFETY: every slot lies within the page, and they do not overlap.
+    // SAFETY: every slot is within the page, and they do not overlap.
     free.extend((1..PAGE / SLOT).map(|index| Slot(unsafe { start.add(index) })));
     Slot(start)
 }

@@ -1,4 +1,4 @@
-//! YAML as a tree of nodes that know where they stand (docs/kes-protocol.md §4.1): KES's configuration and kestack.yaml.
+//! YAML as a tree of nodes that know where they are (docs/kes-protocol.md §4.1): KES's configuration and kestack.yaml.
 //!
 //! The parser is `saphyr-parser`; here its events become a tree with anchors resolved and merge keys applied. Aliases are
 //! shared, so that a small file is a small tree.
@@ -55,7 +55,7 @@ pub struct Scalar {
 pub struct Map {
     /// Those whose key is a scalar, each key once.
     pub entries: Vec<Entry>,
-    /// Keys that stand twice.
+    /// Duplicate keys.
     pub duplicates: Vec<Duplicate>,
     /// Keys that are lists or mappings.
     pub unnamed: Vec<Rc<Node>>,
@@ -66,20 +66,20 @@ pub struct Map {
 pub struct Entry {
     /// Its key.
     pub key: String,
-    /// Where the key stands.
+    /// The place of the key.
     pub place: Place,
     /// Its value.
     pub node: Rc<Node>,
 }
 
-/// A key that stands twice.
+/// A duplicate key.
 #[derive(Debug)]
 pub struct Duplicate {
     /// The key.
     pub key: String,
-    /// Where it stands the second time.
+    /// The place of its second occurrence.
     pub place: Place,
-    /// The line on which it stands first.
+    /// The line of its first occurrence.
     pub first: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Commands in messages are given so that they work as they stand: with the options that name the stack, as the user gave
+//! Commands in messages are given so that they work as they are: with the options that name the stack, as the user gave
 //! them.
 
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ struct Given {
 /// What this call was given.
 static GIVEN: OnceLock<Vec<Given>> = OnceLock::new();
 
-/// Remembers what names the stack on the command line. What stands in the environment is there for the next command too.
+/// Remembers what names the stack on the command line. What is in the environment is there for the next command too.
 pub(super) fn remember(globals: &Globals) {
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let engine = globals.engine.and_then(|engine| clap::ValueEnum::to_possible_value(&engine));

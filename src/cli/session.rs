@@ -217,7 +217,7 @@ impl Known {
 }
 
 /// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose,
-/// and only if what stands in the stack's folder is not so any more.
+/// and only if what is in the stack's folder is not so any more.
 pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Error> {
     let opened = Opened::of(globals, intent).await?;
     let options = opened.options.clone();

@@ -5,7 +5,7 @@ use rustix::process::getppid;
 
 use super::session::environment;
 
-/// How many processes above this one are asked: `sudo`, `env` and the like stand between a shell and kestack.
+/// How many processes above this one are asked: `sudo`, `env` and the like are between a shell and kestack.
 const ANCESTORS: usize = 8;
 
 /// Language of the output.
@@ -125,7 +125,7 @@ fn dotenv(value: &str) -> String {
     quoted + "\""
 }
 
-/// A value of several lines stands between two lines that it does not hold.
+/// A value of several lines is put between two lines that it does not contain.
 fn github(name: &str, value: &str) -> String {
     if !value.contains(['\n', '\r']) {
         return format!("{name}={value}");

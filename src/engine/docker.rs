@@ -188,7 +188,7 @@ impl Docker {
     }
 
     /// One attempt to stop and remove all that carries the pod's name. Members end side by side, each within its own
-    /// stop timeout and while the network still stands. True if there was nothing.
+    /// stop timeout and while the network still exists. True if there was nothing.
     async fn remove_once(&self, pod: &str) -> Result<bool, EngineError> {
         let (infra, members): (Vec<_>, Vec<_>) = self.members(pod).await?.into_iter().partition(Container::is_infra);
         if infra.is_empty() && members.is_empty() {

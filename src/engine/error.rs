@@ -11,7 +11,7 @@ pub enum EngineError {
     Refused {
         /// The request, as something the user can repeat.
         call: String,
-        /// What stands in the way.
+        /// What is in the way.
         obstacle: Obstacle,
         /// What the engine said.
         message: String,
@@ -37,7 +37,7 @@ pub enum EngineError {
     },
 }
 
-/// What stands in the way of a refused call. Each kind but the last two is one that kestack removes by itself.
+/// What is in the way of a refused call. Each kind but the last two is one that kestack removes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
     /// Somebody else has this port, or the engine keeps it for a container that is gone.
@@ -58,7 +58,7 @@ pub enum Obstacle {
 }
 
 impl EngineError {
-    /// What stands in the way, if the engine refused the call.
+    /// What is in the way, if the engine refused the call.
     pub fn obstacle(&self) -> Option<Obstacle> {
         match self {
             Self::Refused { obstacle, .. } => Some(*obstacle),

@@ -181,7 +181,7 @@ fn describe(recipe: &ImageRecipe, cache: Option<&Path>) -> Result<Layer, ImageEr
     Ok(layer)
 }
 
-/// What a layer's digest is remembered as: the program's name stands in the layer.
+/// What a layer's digest is remembered as: the program's name is in the layer.
 fn kept(recipe: &ImageRecipe) -> String {
     format!("layer-{}", recipe.name)
 }

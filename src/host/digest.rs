@@ -21,7 +21,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Key under which secret parts of a state enter its digest: labels are readable by everybody who may ask the
-/// engine, so a plain hash of a password must not stand in one.
+/// engine, so a plain hash of a password must not be in one.
 #[derive(Clone)]
 pub struct SecretKey(hmac::Key);
 

@@ -212,7 +212,7 @@ pub(crate) fn read(file: &Path) -> Result<Option<Vec<u8>>, HostError> {
 }
 
 /// Tells the file system that what is in the folders below that one has nothing to do with each other, so that each gets a
-/// place of its own (`chattr +T`, chattr(1)). On ext4 a folder otherwise lies near the one above it, where for minutes a new
+/// place of its own (`chattr +T`, chattr(1)). On ext4 a folder otherwise is near the one above it, where for minutes a new
 /// file looks for a place among all that were lately removed: 1,000 files took 80 ms, and 760 after a few thousand removals.
 /// A hint: other file systems need none.
 pub(crate) fn spread(folder: &Path) {

@@ -124,7 +124,7 @@ pub(crate) fn check_file(file: &Path, named: &str) -> Result<(), HostError> {
     })
 }
 
-/// What is at a path; `None` if nothing is, or something that is not a folder lies above it.
+/// What is at a path; `None` if nothing is, or something that is not a folder is above it.
 fn look(path: &Path) -> Result<Option<Metadata>, HostError> {
     match std::fs::metadata(path) {
         Ok(meta) => Ok(Some(meta)),

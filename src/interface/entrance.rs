@@ -59,7 +59,7 @@ impl Entrance {
     pub(super) fn is_own_origin(&self, origin: &str, host: &str) -> bool {
         match &self.names {
             Names::Exactly(_) => origin.strip_prefix("http://").is_some_and(|origin| self.is_known(origin)),
-            // another port of this host may be anybody's; https is spoken by what stands in front
+            // another port of this host may be anybody's; https is spoken by what is in front
             Names::AnyPort(_) => {
                 let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
                 origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))

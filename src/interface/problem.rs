@@ -15,7 +15,7 @@ use crate::servers::s3::S3Error;
 /// The media type of problem details.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Completes the commands that a hint names, so that they work as they stand.
+/// Completes the commands that a hint names, so that they work as they are.
 static COMPLETE: OnceLock<fn(&str) -> String> = OnceLock::new();
 
 /// Says once how commands in hints are completed.
@@ -23,7 +23,7 @@ pub(super) fn complete_hints(complete: fn(&str) -> String) {
     let _ = COMPLETE.set(complete);
 }
 
-/// The text with commands that work as they stand.
+/// The text with commands that work as they are.
 pub(super) fn completed(text: &str) -> String {
     COMPLETE.get().map_or_else(|| text.to_owned(), |complete| complete(text))
 }

@@ -57,7 +57,7 @@ fn credentials(kind: Option<KeystoreKind>) -> impl Iterator<Item = (&'static str
     settings.filter_map(|setting| Some((setting.place, *setting.variables.first()?)))
 }
 
-/// True if a credential stands at that place of a section, written as a JSON pointer.
+/// True if a credential is at that place of a section, written as a JSON pointer.
 pub(crate) fn is_credential(place: &str) -> bool {
     credentials(None).any(|(known, _)| known == place)
 }

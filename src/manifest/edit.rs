@@ -8,13 +8,13 @@ use kes_server::yaml::{Place, Value as Content};
 
 use super::tree::{self, Node, entry};
 
-/// What may stand around a word.
+/// What may be around a word.
 const QUOTES: [char; 2] = ['"', '\''];
 
 /// Why a key cannot be exchanged in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uneditable {
-    /// Where it stands, from 1; `None` if it does not stand there.
+    /// Where it is, from 1; `None` if it is not there.
     pub line: Option<usize>,
     /// Why not.
     pub why: &'static str,
@@ -24,7 +24,7 @@ pub struct Uneditable {
 /// without `keys` gets them if `old` is the key that then counts.
 ///
 /// # Errors
-/// If the file names one in a way that cannot be exchanged where it stands.
+/// If the file names one in a way that cannot be exchanged where it is.
 pub fn with_key(text: &str, old: &KeyName, new: &KeyName) -> Result<String, Uneditable> {
     let root = tree::load(text).map_err(|_| Uneditable { line: None, why: "it is not YAML" })?;
     let named = root.as_deref().map(Named::of).unwrap_or_default();
@@ -132,7 +132,7 @@ fn is(node: &Node, name: &KeyName) -> bool {
     text_of(node).as_deref() == Some(name.as_str())
 }
 
-/// The text with all changes; an alias stands where its anchor does, and is changed with that.
+/// The text with all changes; an alias has the place of its anchor, and is changed with it.
 fn changed(text: &str, mut changes: Vec<Change>) -> Result<String, Uneditable> {
     changes.sort_unstable_by_key(|(part, _)| (part.start, part.end));
     changes.dedup();
@@ -148,7 +148,7 @@ fn changed(text: &str, mut changes: Vec<Change>) -> Result<String, Uneditable> {
     Ok(text)
 }
 
-/// Where the name of a key stands, without its quotes.
+/// Where the name of a key is, without its quotes.
 fn word(text: &str, place: Place, name: &KeyName) -> Result<Range<usize>, Uneditable> {
     let refused = || Uneditable { line: Some(place.line), why: "the key does not stand there as a plain word" };
     let start = offset(text, place.line, place.column).ok_or_else(refused)?;

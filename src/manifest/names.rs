@@ -70,7 +70,7 @@ impl StackName {
 }
 
 impl StackName {
-    /// The name of a stack whose manifest lies in that folder and does not name it: the folder's, as far as a stack may
+    /// The name of a stack whose manifest is in that folder and does not name it: the folder's, as far as a stack may
     /// be called so. The default name if nothing of it is left.
     pub fn of_folder(folder: &Path) -> Self {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -51,7 +51,7 @@ pub struct SeedObjects {
     pub from: PathBuf,
     /// A declared bucket.
     pub bucket: BucketName,
-    /// What stands in front of a file's path below the folder; empty, or ends as the file says.
+    /// Prefix of a file's path below the folder; empty, or ends as the file says.
     pub prefix: String,
 }
 
@@ -181,7 +181,7 @@ struct ObjectsFile {
     from: PathBuf,
     /// A declared bucket
     bucket: String,
-    /// What stands in front of each file's path, such as demo/
+    /// Prefix of each file's path, such as demo/
     prefix: Option<String>,
 }
 

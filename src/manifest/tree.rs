@@ -60,7 +60,7 @@ impl<'e> Reader<'e> {
         self.mistakes.push(Mistake::new(place, text));
     }
 
-    /// The entries of a mapping. Keys that are not known, or stand twice, are mistakes; so are values that are not a mapping.
+    /// The entries of a mapping. Unknown or duplicate keys are mistakes; so are values that are not a mapping.
     pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Vec<(String, &'n Node)> {
         let Content::Map(map) = &node.value else {
             if !is_null(node) {

@@ -159,7 +159,7 @@ pub(crate) fn carried(value: &str) -> bool {
     value.trim() == value && !value.contains(['\n', '\r', '\0']) && !is_quoted(value)
 }
 
-/// True if one pair of quotes stands around the complete value, which MinIO removes.
+/// True if one pair of quotes is around the complete value, which MinIO removes.
 fn is_quoted(value: &str) -> bool {
     ['"', '\''].into_iter().any(|quote| value.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote)))
 }

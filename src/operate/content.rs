@@ -1,4 +1,4 @@
-//! One object from both sides: what a client learns and reads of it, and what lies on the drive.
+//! One object from both sides: what a client learns and reads of it, and what is on the drive.
 
 use std::collections::BTreeMap;
 

@@ -55,7 +55,7 @@ impl Coverage {
         }
     }
 
-    /// True if it lies in clear, and kestack.yaml does not say that it may.
+    /// True if it is in clear, and kestack.yaml does not say that it may.
     pub fn is_exposed(&self) -> bool {
         self.encryption.is_none() && !self.declared_plain
     }

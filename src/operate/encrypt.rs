@@ -1,4 +1,4 @@
-//! Encrypting what already lies in a bucket: MinIO copies each object in clear onto itself.
+//! Encrypting the objects that are already in a bucket: MinIO copies each object in clear onto itself.
 
 use std::path::Path;
 

@@ -146,7 +146,7 @@ fn seen(drive: &Path, keys: &Path) -> io::Result<Option<Vec<Seen>>> {
     for bucket in buckets(drive)? {
         add(&drive.join(bucket), &|_| false, &mut seen)?;
     }
-    // next to the settings of a bucket, which stand in `.metadata.bin`, MinIO's notes have names with a `.` in front
+    // next to the settings of a bucket, which are in `.metadata.bin`, MinIO's notes have names with a `.` in front
     let is_note = |name: &str| name.starts_with('.') && name != ".metadata.bin";
     for place in COUNTED {
         add(&drive.join(place), &is_note, &mut seen)?;

@@ -126,7 +126,7 @@ impl Report {
     }
 }
 
-/// Proves `bucket`, or every declared bucket that encrypts and that no other lies in clear. The stack's lock is held.
+/// Proves `bucket`, or every declared bucket that encrypts, and that no other bucket is in clear. The stack's lock is held.
 ///
 /// # Errors
 /// [`Error::Usage`] if there is nothing to prove; else as [`bucket`].
@@ -248,7 +248,7 @@ async fn examine(
     Ok(proof)
 }
 
-/// That no key of a sealed folder lies there in clear; `None` for a folder in clear, and for one that may not be read.
+/// That no key of a sealed folder is there in clear; `None` for a folder in clear, and for one that may not be read.
 fn sealed_keys(folder: &Path) -> Option<Evidence> {
     if !fs::is_sealed(folder).unwrap_or(false) {
         return None;

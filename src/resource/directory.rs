@@ -53,7 +53,7 @@ impl DirectoryResource {
             }
             all.push(folder);
         }
-        // a folder stands behind its files, the outermost one must be the last
+        // a folder comes after its files, the outermost one must be the last
         all.retain(|path| *path != self.path);
         all.iter().chain([&self.path]).try_for_each(|path| change_owner(path, id))
     }

@@ -58,7 +58,7 @@ pub enum Lifetime {
     Good,
     /// Accepted, but `kestack up` would renew it.
     Due,
-    /// Accepted by nobody: it has expired, or the clock stands before its first second.
+    /// Accepted by nobody: it has expired, or the clock is before its first second.
     Expired,
     /// Its file does not hold a certificate.
     Broken,

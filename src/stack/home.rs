@@ -11,7 +11,7 @@ use crate::host::ownership;
 use crate::manifest::EngineKind;
 use crate::resource::FileResource;
 
-/// The engine that a stack is up on, or will be: what stands in its folder from before the pod is made until after it
+/// The engine that a stack is up on, or will be: what is in its folder from before the pod is made until after it
 /// is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {

@@ -40,7 +40,7 @@ pub enum Standing {
 #[serde(deny_unknown_fields)]
 pub(super) struct Lineage {
     pub(super) standing: Standing,
-    /// Day from which on it stands so.
+    /// First day on which this is so.
     pub(super) since: String,
     /// Where its source is.
     pub(super) source: String,

@@ -61,7 +61,7 @@ async fn asked(program: &Path) -> Answer {
 }
 
 /// What an image says of its server by its labels, else by its tags; its own program cannot be asked without running it.
-/// Names that kestack gave tell nothing, and of others only the repository counts, not what stands before it.
+/// Names that kestack gave tell nothing, and of others only the repository counts, not what is before it.
 pub(super) fn of_image(image: &ImageDescription) -> Answer {
     let labels = LABELS.iter().filter_map(|label| image.labels.get(*label)).map(String::as_str);
     let names = || image.tags.iter().chain(&image.digests).filter(|name| !name.starts_with(OURS)).map(String::as_str);

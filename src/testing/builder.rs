@@ -18,10 +18,10 @@ use crate::operate::teardown;
 use crate::resource::apply::Silent;
 use crate::stack::Layout;
 
-/// How long a stack is kept for whom nobody says more.
+/// How long a stack is kept by default.
 const LEASE: Duration = Duration::from_secs(60 * 60);
 
-/// The wanted state of a stack. [`StackBuilder::up`] refuses what is wrong with it, all at once.
+/// The wanted state of a stack. [`StackBuilder::up`] reports all mistakes in it at once.
 #[derive(Debug, Clone)]
 #[must_use = "nothing runs before `up`"]
 pub struct StackBuilder {
@@ -109,8 +109,8 @@ impl StackBuilder {
         self
     }
 
-    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before. Where the process has no
-    /// default provider of rustls, aws-lc is that afterwards.
+    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before. If the process has
+    /// no default provider of rustls, aws-lc becomes the default provider.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`](super::ErrorKind::Manifest) for names that cannot be used; else those of `kestack up`.
@@ -180,7 +180,7 @@ impl StackBuilder {
     }
 }
 
-/// The engine that `KESTACK_ENGINE` names, else whichever is there.
+/// The engine that `KESTACK_ENGINE` names, else the first one that works.
 fn engine() -> Result<EngineKind, error::Error> {
     let Some(word) = environment("KESTACK_ENGINE").filter(|word| !word.is_empty()) else { return Ok(EngineKind::Auto) };
     EngineKind::chosen(&word).ok_or_else(|| error::Error::Usage {

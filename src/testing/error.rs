@@ -6,7 +6,7 @@ use crate::error::{self, ErrorKind};
 
 /// Why a call failed: what happened, and what to do about it.
 ///
-/// `Display` and `Debug` show both, so that the output of a test that unwraps it is enough to go on.
+/// `Display` and `Debug` show both, so that the output of a test that unwraps it says enough.
 pub struct Error(Box<error::Error>);
 
 impl Error {

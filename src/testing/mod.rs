@@ -30,9 +30,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A [`Stack`] that is dropped, as by a test that panics, is removed with its data, unless [`Stack::keep`] was called. A
-//! program that is killed cannot do that: its stacks go when their lease is over, by the next [`StackBuilder::up`] on that
-//! engine or by `kestack gc`.
+//! A [`Stack`] that is dropped, as by a test that panics, is removed with its data, unless [`Stack::keep`] was called.
+//! A program that is killed cannot do that: the next [`StackBuilder::up`] on that engine, or `kestack gc`, removes its
+//! stacks when their lease is over.
 //!
 //! [`blocking`] has the same calls for tests without an async runtime.
 

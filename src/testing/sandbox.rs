@@ -3,8 +3,8 @@
 use super::{Credentials, Error};
 use crate::operate::sandbox::{self, SandboxUser, Sandboxes};
 
-/// A bucket, the key that encrypts it, and a user that may use these two and nothing else, inside a stack. One that is
-/// not dropped by [`Sandbox::remove`] goes with its stack or when its lease is over.
+/// A bucket, the key that encrypts it, and a user that may use these two and nothing else, inside a stack. Without a
+/// call of [`Sandbox::remove`] it is removed with its stack or when its lease is over.
 #[derive(Debug)]
 pub struct Sandbox {
     pub(super) all: Sandboxes,

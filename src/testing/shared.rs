@@ -36,8 +36,7 @@ pub(super) fn name() -> Result<String, error::Error> {
     Ok(format!("test-{}", sha256(&whose).get(..12).unwrap_or_default()))
 }
 
-/// Those who use a shared stack at the moment: locked together as long as this is held, which processes do until they
-/// end.
+/// The current users of a shared stack. They hold a shared lock as long as this value lives: until their process ends.
 #[derive(Debug)]
 pub(super) struct Users {
     _file: File,

@@ -73,7 +73,7 @@ impl Stack {
         self.stack().kes_endpoints()
     }
 
-    /// Certificate (PEM) of the stack's own authority, which its servers prove themselves by.
+    /// Certificate (PEM) of the stack's own authority, which signs the certificates of the servers.
     pub fn authority(&self) -> &str {
         &self.stack().material.authority.cert_pem
     }
@@ -100,9 +100,9 @@ impl Stack {
         Ok(Sandbox { all, this, user })
     }
 
-    /// Proves that the stack encrypts: no byte of an object lies in clear on the drive, KES takes part in every read and
-    /// write, and nothing can be read while KES refuses. Objects cannot be read meanwhile, for about half a second for each
-    /// bucket.
+    /// Proves that the stack encrypts: no byte of an object is in clear on the drive, KES takes part in every read and
+    /// write, and nothing can be read while KES refuses. Objects cannot be read meanwhile, for about half a second for
+    /// each bucket.
     ///
     /// # Errors
     /// [`ErrorKind::NotProven`](super::ErrorKind::NotProven) with each claim that is not true.
@@ -129,7 +129,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Goes back to a snapshot; everything that was written since is lost.
+    /// Restores a snapshot; everything that was written since is lost.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](super::ErrorKind::Usage) if there is none of that name. After other errors the stack is as it
@@ -143,8 +143,9 @@ impl Stack {
         Ok(())
     }
 
-    /// Breaks something for that long and repairs it; returns when both servers are well again. Run it next to the code
-    /// under test. Dropped before its end, it leaves the repair to the next [`Stack::chaos`], or to `kestack chaos heal`.
+    /// Breaks something for that long and repairs it; returns when both servers answer again. Run it next to the code
+    /// under test. If the future is dropped before its end, the next [`Stack::chaos`] or `kestack chaos heal` repairs
+    /// the fault.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](super::ErrorKind::Usage) or [`ErrorKind::Environment`](super::ErrorKind::Environment) if this
@@ -177,7 +178,8 @@ impl Stack {
         Ok(remove(&reached.options, reached.engine().as_ref()).await?)
     }
 
-    /// Leaves it running when it is dropped, until its lease is over: to look at it after a failed test.
+    /// Keeps the stack running after it is dropped, until its lease is over, so that you can look at it after a failed
+    /// test.
     pub fn keep(&mut self) {
         self.owned = false;
     }
@@ -194,7 +196,7 @@ impl Stack {
         &self.session.stack
     }
 
-    /// With connections of its own: each test has its own runtime, and connections end with the one that made them.
+    /// With its own connections: each test has its own runtime, and connections end with the runtime that made them.
     fn context(&self) -> Result<Context, Error> {
         Ok(self.stack().context(self.session.context.engine.clone())?)
     }

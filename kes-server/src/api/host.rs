@@ -23,7 +23,7 @@ pub(super) fn refusal(head: &request::Parts) -> Option<Reply> {
     None
 }
 
-/// What may stand in `Host` (RFC 3986 §3.2.2): no user information, and no path.
+/// What may be in `Host` (RFC 3986 §3.2.2): no user information, and no path.
 fn is_of_a_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte)
 }

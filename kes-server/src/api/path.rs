@@ -75,7 +75,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether a byte may stand in a path without being escaped (RFC 3986 §3.3; brackets too, which browsers leave alone).
+/// Whether a byte may be in a path without being escaped (RFC 3986 §3.3; brackets too, which browsers leave alone).
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]/".contains(&byte)
 }

@@ -19,7 +19,7 @@ pub struct Identity(String);
 pub struct CertificateError(String);
 
 impl Identity {
-    /// A configured identity, compared as it stands.
+    /// A configured identity, compared as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

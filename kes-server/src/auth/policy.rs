@@ -33,10 +33,10 @@ pub enum AssignError {
     /// An identity is not a valid name.
     #[error("kes: identity {0}")]
     Identity(NameError),
-    /// An identity stands twice.
+    /// An identity is listed twice.
     #[error("kes: cannot assign policy '{policy}' to '{identity}': identity already has a policy")]
     Twice {
-        /// Policy at which it stands the second time.
+        /// The second policy that lists it.
         policy: String,
         /// The identity.
         identity: Identity,
@@ -94,7 +94,7 @@ impl Access {
     /// Puts policies together; each comes with the identities that have it.
     ///
     /// # Errors
-    /// If a name is invalid or an identity stands twice.
+    /// If a name is invalid or an identity is listed twice.
     pub fn new(
         admin: Identity,
         policies: impl IntoIterator<Item = (String, Policy, Vec<Identity>)>,

@@ -29,7 +29,7 @@ impl Pattern {
     pub(super) fn matches(&self, name: &str) -> bool {
         let name: Vec<char> = name.chars().collect();
         let (mut piece, mut at) = (0, 0);
-        // Where the last `*` stands, and what it takes so far: only the last one ever has to take more.
+        // Where the last `*` is, and what it takes so far: only the last one ever has to take more.
         let mut star: Option<(usize, usize)> = None;
         while at < name.len() || piece < self.0.len() {
             match (self.0.get(piece), name.get(at)) {

@@ -65,7 +65,7 @@ pub(super) fn keys_are_keystore(root: Section<'_>) -> bool {
     matches!(keys, Some(Value::Map(_))) && root.node("keystore").is_none()
 }
 
-/// True if the section of AWS stands one level too high.
+/// True if the section of AWS is one level too high.
 pub(super) fn direct_secretsmanager(keystore: Section<'_>) -> bool {
     keystore.node("secretsmanager").is_some() && keystore.node("aws").is_none()
 }

@@ -8,9 +8,9 @@ use std::{
 
 /// Which module may import which.
 pub(super) struct Rules {
-    /// Each module, and the modules that it imports. All of those stand further up: there is no cycle.
+    /// Each module, and the modules that it imports. All of those are further up: there is no cycle.
     pub(super) table: &'static [(&'static str, &'static [&'static str])],
-    /// What stands outside, and nothing imports.
+    /// Modules that nothing imports.
     pub(super) outside: &'static [&'static str],
 }
 
@@ -33,7 +33,7 @@ impl Rules {
     }
 }
 
-/// The modules of the crate that a file of one imports; `depth` is how deep it lies in the crate.
+/// The modules of the crate that a file of one imports; `depth` is how deep it is in the crate.
 fn imports(text: &str, depth: usize) -> BTreeSet<String> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.split("#[cfg(test)]mod tests {").next().unwrap();

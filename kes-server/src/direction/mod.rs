@@ -6,7 +6,7 @@ use imports::Rules;
 
 mod imports;
 
-/// Each module of the crate, and the modules that it imports. All of those stand further up: there is no cycle.
+/// Each module of the crate, and the modules that it imports. All of those are further up: there is no cycle.
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("auth", &[]),
     ("json", &[]),
@@ -43,7 +43,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ),
 ];
 
-/// What stands outside: it hands others the inside of modules, and nothing imports it.
+/// Modules that nothing imports: they show others the inside of modules.
 const OUTSIDE: [&str; 4] = ["direction", "fuzzing", "lib", "main"];
 
 #[test]

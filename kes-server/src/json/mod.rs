@@ -1,4 +1,4 @@
-//! JSON as the clients of KES expect it, and as it lies in stored keys: what Go's encoder writes, what Go's decoder
+//! JSON as the clients of KES expect it, and as stored keys hold it: what Go's encoder writes, what Go's decoder
 //! takes.
 
 mod decode;

@@ -186,7 +186,7 @@ struct Made {
     name: String,
 }
 
-/// True if the server itself gives a reason for the status: what stands in between does not know its form.
+/// True if the server itself gives a reason for the status: what is in between does not know its form.
 fn is_own(answer: &Answer) -> bool {
     #[derive(Deserialize)]
     struct Said {

@@ -92,7 +92,7 @@ impl Proxies {
     }
 }
 
-/// Credentials may stand in the URLs.
+/// Credentials may be in the URLs.
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxies").finish_non_exhaustive()
@@ -162,7 +162,7 @@ fn split(entry: &str) -> Option<(&str, Option<u16>)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-/// The form in which a domain stands in a URL: names in other scripts are encoded there.
+/// The form of a domain in a URL: names in other scripts are encoded there.
 fn ascii(domain: &str) -> String {
     let url = Url::parse(&format!("http://{domain}/")).ok();
     url.as_ref().and_then(Url::host_str).map_or_else(|| domain.to_owned(), str::to_owned)

@@ -82,7 +82,7 @@ fn hanging(line: &str, width: usize) -> usize {
     entry.unwrap_or((start + 2).min(width / 3))
 }
 
-/// The words of a line with the spaces after them. What stands between backticks is one word.
+/// The words of a line with the spaces after them. What is between backticks is one word.
 fn words(line: &str) -> Vec<&str> {
     let (mut words, mut start, mut quoted, mut after) = (Vec::new(), 0, false, false);
     for (at, sign) in line.char_indices() {

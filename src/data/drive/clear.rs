@@ -1,4 +1,4 @@
-//! What lies in clear in a bucket.
+//! The objects of a bucket that are in clear.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct InClear {
     pub older: u64,
 }
 
-/// Calls `visit`, in several threads, with every object of a bucket of which a version lies in clear. MinIO may run or not.
+/// Calls `visit`, in several threads, with every object of a bucket of which a version is in clear. MinIO may run or not.
 ///
 /// # Errors
 /// What keeps the drive from being read, and those of `visit`.
@@ -37,7 +37,7 @@ pub fn in_clear(drive: &Path, bucket: &str, visit: impl Fn(InClear) -> io::Resul
     walk::objects(&folder, look).map(drop)
 }
 
-/// The length of a version that lies in clear.
+/// The length of a version that is in clear.
 fn length(version: &Version) -> Option<u64> {
     match version {
         Version::Object(stored) if stored.protection == Protection::None => Some(stored.bytes),

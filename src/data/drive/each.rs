@@ -30,7 +30,7 @@ pub struct Item {
 /// What opens a version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Opens {
-    /// Nothing is needed: it lies in clear.
+    /// Nothing is needed: it is in clear.
     Clear,
     /// The key of that name.
     Key(String),
@@ -56,7 +56,7 @@ pub fn each(drive: &Path, visit: impl Fn(Item) -> io::Result<()> + Sync) -> io::
     Ok(())
 }
 
-/// Where the metadata of an object lies.
+/// Where the metadata of an object is.
 struct Place<'a> {
     bucket: &'a str,
     folder: &'a Path,

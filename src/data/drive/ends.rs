@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::each::{Item, Opens, each};
 
-/// The oldest version under each key, and the oldest that lies in clear.
+/// The oldest version under each key, and the oldest that is in clear.
 ///
 /// # Errors
 /// As [`ends`].

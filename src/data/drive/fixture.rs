@@ -23,12 +23,12 @@ pub(super) fn place_stored(drive: &Path, path: &str, stored: &Stored) {
     }
 }
 
-/// A file whose content stands inside.
+/// A file whose content is inside.
 pub(super) fn inline(meta: &[u8]) -> Stored {
     Stored { meta: meta.to_vec(), part: None }
 }
 
-/// A file of MinIO's own, as if it was too long to stand inside: the metadata is that of a long configuration.
+/// A file of MinIO's own, as if it was too long to be inside: the metadata is that of a long configuration.
 pub(super) fn long(short: &[u8]) -> Stored {
     const LENGTH: usize = 552_552;
     let meta = include_bytes!("testdata/config.meta").to_vec();

@@ -213,7 +213,7 @@ impl MinioFiles {
     }
 }
 
-/// The key that a bucket's default encryption names: its configuration stands as XML in its metadata.
+/// The key that a bucket's default encryption names: its configuration is XML in its metadata.
 fn default_key(metadata: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(metadata);
     let (_, rest) = text.split_once("<KMSMasterKeyID>")?;

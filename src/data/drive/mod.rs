@@ -1,4 +1,4 @@
-//! What lies on a MinIO drive, read without MinIO: which keys protect what, and the data keys that MinIO keeps there,
+//! What is on a MinIO drive, read without MinIO: which keys protect what, and the data keys that MinIO keeps there,
 //! sealed by KES.
 //!
 //! The layout is what a running MinIO was seen to write: a folder per bucket, a folder with an `xl.meta` per object,

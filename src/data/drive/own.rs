@@ -11,7 +11,7 @@ use super::xl;
 /// First byte of a sealed file.
 const FORMAT: u8 = 1;
 
-/// In front of the block stands this JSON, and in front of it its length.
+/// In front of the block is this JSON, and in front of it its length.
 #[derive(Deserialize)]
 struct Header {
     #[serde(rename = "keyid")]
@@ -20,7 +20,7 @@ struct Header {
     sealed: String,
 }
 
-/// In front of a bucket's metadata stand two numbers of 16 bits: of its format, and of the format's version.
+/// In front of a bucket's metadata are two numbers of 16 bits: of its format, and of the format's version.
 const BUCKET_HEAD: usize = 4;
 
 /// The part of a bucket's metadata that says how its targets are sealed.
@@ -33,7 +33,7 @@ const TARGETS_THEMSELVES: &str = "BucketTargetsConfigJSON";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seal {
     pub(super) key: String,
-    /// In base64, as it stands there.
+    /// In base64, as it is there.
     pub(super) sealed: String,
 }
 
@@ -107,7 +107,7 @@ fn split(content: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// JSON with another key and sealed data key under these two names. Every other byte stays; `None` if one of them does not
-/// stand there exactly once, in the form in which MinIO writes it.
+/// are there exactly once, in the form in which MinIO writes it.
 fn exchanged(json: &[u8], [key, sealed]: [&str; 2], from: &Seal, to: &Seal) -> Option<Vec<u8>> {
     let mut text = std::str::from_utf8(json).ok()?.to_owned();
     for (name, from, to) in [(key, &from.key, &to.key), (sealed, &from.sealed, &to.sealed)] {

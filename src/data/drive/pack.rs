@@ -1,4 +1,4 @@
-//! `MessagePack` as bytes: where a value stands, so that it can be exchanged and every other byte stays as it is.
+//! `MessagePack` as bytes: where a value is, so that it can be exchanged and every other byte stays as it is.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use rmp::encode::{write_bin, write_i16, write_i32, write_i64, write_nfix, write_
 /// How deep values may lie in each other.
 const DEPTH: u8 = 16;
 
-/// Takes the first value off the front of some bytes, as it stands there.
+/// Takes the first value off the front of some bytes, as it is there.
 pub(super) fn next<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let start = *bytes;
     skip(bytes, DEPTH)?;

@@ -1,6 +1,6 @@
 //! An `xl.meta` taken apart, and put together again with other entries or other content.
 //!
-//! Behind the name and version of the format stand the length of the metadata, the metadata itself, and its checksum,
+//! Behind the name and version of the format are the length of the metadata, the metadata itself, and its checksum,
 //! xxHash64 cut to 32 bits. What is stored inline follows: a version, then a mapping from the name of an object's version
 //! to its bytes.
 
@@ -20,7 +20,7 @@ pub(super) struct Parts<'a> {
     /// Name and version of the format.
     head: &'a [u8],
     meta: &'a [u8],
-    /// What stands behind the checksum.
+    /// The bytes after the checksum.
     inline: &'a [u8],
     /// The entry of each version.
     pub(super) entries: Vec<&'a [u8]>,
@@ -48,7 +48,7 @@ impl<'a> Parts<'a> {
         pieces::joined(pack::content(self.stored()?)?)
     }
 
-    /// The folder with the content of the only version, if that has one part and nothing stands inline.
+    /// The folder with the content of the only version, if that has one part and nothing is inline.
     pub(super) fn folder(&self) -> Option<[u8; 16]> {
         let object = pack::entry(self.only()?, "V2Obj")?;
         let parts = pack::items(pack::entry(object, "PartNums")?)?;
@@ -64,7 +64,7 @@ impl<'a> Parts<'a> {
         self.with(vec![(0, pack::edited(entry, lengths(entry, content)?)?)], &inline)
     }
 
-    /// The file with the length of other content, which lies in that folder.
+    /// The file with the length of other content, which is in that folder.
     pub(super) fn with_folder(&self, folder: [u8; 16], content: &[u8]) -> Option<Vec<u8>> {
         let entry = self.only()?;
         let mut edits = lengths(entry, content)?;

@@ -60,7 +60,7 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Where a sealed data key stands.
+/// Where a sealed data key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In the entry of a version.
@@ -72,7 +72,7 @@ enum Place {
 }
 
 impl Sealings {
-    /// Reads the metadata of what lies in that folder of the drive, `<bucket>/<object>`.
+    /// Reads the metadata of what is in that folder of the drive, `<bucket>/<object>`.
     ///
     /// # Errors
     /// If its form, or that of an entry, is not known.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::stored::{self, Beside};
 use super::{SYSTEM, context, walk, xl};
 
-/// How much of a file of MinIO's is searched for its sealed key: it stands at the start of the content.
+/// How much of a file of MinIO's is searched for its sealed key: it is at the start of the content.
 const START: u64 = 64 << 10;
 
 /// A data key as KES sealed it for MinIO.
@@ -28,7 +28,7 @@ pub struct Sealed {
     pub of: String,
 }
 
-/// How MinIO seals its own files: in front of the content stands this JSON.
+/// How MinIO seals its own files: in front of the content is this JSON.
 #[derive(Deserialize)]
 pub(super) struct Header {
     #[serde(rename = "keyid")]

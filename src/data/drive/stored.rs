@@ -1,4 +1,4 @@
-//! A metadata file, with the content of a file of MinIO's own that is too long to stand inside: that lies in a folder next to
+//! A metadata file, with the content of a file of MinIO's own that is too long to be inside: that is in a folder next to
 //! it, which has a new name whenever MinIO writes the file.
 
 use std::io::{self, ErrorKind, Read as _};
@@ -25,7 +25,7 @@ pub struct Stored {
     pub part: Option<Part>,
 }
 
-/// Content that does not stand in its metadata file.
+/// Content that is not in its metadata file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Name of its folder.
@@ -35,7 +35,7 @@ pub struct Part {
 }
 
 impl Stored {
-    /// Reads the metadata file of what lies in that folder of the drive, `<bucket>/<object>`.
+    /// Reads the metadata file of what is in that folder of the drive, `<bucket>/<object>`.
     ///
     /// # Errors
     /// The outer one if it cannot be read, the inner one if it is too long, or its content is missing.
@@ -52,7 +52,7 @@ impl Stored {
         })
     }
 
-    /// The folder next to a metadata file that holds its content; `None` if that stands inside, or is of several parts.
+    /// The folder next to a metadata file that holds its content; `None` if that is inside, or is of several parts.
     pub(super) fn folder(meta: &[u8]) -> Option<String> {
         xl::uuid(&Parts::of(meta)?.folder()?)
     }
@@ -66,7 +66,7 @@ impl Stored {
     }
 }
 
-/// What lies next to a metadata file.
+/// What is next to a metadata file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Beside<T> {
     /// Nothing needs to.

@@ -15,7 +15,7 @@ use serde_bytes::ByteBuf;
 
 /// Start of the file: name and major version of the format.
 const MAGIC: &[u8] = b"XL2 \x01\x00";
-/// Where the length of the metadata stands, behind the mark of MessagePack's `bin 32`.
+/// Where the length of the metadata is, behind the mark of MessagePack's `bin 32`.
 pub(super) const MARK: usize = 8;
 pub(super) const BIN32: u8 = 0xc6;
 /// Where the metadata begins.

@@ -108,7 +108,7 @@ impl Archive {
         })
     }
 
-    /// Writes it into a file: complete under its name or not at all; a link that lies there is replaced, not followed.
+    /// Writes it into a file: complete under its name or not at all; a link that is there is replaced, not followed.
     ///
     /// # Errors
     /// Those of reading its files and of writing.

@@ -11,7 +11,7 @@ use super::archive::CHUNK;
 use super::cache::{self, Stamp};
 use crate::engine::host::is_executable;
 
-/// What stands between path and digest.
+/// What is between path and digest.
 const MARK: &str = "@sha256:";
 /// What the digest of a program is remembered as.
 const CACHED: &str = "program";

@@ -66,7 +66,7 @@ enum Ended {
 /// gone: without it nobody finds the server that holds the ports.
 ///
 /// # Errors
-/// Those of the first start, which also stand on standard output, and of the member's files.
+/// Those of the first start, which are also on standard output, and of the member's files.
 pub(super) async fn supervise(folder: PathBuf) -> io::Result<()> {
     let started = async {
         let supervisor = Supervisor::new(Member::at(folder))?;

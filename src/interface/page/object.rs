@@ -1,4 +1,4 @@
-//! An object from both sides: what a client reads, and what lies on the drive.
+//! An object from both sides: what a client reads, and what is on the drive.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -132,7 +132,7 @@ fn new_objects(status: &Status) -> String {
     }
 }
 
-/// How much lies on the drive.
+/// How much is on the drive.
 #[derive(Debug)]
 struct Stored {
     /// Under keys of KES and of clients.

@@ -65,7 +65,7 @@ struct Uses {
 }
 
 impl Picture {
-    /// The picture of what lies on the drive and of what the buckets will do with new objects.
+    /// The picture of what is on the drive and of what the buckets will do with new objects.
     pub(super) fn of(report: &Report, buckets: &[Entry], keys: impl IntoIterator<Item = String>) -> Self {
         let mut uses = Uses { keys: keys.into_iter().collect(), ..Uses::default() };
         for bucket in buckets {
@@ -160,7 +160,7 @@ impl Uses {
     }
 }
 
-/// The middle of a row; the shorter column stands in the middle of the longer.
+/// The middle of a row; the shorter column is in the middle of the longer.
 fn place(number: usize, count: usize, rows: usize) -> usize {
     number * ROW + (rows - count) * ROW / 2 + ROW / 2 + 5
 }

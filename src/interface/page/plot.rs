@@ -24,7 +24,7 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    /// The curves of these series, the first of which is filled; `unit` stands behind numbers.
+    /// The curves of these series, the first of which is filled; `unit` follows the numbers.
     pub(super) fn new(title: &'static str, tone: &'static str, unit: &str, series: &[(&str, Vec<f64>)]) -> Self {
         let highest = series.iter().flat_map(|(_, values)| values.iter().copied()).fold(0.0, f64::max);
         let top = round_up(highest);

@@ -1,4 +1,4 @@
-//! What lies on the drive, for pages: one walk of the drive at a time, however many people look.
+//! What is on the drive, for pages: one walk of the drive at a time, however many people look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ impl Walk {
 }
 
 impl Interface {
-    /// What lies on the drive, two seconds ago or now.
+    /// What is on the drive, two seconds ago or now.
     ///
     /// # Errors
     /// What keeps the drive from being read.

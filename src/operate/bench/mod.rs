@@ -92,7 +92,7 @@ impl std::fmt::Display for Scheme {
 }
 
 impl Scheme {
-    /// Those that this stack can store: with `auto_encryption` nothing lies in clear.
+    /// Those that this stack can store: with `auto_encryption` nothing is in clear.
     fn of(stack: &Stack) -> Vec<Self> {
         let clear = (!stack.material.auto_encryption).then_some(Self::None);
         clear.into_iter().chain([Self::SseS3, Self::SseKms]).collect()

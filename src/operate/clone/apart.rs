@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// Refuses a folder, which need not be there yet, if it lies in one of these.
+/// Refuses a folder, which need not be there yet, if it is in one of these.
 ///
 /// # Errors
 /// [`Error::Usage`] with `hint`, which says how to name another one.

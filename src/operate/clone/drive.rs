@@ -57,7 +57,7 @@ impl ClonePlan {
     /// Makes a folder of its own in `within`, or in that of the stack, and looks for room.
     ///
     /// # Errors
-    /// [`Error::Usage`] if `within` lies in the drive or in the stack's keys, and as [`ClonedDrive::of`].
+    /// [`Error::Usage`] if `within` is in the drive or in the stack's keys, and as [`ClonedDrive::of`].
     pub(crate) fn of(
         stack: &Layout,
         drive: &Path,

@@ -1,4 +1,4 @@
-//! Reading all that lies on a drive, by S3.
+//! Reading all that is on a drive, by S3.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

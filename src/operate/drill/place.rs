@@ -50,7 +50,7 @@ impl Place {
     /// Takes the turn, removes what killed drills left, and makes the folder: below `within`, or next to the stacks.
     ///
     /// # Errors
-    /// [`Error::Usage`] if `within` lies in the stack's data; [`Error::Environment`] if something there is not a drill's; those
+    /// [`Error::Usage`] if `within` is in the stack's data; [`Error::Environment`] if something there is not a drill's; those
     /// of the engine.
     pub(super) async fn enter(source: &Options, kind: EngineKind, within: Option<&Path>) -> Result<Self, Error> {
         let within = match within {

@@ -57,7 +57,7 @@ impl Record {
         })
     }
 
-    /// Writes it, unless it stands there.
+    /// Writes it, unless it is there.
     pub(super) fn save(&self, layout: &Layout) -> Result<(), Error> {
         if Self::load(layout)?.as_ref() == Some(self) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Where objects and keys come from: the stack as it lies on the disk, or a snapshot of it.
+//! Where objects and keys come from: the stack as it is on the disk, or a snapshot of it.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Content that lies next to its metadata file, in a folder with a name of its own. The new folder is brought there while
+//! Content that is next to its metadata file, in a folder with a name of its own. The new folder is brought there while
 //! MinIO does not know it yet; a note says so, and which folder goes when the metadata does not name it any more.
 
 use std::fs::{DirBuilder, File, Permissions};

@@ -137,7 +137,7 @@ impl Exchange<'_> {
         file.found().iter().enumerate().filter(|(_, found)| found.sealed.key == self.old.as_str())
     }
 
-    /// The folder on the drive, which names what lies in it.
+    /// The folder on the drive, which names what is in it.
     fn name<'p>(&self, path: &'p Path) -> &'p str {
         let folder = path.parent().and_then(|folder| folder.strip_prefix(self.drive).ok());
         folder.and_then(Path::to_str).unwrap_or_default()

@@ -211,7 +211,7 @@ fn exchange(all: &[(usize, Staged)]) -> Vec<Outcome> {
     all.iter().map(one).collect()
 }
 
-/// Exchanges two files. What was in the place lies aside then: to remove a file takes a hundred times longer than to rename
+/// Exchanges two files. The former file is kept aside then: to remove a file takes a hundred times longer than to rename
 /// one where the file system tells its disk (`discard`), and MinIO need not wait for that.
 fn swap(aside: &Path, place: &Path) -> std::io::Result<()> {
     match renameat_with(CWD, aside, CWD, place, RenameFlags::EXCHANGE) {

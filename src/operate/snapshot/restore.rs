@@ -27,7 +27,7 @@ use crate::template::parse_env;
 pub struct Prepared {
     layout: Layout,
     journal: Journal,
-    /// Keys to be added to a folder that is not the stack's own: where each lies, and where it goes.
+    /// Keys to be added to a folder that is not the stack's own: where each is, and where it goes.
     added_keys: Vec<(PathBuf, PathBuf)>,
     /// True if KES has to be stopped as well: keys, certificates or configuration differ from those it runs with.
     pub changes_kes: bool,

@@ -1,4 +1,4 @@
-//! The content as it lies on this host: files of folders with their digests, and policies. Whatever cannot be taken is
+//! The content as it is on this host: files of folders with their digests, and policies. Whatever cannot be taken is
 //! refused here, before anything is touched.
 
 use std::collections::BTreeMap;

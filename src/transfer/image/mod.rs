@@ -14,7 +14,7 @@ mod surroundings;
 
 use process::Process;
 
-/// Folder of the programs that stand behind a name of kestack's.
+/// Folder of the programs that are behind a name of kestack's.
 const LIBEXEC: &str = "usr/libexec/kestack";
 /// kestack, as links lead to it.
 const KESTACK: &str = "/usr/bin/kestack";
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// What lies in the image, by path: mode, and where a link leads.
+    /// What is in the image, by path: mode, and where a link leads.
     async fn held(archive: Archive) -> (serde_json::Value, BTreeMap<String, (u32, Option<String>)>) {
         let bytes = archive.into_stream().try_collect::<Vec<_>>().await.unwrap().concat();
         let mut outer = BTreeMap::new();

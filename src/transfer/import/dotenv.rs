@@ -9,7 +9,7 @@ use super::variables::{Lookup, expand};
 /// Variables by name.
 pub(super) type Values = BTreeMap<String, Zeroizing<String>>;
 
-/// Reads `NAME=value` lines: values in single quotes stand as they are, in others variables are put in, those of `outer`
+/// Reads `NAME=value` lines: values in single quotes stay as they are, in others variables are put in, those of `outer`
 /// before those of the file. A name alone has its value from `outer`.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ fn entry<'t>(
 
 /// A value as it is written.
 enum Written {
-    /// It stands as it is.
+    /// It stays as it is.
     Literal(String),
     /// Variables are put into it.
     Open(String),
@@ -83,7 +83,7 @@ fn written_value<'t>(text: &'t str, after: &'t str) -> Result<(Written, &'t str)
     Ok((value, next))
 }
 
-/// The same for `format: raw`: every value stands as it is.
+/// The same for `format: raw`: every value stays as it is.
 pub(super) fn parse_raw(text: &str, outer: Lookup<'_>) -> Values {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
     let values = lines.filter_map(|line| match line.split_once('=') {
@@ -93,7 +93,7 @@ pub(super) fn parse_raw(text: &str, outer: Lookup<'_>) -> Values {
     values.collect()
 }
 
-/// What stands before the quote that closes, and what follows it.
+/// What is before the quote that closes, and what follows it.
 fn closed(text: &str, quote: char) -> Option<(&str, &str)> {
     let mut escaped = false;
     for (position, sign) in text.char_indices() {

@@ -1,5 +1,5 @@
 //! A folder of the documented procedure: `certs`, `config` and `minio`, and `keys` for the fs keystore. kestack's own
-//! folders look the same, so it becomes the stack's folder as it lies.
+//! folders look the same, so it becomes the stack's folder as it is.
 
 use std::path::Path;
 

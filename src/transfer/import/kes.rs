@@ -18,7 +18,7 @@ use crate::keystore;
 pub(super) struct Kes {
     /// The keystore section; credentials are variables.
     pub(super) keystore: Value,
-    /// The folder of keys where KES runs, if it lies in a volume of the engine.
+    /// The folder of keys where KES runs, if it is in a volume of the engine.
     pub(super) in_volume: Option<PathBuf>,
     /// What the variables hold, where it is known.
     pub(super) credentials: BTreeMap<String, Zeroizing<String>>,

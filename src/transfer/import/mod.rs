@@ -2,7 +2,7 @@
 //! Compose file, or the Tenant of MinIO's Operator.
 //!
 //! A reader per kind gives what it [`Found`]; [`translate()`] makes the manifest of it. What belongs to a secret never
-//! stands in the manifest: credentials go into an environment file of mode 0600 that the manifest refers to, the root
+//! is in the manifest: credentials go into an environment file of mode 0600 that the manifest refers to, the root
 //! user's stay in MinIO's environment file, keys and certificates in files. What kestack cannot carry is reported. The
 //! files are taken for a stranger's: they are read within bounds, nothing of them is run, and a text in which a variable is
 //! still to be put in is never taken for a value.
@@ -77,7 +77,7 @@ pub struct Found {
     certificates: Vec<(PathBuf, &'static str)>,
     /// Buckets and keys that it makes when it starts.
     made: Script,
-    /// The stack's own folder, if the deployment lies as kestack lays it out.
+    /// The stack's own folder, if the deployment is as kestack lays it out.
     pub in_place: Option<PathBuf>,
     /// What the user must know.
     notes: Vec<String>,
@@ -111,7 +111,7 @@ impl Files {
         self.here(path).filter(|here| here.exists()).map(|here| text_of(&here))
     }
 
-    /// The service in whose volume a path lies.
+    /// The service in whose volume a path is.
     fn volume(&self, path: &Path) -> Option<&str> {
         let volume = self.volumes.iter().find(|(there, _)| path.starts_with(there));
         volume.map(|(_, service)| service.as_str())

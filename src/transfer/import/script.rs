@@ -7,7 +7,7 @@ use super::words::{commands, words};
 
 /// Most commands that are looked at, with every turn of a loop.
 const MAX_COMMANDS: usize = 1_000;
-/// Words of a shell that stand before a command.
+/// Words of a shell that are before a command.
 const KEYWORDS: [&str; 14] =
     ["do", "then", "else", "elif", "if", "while", "until", "!", "(", "{", "time", "exec", "command", "sudo"];
 /// Commands of `mc` that change nothing that a stack keeps.

@@ -231,7 +231,7 @@ fn keys(mut names: Vec<String>, folder: Option<&Path>) -> Result<Vec<KeyName>, E
     Ok(keys)
 }
 
-/// What lies in the stack's folder before its first `up`: the root user, certificates, and copies of what `up` rewrites.
+/// What is in the stack's folder before its first `up`: the root user, certificates, and copies of what `up` rewrites.
 fn stack_files(
     found: &Found,
     layout: &Layout,

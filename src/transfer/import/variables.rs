@@ -49,7 +49,7 @@ fn at_depth(text: &str, lookup: Lookup<'_>, unset: &mut BTreeSet<String>, depth:
     Ok(done)
 }
 
-/// What stands between the braces.
+/// What is between the braces.
 fn one(inside: &str, lookup: Lookup<'_>, unset: &mut BTreeSet<String>, depth: usize) -> Result<String, String> {
     let (name, operator) = name(inside);
     if name.is_empty() {
@@ -87,7 +87,7 @@ pub(super) fn name(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// What stands before the brace that closes, and what follows it.
+/// What is before the brace that closes, and what follows it.
 pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
     let mut depth = 0_usize;
     let mut before = '\0';

@@ -118,7 +118,7 @@ impl Reader<'_> {
         self.words.extend(self.word.take());
     }
 
-    /// Adds a value that stands outside of quotes: its blanks end words.
+    /// Adds a value that is outside of quotes: its blanks end words.
     fn split(&mut self, value: &str) {
         for (number, part) in value.split(char::is_whitespace).enumerate() {
             if number > 0 {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const BUDGET: usize = 4 << 20;
 /// Memory of a value in addition to its text.
 const NODE: usize = 32;
-/// Name of the key whose mappings are merged into the one that it stands in.
+/// Name of the key whose mappings are merged into the one that it is in.
 const MERGE: &str = "<<";
 
 /// All documents of a text. Keys of a mapping become text.

@@ -95,7 +95,7 @@ fn parse(json: &[u8]) -> Option<Granted> {
 mod tests {
     use super::*;
 
-    /// Whatever stands in a challenge, it stays one argument.
+    /// Whatever is in a challenge, it stays one argument.
     #[test]
     fn each_value_is_one_argument() {
         let challenge = Challenge { tenant: "a tenant".into(), resource: "https://v --resource https://x".into() };

@@ -33,7 +33,7 @@ pub struct Converted {
     pub unchanged: usize,
     /// Folders, which are left alone; they may hold keys in clear.
     pub folders: Vec<String>,
-    /// Keys whose file has another name somewhere, under which it still lies in clear.
+    /// Keys whose file has another name somewhere, under which it is still in clear.
     pub linked: Vec<String>,
 }
 

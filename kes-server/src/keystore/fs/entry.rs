@@ -1,4 +1,4 @@
-//! Reading an entry of the folder, whatever stands there under the name of a key.
+//! Reading an entry of the folder, whatever is there under the name of a key.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};

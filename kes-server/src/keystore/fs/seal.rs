@@ -21,7 +21,7 @@ impl Seal {
     /// Whether the folder may be served so.
     ///
     /// # Errors
-    /// If it is sealed under other master keys, or lies in clear and should not, or the reverse; the text says what to do.
+    /// If it is sealed under other master keys, or is in clear and should not be, or the reverse; the text says what to do.
     pub(super) fn check(&self, folder: &Path) -> Result<(), KeyStoreError> {
         let shown = folder.display();
         match (Marker::load(folder)?, &self.0) {

@@ -199,7 +199,7 @@ fn add_made(cast: &Cast, project: &Project<'_>, found: &mut Found) -> Result<(),
     Ok(())
 }
 
-/// The path that MinIO serves, if it stands among its arguments; else where its image keeps the drive.
+/// The path that MinIO serves, if it is among its arguments; else where its image keeps the drive.
 fn drive_argument(served: &[String], found: &Found) -> Option<String> {
     let mut paths: Vec<&str> = Vec::new();
     let mut words = served.iter();

@@ -42,7 +42,7 @@ pub(super) struct Gaps {
 }
 
 impl<'a> Project<'a> {
-    /// Reads what lies around a file.
+    /// Reads what is around a file.
     pub(super) fn new(file: &Path, whole: Value, env: Lookup<'a>) -> Result<Self, Error> {
         let file = std::path::absolute(file).map_err(Error::file("find", file))?;
         let folder = file.parent().unwrap_or(&file).to_owned();
