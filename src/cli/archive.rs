@@ -140,7 +140,7 @@ fn recipient(text: &str) -> Result<Recipient, Error> {
     })
 }
 
-/// Of the file, else of the environment, else of whoever sits there; a new one is asked for twice.
+/// From the file, else from the environment, else from the user at the terminal; a new one is asked for twice.
 fn passphrase(file: Option<&Path>, new: bool) -> Result<Zeroizing<String>, Error> {
     let given = match (file, environment(VARIABLE).map(Zeroizing::new)) {
         (Some(file), _) => read_passphrase(file).map_err(Error::file("read", file))?,

@@ -19,7 +19,7 @@ use crate::stack::{Clients, Home, Layout, Origin, Stack};
 const GLANCE: Duration = Duration::from_secs(1);
 
 impl Options {
-    /// What the command line asks for. Where no manifest is at hand, the one counts that the stack was brought up from.
+    /// What the command line asks for. Without a manifest, the one that the stack was brought up from counts.
     pub(super) fn load(globals: &Globals, intent: Intent) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         let loaded = manifest::load(globals.file.as_deref(), &here, &environment)?;
@@ -79,7 +79,7 @@ fn canonical(path: PathBuf) -> PathBuf {
 }
 
 /// The name on the command line, else the manifest's. An older kestack called every stack `minio-kes` whose manifest does
-/// not name it: such a one is found again by whoever has no other.
+/// not name it: kestack still finds such a stack if there is no other.
 fn name(globals: &Globals, loaded: &Loaded, base: &Path) -> Result<StackName, Error> {
     if let Some(name) = &globals.stack {
         return name.parse().map_err(|error| Error::Usage {

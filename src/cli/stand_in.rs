@@ -57,7 +57,7 @@ struct Curl {
     /// Say nothing of errors
     #[arg(short, long)]
     silent: bool,
-    /// Say it all the same
+    /// Say them, also with --silent
     #[arg(short = 'S', long)]
     show_error: bool,
     /// Ask for the head only

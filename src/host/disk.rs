@@ -138,7 +138,8 @@ pub(crate) fn create_private(folder: &Path) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Makes a folder of another name each time, which only its owner may enter, whatever the umask; it goes with the value.
+/// Makes a folder of another name each time, which only its owner may enter, with any umask; it is removed with the
+/// value.
 ///
 /// # Errors
 /// Those of the file system.

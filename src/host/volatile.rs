@@ -37,7 +37,7 @@ fn places() -> Vec<PathBuf> {
     } else {
         PathBuf::from(format!("/run/lock/kestack-{uid}"))
     };
-    // where the root is read-only, containers have the last one all the same
+    // containers with a read-only root have the last one, too
     let others = ["/tmp", "/dev/shm"].map(|place| PathBuf::from(format!("{place}/kestack-{uid}")));
     [best].into_iter().chain(others).collect()
 }

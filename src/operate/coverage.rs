@@ -16,7 +16,7 @@ pub struct Coverage {
     pub bucket: String,
     /// Its default encryption; `None` if it has none.
     pub encryption: Option<Encryption>,
-    /// True if it has no encryption of its own, and MinIO encrypts what is put into it all the same.
+    /// True if it has no encryption of its own, and MinIO still encrypts new objects in it.
     pub automatic: bool,
     /// True if kestack.yaml says that it must not encrypt.
     pub declared_plain: bool,

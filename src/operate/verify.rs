@@ -36,9 +36,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Evidence {
-    /// What was to be shown.
+    /// The claim to prove.
     pub claim: &'static str,
-    /// Whether it was.
+    /// Whether the claim was proven.
     pub proven: bool,
     /// What was seen.
     pub seen: String,

@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: MetricArguments, session: &Session<'_>) -> Re
     }
 }
 
-/// What a server leaves out while it is zero. Scripts read it all the same.
+/// A metric that a server leaves out while it is zero. Scripts expect it.
 const COUNTERS: [&str; 3] = ["kes_http_request_error", "kes_http_request_failure", "kes_http_request_success"];
 
 /// One value per metric: counters by status code are summed, the histogram becomes a map of nanoseconds to

@@ -69,7 +69,7 @@ fn sections(root: Section<'_>, reader: &Reader<'_>, overrides: Overrides<'_>) ->
     Ok(Config { address, access, tls, cache, error_level, audit_level, api, keys, keystore, warnings })
 }
 
-/// A path of `api` that no route has. One that skips authentication makes client certificates optional all the same.
+/// A path of `api` that no route has. With `skip_auth` it still makes client certificates optional.
 fn unknown_api(path: &str) -> Option<String> {
     if auth::is_route(path) {
         return None;

@@ -11,7 +11,7 @@ use super::xl;
 /// Objects that are found and not yet read.
 const AHEAD: usize = 1024;
 
-/// Metadata file of an object of before 2020.
+/// Metadata file of an object from before 2020.
 const FORMER: &str = "xl.json";
 
 /// Calls `read` for the metadata file of every object below `folder`, in several threads, each with a tally of its

@@ -243,7 +243,7 @@ async fn a_removal_that_is_under_way_is_waited_for() {
     assert_eq!(lines(&engine).last().unwrap(), "POST /v1.41/containers/x/wait?condition=removed");
 }
 
-/// The labels of an image are its containers', whoever runs it for whatever.
+/// Containers inherit the labels of their image, whoever runs it.
 #[tokio::test]
 async fn a_container_that_only_has_the_labels_is_in_no_pod() {
     let engine = FakeEngine::start(|line| match line {

@@ -125,7 +125,7 @@ impl Supervisor {
                 Ended::Itself(status) => status,
             };
             let wait = if status.success() { None } else { self.restarts.after(begun.elapsed()) };
-            // A full disk takes no record. The server is started again all the same.
+            // On a full disk no record can be written. The server is started again anyway.
             if let Err(error) = self.member.record_exit(&Exit { code: code(status), again: wait.is_some() }) {
                 self.say(&format!("cannot record that the server ended: {error}"));
             }

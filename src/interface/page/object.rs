@@ -102,7 +102,7 @@ impl Sealing {
                 Self { tone: "good", scheme: "SSE-KMS", key, words: words.into() }
             }
             Some(_) => {
-                // only the drive names it: the default key of then may not be that of now
+                // only the drive names it: the default key may have changed since
                 let key = seen.stored.as_ref().ok().and_then(Option::as_ref).and_then(|stored| stored.key.clone());
                 let words = "A data key of its own encrypts this object. KES sealed that data key with the default key of that time.";
                 Self { tone: "good", scheme: "SSE-S3", key, words: words.into() }

@@ -32,7 +32,7 @@ impl Measured {
         Self { at: Timestamp::now(), report }
     }
 
-    /// Keeps it. One that cannot be kept was made all the same.
+    /// Keeps the result. If it cannot be kept, the measurement is still valid.
     pub(super) fn keep(&self, layout: &Layout) {
         let path = layout.measured();
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();

@@ -179,7 +179,7 @@ pub async fn heal(stack: &Stack, context: &Context) -> Result<Option<Fault>, Err
     let kes = kes_of(stack);
     undo_process(&record, context.engine.as_ref(), stack).await?;
     if record.fault == Fault::CertExpired {
-        // MinIO's and KES's connections of before are of no use to anybody
+        // earlier connections of MinIO and KES are useless now
         context.engine.stop_container(&kes, GRACE).await?;
     }
     // a signal that comes before KES has its handlers would end it; and a stop that was on its way may be done only now

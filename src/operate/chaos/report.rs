@@ -25,7 +25,7 @@ pub(crate) struct Report {
     pub(crate) healed_after_milliseconds: u128,
 }
 
-/// Ends the fault in force, also one that another kestack plays: that one is asked to end it. KES may be down, so the stack
+/// Ends the fault in force, also one of another kestack, which is then asked to end it. KES may be down, so the stack
 /// need not run. Waits for the lock no longer than `patience`, if there is one.
 ///
 /// # Errors

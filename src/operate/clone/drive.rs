@@ -31,7 +31,7 @@ const OUTSIDE: &str = "name a folder outside of the drive and of the keys with -
 /// How long MinIO may be paused while each file is copied.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// A clone of a drive, which goes with the value.
+/// A clone of a drive, which is removed with the value.
 #[derive(Debug)]
 pub(crate) struct ClonedDrive {
     place: Scratch,

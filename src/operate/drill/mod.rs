@@ -1,8 +1,9 @@
 //! The disaster drill: a snapshot of the running stack is exported, the stack is lost and recovered elsewhere, and every
 //! version of every object is compared with that of the running stack.
 //!
-//! [`Place`] is where that happens: a stack of its own in a folder of its own, which is removed at the end, and by the next
-//! drill or [`sweep`] if this one is killed. The user's stack gives a snapshot and is read; nothing else is done to it.
+//! [`Place`] is where that happens: a stack of its own in a folder of its own, which is removed at the end, and by the
+//! next drill or [`sweep`] if this one is killed. The drill takes a snapshot of the user's stack and reads its objects,
+//! and does nothing else to it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,10 +99,10 @@ fn is_of_a_drill(name: &SnapshotName) -> bool {
     time.is_ok_and(|time| time.strftime(SNAPSHOT).to_string() == name)
 }
 
-/// Holds a drill. `write` keeps its evidence before anything is removed.
+/// Runs a drill. `write` keeps its evidence before anything is removed.
 ///
 /// # Errors
-/// Whatever keeps it from taking place: [`Error::NotRunning`], [`Error::Environment`] if there is no room for the copy.
+/// Every obstacle: [`Error::NotRunning`], [`Error::Environment`] if there is no room for the copy.
 /// A recovery that fails is evidence, and not an error.
 pub(crate) async fn drill(
     reached: Reached,

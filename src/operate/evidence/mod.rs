@@ -79,9 +79,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Claim {
     /// What it is about, such as a bucket.
     pub(crate) about: String,
-    /// What was to be shown.
+    /// The claim to prove.
     pub(crate) claim: String,
-    /// Whether it was.
+    /// Whether the claim was proven.
     pub(crate) proven: bool,
     /// What was seen.
     pub(crate) seen: String,

@@ -2,7 +2,7 @@
 //! open after it. Whoever brings the stack up goes back otherwise (docs/upgrades.md).
 //!
 //! The record next to the drive says which MinIO was seen to serve it, and which change is under way: an `up` that was
-//! killed is taken up by the next one, with the snapshot of before.
+//! killed is continued by the next one, with the same snapshot.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) struct Begun {
     pub(crate) from: Release,
     /// The new one.
     pub(crate) to: Release,
-    /// The snapshot that holds the data of before.
+    /// The snapshot that holds the data from before the change.
     pub(crate) snapshot: Option<SnapshotName>,
     /// What must open afterwards.
     oldest: Vec<Item>,
@@ -124,7 +124,7 @@ impl Exchange {
     ) -> Result<Vec<Item>, Error> {
         let mut drive = self.layout.drive();
         if let Some(name) = name {
-            // one that a killed `up` has taken is of before the change
+            // a killed `up` took its snapshot before the change, too
             if !self.layout.snapshots().join(name.to_string()).exists() {
                 let taken = snapshot::save(stack, context, name, &Interrupt::default(), progress).await;
                 taken.map_err(|error| not_saved(&error))?;

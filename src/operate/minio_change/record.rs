@@ -28,7 +28,7 @@ pub(crate) struct Record {
 pub(crate) struct Change {
     /// The new one.
     pub(super) to: Release,
-    /// The snapshot that holds the data of before; `None` if none was wanted.
+    /// The snapshot that holds the data from before the change; `None` if none was wanted.
     pub(super) snapshot: Option<SnapshotName>,
 }
 

@@ -28,7 +28,7 @@ const READY: Duration = Duration::from_secs(20);
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(2);
 
-/// A KES that serves; it goes with the value.
+/// A KES that serves; it ends with the value.
 pub(super) struct TrialKes {
     child: Child,
     /// Its admin's way to it.

@@ -1,9 +1,9 @@
 //! Replacing a key: what is encrypted under one key is encrypted under another afterwards, and this is proven.
 //!
-//! Only data keys change hands: KES opens each with the former key and seals it with the new one, and the metadata on the
+//! Only data keys are sealed again: KES opens each with the former key and seals it with the new one, and the metadata on the
 //! drive gets the result (docs/minio-keyrotate.md §3). Objects are neither read nor written. Both keys are valid meanwhile,
-//! and every version names its own, so a rotation that is interrupted leaves a drive that is right; the [`record`] says how
-//! to go on or back. New metadata is prepared next to the old while MinIO runs. MinIO is paused only while what did not
+//! and every version names its own, so a rotation that is interrupted leaves a valid drive; the [`record`] says how to
+//! continue or to roll back. New metadata is prepared next to the old while MinIO runs. MinIO is paused only while what did not
 //! change is renamed into its place.
 
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
     /// Whether the former key is removed in the end.
     pub(crate) delete_old: bool,
-    /// Whether a rotation is taken back.
+    /// Whether a rotation is undone.
     pub(crate) undo: bool,
 }
 
@@ -93,11 +93,11 @@ pub(crate) struct Report {
     pub(crate) kept: Option<String>,
 }
 
-/// Replaces a key, or takes that back. The stack's lock is held.
+/// Replaces a key, or undoes that. The stack's lock is held.
 ///
 /// # Errors
-/// Whatever keeps a rotation from being begun, before anything is changed; later those of the servers, the engine and the
-/// file system, after which the same call goes on.
+/// Every obstacle, before anything is changed; later those of the servers, the engine and the file system, after which the
+/// same call continues.
 pub(crate) async fn rotate(
     reached: Reached,
     request: &Request,

@@ -82,7 +82,7 @@ pub struct Sandbox {
     pub expires: Option<Timestamp>,
 }
 
-/// What its user needs to come in.
+/// The access of its user.
 #[derive(Clone)]
 pub struct SandboxUser {
     /// URL of S3.

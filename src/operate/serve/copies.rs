@@ -1,7 +1,7 @@
-//! The keys on every drive. MinIO reads its data while some of several drives are gone; so whichever those are, the others
-//! must hold the keys and the record of them (docs/architecture.md §4.3).
+//! The keys on every drive. MinIO reads its data while some of several drives are missing; so the others, whichever
+//! they are, must hold the keys and the record of them (docs/architecture.md §4.3).
 //!
-//! The first drive is the one that KES writes to: the others follow it. Of a further drive nothing is waited for longer than
+//! The first drive is the one that KES writes to: the others follow it. Nothing waits for a further drive longer than
 //! [`ANSWER`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ mod note;
 use keys::{Key, Stamp};
 use note::Note;
 
-/// How often the further drives are looked at: clients may have keys made at any time.
+/// How often the further drives are checked: clients may create keys at any time.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a start waits for a further drive.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(super) struct Copies {
     state: Mutex<State>,
 }
 
-/// What is known of the drives. Nobody holds it while a further drive is asked.
+/// The known state of the drives. Nobody holds its lock while a further drive is asked.
 #[derive(Debug, Default)]
 struct State {
     note: Note,

@@ -156,7 +156,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv6() && address.ip().is_unspecified() {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
-    // connections of before that are being closed do not keep us out
+    // connections of an earlier process that are being closed do not keep us out
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)

@@ -1,5 +1,5 @@
 //! MinIO's variables as MinIO itself finds them: in its environment file, else in the environment. The root user may
-//! also be in files, and have names of before 2021 (docs/minio-kms-client.md §1.3, §1.4).
+//! also be in files, and have names from before 2021 (docs/minio-kms-client.md §1.3, §1.4).
 
 use std::collections::BTreeMap;
 use std::fs::File;

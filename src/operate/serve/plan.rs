@@ -56,7 +56,7 @@ pub(super) struct Plan {
     kes: PathBuf,
     minio: PathBuf,
     minio_variables: Vec<(String, String)>,
-    /// Configuration and certificates; it goes with the plan.
+    /// Configuration and certificates; it is removed with the plan.
     pub(super) place: Scratch,
     _claims: Claims,
 }

@@ -58,7 +58,7 @@ impl Voice {
         Self { door, written }
     }
 
-    /// Lets the words out; returns when those of before are written.
+    /// Prints the servers' output; returns when the kept lines are written.
     pub(super) async fn release(&mut self) {
         self.door.send_replace(Door::Open);
         let both = async { while self.written.recv().await.is_some() {} };

@@ -14,7 +14,7 @@ use crate::operate::minio_change::Begun;
 use crate::resource::apply::Progress;
 use crate::supply::{self, Release};
 
-/// Puts the data of before and the former MinIO back; says why, and how it went.
+/// Restores the earlier data and the former MinIO; says why, and with which result.
 pub(super) async fn go_back(
     options: Options,
     engine: Arc<dyn Engine>,

@@ -74,7 +74,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
     for exchange in &journal.exchanges {
         exchange.make(&trash)?;
     }
-    // one for all that was moved: without it a power failure could leave the drive of before, and no journal
+    // one for all that was moved: without it a power failure could leave the former drive, and no journal
     sync(layout.root())?;
     std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
     sync_folder(&path)?;

@@ -80,7 +80,7 @@ fn add_minio(spec: &Value, cluster: &Cluster<'_>, found: &mut Found) {
         }
         None => {}
     }
-    // the Operator of old has the root user in a Secret of its own
+    // older Operators have the root user in a separate Secret
     for (variable, key) in [("MINIO_ROOT_USER", "accesskey"), ("MINIO_ROOT_PASSWORD", "secretkey")] {
         if let Some(value) =
             cluster.text("Secret", at(spec, "/credsSecret/name"), key).filter(|value| !value.is_empty())

@@ -46,7 +46,7 @@ impl Shared {
         }
     }
 
-    /// After an addition that failed, or only says so: it may have been carried out all the same, and the key may be in use
+    /// After an addition that failed or seems to have failed: it may have been carried out, and the key may be in use
     /// by now. A secret is removed only if it has no version.
     async fn settle(&self, name: &str, text: &str, failure: Failure) -> Result<(), KeyStoreError> {
         let advice = |why: &KeyStoreError| {

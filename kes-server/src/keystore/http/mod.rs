@@ -69,7 +69,7 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// The complete body: it may hold a key.
     pub(super) body: Zeroizing<Vec<u8>>,
-    /// True if an attempt before got no good answer: it may have been carried out all the same.
+    /// True if an attempt before got no good answer: it may still have been carried out.
     pub(super) repeated: bool,
     /// `POST https://host/path`, for error texts.
     call: String,
@@ -151,7 +151,7 @@ impl Http {
         let response = response.map_err(|failure| KeyStoreError::Unreachable(failure.to_string()))?;
         let took = start.elapsed();
         if response.content_length().is_some_and(|length| length <= MAX_IDLE_ANSWER) {
-            // an answer that stops in the middle is an answer all the same
+            // an answer that stops in the middle is still an answer
             let _: Result<_, _> = tokio::time::timeout(Duration::from_secs(1), response.bytes()).await;
         }
         Ok(took)

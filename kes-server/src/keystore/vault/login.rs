@@ -64,7 +64,7 @@ impl Login {
         Ok(health)
     }
 
-    /// Whether it is sealed as far as is known; if so, it is asked, lest a request fails that need not.
+    /// Whether the vault is known to be sealed; if so, it is asked again, so that no request fails without need.
     pub(super) async fn is_sealed(&self, token: &Secret) -> bool {
         if *self.sealed.borrow() {
             let mut asked = self.asked.lock().await;
