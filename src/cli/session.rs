@@ -121,7 +121,7 @@ fn counting(globals: &Globals, found: Loaded, origin: &Origin, intent: Intent) -
     }
     let Some(path) = &origin.manifest else { return Ok(Loaded { manifest: Manifest::default(), path: None }) };
     if !path.exists() {
-        tracing::warn!("this stack was brought up from {origin}, which is gone; the defaults hold");
+        tracing::warn!("this stack was brought up from {origin}, which no longer exists; the defaults apply");
         return Ok(Loaded { manifest: Manifest::default(), path: None });
     }
     Ok(manifest::load(Some(path), Path::new("/"), &environment)?)

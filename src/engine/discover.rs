@@ -154,7 +154,7 @@ async fn behind(name: &str, remote: Remote, kind: EngineKind) -> Result<Connecti
     let not = |why: String| EngineError::NotFound(format!("{name} names {remote}, but {why}"));
     let is_here = remote.elsewhere().is_ok_and(|address| address.is_none());
     if remote.is_plain() && !is_here {
-        tracing::warn!("{remote} is without TLS: whoever is on the way there can take it over; see DOCKER_TLS_VERIFY");
+        tracing::warn!("{remote} has no TLS: everybody on the network path can take it over; see DOCKER_TLS_VERIFY");
     }
     let socket = Socket::remote(remote.clone());
     match ask_elsewhere(&socket).await {

@@ -72,7 +72,7 @@ impl<'e> Reader<'e> {
             self.wrong(key, format!("a key of {what} must be a word"));
         }
         for twice in &map.duplicates {
-            let text = format!("'{}' stands twice in {what}, first in line {}", twice.key, twice.first);
+            let text = format!("'{}' is in {what} twice, first in line {}", twice.key, twice.first);
             self.wrong_at(twice.place, text);
         }
         let mut entries = Vec::new();

@@ -63,8 +63,8 @@ impl Coverage {
     /// Advice for such a bucket.
     pub fn advice(&self) -> String {
         format!(
-            "`kestack bucket encrypt {}`, or `auto_encryption: true` in kestack.yaml for all buckets; one that may lie in \
-             clear is declared with `encryption: none`",
+            "`kestack bucket encrypt {}`, or `auto_encryption: true` in kestack.yaml for all buckets; declare a bucket \
+             that may be in clear with `encryption: none`",
             self.bucket
         )
     }

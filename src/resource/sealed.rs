@@ -108,7 +108,7 @@ impl SealedKeys {
                 self.master_key.display()
             );
         } else {
-            tracing::warn!("the keys in '{}' lie in clear now", self.folder.display());
+            tracing::warn!("the keys in '{}' are in clear now", self.folder.display());
         }
     }
 }

@@ -103,7 +103,8 @@ impl Verdict {
         let stored = match on_drive {
             Ok(report) => stored(report),
             Err(error) => {
-                let detail = format!("What is stored here is not known: {}. {}", error.parts().0, new_objects(status));
+                let detail =
+                    format!("The content of this drive is not known: {}. {}", error.parts().0, new_objects(status));
                 return new("warn", "The drive cannot be read from here", detail);
             }
         };

@@ -164,7 +164,7 @@ fn noise(slices: &Slices, figures: &[Figures], others: Option<f64>) -> Option<St
     (spread(worst) > SPREAD).then(|| {
         let Figures { size, work, encryption, .. } = worst;
         format!(
-            "the rounds of {work} of {} with encryption {encryption} lie {:.0} % apart",
+            "the rounds of {work} of {} with encryption {encryption} differ by {:.0} %",
             bytes(*size),
             spread(worst) * 100.0
         )
@@ -226,7 +226,7 @@ mod tests {
         let why = |rates, others| judged(&slices(rates, others)).1.unwrap_or_default();
         assert_eq!(why(steady, 0.4), "other programs used up to 40 % of the processors");
         let apart = [(Scheme::None, [1000, 1000, 1000]), (Scheme::SseKms, [500, 750, 1000])];
-        assert_eq!(why(apart, 0.0), "the rounds of put of 4KiB with encryption sse-kms lie 67 % apart");
+        assert_eq!(why(apart, 0.0), "the rounds of put of 4KiB with encryption sse-kms differ by 67 %");
         let few = [(Scheme::None, [1000, 1000, 1000]), (Scheme::SseKms, [75, 75, 9])];
         assert!(why(few, 0.0).contains("had time for 9 objects only"), "{}", why(few, 0.0));
         assert_eq!(why(steady, 0.1), "");

@@ -205,7 +205,7 @@ fn check_room(place: &Path, need: Need) -> Result<(), Error> {
     let disk = place.parent().unwrap_or(place).display();
     Err(Error::Environment {
         what: format!(
-            "a clone of the drive takes {} files of {} bytes, and {RESERVE} bytes are to stay free, but '{disk}' has room \
+            "a clone of the drive takes {} files of {} bytes, and {RESERVE} bytes must stay free, but '{disk}' has room \
              for {files} files of {free} bytes",
             need.files, need.bytes
         ),

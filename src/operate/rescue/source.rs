@@ -98,7 +98,7 @@ async fn paused(opened: Opened, is_stopped: bool) -> Result<Paused, Error> {
             if let Some(home) = home.filter(|_| !is_stopped) {
                 return Err(silent(&home, &error));
             }
-            tracing::warn!("no engine answers, so MinIO is taken for stopped: {error}");
+            tracing::warn!("no engine answers, so kestack assumes that MinIO is stopped: {error}");
             return Ok((None, None, Some(opened)));
         }
     };

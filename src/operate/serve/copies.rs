@@ -227,7 +227,7 @@ impl Copies {
         match self.copy_to(drive) {
             Ok(()) => drop(self.state().refused.remove(drive)),
             Err(error) if self.state().refused.insert(drive.to_owned()) => {
-                tracing::warn!("the drive '{}' has not all keys: {error}", drive.display());
+                tracing::warn!("the drive '{}' does not have all keys: {error}", drive.display());
             }
             Err(_) => {}
         }
@@ -235,7 +235,10 @@ impl Copies {
 
     fn name_silent(&self, drive: &Path) {
         if self.state().refused.insert(drive.to_owned()) {
-            tracing::warn!("the drive '{}' does not answer: nobody knows whether it has all keys", drive.display());
+            tracing::warn!(
+                "the drive '{}' does not answer: kestack does not know whether it has all keys",
+                drive.display()
+            );
         }
     }
 

@@ -126,7 +126,7 @@ async fn proven(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
 async fn complete_and_full(s3: &S3Client, deadline: Instant) -> Result<(), Error> {
     let left = deadline.saturating_duration_since(Instant::now());
     probe::until_ready("MinIO", left, || s3.health("cluster")).await?;
-    tracing::warn!("the drive is full: MinIO serves what is there, and stores nothing until there is room");
+    tracing::warn!("the drive is full: MinIO serves existing objects, and stores nothing until there is room");
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn go_back(
     progress: &dyn Progress,
 ) -> Error {
     let Begun { from, to, snapshot, .. } = begun;
-    tracing::warn!("{to} does not serve the data; going back to {from}");
+    tracing::warn!("{to} does not serve the data; rolling back to {from}");
     let cause = cause.to_string();
     let cause = cause.strip_prefix("verification failed: ").unwrap_or(&cause);
     match Box::pin(back(options, engine, begun, progress)).await {

@@ -93,7 +93,7 @@ impl Folder {
         let root =
             std::fs::canonicalize(from).map_err(|error| wrong(format!("{named}: {error}"), "make that folder"))?;
         if !root.is_dir() {
-            return Err(wrong(format!("{named}, which is not a folder"), "name the folder that the file lies in"));
+            return Err(wrong(format!("{named}, which is not a folder"), "name the folder of the file"));
         }
         let mut files = Vec::new();
         let mut open = vec![(from.clone(), 0)];
