@@ -88,7 +88,7 @@ class Prometheus:
             "metrics_path": "/v1/metrics",
             "tls_config": one.tls(),
             "file_sd_configs": [{"files": [f"{name}.json"]}],
-            # the rules are about this job
+            # the rules look for this job
             "relabel_configs": [
                 {"target_label": "job", "replacement": "kes"},
                 {"target_label": "instance", "replacement": name},
