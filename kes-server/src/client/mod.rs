@@ -75,7 +75,7 @@ impl Client {
         Self::by_way_of(Proxies::none(), endpoints, credentials, trust, timeouts)
     }
 
-    /// As [`Self::new`], by way of proxies to all that is not on this machine.
+    /// As [`Self::new`], through proxies to all hosts but this machine.
     ///
     /// # Errors
     /// Those of [`Self::new`]. A variable that names no proxy is an error of the calls that need it.
@@ -108,7 +108,7 @@ impl Client {
         self.get("v1/ready", None).await.map(drop)
     }
 
-    /// How the server and its keystore are.
+    /// The state of the server and its keystore.
     pub async fn status(&self) -> Result<Status, ClientError> {
         read(&self.get("v1/status", None).await?)
     }

@@ -42,7 +42,7 @@ pub struct Config {
     pub address: SocketAddr,
     /// Admin, policies and who has them.
     pub access: Access,
-    /// Server certificate and what is asked of clients.
+    /// Server certificate, and the certificates that clients must have.
     pub tls: TlsConfig,
     /// How long keys are cached.
     pub cache: Expiry,
@@ -60,7 +60,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// The server's certificate and what it asks of clients.
+/// The server's certificate, and the certificates that clients must have.
 #[derive(Clone)]
 pub struct TlsConfig {
     /// Private key file.
@@ -125,7 +125,7 @@ pub struct Overrides<'a> {
     pub admin: Option<&'a str>,
     /// The address to listen on. That of the file is not even read then.
     pub address: Option<SocketAddr>,
-    /// Whether deny rules that can match nothing are taken.
+    /// Whether deny rules that can match nothing are accepted.
     pub allows_dead_rules: bool,
 }
 

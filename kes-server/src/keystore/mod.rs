@@ -43,8 +43,8 @@ pub use memory::Memory;
 pub use tally::Tally;
 pub use vault::Vault;
 
-/// What surrounds a backend: the variables where clouds look for credentials, read when it is asked and never by a
-/// backend on its own, and whoever must know what is not right.
+/// The environment of a backend: the variables where clouds look for credentials, read only on demand and never by a
+/// backend itself, and the receiver of its warnings.
 #[derive(Clone)]
 pub struct Environment {
     read: Arc<Read>,
@@ -117,8 +117,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// How long a request waits for a keystore that is out of reach before it fails: what a moment later would work is
-/// no error, and a client of MinIO KES that turns to another server loses the request's body (docs/kubernetes.md
+/// How long a request waits for an unreachable keystore before it fails: a request that would succeed a moment later
+/// should not fail, and a client of MinIO KES that turns to another server loses the request's body (docs/kubernetes.md
 /// §5.1).
 pub(crate) const HOLD: Duration = Duration::from_secs(10);
 

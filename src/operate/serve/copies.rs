@@ -341,13 +341,13 @@ impl Copies {
         Ok(())
     }
 
-    /// True if the first drive is there with what the stack cannot be without: whoever lost a folder did not want to delete
-    /// its keys.
+    /// True if the first drive is there with everything that the stack needs: a user who lost a folder did not want to
+    /// delete its keys.
     fn is_whole(&self, has: impl Fn(&String) -> bool) -> bool {
         Layout::on_drive(&self.first).join("stack.json").is_file() && self.declared.iter().all(has)
     }
 
-    /// Removes one copy; false if the drive is away. What is not known as a copy stays.
+    /// Removes one copy; false if the drive is not there. A key that is not known as a copy stays.
     fn removed_from(&self, drive: &Path, name: &str) -> Result<bool, Error> {
         if !is_formatted(drive) {
             return Ok(false);
@@ -359,7 +359,7 @@ impl Copies {
         Ok(true)
     }
 
-    /// Those of the keys that nothing on any drive needs. Each is looked for once.
+    /// The keys that nothing on any drive needs. Each key is looked for once.
     fn judged(&self, names: BTreeSet<String>) -> BTreeSet<String> {
         let known = self.state().may_go.clone();
         if names.iter().any(|name| !known.contains_key(name)) {

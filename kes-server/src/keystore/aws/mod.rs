@@ -194,7 +194,7 @@ impl KeyStore for Aws {
 /// Which secret an action was carried out for.
 #[derive(Deserialize)]
 struct Named {
-    /// Of a secret that there is: what AWS says of the deletion of one that there is not, nobody has written down.
+    /// Only for an existing secret: AWS does not document its answer to the deletion of a missing one.
     #[serde(rename = "ARN", default)]
     arn: String,
     #[serde(rename = "Name")]

@@ -1,7 +1,7 @@
 //! Azure Key Vault (docs/keystores-protocol.md §7, §8): a key is a secret of the vault, its value the text of §1.2.
 //!
-//! Key Vault has no "create if absent": who creates a name twice makes a second version of it. Therefore the oldest
-//! version is the key, for whoever reads it.
+//! Key Vault has no "create if absent": creating a name twice makes a second version of it. Therefore the oldest
+//! version is the key for every reader.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -26,11 +26,11 @@ mod vault;
 
 use vault::Vault;
 
-/// How often a deletion is asked to be final.
+/// How often purging a deleted entry is tried.
 const PURGES_OF_DELETE: u32 = 10;
-/// How often the deletion of the entry that had the name before is asked to be final.
+/// How often purging the former entry of a name is tried.
 const PURGES_OF_CREATE: u32 = 25;
-/// How often a value is stored while the entry that had the name before goes.
+/// How often storing a value is tried while the former entry of its name is being purged.
 const PUTS: u32 = 7;
 /// Longest name of a secret.
 const MAX_NAME: usize = 127;
@@ -49,12 +49,12 @@ impl Azure {
     /// Prepares everything, and contacts nobody: the first call reports wrong credentials.
     ///
     /// # Errors
-    /// If the endpoint is none.
+    /// If the endpoint is not a URL.
     pub fn connect(config: &AzureConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
         Ok(Self { vault: Vault::new(config, environment)?, creating: Default::default() })
     }
 
-    /// The vault takes `A` for `a`.
+    /// The vault does not distinguish `A` from `a`.
     async fn creation_of(&self, name: &str) -> Option<MutexGuard<'_, ()>> {
         let mut hasher = DefaultHasher::new();
         name.to_ascii_lowercase().hash(&mut hasher);
@@ -71,7 +71,7 @@ impl Azure {
         self.vault.call(Method::DELETE, self.vault.url(&[kind, name]), None).await
     }
 
-    /// Asks to make a deletion final, again while it goes on, so many times at most. False if it still goes on.
+    /// Purges a deleted entry, at most so many times while the deletion is in progress. False if it still is.
     async fn purge(&self, name: &str, times: u32) -> Result<bool, KeyStoreError> {
         for made in 1..=times {
             let answer = self.delete_entry("deletedsecrets", name).await?;
@@ -86,7 +86,7 @@ impl Azure {
         Ok(false)
     }
 
-    /// Stores a value under a name whose former entry is deleted, but not finally.
+    /// Stores a value under a name whose former entry is deleted, but not purged.
     async fn put_again(&self, name: &str, value: &str) -> Result<Answer, KeyStoreError> {
         if !self.purge(name, PURGES_OF_CREATE).await? {
             let text = format!("the former entry '{name}' is still being deleted by Azure Key Vault; try again later");
@@ -149,7 +149,7 @@ impl KeyStore for Azure {
         Ok(Zeroizing::new(answer.json::<Valued>()?.value.expose().as_bytes().to_vec()))
     }
 
-    /// Deletes finally. A deletion that Azure still works on after all is a success: the name is gone.
+    /// Deletes and purges. If Azure still works on it after all tries, that is a success: the name is gone.
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
         check_name(name)?;
         let answer = self.delete_entry("secrets", name).await?;
@@ -175,7 +175,7 @@ impl KeyStore for Azure {
     }
 }
 
-/// Refuses what the vault cannot have as a name, with words that the vault does not find.
+/// Refuses a name that the vault cannot have, with a clearer message than the vault's.
 fn check_name(name: &str) -> Result<(), KeyStoreError> {
     let why = if name.len() > MAX_NAME {
         format!("of {MAX_NAME} characters at most")
@@ -187,7 +187,7 @@ fn check_name(name: &str) -> Result<(), KeyStoreError> {
     Err(KeyStoreError::Name(format!("Azure Key Vault has names {why}; choose another name than '{name}'")))
 }
 
-/// A deleted entry that cannot be removed finally.
+/// A deleted entry that cannot be purged.
 fn kept(name: &str, answer: &Answer) -> KeyStoreError {
     KeyStoreError::Other(format!(
         "{}; the secret '{name}' is deleted, but Azure keeps it and its name: grant the permission 'purge', or, if the \

@@ -29,7 +29,7 @@ use login::Login;
 
 /// Host of the service, unless another is configured.
 const HOST: &str = "secretmanager.googleapis.com";
-/// How long is waited for a creation.
+/// How long a creation may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The secrets of one project.
@@ -69,7 +69,7 @@ impl Shared {
         join(&self.endpoint, &path)
     }
 
-    /// Calls with the token of now, once more with a new one if it is refused.
+    /// Calls with the current token, and once more with a new one if it is refused.
     async fn call(&self, retry: &Retry, method: Method, url: Url, body: Option<Value>) -> Result<Answer, Failure> {
         let call = |token: Secret| self.http.send_by(retry, self.request(&method, &url, body.as_ref(), &token));
         self.session.call(StatusCode::UNAUTHORIZED, call).await

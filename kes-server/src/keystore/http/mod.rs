@@ -24,7 +24,7 @@ pub(super) use retry::{Retry, between, retry_after};
 pub(super) use trust::Trust;
 pub(super) use web::Web;
 
-/// Longest time for a connection to stand, TLS included.
+/// Longest time until a connection is established, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for one call with all its retries (docs/keystores-protocol.md §14, 16): nothing hangs forever.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -172,7 +172,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// If it is none, or not of that shape. The text tells where, not what: it may be a key.
+    /// If the body is not JSON, or not of that shape. The text names the place, not the value: that may be a key.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, KeyStoreError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -203,8 +203,8 @@ impl Answer {
         KeyStoreError::Other(format!("{} answered {}: {why}", self.call, self.status.as_u16()))
     }
 
-    /// The body as JSON, for an answer that is to prove that the keystore itself did what it was asked: what stands
-    /// in between may answer success, too.
+    /// The body as JSON, for an answer that must prove that the keystore itself carried out the request: a proxy
+    /// in between may answer with success, too.
     ///
     /// # Errors
     /// If the status is another one, or the body is not of that shape.

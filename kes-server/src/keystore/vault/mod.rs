@@ -34,7 +34,7 @@ pub struct Vault {
     session: Arc<Session<Login>>,
     engine: Engine,
     transit: Option<Transit>,
-    /// V1 overwrites, unless the policy lacks `update`: one creation at a time, so that at least none of ours does.
+    /// V1 overwrites, unless the policy lacks `update`: one creation at a time, so that at least this server does not.
     creations: Mutex<()>,
     poll: JoinHandle<()>,
 }
