@@ -230,7 +230,7 @@ fn a_drill_is_refused_before_anything_is_made() {
     assert!(stack.fails(&["drill", "--snapshot", "absent"], 2).contains("there is no snapshot 'absent'"));
     assert!(stack.fails(&["drill", "--folder", "absent"], 1).contains("absent"));
     let drive = stack.root().join("minio").display().to_string();
-    assert!(stack.fails(&["drill", "--folder", &drive], 2).contains("lies in"));
+    assert!(stack.fails(&["drill", "--folder", &drive], 2).contains("which must not change"));
     let absent = stack.run(&["drill", "--evidence", "absent/evidence.json"]);
     assert!(!absent.status.success() && text(&absent.stderr).contains("absent/evidence.json"));
     let both = ["drill", "--evidence", "one.json", "--page", "./one.json"];

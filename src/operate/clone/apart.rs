@@ -43,7 +43,7 @@ mod tests {
         let refused = |folder: &Path| check_apart(folder, [drive.as_path()], "name another one with --work-dir");
         for inside in [drive.clone(), drive.join("bucket"), drive.join("new/deeper"), link.join("bucket")] {
             let error = refused(&inside).unwrap_err();
-            assert!(error.exit_code() == 2 && error.to_string().contains("lies in"), "{error}");
+            assert!(error.exit_code() == 2 && error.to_string().contains("which must not change"), "{error}");
             assert!(error.to_string().contains("--work-dir"), "{error}");
         }
         for outside in [base.path().to_owned(), base.path().join("drive-2"), base.path().join("new")] {
