@@ -48,7 +48,7 @@ pub(super) struct Export {
 pub(super) struct Import {
     /// File that `kestack snapshot export` wrote
     archive: PathBuf,
-    /// New name of the snapshot [default: the one that it had]
+    /// New name of the snapshot [default: its former name]
     name: Option<SnapshotName>,
     /// File with the passphrase [default: that in `KESTACK_SNAPSHOT_PASSPHRASE`, or kestack asks]
     #[arg(long, value_name = "PATH")]

@@ -24,7 +24,7 @@ use crate::transfer::bundle::{self, Content, Kind, MANIFEST, Member, Saved, Stag
 pub(super) enum Bundle {
     /// Put KES, MinIO and kestack.yaml into one file
     Save(Save),
-    /// Load such a file on another machine, without network
+    /// Load a bundle on another machine, without network
     Load(Load),
 }
 

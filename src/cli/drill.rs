@@ -21,7 +21,7 @@ const SHOWN: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Drill {
-    /// Recover from this snapshot [default: one that is taken now and removed afterwards]
+    /// Recover from this snapshot [default: a new one, which is removed afterwards]
     #[arg(long, value_name = "NAME")]
     snapshot: Option<SnapshotName>,
     /// Folder for the copy, which is removed afterwards [default: next to the stack's]

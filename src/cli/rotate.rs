@@ -33,7 +33,7 @@ pub(super) struct Rotate {
     /// seconds in any case
     #[arg(long, value_name = "OBJECTS", default_value_t = 1000)]
     slice: u32,
-    /// Take no snapshot first
+    /// Do not take a snapshot first
     #[arg(long)]
     no_snapshot: bool,
     /// How many seconds to wait for unfinished uploads

@@ -35,7 +35,7 @@ pub(super) enum Snapshot {
     },
     /// Write a snapshot to one file, encrypted with age
     Export(Export),
-    /// Make a snapshot from such a file
+    /// Make a snapshot from a file of `kestack snapshot export`
     Import(Import),
 }
 
