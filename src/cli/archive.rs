@@ -19,7 +19,7 @@ use crate::operate::drill::refuse_reserved;
 use crate::operate::snapshot::archive::{self, Closed, Exported, Opener, Seal};
 use crate::operate::snapshot::{Snapshot, SnapshotName, refuse_pending};
 
-/// Where a passphrase may stand.
+/// Where a passphrase may be.
 const VARIABLE: &str = "KESTACK_SNAPSHOT_PASSPHRASE";
 
 /// Longest passphrase.
@@ -132,7 +132,7 @@ impl Import {
     }
 }
 
-/// A public key; what is wrong with it is said without repeating it, since it could be the other half.
+/// A public key. The error does not repeat it, because it could be the private key.
 fn recipient(text: &str) -> Result<Recipient, Error> {
     text.parse().map_err(|_| Error::Usage {
         what: "a recipient is not a public key of age".into(),

@@ -104,8 +104,8 @@ fn name(globals: &Globals, loaded: &Loaded, base: &Path) -> Result<StackName, Er
     }
 }
 
-/// The manifest that counts for a stack that was not brought up from the one that was found. What was found by chance
-/// says nothing of a stack that is only looked at, by its name.
+/// The manifest that counts for a stack that was not brought up from the one that was found. A manifest that was merely
+/// found does not count for a stack that is only read by its name.
 fn counting(globals: &Globals, found: Loaded, origin: &Origin, intent: Intent) -> Result<Loaded, Error> {
     let (is_named, is_looked_at) = (globals.stack.is_some(), intent == Intent::Read);
     let counts = match found.path {
@@ -150,8 +150,8 @@ pub(super) const ADD: Intent = Intent::Write(Hold::Add);
 pub(super) const FAULT: Intent = Intent::Write(Hold::Fault);
 
 impl Opened {
-    /// The stack that the command line means. Whether one that another manifest brought up is taken over, whoever sits at
-    /// the terminal is asked.
+    /// The stack that the command line means. If another manifest brought it up, kestack asks the user at the terminal
+    /// whether to take it over.
     pub(super) async fn of(globals: &Globals, intent: Intent) -> Result<Self, Error> {
         let options = Options::load(globals, intent)?;
         match Self::new(options.clone(), intent).await {

@@ -63,7 +63,7 @@ struct Curl {
     /// Ask for the head only
     #[arg(short = 'I', long)]
     head: bool,
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(short = 'k', long)]
     insecure: bool,
     /// Taken, without a meaning: redirects are answers
@@ -87,7 +87,7 @@ struct Curl {
     /// Seconds until then
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     retry_delay: f64,
-    /// Ask again, too, if nobody takes the connection
+    /// Also retry if the connection is refused
     #[arg(long)]
     retry_connrefused: bool,
     /// Write the answer there

@@ -81,7 +81,7 @@ struct Reachable {
     url: String,
     /// File with URL and token, which only its owner may read.
     token_file: String,
-    /// Link that lets one browser in, once. The one of the `up` before is void.
+    /// Link that lets one browser in, once. The link of the previous `up` is no longer valid.
     link: String,
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How long KES keeps keys that it has read.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct CacheTimes {
-    /// All of them, as KES writes durations. Five times within it the keystore is asked whether they changed.
+    /// All of them, as KES writes durations. KES asks the keystore five times within this time whether they changed.
     pub any: &'static str,
     /// Those that nobody asked for.
     pub unused: &'static str,

@@ -145,7 +145,7 @@ fn seal(reader: &mut Reader<'_>, kes: Option<&Node>, to: &Manifest) {
     }
 }
 
-/// What only shows when the parts are seen together.
+/// Mistakes that only show in the combination of parts.
 fn agreement(reader: &mut Reader<'_>, root: &Node, minio: Option<&Node>, manifest: &Manifest) {
     let ports = manifest.kes.ports().chain([manifest.minio.port, manifest.minio.console_port]);
     let mut seen = BTreeSet::new();

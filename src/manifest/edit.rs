@@ -20,8 +20,8 @@ pub struct Uneditable {
     pub why: &'static str,
 }
 
-/// The text with `new` wherever a setting names `old`; as it is if none does. If `keys` lists both, the entry of `old` goes. A file
-/// without `keys` gets them if `old` is the key that then counts.
+/// The text with `new` wherever a setting names `old`; unchanged if none does. If `keys` lists both, the entry of `old`
+/// is removed. A file without `keys` gets them if `old` is the key that then counts.
 ///
 /// # Errors
 /// If the file names one in a way that cannot be exchanged where it is.
@@ -111,7 +111,8 @@ impl Named {
         self.listed.iter().map(|node| text_of(node).unwrap_or_default())
     }
 
-    /// Which of two listed keys goes: the former one, unless another than the new one would become MinIO's default by that.
+    /// Which of two listed keys is removed: the former one, unless that made another key than the new one MinIO's
+    /// default.
     fn to_remove<'a>(&self, old: &'a KeyName, new: &'a KeyName) -> Option<&'a KeyName> {
         let place = |name: &KeyName| self.listed.iter().position(|node| is(node, name));
         match (place(old)?, place(new)?) {

@@ -10,11 +10,11 @@ use crate::host::ownership::{Foreign, not_trusted, not_trusted_place};
 const FILE_NAMES: [&str; 2] = ["kestack.yaml", "kestack.yml"];
 
 /// The nearest manifest in `here` and the folders above it. The search ends where a folder belongs to somebody else or
-/// can be written by others; a manifest from there on is passed over with a warning.
+/// can be written by others; a manifest from there on is skipped with a warning.
 ///
 /// # Errors
-/// [`ManifestError::Untrusted`] for a file of the caller's that others can change or replace: there is no telling whose
-/// words those are, and the defaults are not what the caller means.
+/// [`ManifestError::Untrusted`] for a file of the caller's that others can change or replace: nobody knows who wrote
+/// it, and the caller does not want the defaults.
 pub(super) fn find(here: &Path) -> Result<Option<PathBuf>, ManifestError> {
     for folder in here.ancestors() {
         let found = in_folder(folder);

@@ -136,7 +136,7 @@ pub struct PortRules {
     pub console: bool,
     /// True if none of them counts: all ports are kestack's to choose.
     pub any: bool,
-    /// True if the ports are those of another machine, where nothing can listen for a try.
+    /// True if the ports are those of another machine, where kestack cannot test whether they are free.
     pub elsewhere: bool,
 }
 
@@ -205,7 +205,7 @@ pub struct Bucket {
     pub key: Option<KeyName>,
     /// Whether it keeps versions.
     pub versioning: bool,
-    /// Which of that was said, rather than left to the defaults.
+    /// The settings that are given, and not left to the defaults.
     pub said: Said,
 }
 
@@ -235,7 +235,7 @@ pub enum BucketEncryption {
 pub struct Loaded {
     /// What it says.
     pub manifest: Manifest,
-    /// The file; `None` if there is none and the defaults hold.
+    /// The file; `None` if there is none and the defaults apply.
     pub path: Option<PathBuf>,
 }
 
@@ -290,8 +290,8 @@ pub fn section_of(kind: KeystoreKind, env: Environment<'_>) -> Result<Value, Man
     kind.section(env).map_err(missing)
 }
 
-/// Reads the named file, else the one found upwards from `here`, else takes the defaults. A file is found only where it is
-/// the caller's or root's; a named one is taken whosever it is.
+/// Reads the named file, else the one found upwards from `here`, else takes the defaults. A file is found only where it
+/// is the caller's or root's; a named one is used in any case.
 ///
 /// # Errors
 /// All mistakes at once, or why the file is not taken.
@@ -408,7 +408,7 @@ impl fmt::Debug for MinioSection {
 }
 
 impl Bucket {
-    /// A bucket of which nothing but its name was said.
+    /// A bucket with its name and no other setting.
     pub(crate) fn named(name: BucketName) -> Self {
         let (encryption, said) = (BucketEncryption::SseKms, Said::default());
         Self { name, encryption, key: None, versioning: false, said }
