@@ -70,11 +70,11 @@ main() {
     file=$(awk -v end="-$target.tar.gz" '$2 ~ /^kestack-/ && substr($2, length($2) - length(end) + 1) == end { print $2; exit }' "$work/SHA256SUMS")
     case $file in
     '') fail "this release has no programs for $target" "see $releases" ;;
-    */*) fail "SHA256SUMS names the strange file '$file'" "see $releases" ;;
+    */*) fail "SHA256SUMS names the unexpected file '$file'" "see $releases" ;;
     esac
     fetch "$from/$file" "$work/$file"
     (cd "$work" && awk -v file="$file" '$2 == file' SHA256SUMS | sha256sum -c - >/dev/null 2>&1) ||
-        fail "the SHA-256 of $file is wrong: the download was cut, or changed on its way" "nothing was installed; run it again"
+        fail "the SHA-256 of $file is wrong: the download is incomplete or was changed" "nothing was installed; run it again"
     tar -xzf "$work/$file" -C "$work"
     folder=$work/${file%.tar.gz}
     said=$("$folder/kestack" --version) || fail "the program does not run here" "nothing was installed"
