@@ -157,6 +157,34 @@ fn a_server_starts_without_its_keystore_and_serves_when_it_is_there() {
     assert!(log.contains("cannot be reached") && log.contains("is connected"), "{log}");
 }
 
+/// Behind a firewall that drops what it does not like, an answer never comes.
+#[test]
+fn a_server_that_waits_for_its_keystore_ends_when_it_is_told_to() {
+    let folder = Folder::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let (head, _) = folder.config("keys").rsplit_once("keystore:").map(|(h, t)| (h.to_owned(), t.to_owned())).unwrap();
+    let keystore = format!(
+        "keystore: {{ gemalto: {{ keysecure: {{ endpoint: \"{endpoint}\", credentials: {{ token: t }} }} }} }}"
+    );
+    folder.write("config.yaml", &format!("{head}{keystore}\n"));
+    let mut waiting = run(&folder, &["server", "--config", "config.yaml", "--fail-fast"]);
+    let called = silent.accept().unwrap();
+    let told = Instant::now();
+    signal("-TERM", waiting.0.id());
+    assert_eq!(waiting.0.wait().unwrap().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    drop(called);
+
+    let server = run(&folder, &["server", "--config", "config.yaml"]);
+    let began = Instant::now();
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let log = support::read(folder.path("stderr").as_ref());
+    assert!(log.contains("cannot be reached: no answer within 1s"), "{log}");
+    drop(server);
+}
+
 /// Clouds are not asked at start, so that they are out of reach is seen when the first key is made.
 #[test]
 fn a_server_starts_without_a_cloud_that_shall_have_keys() {

@@ -4,11 +4,13 @@
 //! starts it again. Ours serves at once, says that the keystore is unreachable, and connects in the background.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::tally::Operation;
@@ -17,6 +19,10 @@ use crate::config::KeyStoreConfig;
 
 /// Pauses between attempts to connect grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// How long a server that starts waits for an answer of its keystore before it serves. MinIO, started at the same moment,
+/// ends after two seconds without KES.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// The reaction if the keystore cannot be reached at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,22 +60,24 @@ impl Connection {
     /// Connects. Must be called within a runtime.
     ///
     /// # Errors
-    /// Those of [`Backend::connect`]; but an unreachable keystore is not an error if `patience` waits: then `report` is
-    /// told why, and what is asked of the keystore waits a moment for it.
+    /// Those of [`Backend::connect`]; but a keystore that is unreachable, or does not answer within a second, is not an
+    /// error if `patience` waits: then `report` gets the reason, and what is asked of the keystore waits a moment for it.
     pub async fn open(
         config: &KeyStoreConfig,
         environment: &Environment,
         patience: Patience,
         report: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, KeyStoreError> {
-        let reason = match Backend::connect(config, environment).await {
-            Ok(backend) => {
-                let mut connection = Self::from(backend);
-                connection.tally = environment.tally().cloned();
-                return Ok(connection);
-            }
-            Err(KeyStoreError::Unreachable(reason)) if patience == Patience::Wait => reason,
-            Err(error) => return Err(error),
+        let tally = environment.tally().cloned();
+        let mut first = connect(config, environment);
+        // a folder is here, and who must give its master key may take long
+        let is_here = matches!(config, KeyStoreConfig::Fs(_));
+        let limit = if patience == Patience::Fail || is_here { Duration::MAX } else { FIRST };
+        let (reason, first) = match timeout(limit, &mut first).await {
+            Ok(Ok(backend)) => return Ok(Self { tally, ..Self::from(backend) }),
+            Ok(Err(KeyStoreError::Unreachable(reason))) if patience == Patience::Wait => (reason, None),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => (format!("no answer within {FIRST:?}"), Some(first)),
         };
         report(&format!("keystore '{}' cannot be reached: {reason}; trying again", config.display()));
         let shared = Arc::new(Shared {
@@ -78,8 +86,8 @@ impl Connection {
             connected: watch::Sender::new(false),
             reason: Mutex::new(reason),
         });
-        let attempts = attempt(shared.clone(), config.clone(), environment.clone(), report);
-        let tally = environment.tally().cloned();
+        let (config, environment) = (config.clone(), environment.clone());
+        let attempts = attempt(shared.clone(), first, move || connect(&config, &environment), report);
         Ok(Self { shared, attempts: Some(Arc::new(Attempts(tokio::spawn(attempts)))), tally })
     }
 
@@ -95,7 +103,7 @@ impl Connection {
         }
         let mut connected = self.shared.connected.subscribe();
         // Whether it was in time is seen from what is there now.
-        let _: Result<_, _> = tokio::time::timeout(HOLD, connected.wait_for(|connected| *connected)).await;
+        let _: Result<_, _> = timeout(HOLD, connected.wait_for(|connected| *connected)).await;
         self.shared.backend.get().ok_or_else(|| self.unreachable())
     }
 
@@ -133,17 +141,31 @@ impl Drop for Attempts {
     }
 }
 
+/// An attempt to connect.
+type Connecting = Pin<Box<dyn Future<Output = Result<Backend, KeyStoreError>> + Send>>;
+
+fn connect(config: &KeyStoreConfig, environment: &Environment) -> Connecting {
+    let (config, environment) = (config.clone(), environment.clone());
+    Box::pin(async move { Backend::connect(&config, &environment).await })
+}
+
+/// Waits for an attempt that has begun, and begins others until one succeeds.
 async fn attempt(
     shared: Arc<Shared>,
-    config: KeyStoreConfig,
-    environment: Environment,
-    report: impl Fn(&str) + Send + Sync + 'static,
+    mut begun: Option<Connecting>,
+    connect: impl Fn() -> Connecting + Send + Sync,
+    report: impl Fn(&str) + Send + Sync,
 ) {
     let mut pause = PAUSES.0;
     loop {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-        match Backend::connect(&config, &environment).await {
+        let connecting = if let Some(begun) = begun.take() {
+            begun
+        } else {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+            connect()
+        };
+        match connecting.await {
             Ok(backend) => {
                 // Nobody else sets it.
                 let _: Result<(), Backend> = shared.backend.set(backend);
@@ -195,5 +217,32 @@ impl KeyStore for Connection {
 
     fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// As behind a firewall that drops what it does not like.
+    #[tokio::test(start_paused = true)]
+    async fn a_keystore_that_never_answers_does_not_keep_a_server_from_serving() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let text = format!(
+            "admin: {{ identity: a }}\ntls: {{ key: k, cert: c }}\nkeystore: {{ gemalto: {{ keysecure: {{ endpoint: \"{endpoint}\", \
+             credentials: {{ token: t }} }} }} }}"
+        );
+        let keystore = Config::parse(&text, &|_| None).unwrap().keystore;
+        let (told, tells) = std::sync::mpsc::channel();
+        let report = move |text: &str| drop(told.send(text.to_owned()));
+        let began = tokio::time::Instant::now();
+        let connection = Connection::open(&keystore, &Environment::empty(), Patience::Wait, report).await.unwrap();
+        assert!(began.elapsed() <= 2 * FIRST, "{:?}", began.elapsed());
+        assert!(connection.backend().is_none());
+        assert!(tells.recv().unwrap().ends_with("cannot be reached: no answer within 1s; trying again"));
     }
 }

@@ -49,23 +49,48 @@ fn forward(mut signal: Signal, command: Command, sender: mpsc::Sender<Command>) 
     });
 }
 
+/// The commands for a server, and one that came while it had no time for it.
+pub(super) struct Inbox {
+    commands: mpsc::Receiver<Command>,
+    kept: Option<Command>,
+}
+
+impl Inbox {
+    pub(super) fn new(commands: mpsc::Receiver<Command>) -> Self {
+        Self { commands, kept: None }
+    }
+
+    /// The next one; if nobody is left to give any, it is to stop.
+    async fn next(&mut self) -> Command {
+        match self.kept.take() {
+            Some(kept) => kept,
+            None => self.commands.recv().await.unwrap_or(Command::Stop),
+        }
+    }
+
+    /// Does work that may wait for a keystore, and takes commands meanwhile. It obeys a stop at once, with `None`: the
+    /// work is dropped, and what it was to replace is still in force.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = Box::pin(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                command = self.commands.recv() => match command {
+                    Some(Command::Reload) => self.kept = Some(Command::Reload),
+                    Some(Command::Stop) | None => return None,
+                },
+            }
+        }
+    }
+}
+
 /// Obeys until told to stop, or until nobody is left to tell it. Looks after the files in between.
-pub(super) async fn obey(
-    mut commands: mpsc::Receiver<Command>,
-    reload: Option<Reload>,
-    shared: &Shared,
-    supervisor: &Supervisor,
-) {
-    let Some(mut reload) = reload else { return obey_without_configuration(commands, shared).await };
+pub(super) async fn obey(mut inbox: Inbox, reload: Option<Reload>, shared: &Shared, supervisor: &Supervisor) {
+    let Some(mut reload) = reload else { return obey_without_configuration(inbox, shared).await };
     let mut refresh = interval_at(Instant::now() + TLS_REFRESH, TLS_REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut next = None;
     loop {
-        let event = match next.take() {
-            Some(command) => Event::Told(command),
-            None => event(&mut commands, &mut refresh, &mut reload).await,
-        };
-        let cause = match event {
+        let cause = match event(&mut inbox, &mut refresh, &mut reload).await {
             Event::Told(Command::Stop) => return,
             Event::Told(Command::Reload) => Cause::Signal,
             Event::Changed(Change::Configuration) => Cause::Change,
@@ -78,29 +103,31 @@ pub(super) async fn obey(
         if cause == Cause::Signal {
             supervisor.reloading();
         }
-        next = meanwhile(&mut commands, Box::pin(reload.reload(shared, cause))).await;
+        if inbox.meanwhile(reload.reload(shared, cause)).await.is_none() {
+            return;
+        }
         if cause == Cause::Signal {
             supervisor.ready();
         }
     }
 }
 
-async fn event(commands: &mut mpsc::Receiver<Command>, refresh: &mut Interval, reload: &mut Reload) -> Event {
+async fn event(inbox: &mut Inbox, refresh: &mut Interval, reload: &mut Reload) -> Event {
     let again = reload.again;
     let again = async || match again {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     };
     tokio::select! {
-        command = commands.recv() => Event::Told(command.unwrap_or(Command::Stop)),
+        command = inbox.next() => Event::Told(command),
         _ = refresh.tick() => Event::Due,
         () = again() => Event::Again,
         change = reload.files.changed() => Event::Changed(change),
     }
 }
 
-async fn obey_without_configuration(mut commands: mpsc::Receiver<Command>, shared: &Shared) {
-    while commands.recv().await == Some(Command::Reload) {
+async fn obey_without_configuration(mut inbox: Inbox, shared: &Shared) {
+    while inbox.next().await == Command::Reload {
         shared.service.log.print_error("There is no configuration to reload.\n");
     }
 }
@@ -115,41 +142,25 @@ enum Event {
     Changed(Change),
 }
 
-/// Does work that may wait for a keystore, and takes commands meanwhile. It obeys a stop at once: the work is
-/// dropped, and what it was to replace is still in force.
-async fn meanwhile(
-    commands: &mut mpsc::Receiver<Command>,
-    mut work: impl Future<Output = ()> + Unpin,
-) -> Option<Command> {
-    let mut told = None;
-    loop {
-        tokio::select! {
-            () = &mut work => return told,
-            command = commands.recv() => match command {
-                Some(Command::Reload) => told = Some(Command::Reload),
-                Some(Command::Stop) | None => return Some(Command::Stop),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn work_that_waits_does_not_keep_a_server_from_stopping() {
-        let (sender, mut commands) = mpsc::channel(2);
-        assert_eq!(meanwhile(&mut commands, Box::pin(async {})).await, None);
-        let work = Box::pin(async {
+        let (sender, commands) = mpsc::channel(2);
+        let mut inbox = Inbox::new(commands);
+        assert_eq!(inbox.meanwhile(async { "done" }).await, Some("done"));
+        let work = async {
             sender.send(Command::Reload).await.unwrap();
             while sender.capacity() < 2 {
                 tokio::task::yield_now().await;
             }
-        });
-        assert_eq!(meanwhile(&mut commands, work).await, Some(Command::Reload), "what comes meanwhile is not lost");
+        };
+        assert_eq!(inbox.meanwhile(work).await, Some(()));
+        assert_eq!(inbox.next().await, Command::Reload, "what comes meanwhile is not lost");
         sender.send(Command::Reload).await.unwrap();
         sender.send(Command::Stop).await.unwrap();
-        assert_eq!(meanwhile(&mut commands, std::future::pending()).await, Some(Command::Stop));
+        assert_eq!(inbox.meanwhile(std::future::pending::<()>()).await, None);
     }
 }

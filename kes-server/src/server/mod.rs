@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use self::supervisor::Supervisor;
 use self::{
     accept::Acceptor,
+    command::Inbox,
     material::Material,
     shared::{Frame, Shared},
     watchdog::{Beat, Watchdog},
@@ -57,6 +58,9 @@ use crate::{
 
 /// How long requests that run may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// The last words of a server that stops.
+const GOODBYE: &str = "\n=> Stopping server... Goodbye.\n";
 
 /// The needs of a server in addition to its configuration.
 pub struct ServeOptions {
@@ -100,14 +104,18 @@ pub enum ServeError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Serves a configuration until a command stops it. Returns when all requests have ended, after a second at most.
+/// Serves a configuration until a command stops it, also while it waits for its keystore to start. Returns when all
+/// requests have ended, after a second at most.
 pub async fn run(config: Config, options: ServeOptions, commands: mpsc::Receiver<Command>) -> Result<(), ServeError> {
-    let mut frame = Frame::new(options)?;
+    let (mut frame, mut inbox) = (Frame::new(options)?, Inbox::new(commands));
     if let Some(reload) = &mut frame.reload {
         reload.follow(&config);
     }
-    let material = Material::load(config, &frame.around, None).await?;
-    serve(material, frame, commands, None).await
+    let Some(material) = inbox.meanwhile(Material::load(config, &frame.around, None)).await else {
+        frame.around.log.print(GOODBYE);
+        return Ok(());
+    };
+    serve(material?, frame, inbox, None).await
 }
 
 /// Serves nothing but memory, with a certificate and an admin of its own, until a command stops it.
@@ -117,7 +125,7 @@ pub async fn run_dev(
     commands: mpsc::Receiver<Command>,
 ) -> Result<(), ServeError> {
     let (material, api_key) = dev::material(address)?;
-    serve(material, Frame::new(options)?, commands, Some(&api_key)).await
+    serve(material, Frame::new(options)?, Inbox::new(commands), Some(&api_key)).await
 }
 
 /// Serves nothing but memory, with the certificate of these files and this admin, until a command stops it.
@@ -129,20 +137,24 @@ pub async fn run_volatile(
     commands: mpsc::Receiver<Command>,
 ) -> Result<(), ServeError> {
     let material = dev::volatile(address, admin, files)?;
-    serve(material, Frame::new(options)?, commands, None).await
+    serve(material, Frame::new(options)?, Inbox::new(commands), None).await
 }
 
 async fn serve(
     material: Material,
     mut frame: Frame,
-    commands: mpsc::Receiver<Command>,
+    mut inbox: Inbox,
     api_key: Option<&ApiKey>,
 ) -> Result<(), ServeError> {
     let (reload, listening) = (frame.reload.take(), frame.listening.take());
     let supervisor = Supervisor::new(&frame.around.environment);
     let (drain, draining) = watch::channel(false);
-    let address = material.config.address;
-    let shared = Shared::start(material, frame, draining, api_key).await?;
+    let (address, log) = (material.config.address, Arc::clone(&frame.around.log));
+    let Some(shared) = inbox.meanwhile(Shared::start(material, frame, draining, api_key)).await else {
+        log.print(GOODBYE);
+        return Ok(());
+    };
+    let shared = shared?;
     let listener = accept::listen(address).await.map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr();
     let workers = Arc::new(Workers::start(&shared).map_err(ServeError::Worker)?);
@@ -158,7 +170,7 @@ async fn serve(
     tokio::select! {
         () = shared.connections.end_stalled() => {}
         () = shared.connections.keep_room() => {}
-        () = command::obey(commands, reload, &shared, &supervisor) => {}
+        () = command::obey(inbox, reload, &shared, &supervisor) => {}
         () = shared.service.log.keep_count() => {}
     }
     supervisor.stopping();
@@ -168,8 +180,8 @@ async fn serve(
     // Whoever has not ended by then is cut off.
     let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(DRAIN, shared.connections.idle()).await;
     workers.stop();
-    shared.service.log.finish_count();
-    shared.service.log.print("\n=> Stopping server... Goodbye.\n");
+    log.finish_count();
+    log.print(GOODBYE);
     Ok(())
 }
 
