@@ -95,6 +95,7 @@ pub(super) async fn obey(mut inbox: Inbox, reload: Option<Reload>, shared: &Shar
             Event::Told(Command::Reload) => Cause::Signal,
             Event::Changed(Change::Configuration) => Cause::Change,
             Event::Again => Cause::Again,
+            Event::Changed(Change::Tls) | Event::Due if !reload.is_in_force() => Cause::Refused,
             Event::Changed(Change::Tls) | Event::Due => {
                 reload.refresh_tls(shared);
                 continue;

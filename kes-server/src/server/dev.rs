@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{
     material::{Material, MaterialError},
-    tls,
+    tls::{self, Settings},
     trust::Terms,
     verify,
 };
@@ -36,7 +36,7 @@ pub(super) fn material(address: Option<SocketAddr>) -> Result<(Material, ApiKey)
     let verifier = verify::any_certificate(&provider, true);
     let (certificate, key) = certificate(address.ip())?;
     let handshake = Arc::new(tls::handshake(provider, verifier, vec![certificate], key)?);
-    let tls = Terms { handshake, issuers: None, end: None };
+    let tls = Terms { handshake, issuers: None, end: None, settings: None };
     let files =
         TlsConfig { key: PathBuf::new(), cert: PathBuf::new(), ca: None, password: None, verify_clients: false };
     let config = config(address, api_key.identity().clone(), files)?;
@@ -50,7 +50,7 @@ pub(super) fn volatile(
     files: TlsConfig,
 ) -> Result<Material, MaterialError> {
     let config = config(address.unwrap_or(DEFAULT), admin, files)?;
-    let tls = tls::terms(&config)?;
+    let tls = tls::terms(Settings::of(&config))?;
     Ok(Material { config, tls, keystore: Backend::Memory(Memory::default()).into(), unreached: None })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    tls::{self, TlsError},
+    tls::{self, Settings, TlsError},
     trust::Terms,
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Material {
         around: &Surroundings,
         former: Option<&State>,
     ) -> Result<Self, MaterialError> {
-        let tls = tls::terms(&config)?;
+        let tls = tls::terms(Settings::of(&config))?;
         let same = former.filter(|former| former.keystore().is_same_place(&config.keystore));
         let makes = if former.is_some() { same.is_none() } else { !around.are_started_again() };
         let environment = around.environment.clone().with_new_folders(makes);

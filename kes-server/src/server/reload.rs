@@ -12,7 +12,7 @@ use super::{
     watch_files::WatchedFiles,
 };
 use crate::{
-    config::{Config, ConfigError, Level, TlsConfig},
+    config::{Config, ConfigError, Level},
     keystore::{KeyStoreError, Patience},
 };
 
@@ -33,14 +33,14 @@ pub struct Reload {
     /// When to try again.
     pub(super) again: Option<Instant>,
     /// False if the last reload left the old state in force.
-    in_force: bool,
+    is_in_force: bool,
 }
 
 impl Reload {
     /// By calling `read`, which reads `file`. Make it before the configuration is first read, as by [`Self::config`]: what
     /// changes from then on is noticed.
     pub fn new(file: PathBuf, read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
-        Self { read: Box::new(read), files: WatchedFiles::new(file), again: None, in_force: true }
+        Self { read: Box::new(read), files: WatchedFiles::new(file), again: None, is_in_force: true }
     }
 
     /// Reads the configuration.
@@ -53,8 +53,12 @@ impl Reload {
 
     /// The files that a configuration names are about to be read.
     pub(super) fn follow(&mut self, config: &Config) {
-        let TlsConfig { key, cert, ca, .. } = &config.tls;
-        self.files.tls_is_read([key, cert].into_iter().chain(ca).cloned().collect());
+        self.files.tls_is_read(&config.tls);
+    }
+
+    /// False if the file may say something else than what is served.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.is_in_force
     }
 
     /// Serves what the configuration says now. If anything is wrong with it, everything stays as it is. The address
@@ -68,18 +72,30 @@ impl Reload {
         if !is_attempt {
             self.files.configuration_is_read();
         }
-        let config = match (self.read)() {
-            Ok(config) => config,
-            Err(error) => return log.print_error(&format!("Failed to reload server config: {error}\n")),
-        };
+        match (self.read)() {
+            Ok(config) => self.apply(config, shared, cause).await,
+            Err(error) => {
+                self.is_in_force = false;
+                log.print_error(&format!("Failed to reload server config: {error}\n"));
+            }
+        }
+        if !self.is_in_force && !is_attempt {
+            // what stays in force may have a new certificate
+            self.refresh_tls(shared);
+        }
+    }
+
+    async fn apply(&mut self, config: Config, shared: &Shared, cause: Cause) {
+        let (log, is_attempt) = (&shared.service.log, cause == Cause::Again);
         for warning in &config.warnings {
             log.error(Level::WARN, warning);
         }
         if !is_attempt {
+            self.forget_others(shared);
             self.follow(&config);
         }
-        let replaced = replace(config, shared, is_attempt && self.in_force).await;
-        self.in_force = replaced.is_ok();
+        let replaced = replace(config, shared, is_attempt && self.is_in_force).await;
+        self.is_in_force = replaced.is_ok();
         if matches!(&replaced, Ok(Some(_)) | Err(MaterialError::KeyStore(KeyStoreError::Unreachable(_)))) {
             self.again = Some(Instant::now() + AGAIN);
         }
@@ -89,26 +105,30 @@ impl Reload {
                 if let Some(why) = unreached {
                     log.print_error(&stays(&why));
                 }
+                self.forget_others(shared);
                 log.print(&format!("=> Reloading configuration after {} completed.\n", cause.named()));
             }
             Err(error) => log.print_error(&format!("Failed to update server configuration: {error}\n")),
         }
     }
 
-    /// Reads certificate and CA again, and whether clients need a certificate.
+    /// Reads the certificate and the CA that are in force again. What the file says by now plays no role: of a
+    /// configuration that is refused, or not read yet, no part is served.
     pub(super) fn refresh_tls(&mut self, shared: &Shared) {
-        let log = &shared.service.log;
-        let failed =
-            |error: &dyn fmt::Display| log.print_error(&format!("Failed to reload TLS configuration: {error}\n"));
-        match (self.read)() {
-            Ok(config) => {
-                self.follow(&config);
-                match tls::terms(&config) {
-                    Ok(tls) => shared.take(tls),
-                    Err(error) => failed(&error),
-                }
+        let Some(settings) = shared.tls.borrow().settings.clone() else { return };
+        self.files.tls_is_read(&settings.files);
+        match tls::terms(settings) {
+            Ok(tls) => shared.take(tls),
+            Err(error) => {
+                shared.service.log.print_error(&format!("Failed to reload TLS configuration: {error}\n"));
             }
-            Err(error) => failed(&error),
+        }
+    }
+
+    /// Watches no files of TLS but those in force.
+    fn forget_others(&mut self, shared: &Shared) {
+        if let Some(settings) = &shared.tls.borrow().settings {
+            self.files.forget_others(&settings.files);
         }
     }
 }
@@ -122,6 +142,8 @@ pub(super) enum Cause {
     Change,
     /// The keystore could not be reached.
     Again,
+    /// It was refused before, and perhaps for a file that is another one now.
+    Refused,
 }
 
 impl Cause {
@@ -130,6 +152,7 @@ impl Cause {
             Self::Signal => "SIGHUP signal received",
             Self::Change => "Configuration file changed",
             Self::Again => "Keystore was not reached",
+            Self::Refused => "Configuration file is not in force",
         }
     }
 
@@ -137,7 +160,7 @@ impl Cause {
         match self {
             Self::Signal => "SIGHUP signal",
             Self::Change => "a change of the file",
-            Self::Again => "another attempt",
+            Self::Again | Self::Refused => "another attempt",
         }
     }
 }

@@ -18,6 +18,22 @@ use super::{
 };
 use crate::config::{Config, TlsConfig};
 
+/// What a configuration says of TLS: all that is needed to read its files again.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) files: TlsConfig,
+    /// Whether clients must show a certificate.
+    is_mandatory: bool,
+}
+
+impl Settings {
+    pub(super) fn of(config: &Config) -> Self {
+        // A route that needs no authentication makes certificates optional for all of them: TLS does not know routes.
+        let is_mandatory = !config.api.values().any(|api| api.skip_auth);
+        Self { files: config.tls.clone(), is_mandatory }
+    }
+}
+
 /// Why the server cannot speak TLS with what the configuration names.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -41,27 +57,27 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// The terms of a configuration, from the files that it names.
-pub(super) fn terms(config: &Config) -> Result<Terms, TlsError> {
+/// The terms of these settings, from the files that they name.
+pub(super) fn terms(settings: Settings) -> Result<Terms, TlsError> {
+    let (files, is_mandatory) = (&settings.files, settings.is_mandatory);
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let (chain, key) = key_pair(&config.tls)?;
+    let (chain, key) = key_pair(files)?;
     let end = chain.first().and_then(key_pair::last_second);
-    // A route that needs no authentication makes certificates optional for all of them: TLS does not know routes.
-    let is_mandatory = !config.api.values().any(|api| api.skip_auth);
-    let authorities = match &config.tls.ca {
+    let authorities = match &files.ca {
         Some(path) => key_pair::authorities(path).map_err(TlsError::Authority)?,
         None => Vec::new(),
     };
-    if !config.tls.verify_clients {
+    if !files.verify_clients {
         let verifier = verify::any_certificate(&provider, is_mandatory);
-        return Ok(Terms { handshake: Arc::new(handshake(provider, verifier, chain, key)?), issuers: None, end });
+        let handshake = Arc::new(handshake(provider, verifier, chain, key)?);
+        return Ok(Terms { handshake, issuers: None, end, settings: Some(settings) });
     }
-    let issuers = issuers(&provider, authorities, config.tls.ca.is_some(), is_mandatory)?;
+    let issuers = issuers(&provider, authorities, files.ca.is_some(), is_mandatory)?;
     let mut tls = handshake(provider, Arc::clone(&issuers.verifier), chain, key)?;
     // who resumes is taken without a look at the certificate, which may have ended
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    Ok(Terms { handshake: Arc::new(tls), issuers: Some(issuers), end })
+    Ok(Terms { handshake: Arc::new(tls), issuers: Some(issuers), end, settings: Some(settings) })
 }
 
 /// What handshakes need.

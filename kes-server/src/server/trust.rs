@@ -12,7 +12,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, server::danger::Clie
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use tokio::{sync::watch, time::sleep};
 
-use super::key_pair;
+use super::{key_pair, tls::Settings};
 
 /// How long a certificate is believed without another look: the system's clock may be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
@@ -30,6 +30,8 @@ pub(super) struct Terms {
     pub(super) issuers: Option<Issuers>,
     /// Last second of the server's certificate, since 1970.
     pub(super) end: Option<Duration>,
+    /// Where they are from; `None` if the server made its certificate itself.
+    pub(super) settings: Option<Settings>,
 }
 
 /// Whoever vouches for clients.

@@ -2,6 +2,7 @@
 //! (docs/kubernetes.md §1.5, K9): what a path leads to is looked at every few seconds.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -9,6 +10,8 @@ use std::{
 };
 
 use tokio::time::sleep;
+
+use crate::config::TlsConfig;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -26,7 +29,6 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct WatchedFiles {
     configuration: PathBuf,
-    tls: Vec<PathBuf>,
     known: Looks,
 }
 
@@ -36,14 +38,15 @@ type Look = Option<(u64, u64, u64, i64, i64)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Looks {
     configuration: Look,
-    tls: Vec<Look>,
+    /// By their paths; a folder stands for all files in it.
+    tls: BTreeMap<PathBuf, Vec<Look>>,
 }
 
 impl WatchedFiles {
     /// The configuration file, which is about to be read.
     pub(super) fn new(configuration: PathBuf) -> Self {
-        let known = looks(&configuration, &[]);
-        Self { configuration, tls: Vec::new(), known }
+        let known = Looks { configuration: look(&configuration), tls: BTreeMap::new() };
+        Self { configuration, known }
     }
 
     /// The configuration is about to be read again: whatever changes it from now on is another change.
@@ -51,40 +54,67 @@ impl WatchedFiles {
         self.known.configuration = look(&self.configuration);
     }
 
-    /// The same for the files that the configuration names.
-    pub(super) fn tls_is_read(&mut self, tls: Vec<PathBuf>) {
-        self.known.tls = looks(&self.configuration, &tls).tls;
-        self.tls = tls;
+    /// The same for the files that it names.
+    pub(super) fn tls_is_read(&mut self, named: &TlsConfig) {
+        self.known.tls.extend(paths(named).map(|path| (path.clone(), below(path))));
+    }
+
+    /// Files that are not named here play no role any more.
+    pub(super) fn forget_others(&mut self, named: &TlsConfig) {
+        self.known.tls.retain(|known, _| paths(named).any(|path| path == known));
     }
 
     /// Waits until a file is another than before, and no longer being written: two looks in a row are the same. A
-    /// file that is gone for the moment is waited for.
+    /// file that is gone for the moment is waited for, but not for a change of the configuration, which may name others.
     pub(super) async fn changed(&mut self) -> Change {
         let mut last = self.known.clone();
         loop {
             sleep(INTERVAL).await;
-            let now = looks(&self.configuration, &self.tls);
-            let is_whole = now.configuration.is_some() && now.tls.iter().all(Option::is_some);
-            if now != self.known && now == last && is_whole {
-                let is_configuration = now.configuration != self.known.configuration;
+            let now = self.looks();
+            if now == last
+                && let Some(change) = self.known.change_to(&now)
+            {
                 self.known = now;
-                return if is_configuration { Change::Configuration } else { Change::Tls };
+                return change;
             }
             last = now;
         }
     }
+
+    fn looks(&self) -> Looks {
+        let tls = self.known.tls.keys().map(|path| (path.clone(), below(path))).collect();
+        Looks { configuration: look(&self.configuration), tls }
+    }
 }
 
-fn looks(configuration: &Path, tls: &[PathBuf]) -> Looks {
-    Looks { configuration: look(configuration), tls: tls.iter().flat_map(|path| below(path)).collect() }
+impl Looks {
+    fn change_to(&self, now: &Self) -> Option<Change> {
+        if now.configuration.is_none() || self == now {
+            return None;
+        }
+        if self.configuration != now.configuration {
+            return Some(Change::Configuration);
+        }
+        // one that was not there before need not come
+        let is_gone = self.tls.values().zip(now.tls.values()).any(|(before, now)| is_there(before) && !is_there(now));
+        (!is_gone).then_some(Change::Tls)
+    }
 }
 
-/// A file, or all files of a folder.
+fn is_there(looks: &[Look]) -> bool {
+    looks.iter().all(Option::is_some)
+}
+
+fn paths(named: &TlsConfig) -> impl Iterator<Item = &PathBuf> {
+    [&named.key, &named.cert].into_iter().chain(&named.ca)
+}
+
+/// A file, or all files of a folder. Links of a folder may lead nowhere: nobody reads those.
 fn below(path: &Path) -> Vec<Look> {
     let Ok(entries) = fs::read_dir(path) else { return vec![look(path)] };
     let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     paths.sort();
-    paths.iter().map(|path| look(path)).collect()
+    paths.iter().filter_map(|path| look(path)).map(Some).collect()
 }
 
 fn look(path: &Path) -> Look {
@@ -97,6 +127,15 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    fn named(cert: PathBuf, ca: Option<PathBuf>) -> TlsConfig {
+        TlsConfig { key: cert.clone(), cert, ca, password: None, verify_clients: false }
+    }
+
+    /// What happens within a minute.
+    async fn change(files: &mut WatchedFiles) -> Option<Change> {
+        tokio::time::timeout(Duration::from_secs(60), files.changed()).await.ok()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_change_is_told_once_it_is_complete() {
@@ -111,16 +150,40 @@ mod tests {
         symlink("..data/config", path("config")).unwrap();
         symlink("..data/cert", path("cert")).unwrap();
         let mut files = WatchedFiles::new(path("config"));
-        files.tls_is_read(vec![path("cert")]);
-        let quiet = tokio::time::timeout(Duration::from_secs(60), files.changed()).await;
-        assert!(quiet.is_err());
+        files.tls_is_read(&named(path("cert"), None));
+        assert_eq!(change(&mut files).await, None);
         symlink("two", path("..new")).unwrap();
         fs::rename(path("..new"), path("..data")).unwrap();
         assert_eq!(files.changed().await, Change::Configuration);
         fs::remove_file(path("two/cert")).unwrap();
-        let gone = tokio::time::timeout(Duration::from_secs(60), files.changed()).await;
-        assert!(gone.is_err(), "a file that is gone is waited for");
+        assert_eq!(change(&mut files).await, None, "a file that is gone is waited for");
         fs::write(path("two/cert"), "other").unwrap();
         assert_eq!(files.changed().await, Change::Tls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_not_there_hides_no_change_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("cas")).unwrap();
+        symlink("nowhere", path("cas/old.pem")).unwrap();
+        for file in ["config", "cert"] {
+            fs::write(path(file), "one").unwrap();
+        }
+        let mut files = WatchedFiles::new(path("config"));
+        files.tls_is_read(&named(path("cert"), Some(path("cas"))));
+        fs::write(path("cas/new.pem"), "new").unwrap();
+        assert_eq!(change(&mut files).await, Some(Change::Tls), "a link of a folder leads nowhere");
+        fs::remove_file(path("cert")).unwrap();
+        fs::write(path("config"), "it names other files").unwrap();
+        assert_eq!(change(&mut files).await, Some(Change::Configuration), "the certificate has another name");
+        files.tls_is_read(&named(path("other"), None));
+        fs::write(path("config"), "it names others that exist").unwrap();
+        assert_eq!(change(&mut files).await, Some(Change::Configuration), "the name was wrong");
+        fs::write(path("other"), "two").unwrap();
+        assert_eq!(change(&mut files).await, Some(Change::Tls), "a file comes later");
+        files.forget_others(&named(path("cert"), None));
+        fs::write(path("other"), "three").unwrap();
+        assert_eq!(change(&mut files).await, None);
     }
 }

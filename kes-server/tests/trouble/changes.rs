@@ -48,6 +48,39 @@ fn a_configuration_that_changes_while_it_is_read_is_read_again() {
     server.stop();
 }
 
+/// The configuration comes before the file that it names, as when somebody copies both: no part of it is served without
+/// the rest, and all of it when the file is there.
+#[test]
+fn a_configuration_whose_files_come_later_is_served_completely() {
+    let folder = Folder::new();
+    let _server = run(&folder, &["server", "--config", "config.yaml"]);
+    eventually("the server answers", || folder.kes(&["probe", "--timeout", "1s"]).status.success());
+    let text = folder.config("keys").replace("my-ops:", "our-ops:");
+    let refused = |count: usize| {
+        let said = || read(folder.path("stderr").as_ref());
+        eventually("the file is missed", || said().matches("Failed to update server configuration").count() == count);
+    };
+    folder.write("config.yaml", &text.replace("tls:\n", "tls:\n  ca: ca.crt\n"));
+    refused(1);
+    assert!(has_policy(&folder, "my-ops"));
+    fs::copy(folder.path("server.crt"), folder.path("ca.crt")).unwrap();
+    eventually("the policies are the new ones", || has_policy(&folder, "our-ops"));
+
+    folder.write("config.yaml", &text.replace("tls:\n", "tls:\n  ca: ac.crt\n"));
+    refused(2);
+    // a certificate that is in force is renewed all the same
+    let renew = ["identity", "new", "--force", "--key", "server.key", "--cert", "server.crt", "--ip", "127.0.0.1"];
+    assert!(folder.kes(&renew).status.success());
+    let trusts_new = || {
+        let mut command = folder.command(&["ls"]);
+        command.env("SSL_CERT_FILE", folder.path("server.crt")).output().unwrap().status.success()
+    };
+    eventually("the new certificate is shown", trusts_new);
+    // a wrong name is corrected
+    folder.write("config.yaml", &text.replace("our-ops:", "their-ops:"));
+    eventually("the policies are those of the corrected file", || has_policy(&folder, "their-ops"));
+}
+
 /// Somebody loses a right while the keystore is down: the right must not last as long as the outage.
 #[test]
 fn a_change_of_policies_does_not_wait_for_the_keystore() {
