@@ -3,10 +3,10 @@
 //! [`crypto`] makes and opens keys and ciphertexts. [`auth`] says who calls and what they may do. `json` is the JSON of
 //! clients and of older keys; like `crypto` it uses no other module. `memory` holds secrets. [`keystore`] keeps keys.
 //! [`config`] is the configuration file, valid by construction. [`server`] listens and hands requests to the API.
-//! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`child`] and [`process`]
-//! are what servers and their supervisors need of the system. [`release`] says which build this is. [`cli`] is the
-//! command line, [`completion`] has scripts for shells. `outbound` has names, proxies and trust, by which keystores and
-//! client reach other hosts.
+//! [`client`] speaks to a running server. [`yaml`] is a file as a tree that knows its lines. [`child`], [`listen`] and
+//! [`process`] are what servers and their supervisors need of the system. [`release`] says which build this is. [`cli`]
+//! is the command line, [`completion`] has scripts for shells. `outbound` has names, proxies and trust, by which
+//! keystores and client reach other hosts.
 
 #![cfg_attr(
     not(feature = "cli"),
@@ -29,6 +29,7 @@ mod direction;
 pub mod fuzzing;
 mod json;
 pub mod keystore;
+pub mod listen;
 mod log;
 mod memory;
 mod metrics;

@@ -9,7 +9,7 @@ mod support;
 #[path = "cli/trust.rs"]
 mod trust;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use support::{ADMIN, Folder, stderr, stdout};
 
@@ -31,6 +31,30 @@ fn a_server_serves_until_it_is_told_to_stop() {
 
     assert_eq!(server.terminate(), Some(0));
     assert!(!folder.kes(&["probe"]).status.success());
+}
+
+#[test]
+fn a_server_without_a_host_has_all_addresses_of_both_families() {
+    let folder = Folder::new();
+    let (_, port) = folder.address.rsplit_once(':').unwrap();
+    for any in [format!(":{port}"), format!("0.0.0.0:{port}"), format!("'[::]:{port}'")] {
+        folder.write("config.yaml", &folder.config("keys").replace(&folder.address, &any));
+        let server = folder.serve();
+        for host in ["127.0.0.1", "[::1]"] {
+            let probed = folder.kes(&["probe", &format!("{host}:{port}")]);
+            assert!(probed.status.success(), "{any}: {probed:?}");
+        }
+        std::net::TcpStream::connect(&folder.address).and_then(|mut client| client.write_all(b"GET / ")).unwrap();
+        let told = || support::read(folder.path("stderr").as_ref());
+        support::eventually("the log has an address of IPv4", || {
+            told().contains("http: TLS handshake error from 127.0.0.1:")
+        });
+        let second = folder.kes(&["server", "--config", "config.yaml"]);
+        let taken = format!("listen tcp {}: bind: address already in use", any.trim_matches('\''));
+        let taken = taken.replace("tcp :", "tcp 0.0.0.0:");
+        assert!(stderr(&second).contains(&taken), "{second:?}");
+        assert_eq!(server.terminate(), Some(0));
+    }
 }
 
 #[test]

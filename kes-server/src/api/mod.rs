@@ -69,7 +69,7 @@ impl Peer {
     pub(crate) fn new(service: &Service, ip: IpAddr, identity: Result<Identity, CertificateError>) -> Self {
         let known = identity.as_ref().ok().filter(|identity| service.state().knows(identity));
         let share = service.shares.share(known);
-        Self { ip: ip.to_canonical().to_string(), identity, share }
+        Self { ip: ip.to_string(), identity, share }
     }
 }
 

@@ -82,7 +82,7 @@ impl Log {
 
     /// Says why a handshake with this address failed.
     pub(crate) fn handshake_error(&self, address: SocketAddr, reason: &str) {
-        let caller = || Caller::address(&address.ip().to_canonical().to_string());
+        let caller = || Caller::address(&address.ip().to_string());
         if self.errors.takes(Level::INFO) && self.errors.limit.takes(Level::INFO, caller()) {
             self.error(Level::INFO, &format!("http: TLS handshake error from {address}: {reason}"));
         }

@@ -16,7 +16,10 @@ use super::{
     watchdog::Beat,
     workers::{Accepted, Workers},
 };
-use crate::config::Level;
+use crate::{config::Level, listen};
+
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1024;
 
 /// How long a connection may be silent before the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -25,8 +28,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// Listens. What is set here, connections inherit (tcp(7)), which saves four calls for each of them.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await?;
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = listen::bind(address)?.listen(BACKLOG)?;
     set_tcp_nodelay(&listener, true)?;
     set_socket_keepalive(&listener, true)?;
     set_tcp_keepidle(&listener, KEEPALIVE)?;

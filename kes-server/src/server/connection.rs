@@ -66,6 +66,8 @@ type Stream = TokioIo<Watched<TlsStream<TcpStream>>>;
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: TcpStream, shared: &Shared, admitted: &Admitted) {
     let Ok(address) = stream.peer_addr() else { return };
+    // one who came by IPv4 to a socket of both families
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let mut terms = shared.tls.subscribe();
     let tls = Arc::clone(&terms.borrow_and_update().handshake);
     let stream = match timeout(HANDSHAKE, handshake(stream, tls, &admitted.activity)).await {

@@ -155,7 +155,7 @@ async fn serve(
         return Ok(());
     };
     let shared = shared?;
-    let listener = accept::listen(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let listener = accept::listen(address).map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr();
     let workers = Arc::new(Workers::start(&shared).map_err(ServeError::Worker)?);
     let beat = Beat::new();

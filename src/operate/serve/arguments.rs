@@ -188,7 +188,7 @@ pub(super) fn port(address: &str) -> Option<u16> {
     port.parse().ok().filter(|port| *port != 0)
 }
 
-/// A fixed port of one address, or of all IPv4 addresses.
+/// A fixed port of one address, or of all.
 pub(super) fn socket(text: &str) -> Option<SocketAddr> {
     let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0)

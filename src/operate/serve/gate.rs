@@ -3,9 +3,10 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
+use kes_server::listen;
 use rustix::net::{Shutdown, shutdown, sockopt};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -53,14 +54,10 @@ impl Gate {
         let mut sockets = Vec::new();
         let mut last = None;
         for wanted in addresses(address).map_err(refused)? {
-            match bound(wanted) {
+            match listen::bind(wanted) {
                 Ok(socket) => sockets.push(socket),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => return Err(refused(error)),
                 Err(error) => last = Some(error),
-            }
-            // all addresses of both families are one socket
-            if wanted.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && sockets.len() == 1 {
-                break;
             }
         }
         match last {
@@ -146,20 +143,9 @@ fn refused(flag: &str, address: &str, error: &io::Error) -> Error {
 fn addresses(address: &str) -> io::Result<Vec<SocketAddr>> {
     let port = port(address).ok_or(ErrorKind::InvalidInput)?;
     if address.starts_with(':') {
-        return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), ([0, 0, 0, 0], port).into()]);
+        return Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()]);
     }
     Ok(address.to_socket_addrs()?.collect())
-}
-
-fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    // connections of an earlier process that are being closed do not keep us out
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 async fn serve(listener: TcpListener, inner: SocketAddr, is_open: watch::Receiver<bool>) {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kes_server::listen;
 use tokio::net::{TcpListener, TcpSocket};
 use zeroize::Zeroizing;
 
@@ -184,13 +185,7 @@ impl Wanted {
     /// # Errors
     /// [`Error::Environment`] if it is taken, or the address is not one of this machine.
     pub(super) fn reserve(&self) -> Result<TcpSocket, Error> {
-        let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let bound = socket.and_then(|socket| {
-            socket.set_reuseaddr(true)?;
-            socket.bind(self.address)?;
-            Ok(socket)
-        });
-        bound.map_err(|error| self.refused(&error))
+        listen::bind(self.address).map_err(|error| self.refused(&error))
     }
 
     fn refused(&self, error: &std::io::Error) -> Error {
