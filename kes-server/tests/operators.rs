@@ -50,8 +50,60 @@ fn policies_are_explained() {
             assert_eq!((stdout(&explained).as_str(), explained.status.code()), (text, Some(code)), "{explained:?}");
         }
     }
+    for (path, code, text) in [
+        (
+            "/v1/key/genrate/a",
+            1,
+            "denied: no route has this path, or the name in it is not valid (accepted by policy 'app'",
+        ),
+        (
+            "/v1/key/create/a*",
+            1,
+            "denied: no route has this path, or the name in it is not valid (accepted by policy 'app'",
+        ),
+        (
+            "/v1/key/list",
+            0,
+            "allowed: accepted by policy 'app': allow rule '/v1/key/*' matches; policies are asked about ",
+        ),
+    ] {
+        for more in [["-k"].as_slice(), &["--config", "config.yaml"]] {
+            let explained = folder.kes(&[&["policy", "explain", "abc", path], more].concat());
+            assert!(stdout(&explained).starts_with(text) && explained.status.code() == Some(code), "{explained:?}");
+        }
+    }
     let json = stdout(&folder.kes(&["policy", "explain", "-k", "--json", "abc", "/v1/key/delete/a"]));
     assert!(json.contains(r#""allowed":false,"policy":"app","rule":"/v1/key/delete/*""#), "{json}");
+}
+
+/// What `kes policy explain` says is what the server does, also where the path of the call is not that of the rule.
+#[test]
+fn an_explanation_agrees_with_the_server() {
+    let folder = Folder::new();
+    let made = folder.kes(&["identity", "new", "--key", "stranger.key", "--cert", "stranger.crt"]);
+    assert!(made.status.success());
+    let identity = stdout(&folder.kes(&["identity", "of", "stranger.crt"]));
+    let policy = format!("app: {{ allow: [/v1/key/list, '/v1/policy/list/*'], identities: [{identity}] }}");
+    let api = "api: { /v1/key/create/: { skip_auth: true }, /v1/key/describe/my-key: { skip_auth: true } }\n";
+    folder.write("config.yaml", &(with_policy(&folder, &policy) + api));
+    let _server = folder.serve();
+    let curl = |method: &str, path: &str| {
+        let mut curl = std::process::Command::new("curl");
+        curl.current_dir(folder.dir.path()).args(["-sk", "-o", "answer", "-w", "%{http_code}", "-X", method]);
+        curl.args(["--cert", "stranger.crt", "--key", "stranger.key"]);
+        stdout(&curl.arg(format!("https://{}{path}", folder.address)).output().unwrap())
+    };
+    for (method, path, status) in [
+        ("GET", "/v1/key/list", "403"),
+        ("GET", "/v1/policy/list", "200"),
+        ("PUT", "/v1/key/create/my-key", "200"),
+        ("PUT", "/v1/key/create/my.key", "400"),
+        ("GET", "/v1/key/describe/my-key", "403"),
+    ] {
+        assert_eq!(curl(method, path), status, "{path}");
+        let explained = folder.kes(&["policy", "explain", &identity, path, "--config", "config.yaml"]);
+        assert_eq!(explained.status.code(), Some(i32::from(status != "200")), "{path}: {explained:?}");
+    }
 }
 
 #[test]

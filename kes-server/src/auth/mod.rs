@@ -14,4 +14,4 @@ pub use policy::{Access, AssignError, Decision, Policy};
 pub use rule::DeadRule;
 #[cfg(test)]
 pub(crate) use rule::ROUTES;
-pub(crate) use rule::{can_match, is_open, is_route, nearest_route};
+pub(crate) use rule::{asked, is_call, is_open, is_route, nearest_route, route_of};

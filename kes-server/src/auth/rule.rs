@@ -1,7 +1,7 @@
 //! Rules of policies that can decide nothing, and what they should have been. A deny rule that matches nothing fails
 //! open: what it should deny is allowed.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::name::{ListPattern, is_valid_name};
 use super::spelling;
@@ -118,6 +118,26 @@ pub(crate) fn nearest_route(path: &str) -> Option<&'static str> {
     spelling::nearest(path, ROUTES)
 }
 
+/// What policies are asked about when this path is called: servers answer a listing without its last slash, too.
+pub(crate) fn asked(path: &str) -> Cow<'_, str> {
+    let listing = format!("{path}/");
+    if is_listing(&listing) && is_route(&listing) { listing.into() } else { path.into() }
+}
+
+/// The route that a call of this path reaches: the longest one.
+pub(crate) fn route_of(path: &str) -> Option<&'static str> {
+    let reached = ROUTES.into_iter().filter(|route| *route == path || resource_of(route, path).is_some());
+    reached.max_by_key(|route| route.len())
+}
+
+/// Whether a call of this path reaches its handler.
+pub(crate) fn is_call(path: &str) -> bool {
+    route_of(path).is_some_and(|route| match resource_of(route, path) {
+        Some(resource) => is_named(route, resource),
+        None => true,
+    })
+}
+
 /// Whether the policies of callers do not matter for a path.
 pub(crate) fn is_open(pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
@@ -148,9 +168,17 @@ fn is_resource(route: &str, pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
         // one letter more is enough
         Some(start) => is_valid_name(&format!("{start}x")) || is_valid_name(start),
-        None if route.ends_with("/list/") => pattern.parse::<ListPattern>().is_ok(),
-        None => is_valid_name(pattern),
+        None => is_named(route, pattern),
     }
+}
+
+/// Whether a route takes this for the name, or the pattern of a listing, that it is about.
+fn is_named(route: &str, resource: &str) -> bool {
+    if is_listing(route) { resource.parse::<ListPattern>().is_ok() } else { is_valid_name(resource) }
+}
+
+fn is_listing(route: &str) -> bool {
+    route.ends_with("/list/")
 }
 
 fn flaw(pattern: &str) -> Option<Flaw> {
@@ -253,6 +281,25 @@ mod tests {
         ] {
             let dead = DeadRule::find("p", pattern, true).map(|rule| rule.to_string());
             assert_eq!(dead, Some(format!("policy 'p': deny rule '{pattern}' matches nothing: {why}")));
+        }
+    }
+
+    #[test]
+    fn a_call_is_of_one_name_and_reaches_one_route() {
+        for (path, route, is_well) in [
+            ("/v1/key/create/a", Some("/v1/key/create/"), true),
+            ("/v1/key/create/a*", Some("/v1/key/create/"), false),
+            ("/v1/key/create/", Some("/v1/key/create/"), false),
+            ("/v1/key/create", None, false),
+            ("/v1/key/list", Some("/v1/key/list/"), true),
+            ("/v1/policy/list/a*", Some("/v1/policy/list/"), true),
+            ("/v1/policy/list/*a", Some("/v1/policy/list/"), false),
+            ("/v1/identity/self/describe", Some("/v1/identity/self/describe"), true),
+            ("/v1/status/", None, false),
+            ("/v1/*", None, false),
+        ] {
+            let asked = asked(path);
+            assert_eq!((route_of(&asked), is_call(&asked)), (route, is_well), "{path}");
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: ExplainArguments, session: &Session<'_>) -> R
         by_file(file, &identity, path, session)?
     } else {
         let access = access(&identity, &arguments.server, session).await?;
-        Explanation::new(&identity, path, access.decide(&identity, path))
+        Explanation::new(&identity, path, access.decide(&identity, &auth::asked(path)))
     };
     let text = if arguments.json { super::super::json_line(&explanation)? } else { explanation.text() };
     output::print(&text)?;
@@ -70,11 +70,15 @@ pub(super) async fn run(arguments: ExplainArguments, session: &Session<'_>) -> R
 fn by_file(file: &Path, identity: &Identity, path: &str, session: &Session<'_>) -> Result<Explanation, CliError> {
     let config = Config::load(file, &|name| session.environment.get(name))
         .map_err(|error| CliError::message(format!("{}: {error}", file.display())))?;
-    if config.api.get(path).is_some_and(|api| api.skip_auth) {
-        let reason = format!("api.{path}.skip_auth lets everybody call it");
-        return Ok(Explanation::everybody(identity, path, reason));
-    }
-    Ok(Explanation::new(identity, path, config.access.decide(identity, path)))
+    let asked = auth::asked(path);
+    let is_open = |route: &&str| config.api.get(*route).is_some_and(|api| api.skip_auth);
+    Ok(match auth::route_of(&asked).filter(is_open) {
+        Some(route) => {
+            let reason = format!("api.{route}.skip_auth lets everybody call it");
+            Explanation::complete(identity, path, true, None, reason)
+        }
+        None => Explanation::new(identity, path, config.access.decide(identity, &asked)),
+    })
 }
 
 /// What a server says of one identity.
@@ -97,30 +101,40 @@ async fn access(identity: &Identity, flags: &ServerFlags, session: &Session<'_>)
 impl Explanation {
     fn new(identity: &Identity, path: &str, decision: Decision<'_>) -> Self {
         if auth::is_open(path) {
-            return Self::everybody(identity, path, "everybody may call it".into());
+            return Self::complete(identity, path, true, None, "everybody may call it".into());
         }
-        let (policy, rule) = match decision {
-            Decision::Allowed { policy, rule } | Decision::Denied { policy, rule } => (Some(policy), Some(rule)),
-            Decision::NotAllowed { policy } => (Some(policy), None),
-            Decision::Admin | Decision::UnknownIdentity => (None, None),
+        let deciding = match decision {
+            Decision::Allowed { policy, rule } | Decision::Denied { policy, rule } => Some((policy, Some(rule))),
+            Decision::NotAllowed { policy } => Some((policy, None)),
+            Decision::Admin | Decision::UnknownIdentity => None,
         };
-        let mut reason = decision.to_string();
-        if !auth::can_match(path) {
-            reason += "; but no route has this path, or the name in it is not valid";
+        Self::complete(identity, path, decision.is_allowed(), deciding, decision.to_string())
+    }
+
+    /// With what the path itself decides: a permission for a call that cannot be served is none.
+    fn complete(
+        identity: &Identity,
+        path: &str,
+        is_allowed: bool,
+        deciding: Option<(&str, Option<&str>)>,
+        mut reason: String,
+    ) -> Self {
+        let asked = auth::asked(path);
+        if asked != path {
+            reason = format!("{reason}; policies are asked about '{asked}'");
+        }
+        let is_call = auth::is_call(&asked);
+        if !is_call {
+            reason = format!("no route has this path, or the name in it is not valid ({reason})");
         }
         Self {
             identity: identity.to_string(),
             path: path.to_owned(),
-            allowed: decision.is_allowed(),
-            policy: policy.map(str::to_owned),
-            rule: rule.map(str::to_owned),
+            allowed: is_allowed && is_call,
+            policy: deciding.map(|(policy, _)| policy.to_owned()),
+            rule: deciding.and_then(|(_, rule)| rule).map(str::to_owned),
             reason,
         }
-    }
-
-    fn everybody(identity: &Identity, path: &str, reason: String) -> Self {
-        let (identity, path) = (identity.to_string(), path.to_owned());
-        Self { identity, path, allowed: true, policy: None, rule: None, reason }
     }
 
     fn text(&self) -> String {
