@@ -58,6 +58,26 @@ fn a_server_without_a_host_has_all_addresses_of_both_families() {
 }
 
 #[test]
+fn keys_are_listed_by_any_beginning_of_their_names() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    assert!(folder.kes(&["key", "create", "-k", "my-a", "my-b", "my", "_c"]).status.success());
+    for (prefix, names) in [
+        ("my-*", "Key\nmy-a\nmy-b\n"),
+        ("my-", "Key\nmy-a\nmy-b\n"),
+        ("my*", "Key\nmy\nmy-a\nmy-b\n"),
+        ("_*", "Key\n_c\n"),
+        ("*", "Key\n_c\nmy\nmy-a\nmy-b\n"),
+        ("your-*", ""),
+    ] {
+        for verb in [&["key", "ls"][..], &["ls"]] {
+            let listed = folder.kes(&[verb, &["-k", prefix]].concat());
+            assert_eq!((stdout(&listed).as_str(), listed.status.code()), (names, Some(0)), "{listed:?}");
+        }
+    }
+}
+
+#[test]
 fn the_certificate_of_the_server_is_verified_by_ssl_cert_file() {
     let folder = Folder::new();
     let _server = folder.serve();

@@ -105,7 +105,7 @@ pub(super) async fn run(command: KeyCommand, session: &Session<'_>) -> Result<()
             output::print(&describe(session.output.with_color(color), info, json)?)
         }
         KeyCommand::Ls { prefix, json, color, server, .. } => {
-            let names = session.client(&server)?.list_keys(prefix.trim_end_matches('*')).await;
+            let names = session.client(&server)?.list_keys(&prefix).await;
             let names = names.map_err(|error| CliError::call("failed to list keys", &error))?;
             let json = if json { names_json(&names)? } else { String::new() };
             output::print(&(json + &session.output.with_color(color).table("Key", &names)))

@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: ListArguments, session: &Session<'_>) -> Resu
     } else if arguments.policy {
         ("Policy", client.list_policies(&pattern(&arguments.prefix)).await)
     } else {
-        ("Key", client.list_keys(arguments.prefix.trim_end_matches('*')).await)
+        ("Key", client.list_keys(&arguments.prefix).await)
     };
     let names = names.map_err(|error| CliError::message(error.message()))?;
     output::print(&if arguments.json { names_json(&names)? } else { session.output.table(header, &names) })

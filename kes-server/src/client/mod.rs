@@ -173,9 +173,14 @@ impl Client {
         Ok(reply.hmac)
     }
 
-    /// Names of keys that begin with `prefix`; `""` or `*` are all.
+    /// Names of keys that begin with `prefix`, which may end with a star; `""` or `*` are all.
     pub async fn list_keys(&self, prefix: &str) -> Result<Vec<String>, ClientError> {
-        self.list("v1/key/list", prefix).await
+        let prefix = prefix.trim_end_matches('*');
+        // MinIO KES takes a star for a part of the name, and no server takes a dash at the end, or `_` alone
+        let asked = Some(prefix.trim_end_matches('-')).filter(|asked| *asked != "_");
+        let mut names = self.list("v1/key/list", asked.unwrap_or_default()).await?;
+        names.retain(|name| name.starts_with(prefix));
+        Ok(names)
     }
 
     /// Creation of a policy, without its rules.

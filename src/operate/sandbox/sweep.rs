@@ -42,8 +42,7 @@ impl Sandboxes {
             all.iter().filter(|sandbox| sandbox.created.is_some()).map(|sandbox| sandbox.name.to_string()).collect();
         let expired = all.iter().filter(|sandbox| sandbox.expired(now)).map(|sandbox| sandbox.name.clone());
         let mut stale: Vec<_> = expired.map(|name| (name, Stale::Expired)).collect();
-        // KES takes no prefix that ends with a `-`
-        for key in self.kes.list_keys(PREFIX.trim_end_matches('-')).await? {
+        for key in self.kes.list_keys(PREFIX).await? {
             let Some(name) = SandboxName::of_resource(&key) else { continue };
             let unfinished = !whole.contains(name.as_str()) && self.abandoned(&key, now).await?;
             if unfinished && self.kept(&key)?.iter().all(|kept| kept.key_inside) {
