@@ -8,7 +8,7 @@ use super::{CliError, output::Output, password};
 use crate::{
     auth::ApiKey,
     client::{Client, Credentials, Proxies, Timeouts, Trust},
-    crypto::encrypted_pem,
+    crypto::{encrypted_pem, private_key},
 };
 
 const SERVER: [&str; 3] = ["MINIO_KES_SERVER", "KES_SERVER", "MINIO_KMS_KES_ENDPOINT"];
@@ -148,12 +148,13 @@ fn authorities(path: &Path) -> io::Result<Vec<u8>> {
 fn key_pair(cert_file: &Path, key_file: &Path) -> Result<Credentials, CliError> {
     let certificate = read(cert_file)?;
     let mut key = Zeroizing::new(read(key_file)?);
-    if let Ok(block) = pem::parse(&*key)
-        && encrypted_pem::is_encrypted(&block)
+    let blocks = pem::parse_many(&*key).unwrap_or_default();
+    if let Some(block) = private_key::find(&blocks)
+        && encrypted_pem::is_encrypted(block)
     {
         let password = password::ask("Enter password for private key: ")?;
-        let der = encrypted_pem::decrypt(&block, &password).map_err(|_| CliError::message("incorrect password"))?;
-        key = Zeroizing::new(pem::encode(&pem::Pem::new(encrypted_pem::label(&block), der.to_vec())).into_bytes());
+        let der = encrypted_pem::decrypt(block, &password).map_err(|_| CliError::message("incorrect password"))?;
+        key = Zeroizing::new(pem::encode(&pem::Pem::new("PRIVATE KEY", der.to_vec())).into_bytes());
     }
     Ok(Credentials::from_pem(&certificate, &key)?)
 }

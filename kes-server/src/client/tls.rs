@@ -10,7 +10,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::error::ClientError;
-use crate::outbound::Roots;
+use crate::{crypto::private_key, outbound::Roots};
 
 /// What the client proves its identity with.
 pub struct Credentials {
@@ -30,8 +30,8 @@ impl Credentials {
         if chain.is_empty() {
             return Err(ClientError::Credentials("the file holds no PEM certificate".into()));
         }
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| ClientError::Credentials(format!("its private key: {error}")))?;
+        let unusable = || ClientError::Credentials("its private key: the file holds none, or an encrypted one".into());
+        let key = private_key::from_pem(key).ok_or_else(unusable)?;
         Ok(Self { chain, key })
     }
 

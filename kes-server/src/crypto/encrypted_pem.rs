@@ -70,12 +70,7 @@ pub fn is_encrypted(block: &Pem) -> bool {
     block.tag() == PKCS8 || block.headers().get("DEK-Info").is_some()
 }
 
-/// The label that the block has once its content is decrypted.
-pub fn label(block: &Pem) -> &str {
-    if block.tag() == PKCS8 { "PRIVATE KEY" } else { block.tag() }
-}
-
-/// The content of an encrypted block: DER of the kind that its [`label`] says.
+/// The content of an encrypted block: DER.
 pub fn decrypt(block: &Pem, password: &str) -> Result<Zeroizing<Vec<u8>>, EncryptedPemError> {
     if block.tag() == PKCS8 {
         return decrypt_pkcs8(block.contents(), password);
@@ -210,13 +205,6 @@ mod tests {
         assert!(is_encrypted(&block) && !is_encrypted(&plain));
         assert_eq!(decrypt(&block, "secret").unwrap().as_slice(), plain.contents());
         assert_eq!(decrypt(&block, "Secret"), Err(EncryptedPemError::Password));
-    }
-
-    #[test]
-    fn the_label_says_what_is_inside() {
-        let label_of = |tag: &str| label(&Pem::new(tag, [])).to_owned();
-        assert_eq!(label_of(PKCS8), "PRIVATE KEY");
-        assert_eq!(label_of("EC PRIVATE KEY"), "EC PRIVATE KEY");
     }
 
     #[test]

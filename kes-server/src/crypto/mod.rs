@@ -14,6 +14,7 @@ mod ciphertext;
 mod created_at;
 pub mod encrypted_pem;
 mod master;
+pub(crate) mod private_key;
 mod stored;
 
 #[doc(hidden)]

@@ -7,10 +7,7 @@ use std::{
 };
 
 use pem::Pem;
-use pkcs8::der::{Decode as _, asn1::AnyRef};
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, SubjectPublicKeyInfoDer,
-};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate},
@@ -18,7 +15,10 @@ use x509_parser::{
 use zeroize::Zeroizing;
 
 use super::reason;
-use crate::crypto::encrypted_pem::{self, EncryptedPemError};
+use crate::crypto::{
+    encrypted_pem::{self, EncryptedPemError},
+    private_key,
+};
 
 /// A file that cannot be read, or has the wrong things in it.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum KeyPairError {
     /// An encrypted key that cannot be decrypted.
     #[error(transparent)]
     Decryption(#[from] EncryptedPemError),
-    /// A block that holds something else than its label says.
+    /// A block that holds something else than a private key.
     #[error("{0}")]
     Content(&'static str),
 }
@@ -72,13 +72,14 @@ pub(crate) fn parse_private_key(text: &[u8], password: Option<&str>) -> Result<P
     if blocks.is_empty() {
         return Err(KeyPairError::Pem("no valid PEM data"));
     }
-    let is_key = |block: &&Pem| block.tag() == "PRIVATE KEY" || block.tag().ends_with(" PRIVATE KEY");
-    let key = blocks.iter().find(is_key).ok_or(KeyPairError::Pem("no PEM-encoded private key found"))?;
-    if !encrypted_pem::is_encrypted(key) {
-        return parse_key(key.tag(), key.contents().to_vec());
-    }
-    let password = password.ok_or(KeyPairError::Pem("private key is encrypted: password required"))?;
-    parse_key(encrypted_pem::label(key), encrypted_pem::decrypt(key, password)?.to_vec())
+    let key = private_key::find(&blocks).ok_or(KeyPairError::Pem("no PEM-encoded private key found"))?;
+    let content = if encrypted_pem::is_encrypted(key) {
+        let password = password.ok_or(KeyPairError::Pem("private key is encrypted: password required"))?;
+        encrypted_pem::decrypt(key, password)?
+    } else {
+        Zeroizing::new(key.contents().to_vec())
+    };
+    private_key::from_der(content.to_vec()).ok_or(KeyPairError::Content("tls: failed to parse private key"))
 }
 
 /// Certificates of a file, or of all files of a folder.
@@ -129,15 +130,4 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyPairError> {
 
 fn blocks(text: &[u8]) -> Result<Vec<Pem>, KeyPairError> {
     pem::parse_many(text).map_err(|_| KeyPairError::Pem("no valid PEM data"))
-}
-
-/// PKCS#8, PKCS#1 or SEC 1, as the label says or, for old tools that label badly, as the content shows.
-fn parse_key(label: &str, der: Vec<u8>) -> Result<PrivateKeyDer<'static>, KeyPairError> {
-    match label {
-        _ if AnyRef::from_der(&der).is_err() => Err(KeyPairError::Content("tls: failed to parse private key")),
-        "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
-        "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
-        "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
-        _ => Err(KeyPairError::Content("tls: failed to parse private key")),
-    }
 }

@@ -33,6 +33,24 @@ fn run_with_input(mut command: std::process::Command, input: &str) -> std::proce
     child.wait_with_output().unwrap()
 }
 
+/// Tools label keys badly, and write other blocks before them.
+#[test]
+fn a_key_counts_by_its_content() {
+    let folder = Folder::new();
+    let server_key = support::read(folder.path("server.key").as_ref());
+    folder.write("server.key", &server_key.replace("PRIVATE KEY", "RSA PRIVATE KEY"));
+    let _server = folder.serve();
+    let new = ["identity", "new", "--key", "app.key", "--cert", "app.crt", "--encrypt"];
+    assert!(folder.kes_with_input(&new, "sesame\nsesame\n").status.success());
+    let key = support::read(folder.path("app.key").as_ref()).replace("PRIVATE KEY", "EC PRIVATE KEY");
+    folder.write("app.key", &format!("{}{key}", support::read(folder.path("app.crt").as_ref())));
+    let mut command = folder.command(&["key", "ls", "-k"]);
+    command.env_remove("MINIO_KES_API_KEY");
+    command.env("KES_CLIENT_KEY", folder.path("app.key")).env("KES_CLIENT_CERT", folder.path("app.crt"));
+    let answer = run_with_input(command, "sesame\n");
+    assert!(stderr(&answer).contains("Error: failed to list keys: not authorized"), "{answer:?}");
+}
+
 #[test]
 fn identity_new_writes_a_private_key_and_a_certificate_for_both_sides() {
     let folder = Folder::new();

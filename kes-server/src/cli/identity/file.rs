@@ -6,7 +6,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
 use super::super::{CliError, output::printable, session};
-use crate::auth::{ApiKey, Identity};
+use crate::{
+    auth::{ApiKey, Identity},
+    crypto::private_key,
+};
 
 const PREFIX: &str = "kes:v1:";
 
@@ -33,9 +36,9 @@ pub(super) fn counterpart(subject: &str) -> Result<String, CliError> {
         (Err(error), Err(_)) => Err(error),
         (Ok(content), _) => {
             let content = Zeroizing::new(content);
-            match PrivateKeyDer::from_pem_slice(&content) {
-                Ok(key) => Ok(api_key(&key, subject)?.reveal().to_string()),
-                Err(_) => of_certificate(&content, subject),
+            match private_key::from_pem(&content) {
+                Some(key) => Ok(api_key(&key, subject)?.reveal().to_string()),
+                None => of_certificate(&content, subject),
             }
         }
     }
@@ -50,7 +53,7 @@ fn of_certificate(content: &[u8], file: &str) -> Result<String, CliError> {
         CliError::message(format!("'{file}' is not a certificate: {}", printable(&cause.to_string())))
     };
     let certificate = CertificateDer::from_pem_slice(content).map_err(|error| {
-        if PrivateKeyDer::from_pem_slice(content).is_ok() {
+        if private_key::from_pem(content).is_some() {
             invalid(&format!("it is a private key; 'kes identity {file}' shows its API key"))
         } else {
             invalid(&error)

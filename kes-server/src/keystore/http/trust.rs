@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use super::KeyStoreError;
+use crate::crypto::private_key;
 use crate::outbound::Roots;
 
 /// Which CAs are trusted. A path is a PEM file or a folder of them.
@@ -49,7 +51,9 @@ pub(super) fn client_config(trust: &Trust, client: Option<&(PathBuf, PathBuf)>) 
         .with_custom_certificate_verifier(Arc::new(roots));
     let Some((key, certificate)) = client else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    let text = fs::read(key).map(Zeroizing::new).map_err(|error| unreadable(key, &error))?;
+    let private = private_key::from_pem(&text);
+    let private = private.ok_or_else(|| unreadable(key, &"the file holds no private key, or an encrypted one"))?;
     builder.with_client_auth_cert(chain, private).map_err(|error| unreadable(certificate, &error))
 }
 
