@@ -1,12 +1,11 @@
 //! `kes config`: whether a server would accept a configuration file, and today's spelling of an older one.
 
-use std::fs;
-use std::io::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{CliError, output, session::Session};
+use super::{CliError, output, session::Session, successor::Successor};
 use crate::config::{self, Config};
 
 #[derive(Debug, Subcommand)]
@@ -60,27 +59,16 @@ fn upgrade(file: &Path, write: bool, session: &Session<'_>) -> Result<(), CliErr
     if upgraded.changes.is_empty() {
         return output::line(&format!("{}: is up to date", file.display()));
     }
-    replace(file, &upgraded.text).map_err(|error| CliError::file("write", file, &error))?;
-    output::line(&format!("{}: upgraded; the old file is {}", file.display(), old(file).display()))
+    let old = replace(file, &text, &upgraded.text).map_err(|error| CliError::file("write", file, &error))?;
+    output::line(&format!("{}: upgraded; the old file is {}", file.display(), old.display()))
 }
 
-/// Keeps the old file and its permissions; there is no moment without a complete file.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut new = tempfile::NamedTempFile::new_in(
-        file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-    )?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().set_permissions(fs::metadata(file)?.permissions())?;
-    new.as_file().sync_all()?;
-    fs::copy(file, old(file))?;
-    new.persist(file).map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn old(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".old");
-    name.into()
+/// Keeps the old file next to the new one, under a name that no other old one has.
+fn replace(file: &Path, old: &str, new: &str) -> io::Result<PathBuf> {
+    let new = Successor::of(file, new.as_bytes(), 0o600, 0)?;
+    let names = std::iter::once(".old".to_owned()).chain((2..100).map(|number| format!(".old.{number}")));
+    let old = Successor::of(file, old.as_bytes(), 0o600, 0)?.put_aside(names)?;
+    new.put().map(|()| old)
 }
 
 fn failure(file: &Path, error: &dyn std::fmt::Display) -> CliError {

@@ -21,6 +21,7 @@ mod seal;
 mod server;
 mod session;
 mod status;
+mod successor;
 mod supervise;
 mod time;
 mod usage;

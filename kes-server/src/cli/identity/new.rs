@@ -1,23 +1,22 @@
 //! `kes identity new`: an API key, or a private key and its certificate in files (docs/kes-protocol.md §9).
 
 use std::{
-    fs,
-    io::Write as _,
+    io,
     net::IpAddr,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use jiff::SignedDuration;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::super::{
     CliError,
     output::{self, Output},
-    password, time,
+    password,
+    successor::Successor,
+    time,
 };
 use crate::{auth::ApiKey, crypto::encrypted_pem};
 
@@ -133,11 +132,15 @@ fn write_files(arguments: &NewArguments, api_key: &ApiKey, key_file: &Path, cert
     } else {
         Zeroizing::new(pem("PRIVATE KEY", key.secret_der()))
     };
-    let key = prepare(key_file, key.as_bytes(), 0o600)?;
-    let certificate = prepare(cert_file, certificate.as_bytes(), 0o644)?;
+    let failed = |file: &Path, error: &io::Error| CliError::file("open", file, error);
+    // the key is for nobody else, whatever the mode of a former one
+    let key = Successor::of(key_file, key.as_bytes(), 0o600, 0o007);
+    let key = key.map_err(|error| failed(key_file, &error))?;
+    let certificate = Successor::of(cert_file, certificate.as_bytes(), 0o644, 0);
+    let certificate = certificate.map_err(|error| failed(cert_file, &error))?;
     // whatever happens in between, a private key that was there goes last
-    put(certificate, cert_file)?;
-    put(key, key_file)
+    certificate.put().map_err(|error| failed(cert_file, &error))?;
+    key.put().map_err(|error| failed(key_file, &error))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -166,27 +169,4 @@ fn certificate(arguments: &NewArguments, api_key: &ApiKey) -> Result<String, Cli
     sans.extend(arguments.ip.iter().copied().map(SanType::IpAddress));
     let certificate = api_key.certificate_for(name, arguments.expiry.unwrap_or(MONTH), usages, sans);
     Ok(pem("CERTIFICATE", &certificate.map_err(CliError::plain)?))
-}
-
-/// A file next to the one that it is to replace, complete and on the disk.
-fn prepare(file: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile, CliError> {
-    let made = || {
-        let builder = &mut tempfile::Builder::new();
-        let mut made = builder.permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder(file))?;
-        made.write_all(content)?;
-        made.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-        made.as_file().sync_all().map(|()| made)
-    };
-    made().map_err(|error| CliError::file("open", file, &error))
-}
-
-/// Puts it in place, for good.
-fn put(made: NamedTempFile, file: &Path) -> Result<(), CliError> {
-    let placed = made.persist(file).map_err(|refused| refused.error);
-    let synced = placed.and_then(|_| fs::File::open(folder(file))?.sync_all());
-    synced.map_err(|error| CliError::file("open", file, &error))
-}
-
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
