@@ -78,6 +78,49 @@ fn keys_are_listed_by_any_beginning_of_their_names() {
 }
 
 #[test]
+fn the_status_of_several_servers_names_those_that_do_not_answer() {
+    let folder = Folder::new();
+    let _server = folder.serve();
+    let (here, nowhere) = (&folder.address, "127.0.0.1:1");
+    for servers in [format!("{here},{nowhere}"), format!("{nowhere},{here}")] {
+        for arguments in [&["status", "-k"][..], &["status", "-k", "-s"]] {
+            let status = folder.command(arguments).env("MINIO_KES_SERVER", &servers).output().unwrap();
+            let shown = stdout(&status);
+            assert_eq!(
+                (status.status.code(), stderr(&status)),
+                (Some(1), "Error: no status from 1 of 2 servers\n".into())
+            );
+            assert!(shown.contains(&format!("● {here}\n")), "{shown}");
+            assert!(shown.contains(&format!("○ {nowhere}: kes: connection error: ")), "{shown}");
+            assert_eq!(shown.contains("Version"), arguments.len() == 2, "{shown}");
+        }
+    }
+    let both = folder.command(&["status", "-k", "-s"]).env("MINIO_KES_SERVER", format!("{here},{here}")).output();
+    assert_eq!(stdout(&both.unwrap()), format!("● {here}\n● {here}\n"));
+}
+
+#[test]
+fn an_upgraded_configuration_stays_the_file_that_it_was() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("real")).unwrap();
+    let older = folder.config("keys").replace("admin:\n  identity: ", "root: ");
+    std::os::unix::fs::symlink("real/config.yaml", folder.path("link.yaml")).unwrap();
+    for round in ["config.yaml.old", "config.yaml.old.2"] {
+        folder.write("real/config.yaml", &older);
+        fs::set_permissions(folder.path("real/config.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+        let upgraded = folder.kes(&["config", "upgrade", "-w", "link.yaml"]);
+        assert!(upgraded.status.success() && stdout(&upgraded).trim_end().ends_with(round), "{upgraded:?}");
+        assert!(fs::symlink_metadata(folder.path("link.yaml")).unwrap().is_symlink());
+        assert!(!support::read(folder.path("real/config.yaml").as_ref()).contains("root:"));
+        assert_eq!(support::read(folder.path(&format!("real/{round}")).as_ref()), older);
+        for file in ["config.yaml", round] {
+            let mode = fs::metadata(folder.path(&format!("real/{file}"))).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o640, "{file}");
+        }
+    }
+}
+
+#[test]
 fn the_certificate_of_the_server_is_verified_by_ssl_cert_file() {
     let folder = Folder::new();
     let _server = folder.serve();

@@ -3,7 +3,7 @@
 use super::{
     CliError,
     output::{self, lines, printable},
-    session::{ServerFlags, Session},
+    session::{self, ServerFlags, Session},
     time,
 };
 use crate::client::{AuditEvent, Client};
@@ -40,6 +40,7 @@ pub(super) async fn run(arguments: LogArguments, session: &Session<'_>) -> Resul
 
 async fn audit(client: &Client, session: &Session<'_>, is_json: bool) -> Result<(), CliError> {
     let mut events = client.audit_log().await.map_err(|error| CliError::message(error.message()))?;
+    session::name_server(client, &mut None);
     if !is_json {
         output::line(&session.output.bold(&row("Time", "Status", "Identity", "IP", "API", "Latency")))?;
     }
@@ -55,6 +56,7 @@ async fn audit(client: &Client, session: &Session<'_>, is_json: bool) -> Result<
 
 async fn errors(client: &Client, is_json: bool) -> Result<(), CliError> {
     let mut events = client.error_log().await.map_err(|error| CliError::message(error.message()))?;
+    session::name_server(client, &mut None);
     if is_json {
         while let Some(line) = events.next_line().await? {
             output::line(&line)?;

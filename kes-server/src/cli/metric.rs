@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     CliError,
     output::{self, Output},
-    session::{ServerFlags, Session},
+    session::{self, ServerFlags, Session},
     time,
 };
 
@@ -23,6 +23,7 @@ pub(super) struct MetricArguments {
 pub(super) async fn run(arguments: MetricArguments, session: &Session<'_>) -> Result<(), CliError> {
     let client = session.client(&arguments.server)?;
     let mut ticks = tokio::time::interval(arguments.rate);
+    let mut named = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -30,6 +31,7 @@ pub(super) async fn run(arguments: MetricArguments, session: &Session<'_>) -> Re
         }
         let text = client.metrics().await;
         let metrics = parse(&text.map_err(|error| CliError::message(error.message()))?);
+        session::name_server(&client, &mut named);
         let text =
             if session.output.is_terminal { screen(session.output, &metrics) } else { super::json_line(&metrics)? };
         output::print(&text)?;

@@ -62,6 +62,11 @@ impl Output {
         self.paint(text, "32", io::stdout().is_terminal())
     }
 
+    /// Red on a terminal: what is not.
+    pub(super) fn red(self, text: &str) -> String {
+        self.paint(text, "31", io::stdout().is_terminal())
+    }
+
     fn paint(self, text: &str, style: &str, on_terminal: bool) -> String {
         let painted = match self.color {
             When::Always => true,

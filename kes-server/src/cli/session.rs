@@ -4,7 +4,11 @@ use std::{collections::HashMap, ffi::OsString, fs, io, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::{CliError, output::Output, password};
+use super::{
+    CliError,
+    output::{self, Output},
+    password,
+};
 use crate::{
     auth::ApiKey,
     client::{Client, Credentials, Proxies, Timeouts, Trust},
@@ -126,6 +130,15 @@ impl Session<'_> {
             (false, true, true) => from_api_key(&api_key),
             (true, false, false) => key_pair(Path::new(&cert_file), Path::new(&key_file)),
         }
+    }
+}
+
+/// Says which of several servers answers, unless it is the one that was `named` before.
+pub(super) fn name_server(client: &Client, named: &mut Option<String>) {
+    let (all, server) = (client.endpoints().len(), client.endpoint());
+    if all > 1 && named.as_ref() != Some(&server) {
+        output::note(&format!("'{server}' answers, one of {all} servers"));
+        *named = Some(server);
     }
 }
 

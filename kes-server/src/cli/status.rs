@@ -1,16 +1,18 @@
 //! `kes status`
 
+use futures_util::future::join_all;
+
 use super::{
     CliError,
     output::{self, Color, Output, printable},
     session::{ServerFlags, Session},
     time,
 };
-use crate::client::{Route, Status};
+use crate::client::{Client, Route, Status};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
-    /// Print only whether the server answers
+    /// Print only which servers answer
     #[arg(short, long)]
     short: bool,
     /// Also print the calls that the server knows
@@ -36,17 +38,33 @@ pub(super) async fn run(arguments: StatusArguments, session: &Session<'_>) -> Re
             super::json_line(&client.status().await.map_err(failure)?)?
         });
     }
-    let status = client.status().await.map_err(failure)?;
-    let mut lines: Vec<String> =
-        client.endpoints().iter().map(|endpoint| format!("{} {endpoint}", output.green("●"))).collect();
-    if !arguments.short {
-        lines.extend(details(output, &status));
+    let servers: Vec<Client> = client.each().collect();
+    let answers = join_all(servers.iter().map(Client::status)).await;
+    if let [Err(error)] = answers.as_slice() {
+        // as MinIO KES says it
+        return Err(CliError::message(error.message()));
     }
-    if arguments.api {
+    let mut lines = Vec::new();
+    for (server, answer) in servers.iter().zip(&answers) {
+        let name = server.endpoint();
+        match answer {
+            Ok(_) => lines.push(format!("{} {name}", output.green("●"))),
+            Err(error) => lines.push(format!("{} {name}: {}", output.red("○"), printable(&error.message()))),
+        }
+        if let (Ok(status), false) = (answer, arguments.short) {
+            lines.extend(details(output, status));
+        }
+    }
+    let missing = answers.iter().filter(|answer| answer.is_err()).count();
+    if arguments.api && missing < answers.len() {
         lines.push(String::new());
         lines.extend(table(output, &client.apis().await.map_err(failure)?));
     }
-    output::line(&lines.join("\n"))
+    output::line(&lines.join("\n"))?;
+    match missing {
+        0 => Ok(()),
+        missing => Err(CliError::message(format!("no status from {missing} of {} servers", servers.len()))),
+    }
 }
 
 /// Line by line as MinIO KES shows them.

@@ -13,7 +13,7 @@ mod transport;
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -91,11 +91,17 @@ impl Client {
 
     /// `host:port` of every endpoint.
     pub fn endpoints(&self) -> Vec<String> {
-        let name = |url: &reqwest::Url| {
-            let host = url.host_str().unwrap_or_default();
-            url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-        };
-        self.transport.endpoints().iter().map(name).collect()
+        self.transport.endpoints().iter().map(host_and_port).collect()
+    }
+
+    /// `host:port` of the endpoint that answered last.
+    pub fn endpoint(&self) -> String {
+        self.transport.current().map(host_and_port).unwrap_or_default()
+    }
+
+    /// A client of each endpoint alone.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        self.transport.each().map(|transport| Self { transport })
     }
 
     /// Which release the server is.
@@ -264,6 +270,11 @@ impl Client {
         }
         Ok(entries)
     }
+}
+
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Body of encrypt, decrypt, generate and hmac.

@@ -68,6 +68,23 @@ impl Transport {
         &self.endpoints
     }
 
+    /// The same for each endpoint alone.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        self.endpoints.iter().map(|endpoint| Self {
+            http: self.http.clone(),
+            plain: self.plain.clone(),
+            endpoints: vec![endpoint.clone()],
+            current: AtomicUsize::new(0),
+            timeouts: self.timeouts,
+            proxies: self.proxies.clone(),
+        })
+    }
+
+    /// The endpoint that answered last.
+    pub(super) fn current(&self) -> Option<&Url> {
+        self.endpoints.get(self.current.load(Ordering::Relaxed))
+    }
+
     /// Sends the request and reads the complete answer within the deadline of the client.
     pub(super) async fn call(&self, request: Request<'_>) -> Result<Answer, ClientError> {
         let (call, response) = self.send(&request, Some(self.timeouts.request)).await?;
