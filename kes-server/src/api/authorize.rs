@@ -1,6 +1,6 @@
 //! The right to call a route (docs/kes-protocol.md §3).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Peer, Service, State,
@@ -23,6 +23,7 @@ pub(super) struct Authorized<'a> {
     identity: Option<&'a Identity>,
     path: &'a str,
     resource: &'a str,
+    timeout: Option<Duration>,
     reads_labels: bool,
 }
 
@@ -67,6 +68,11 @@ impl<'a> Authorized<'a> {
         self.path
     }
 
+    /// How long the answer may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// What follows the route's prefix in the path.
     pub(super) fn resource(&self) -> &'a str {
         self.resource
@@ -82,8 +88,9 @@ pub(super) fn authorize<'a>(
     found: Match<'a>,
     subject: Subject<'_>,
 ) -> Result<Authorized<'a>, ApiError> {
-    let Match { path, resource, .. } = found;
-    let authorized = |identity| Authorized { service, state, identity, path, resource, reads_labels: false };
+    let Match { path, resource, effective, .. } = found;
+    let timeout = effective.timeout;
+    let authorized = |identity| Authorized { service, state, identity, path, resource, timeout, reads_labels: false };
     if found.effective.auth == Auth::None {
         return Ok(authorized(peer.identity.as_ref().ok()));
     }

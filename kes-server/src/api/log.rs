@@ -1,5 +1,5 @@
-//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (docs/kes-protocol.md §8.2). A stream has no
-//! end: after each reload it goes on only for those who may still call it.
+//! Log streams: `/v1/log/*`. Headers go out at once, lines as they come (docs/kes-protocol.md §8.2). A stream ends
+//! with the timeout of its route, if it has one; after each reload it goes on only for those who may still call it.
 
 use std::sync::Arc;
 
@@ -20,5 +20,5 @@ pub(super) fn audit(call: &Authorized<'_>) -> Reply {
 fn follow(call: &Authorized<'_>, stream: &Arc<Stream>) -> Reply {
     let (service, identity, path) = (Arc::clone(call.service()), call.identity().cloned(), call.path().to_owned());
     let may = move || service.state().may_call(identity.as_ref(), &path);
-    reply::lines(stream.follow(call.service().draining.clone(), may))
+    reply::lines(stream.follow(call.service().draining.clone(), call.timeout(), may))
 }

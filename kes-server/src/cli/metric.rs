@@ -49,6 +49,10 @@ fn parse(text: &str) -> Map<String, Value> {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let Ok(value) = value.parse::<f64>() else { continue };
         let (name, label) = series.split_once('{').unwrap_or((series, ""));
+        if !label.is_empty() && !label.starts_with("code=") && !label.starts_with("le=") {
+            // members of their own, such as the certificates of clients, which have no sum
+            continue;
+        }
         if let Some(histogram) = name.strip_suffix("_bucket") {
             bucket(&mut metrics, histogram, label, value);
         } else if !name.ends_with("_sum") && !name.ends_with("_count") {
@@ -111,6 +115,8 @@ mod tests {
         kes_http_response_time_sum 0.07\n\
         kes_http_response_time_count 419\n\
         kes_system_mem_heap_used 9.598544e+06\n\
+        kes_tls_client_certificate_end{identity=\"a\"} 1.8e+09\n\
+        kes_tls_client_certificate_end{identity=\"b\"} 1.8e+09\n\
         kes_system_up_time 3.56\n";
 
     #[test]

@@ -6,11 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use prometheus::IntCounter;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 /// Bytes of lines that are kept for those who have not taken them yet. A subscriber that is further behind misses the
 /// oldest lines.
@@ -82,16 +86,18 @@ impl Stream {
         }
     }
 
-    /// Follows the log until the receiver is dropped, the server drains, or a line comes that the follower `may` no
-    /// longer see.
+    /// Follows the log until the receiver is dropped, the server drains, the time is over, or a line comes that the
+    /// follower `may` no longer see.
     pub(crate) fn follow(
         self: &Arc<Self>,
         draining: watch::Receiver<bool>,
+        limit: Option<Duration>,
         may: impl Fn() -> bool + Send + 'static,
     ) -> Follow {
         let (sender, follow) = mpsc::channel(1);
         let follower = Follower::new(self, draining);
-        tokio::spawn(async move { follower.forward(sender, may).await });
+        let limit = limit.unwrap_or(Duration::MAX);
+        tokio::spawn(async move { timeout(limit, follower.forward(sender, may)).await });
         follow
     }
 
@@ -165,7 +171,7 @@ mod tests {
         let stream = stream();
         stream.publish(|| panic!("nobody follows"));
         let (drain, draining) = watch::channel(false);
-        let mut follow = stream.follow(draining, || true);
+        let mut follow = stream.follow(draining, None, || true);
         for line in ["one\n", "two\n"] {
             stream.publish(|| Bytes::from_static(line.as_bytes()));
         }
@@ -182,7 +188,7 @@ mod tests {
         let (_drain, draining) = watch::channel(false);
         let allowed = Arc::new(AtomicUsize::new(1));
         let now = Arc::clone(&allowed);
-        let mut follow = stream.follow(draining, move || now.load(Ordering::Relaxed) > 0);
+        let mut follow = stream.follow(draining, None, move || now.load(Ordering::Relaxed) > 0);
         stream.publish(|| Bytes::from_static(b"one\n"));
         assert!(follow.recv().await.is_some());
         allowed.store(0, Ordering::Relaxed);
@@ -190,11 +196,21 @@ mod tests {
         assert_eq!(follow.recv().await, None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_when_its_time_is_over() {
+        let stream = stream();
+        let (_drain, draining) = watch::channel(false);
+        let mut follow = stream.follow(draining, Some(Duration::from_secs(60)), || true);
+        stream.publish(|| Bytes::from_static(b"one\n"));
+        assert!(follow.recv().await.is_some());
+        assert_eq!(timeout(Duration::from_secs(61), follow.recv()).await, Ok(None));
+    }
+
     #[tokio::test]
     async fn a_slow_follower_costs_a_bounded_number_of_bytes_and_misses_the_oldest_lines() {
         let stream = stream();
         let (_drain, draining) = watch::channel(false);
-        let mut follow = stream.follow(draining, || true);
+        let mut follow = stream.follow(draining, None, || true);
         let line = |number: usize| Bytes::from(format!("{number:4}{}", "x".repeat(130_000)));
         for number in 0..1_000 {
             stream.publish(|| line(number));
