@@ -35,7 +35,8 @@ impl Plan {
         let Resolved { stack, images, pod, .. } = resolve(reached.options.clone(), engine.as_ref()).await?;
         let context = stack.context(engine.clone())?;
         let keystores = keystore_environment(&stack.manifest);
-        let keys = guard::require(&stack, &context, stack.kes_runs(pod.as_ref()), &keystores).await?;
+        let kes_stays = stack.kes_stays(engine.info(), &images, pod.as_ref())?;
+        let keys = guard::require(&stack, &context, kes_stays, &keystores).await?;
         let mut stages = stack.stages(engine.info(), &images, keys)?;
         stages.extend(stack.interface()?);
         let mut steps = apply::plan(&stages, &context).await?;

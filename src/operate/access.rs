@@ -22,8 +22,10 @@ pub(crate) enum Access {
 /// Applies a configuration of KES with that access, and returns once every replica answers accordingly.
 ///
 /// # Errors
-/// Those of the engine and of KES; [`Error::NotReady`] if a replica goes on with the former configuration.
+/// [`Error::Usage`] if the manifest names another keystore than KES has, which would get that one, too; those of the engine
+/// and of KES; [`Error::NotReady`] if a replica goes on with the former configuration.
 pub(crate) async fn set_access(stack: &Stack, context: &Context, access: Access) -> Result<(), Error> {
+    stack.check_keystore(context.engine.info())?;
     let minio = stack.material.minio_identity()?;
     let text = kes_config(stack, context.engine.info(), access == Access::Allowed)?;
     let path = stack.layout.kes_config();

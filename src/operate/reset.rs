@@ -43,6 +43,7 @@ pub async fn in_place(
             hint: "remove its buckets, or bring up a stack for tests with `kestack up`".into(),
         });
     }
+    stack.check_keystore(context.engine.info())?;
     if fresh::is(stack, context).await? {
         return Ok(vec![]);
     }

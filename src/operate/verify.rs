@@ -169,6 +169,7 @@ fn buckets_of(stack: &Stack, only: Option<&str>) -> Result<Vec<String>, Error> {
 /// Those of the calls that must work whatever the encryption; a claim that fails is not an error but evidence.
 /// [`Error::Interrupted`] after a signal.
 pub async fn bucket(stack: &Stack, context: &Context, bucket: &str, interrupt: &Interrupt) -> Result<Proof, Error> {
+    stack.check_keystore(context.engine.info())?;
     let canary = Canary::new()?;
     let permission = Permission::default();
     let work = async {

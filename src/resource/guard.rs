@@ -1,7 +1,6 @@
 //! The guard among a stack's resources: the record is kept right wherever the stack is brought up.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use async_trait::async_trait;
 use kes_server::auth::KeyName;
@@ -15,7 +14,7 @@ use crate::manifest::Manifest;
 /// The record of the keys, up to date.
 #[derive(Debug)]
 pub struct GuardRecord {
-    path: PathBuf,
+    guarded: Guarded,
     keystore: String,
     declared: Vec<String>,
     /// Whether all keys of the keystore are recorded: in a folder, whoever made them. Of a remote keystore, which many share,
@@ -24,10 +23,10 @@ pub struct GuardRecord {
 }
 
 impl GuardRecord {
-    /// The record at `path` of the keys that a manifest declares.
-    pub fn new(path: PathBuf, manifest: &Manifest) -> Self {
+    /// The record of that data, with the keys that a manifest declares.
+    pub fn new(guarded: Guarded, manifest: &Manifest) -> Self {
         Self {
-            path,
+            guarded,
             keystore: manifest.keystore_name(),
             declared: manifest.keys.iter().map(ToString::to_string).collect(),
             all: manifest.keystore_is_fs(),
@@ -50,17 +49,22 @@ impl GuardRecord {
         Ok(names)
     }
 
-    /// The record as it is, without keys that are no longer there and those whose material changed: what protects
-    /// data was refused before.
+    /// The record as it is, without keys that are no longer there and those whose material changed. One that protects data
+    /// is never dropped: without its fingerprint nobody could tell the right key from another one.
     async fn current(&self, context: &Context) -> Result<KeyRecord, Error> {
-        let mut record = KeyRecord::load(&self.path)?.unwrap_or_default();
+        let mut record = KeyRecord::load(self.guarded.record())?.unwrap_or_default();
+        let mut wrong = Vec::new();
         for proof in record.clone().proofs() {
             match context.kes.decrypt(&proof.key, &proof.ciphertext, &proof.context).await {
-                Err(error) if error.is_key_not_found() || error.is_not_authentic() => record.drop_key(&proof.key),
+                Err(error) if error.is_key_not_found() || error.is_not_authentic() => wrong.push(proof.key),
                 Err(error) => return Err(error.into()),
                 Ok(_) => {}
             }
         }
+        if !wrong.is_empty() {
+            self.guarded.check(context.kes.as_ref()).await?;
+        }
+        wrong.iter().for_each(|key| record.drop_key(key));
         record.keystore.clone_from(&self.keystore);
         Ok(record)
     }
@@ -81,7 +85,7 @@ impl Resource for GuardRecord {
     }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
-        let Some(found) = KeyRecord::load(&self.path)? else { return Ok(Observed::Absent) };
+        let Some(found) = KeyRecord::load(self.guarded.record())? else { return Ok(Observed::Absent) };
         let whole =
             async { Ok(self.current(context).await? == found && self.missing(&found, context).await?.is_empty()) };
         match whole.await {
@@ -96,11 +100,11 @@ impl Resource for GuardRecord {
         for name in self.missing(&record, context).await? {
             record.add(&name, &context.kes).await?;
         }
-        record.save(&self.path)
+        record.save(self.guarded.record())
     }
 
     async fn remove(&self, _: &Context) -> Result<(), Error> {
-        KeyRecord::forget(&self.path)
+        KeyRecord::forget(self.guarded.record())
     }
 
     /// What is right of it stays.

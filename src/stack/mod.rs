@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::resource::apply::Stage;
 use crate::resource::interface::{InterfaceResource, Launch, Record};
-use crate::resource::{DirectoryResource, FileResource, ImageResource, Owner, Resource};
+use crate::resource::{DirectoryResource, FileResource, ImageResource, Owner, PodResource, Resource};
 use crate::resource::{GuardCheck, GuardRecord};
 use crate::supply::ImageSource;
 use seed::Content;
@@ -31,6 +31,7 @@ mod material;
 mod origin;
 pub(crate) mod ports;
 mod replicas;
+mod running;
 pub(crate) mod seal;
 pub mod seed;
 mod served;
@@ -92,6 +93,15 @@ pub struct Images {
     pub kes: ImageSource,
     /// Image of MinIO.
     pub minio: ImageSource,
+}
+
+/// What the containers of the servers are made of.
+struct Parts {
+    owner: Owner,
+    view: View,
+    files: Vec<FileResource>,
+    marker: Marker,
+    pod: PodResource,
 }
 
 impl Stack {
@@ -190,11 +200,7 @@ impl Stack {
     /// Everything that makes up the stack, in the order in which it can be made. What is known of the keys decides
     /// when MinIO may start.
     pub fn stages(&self, engine: &EngineInfo, images: &Images, keys: Verdict) -> Result<Vec<Stage>, Error> {
-        let owner = Owner::Container { id: engine.owner };
-        let view = View::of(self, engine)?;
-        let files = self.files(owner, &view)?;
-        let marker = Marker::of(&self.layout, self.manifest.name.as_str(), engine)?;
-        let pod = self.pod(&marker);
+        let Parts { owner, view, files, marker, pod } = self.parts(engine)?;
         let containers = self.containers(&pod, &files, images, &view);
         let mut records = vec![Home::of(engine).file(&self.layout, &self.ports)];
         records.extend(self.origin.as_ref().map(|origin| origin.file(&self.layout)).transpose()?);
@@ -221,6 +227,16 @@ impl Stack {
         stages.extend(self.servers(containers, keys)?);
         stages.extend(self.data_stages());
         Ok(stages)
+    }
+
+    /// What the servers read and live in, of which their containers are made.
+    fn parts(&self, engine: &EngineInfo) -> Result<Parts, Error> {
+        let owner = Owner::Container { id: engine.owner };
+        let view = View::of(self, engine)?;
+        let files = self.files(owner, &view)?;
+        let marker = Marker::of(&self.layout, self.manifest.name.as_str(), engine)?;
+        let pod = self.pod(&marker);
+        Ok(Parts { owner, view, files, marker, pod })
     }
 
     /// The HTTP interface, if it is wanted or has to go. No stage of the stack: one that fails says nothing of the servers
@@ -264,7 +280,7 @@ impl Stack {
     pub fn data_stages(&self) -> Vec<Stage> {
         let mut stages = vec![
             Stage(self.key_resources()),
-            Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self.layout.guard(), &self.manifest))]),
+            Stage(vec![self.minio_service(), Box::new(GuardRecord::new(self.guarded(), &self.manifest))]),
             Stage(self.bucket_resources()),
         ];
         stages.extend(seed::stages(self));

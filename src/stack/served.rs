@@ -73,7 +73,7 @@ impl Stack {
         if encrypts_all {
             first = first.into_iter().map(|bucket| Box::new(IfRoom(bucket)) as Box<dyn Resource>).collect();
         }
-        first.push(Box::new(IfRoom(Box::new(GuardRecord::new(self.layout.guard(), &self.manifest)))));
+        first.push(Box::new(IfRoom(Box::new(GuardRecord::new(self.guarded(), &self.manifest)))));
         let mut stages = vec![Stage(first)];
         stages.extend(seed::stages(self));
         stages
@@ -142,11 +142,14 @@ fn is_full(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::guard::Guarded;
     use crate::manifest::Manifest;
 
     #[test]
     fn only_a_full_drive_is_a_reason_to_go_on() {
-        let record = || Box::new(GuardRecord::new("/drive/guard.json".into(), &Manifest::default()));
+        let manifest = Manifest::default();
+        let guarded = Guarded::at(&manifest, "/drive".into(), "/drive/guard.json".into(), "/keys".into());
+        let record = || Box::new(GuardRecord::new(guarded.clone(), &manifest));
         let failed = |kind: ErrorKind| Err(Error::file("write", "/drive/guard.json")(kind.into()));
         for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
             assert!(IfRoom(record()).unless_full(failed(kind)).is_ok(), "{kind}");

@@ -1,6 +1,7 @@
 //! Data is never started with other keys than those it was written under.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,6 +91,105 @@ fn data_of_another_keystore_is_refused() {
     assert!(!other.exists(), "nothing was made");
     stack.manifest("");
     stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+}
+
+/// What is on the disk of a stack's keys, and an object that it serves.
+fn witnessed(stack: &Sandbox) -> [Vec<u8>; 4] {
+    let record = std::fs::read(stack.root().join("guard.json")).unwrap();
+    let config = std::fs::read(stack.root().join("config/kes-config.yaml")).unwrap();
+    let material = std::fs::read(key(stack, KEY)).unwrap();
+    assert_eq!(keys(stack), [KEY]);
+    [record, config, material, stack.read("/encrypted/kept")]
+}
+
+/// A KES that runs has the keystore of before, and opens everything with it.
+#[test]
+#[ignore = "needs an engine"]
+fn data_of_another_keystore_is_refused_while_the_stack_runs() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.put("/encrypted/kept", b"precious");
+    let before = witnessed(&stack);
+    let other = stack.folder().join("other-keys");
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", other.display()));
+    for verb in ["up", "plan"] {
+        let error = stack.fails(&[verb], 7);
+        assert!(error.contains("was written with keystore 'the stack's own folder'"), "{error}");
+    }
+    // what a verb would do to the keys of the one keystore, it would do to those of the other
+    for verb in [&["verify"][..], &["reset"], &["snapshot", "save", "wrong"], &["chaos", "kes-deny", "--for", "1s"]] {
+        let error = stack.fails(verb, 2);
+        assert!(error.contains("was brought up with 'the stack's own folder'"), "{verb:?}: {error}");
+        assert!(witnessed(&stack) == before, "{verb:?} has changed something");
+    }
+    assert!(!other.exists(), "nothing was made");
+    stack.manifest("");
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+    // keys that were copied are the keys of the data, whoever asks for them
+    let copied = Command::new("cp").arg("-a").arg(stack.root().join("keys")).arg(&other).status();
+    assert!(copied.unwrap().success());
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", other.display()));
+    stack.ok(&["up"]);
+    assert_eq!(stack.read("/encrypted/kept"), b"precious");
+    assert_eq!(stack.json(&["verify"])["proven"], true);
+}
+
+/// `--keystore` counts for one command.
+#[test]
+#[ignore = "needs an engine"]
+fn a_keystore_of_the_command_line_is_not_left_by_the_next_command() {
+    let stack = Sandbox::new("");
+    let other = stack.folder().join("other-keys");
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", other.display()));
+    stack.ok(&["up", "--keystore", "fs"]);
+    stack.put("/encrypted/kept", b"precious");
+    let before = witnessed(&stack);
+    let error = stack.fails(&["up"], 7);
+    assert!(error.contains(&format!("key '{KEY}' is gone")), "{error}");
+    assert!(witnessed(&stack) == before && !other.exists(), "nothing was changed");
+    assert_eq!(stack.json(&["up", "--keystore", "fs"])["changed"], 0);
+}
+
+/// `reset` empties the stack's own folder of keys, and no other one.
+#[test]
+#[ignore = "needs an engine"]
+fn a_reset_for_another_keystore_removes_no_keys_of_others() {
+    let stack = Sandbox::new("");
+    let folder = stack.folder().join("named-keys");
+    stack.manifest(&format!("keystore: {{ fs: {{ path: {} }} }}\n", folder.display()));
+    stack.ok(&["up"]);
+    stack.ok(&["key", "create", "theirs"]);
+    stack.put("/encrypted/kept", b"precious");
+    stack.manifest("");
+    for verb in [&["reset"][..], &["reset", "--keys"]] {
+        let error = stack.fails(verb, 2);
+        assert!(error.contains(&format!("was brought up with 'folder {}'", folder.display())), "{error}");
+        assert!(folder.join("theirs").exists(), "{verb:?} has removed it");
+        assert_eq!(stack.read("/encrypted/kept"), b"precious");
+    }
+}
+
+/// A snapshot writes the record, too.
+#[test]
+#[ignore = "needs an engine"]
+fn a_snapshot_does_not_take_a_replaced_key_for_the_right_one() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    stack.ok(&["key", "create", "spare"]);
+    stack.put("/encrypted/kept", b"precious");
+    let record = std::fs::read(stack.root().join("guard.json")).unwrap();
+    let kept = std::fs::read(key(&stack, KEY)).unwrap();
+    std::fs::copy(key(&stack, "spare"), key(&stack, KEY)).unwrap();
+    // KES has it in memory until it starts again
+    stack.ok(&["chaos", "kes-down", "--for", "1s"]);
+    let error = stack.fails(&["snapshot", "save", "wrong"], 7);
+    assert!(error.contains(&format!("key '{KEY}' is not the key that encrypted")), "{error}");
+    assert_eq!(std::fs::read(stack.root().join("guard.json")).unwrap(), record, "the right key is still known");
+    std::fs::write(key(&stack, KEY), kept).unwrap();
+    stack.ok(&["chaos", "kes-down", "--for", "1s"]);
+    stack.ok(&["snapshot", "save", "right"]);
     assert_eq!(stack.read("/encrypted/kept"), b"precious");
 }
 

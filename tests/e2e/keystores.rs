@@ -118,6 +118,34 @@ mod reached {
         refused(&vault(&nobody, "engine: kv", "kes-secret"), "cannot be reached");
     }
 
+    /// `--keystore` counts for one command. The next one is not about the stack's own folder, where KES has Vault.
+    #[test]
+    #[ignore = "needs rootful Podman or the process engine"]
+    fn a_vault_of_the_command_line_keeps_its_keys() {
+        let emulator = Emulator::start("vault");
+        let stack = Sandbox::new("");
+        let with_vault = |arguments: &[&str]| {
+            let mut command = stack.command(arguments);
+            let named =
+                [("VAULT_ROLE_ID", "kes-role"), ("VAULT_SECRET_ID", "kes-secret"), ("KESTACK_KEYSTORE", "vault")];
+            let output = command.env("VAULT_ADDR", emulator.url()).envs(named).finished();
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+            text(&output.stdout)
+        };
+        with_vault(&["up"]);
+        with_vault(&["key", "create", "theirs"]);
+        stack.put("/encrypted/kept", b"precious");
+        for (verb, code) in [("up", 7), ("reset", 2), ("verify", 2)] {
+            stack.fails(&[verb], code);
+            assert_eq!(stack.read("/encrypted/kept"), b"precious", "after {verb}");
+            assert!(with_vault(&["key", "list"]).contains("theirs"), "{verb} has removed it from Vault");
+        }
+        assert!(!stack.root().join("keys/minio-backend-key").exists(), "a key was made elsewhere");
+        with_vault(&["verify"]);
+        with_vault(&["reset"]);
+        assert!(with_vault(&["key", "list"]).contains("theirs"), "only --keys removes keys from Vault");
+    }
+
     #[test]
     #[ignore = "needs rootful Podman or the process engine"]
     fn the_appliances_hold_the_keys() {

@@ -1,7 +1,7 @@
 //! The question whether the keys that data was written under are there, and the refusal.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Verdict;
 use super::ask::{Answer, Opener};
@@ -47,6 +47,11 @@ impl Guarded {
     /// The same of a stack that `kestack serve` runs.
     pub(crate) fn in_foreground(self) -> Self {
         Self { next: ["start it again", "give it up by starting on an empty drive"], ..self }
+    }
+
+    /// The record of its keys.
+    pub(crate) fn record(&self) -> &Path {
+        &self.record
     }
 
     /// True if there is data.
@@ -156,7 +161,11 @@ impl Guarded {
         }
         let former = KeyRecord::load(&self.record)?.map(|record| record.keystore);
         if let Some(former) = former.filter(|former| *former != self.keystore) {
-            let _ = write!(text, "\n  the data was written with keystore '{former}'; now it is '{}'", self.keystore);
+            let _ = write!(
+                text,
+                "\n  the data was written with keystore '{former}'; now it is '{}': name that one again, or",
+                self.keystore
+            );
         }
         let names: Vec<_> = wrong.iter().map(|(key, _)| format!("'{key}'")).collect();
         let _ = write!(text, "\n  {}", self.way_back(&names.join(", ")));
@@ -180,8 +189,6 @@ fn is_needed(inventory: &Inventory, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     /// A keystore without keys.

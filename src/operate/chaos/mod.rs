@@ -90,6 +90,7 @@ impl std::fmt::Display for Fault {
 /// [`Error::Usage`] or [`Error::Environment`] if this fault is impossible here; nothing is broken then.
 pub async fn begin(stack: &Stack, context: &Context, fault: Fault, time: Option<Duration>) -> Result<(), Error> {
     check(stack, fault)?;
+    stack.check_keystore(context.engine.info())?;
     heal(stack, context).await?;
     // somebody may have asked for the end of an earlier one
     FaultRecord::remove(&stack.layout)?;

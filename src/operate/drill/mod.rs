@@ -161,6 +161,7 @@ async fn prepare(
     remove_leftovers(&reached.options, request.snapshot.as_ref())?;
     let opening = async { reached.session().await?.require_running().await };
     let source = Box::pin(interrupt.ends(opening)).await?;
+    source.stack.check_keystore(source.context.engine.info())?;
     let snapshot = snapshot(&source, request, steps, interrupt, progress).await?;
     place.check(&source.stack, &snapshot, interrupt).await?;
     Ok((source.unlocked(), snapshot))

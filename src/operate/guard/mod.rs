@@ -16,22 +16,22 @@ pub(crate) use delete::{forget, require_unused};
 /// Longest time for a keystore to answer for all keys.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Asks for all keys that the data on the drive needs: KES if it runs, else the keystore itself. Starts, makes and
-/// changes nothing.
+/// Asks for all keys that the data on the drive needs: KES if it stays as it runs, else the keystore itself, because a KES
+/// that is about to be replaced may have another one. Starts, makes and changes nothing.
 ///
 /// # Errors
 /// [`Error::Guard`] if a key that protects something is gone or has other material.
 pub(crate) async fn require(
     stack: &Stack,
     context: &Context,
-    kes_runs: bool,
+    kes_stays: bool,
     environment: &Environment,
 ) -> Result<Verdict, Error> {
     let all = stack.all_guarded();
     if !all.iter().any(Guarded::has_data) {
         return Ok(Verdict::Good);
     }
-    if kes_runs && Guarded::check_all(&all, context.kes.as_ref()).await? == Verdict::Good {
+    if kes_stays && Guarded::check_all(&all, context.kes.as_ref()).await? == Verdict::Good {
         return Ok(Verdict::Good);
     }
     let open = Keystore::open(&stack.manifest, stack.keys_folder(), stack.layout.master_key(), environment);

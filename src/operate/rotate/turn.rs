@@ -73,6 +73,7 @@ impl Turn {
             bring_up(options.clone(), engine.clone(), None, progress).await?;
         }
         let session = reached.session().await?.require_running().await?;
+        session.stack.check_keystore(session.context.engine.info())?;
         check::stack(&session.stack)?;
         let (old, new) = check::keys(request, record.as_ref(), &session.context).await?;
         let edit = Edit::plan(&options, &old, &new)?;

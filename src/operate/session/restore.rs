@@ -77,8 +77,12 @@ async fn prepare(
         former => Some(former?),
     };
     let context = former.as_ref().map(|stack| stack.context(engine.clone())).transpose()?;
-    let kes_runs = former.as_ref().is_some_and(|stack| stack.kes_runs(pod));
-    let kes = context.as_ref().filter(|_| kes_runs).map(|context| context.kes.as_ref());
+    // one with another keystore says nothing of the keys in the keystore that is wanted
+    let answers = match &former {
+        Some(stack) if stack.kes_runs(pod) => stack.is_configured_keystore(engine.info())? == Some(true),
+        _ => false,
+    };
+    let kes = context.as_ref().filter(|_| answers).map(|context| context.kes.as_ref());
     let keystores = keystore_environment(&options.manifest);
     snapshot::prepare(&options.manifest, &options.layout(), name, kes, &keystores, interrupt).await
 }

@@ -52,6 +52,7 @@ impl Reached {
         let start = Instant::now();
         self.recover().await?;
         let session = interrupt.ends(self.session()).await?;
+        session.stack.check_keystore(session.context.engine.info())?;
         let (snapshot, stopped) = snapshot::save(&session.stack, &session.context, name, interrupt, progress).await?;
         Ok(Saved { snapshot, milliseconds: start.elapsed().as_millis(), stopped_milliseconds: stopped.as_millis() })
     }

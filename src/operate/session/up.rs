@@ -107,7 +107,8 @@ async fn bring_up_once(
     if let Some(record) = &broken {
         chaos::undo_process(record, engine.as_ref(), &stack).await?;
     }
-    let keys = require_keys(&stack, &context, pod.as_ref()).await?;
+    let kes_stays = stack.kes_stays(engine.info(), &images, pod.as_ref())?;
+    let keys = require_keys(&stack, &context, kes_stays).await?;
     // Downloads come before anything is made: without them there will be no stack.
     for image in [&images.kes, &images.minio].into_iter().filter(|image| !image.is_local()) {
         image.obtain(engine.as_ref(), progress).await.map_err(Error::from)?;
@@ -130,12 +131,12 @@ async fn bring_up_once(
 }
 
 /// Asks for the keys of the data, and whether the keystore can be used.
-async fn require_keys(stack: &Stack, context: &Context, pod: Option<&PodState>) -> Result<Verdict, Error> {
+async fn require_keys(stack: &Stack, context: &Context, kes_stays: bool) -> Result<Verdict, Error> {
     let keystores = keystore_environment(&stack.manifest);
     // before the keystore is: that makes the stack's key, whoever lost it
-    let keys = guard::require(stack, context, stack.kes_runs(pod), &keystores).await?;
-    // KES, once it runs, asks for itself
-    if !pod.is_some_and(|pod| pod.running) {
+    let keys = guard::require(stack, context, kes_stays, &keystores).await?;
+    // a KES that stays asks for itself
+    if !kes_stays {
         doctor::keystore::require(&stack.manifest, stack.material.admin_identity()?, keystores).await?;
     }
     Ok(keys)

@@ -37,7 +37,7 @@ pub async fn save(
     }
     let pod = context.engine.pod(stack.manifest.name.as_str()).await?;
     if stack.kes_runs(pod.as_ref()) {
-        GuardRecord::new(stack.layout.guard(), &stack.manifest).create(context).await?;
+        GuardRecord::new(stack.guarded(), &stack.manifest).create(context).await?;
     }
     let start = Instant::now();
     let ran = stack.minio_runs(pod.as_ref());

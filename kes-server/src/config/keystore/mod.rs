@@ -39,7 +39,7 @@ pub enum KeyStoreConfig {
 
 impl KeyStoreConfig {
     /// Whether both are about the same keys. A folder that is sealed is the same under other master keys.
-    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+    pub fn is_same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fs(one), Self::Fs(other)) => one.path == other.path,
             (one, other) => one == other,
