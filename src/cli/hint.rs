@@ -23,12 +23,14 @@ static GIVEN: OnceLock<Vec<Given>> = OnceLock::new();
 pub(super) fn remember(globals: &Globals) {
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let engine = globals.engine.and_then(|engine| clap::ValueEnum::to_possible_value(&engine));
-    let all: [(&'static [&'static str], &str, Option<String>); 5] = [
+    let all: [(&'static [&'static str], &str, Option<String>); 6] = [
         (&["--file"], "KESTACK_FILE", path(&globals.file)),
         (&["-n", "--name"], "KESTACK_NAME", globals.stack.clone()),
         (&["--dir"], "KESTACK_DIR", path(&globals.dir)),
         (&["--engine"], "KESTACK_ENGINE", engine.map(|engine| engine.get_name().to_owned())),
         (&["--host"], "KESTACK_HOST", globals.host.clone()),
+        // without it the next command would be for another keystore
+        (&["--keystore"], "KESTACK_KEYSTORE", globals.keystore.map(|keystore| keystore.word().to_owned())),
     ];
     let given = all.into_iter().filter_map(|(names, variable, value)| {
         let value = value.filter(|value| environment(variable).as_ref() != Some(value))?;
@@ -90,6 +92,12 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keystore_of_the_command_line_is_repeated() {
+        let given = [Given { names: &["--keystore"], value: "vault".to_owned() }];
+        assert_eq!(with("`kestack up` completes", &given, &verbs()), "`kestack --keystore vault up` completes");
+    }
 
     #[test]
     fn commands_are_repeated_with_what_the_user_gave() {
