@@ -218,6 +218,9 @@ impl Known {
 
 /// A stack that was brought up before, running or not, without its engine: that is asked only for ports that it chose,
 /// and only if what is in the stack's folder is not so any more.
+///
+/// # Errors
+/// [`Error::NotRunning`] if there is no stack, or one that has given back the ports that it chose: others may have them.
 pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Error> {
     let opened = Opened::of(globals, intent).await?;
     let options = opened.options.clone();
@@ -229,7 +232,11 @@ pub(super) async fn known(globals: &Globals, intent: Intent) -> Result<Known, Er
     if let Some(known) = Known::recorded(&options).await? {
         return Ok(known);
     }
-    Known::new(opened.connect().await?.session().await?.stack)
+    let Session { stack, pod, .. } = opened.connect().await?.session().await?;
+    if pod.is_none() {
+        return Err(Error::NotRunning(stack.manifest.name.to_string()));
+    }
+    Known::new(stack)
 }
 
 /// A duration on the command line: `90s`, `30m`, `2h`, `1d`.

@@ -217,6 +217,25 @@ fn logs_and_environment_are_printed_for_programs_too() {
     }
 }
 
+/// A stack that is down has given its ports back, and others may have them.
+#[test]
+#[ignore = "needs an engine"]
+fn no_variables_name_a_port_that_the_stack_does_not_have() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let endpoint = stack.variable("AWS_ENDPOINT_URL_S3");
+    stack.ok(&["stop"]);
+    assert!(stack.ok(&["env", "--shell", "sh"]).contains(&endpoint), "a stopped stack keeps its ports");
+    stack.ok(&["down"]);
+    for verb in [&["env"][..], &["env", "--json"], &["sandbox", "list"], &["sandbox", "env", "a"]] {
+        assert!(stack.fails(verb, 3).contains("is not running"), "{verb:?}");
+    }
+    stack.ok(&["env", "--unset", "--shell", "sh"]);
+    stack.ok(&["gc"]);
+    stack.ok(&["up"]);
+    stack.ok(&["env"]);
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn whoever_stops_reading_stops_nothing() {
