@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::engine::EngineError;
+use crate::engine::discover::ADVICE;
 use crate::engine::image::ImageError;
 use crate::host::error::HostError;
 use crate::host::interrupt::Cause;
@@ -318,7 +319,7 @@ impl Error {
         }
     }
 
-    /// What happened, and what to do. The hint is the last part of a text: it begins with the first indented line.
+    /// What happened, and what to do. Where an error does not say where its hint begins, that is the last indented line.
     pub fn parts(&self) -> (String, Option<String>) {
         let text = self.to_string();
         let hint = match self {
@@ -330,6 +331,10 @@ impl Error {
             | Self::Served { hint, .. }
             | Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Faulty { fault, .. } => Some(fault.clone()),
+            Self::Supply(SupplyError::Exhausted { advice, .. }) => Some((*advice).to_owned()),
+            Self::Engine(EngineError::NotFound(_)) if text.contains(ADVICE) => {
+                text.split_once(ADVICE).map(|(_, ways)| format!("{ADVICE}{ways}"))
+            }
             _ => text.rsplit_once("\n  ").map(|(_, hint)| hint.to_owned()),
         };
         let message = hint.as_deref().and_then(|hint| text.strip_suffix(hint)).unwrap_or(&text);

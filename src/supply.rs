@@ -165,8 +165,12 @@ pub fn kes_without_engine(section: &KesSection, env: &Env<'_>) -> Result<ImageSo
     if let Some(source) = named(&KES, section.image.as_deref(), section.binary.as_deref(), env)? {
         return Ok(source);
     }
-    let mut tried = Vec::new();
-    from_found_binary(&KES, env, &mut tried).ok_or(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
+    let mut tried = vec![KES.unset()];
+    if let Some(source) = from_found_binary(&KES, env, &mut tried) {
+        return Ok(source);
+    }
+    tried.push(KES.nowhere());
+    Err(SupplyError::Exhausted { what: "KES", tried, advice: KES_ADVICE })
 }
 
 /// Decides where the MinIO image comes from. The engine is asked what it has; nothing is changed.

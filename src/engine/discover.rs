@@ -41,7 +41,7 @@ const TLS: &str = "a Docker with TLS wants DOCKER_TLS_VERIFY=1, and DOCKER_CERT_
 /// How the report of all places begins.
 const NOBODY: &str = "no container engine answers; tried";
 /// What to do if nothing answers.
-const ADVICE: &str = "do one of these:\n  ";
+pub(crate) const ADVICE: &str = "do one of these:\n  ";
 /// The same where there is no Podman yet.
 const INSTALL: &str =
     "install Podman: kestack then starts its service by itself (`apt install podman`, `dnf install podman`)\n  ";

@@ -156,7 +156,7 @@ fn buckets_of(stack: &Stack, only: Option<&str>) -> Result<Vec<String>, Error> {
     if buckets.is_empty() {
         return Err(Error::Usage {
             what: "the manifest declares no bucket that encrypts".into(),
-            hint: "name one with --bucket".into(),
+            hint: "declare one, or name one with --bucket".into(),
         });
     }
     Ok(buckets)

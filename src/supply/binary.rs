@@ -28,6 +28,16 @@ impl Search {
         self.programs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
     }
 
+    /// That nobody named one.
+    pub(super) fn unset(&self) -> String {
+        format!("{}: not set", self.variable)
+    }
+
+    /// That none is in the usual places, or none that can be used.
+    pub(super) fn nowhere(&self) -> String {
+        format!("{} next to kestack and in PATH: none is executable", self.quoted())
+    }
+
     /// The binary that the user named, and by what.
     pub(super) fn named(&self, setting: Option<&Path>, env: &Env<'_>) -> Option<(String, PathBuf)> {
         let variable = || env(self.variable).filter(|path| !path.is_empty());

@@ -108,13 +108,13 @@ fn on_this_host(
     if let Some((by, path)) = search.named(setting.map(PathBuf::as_path), env) {
         return source(path).map(Ok).map_err(|source| SupplyError::Named { by, source });
     }
-    let mut tried = vec![format!("{}: not set", search.variable)];
+    let mut tried = vec![search.unset()];
     for path in search.places(env) {
         match source(path) {
             Ok(source) => return Ok(Ok(source)),
             Err(error) => tried.push(error.to_string()),
         }
     }
-    tried.push(format!("{} next to kestack and in PATH: none is executable", search.quoted()));
+    tried.push(search.nowhere());
     Ok(Err(tried))
 }

@@ -50,6 +50,28 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineError;
+    use crate::engine::discover::ADVICE;
+    use crate::supply::SupplyError;
+
+    #[test]
+    fn what_was_tried_is_not_the_advice() {
+        let of = |error: Error| {
+            let Described { message, hint, .. } = Failure::of(&error).error;
+            (message, hint.unwrap())
+        };
+        let advice = "do one of:\n  this\n  that";
+        let tried = vec!["KESTACK_KES_BINARY: not set".to_owned(), "`kes` in PATH: none".to_owned()];
+        let exhausted = SupplyError::Exhausted { what: "KES", tried, advice };
+        let message = "no KES is available; tried\n  KESTACK_KES_BINARY: not set\n  `kes` in PATH: none";
+        assert_eq!(of(exhausted.into()), (message.into(), advice.into()));
+        let nobody = format!("no container engine answers; tried\n  /a: cannot connect\n{ADVICE}this\n  that");
+        let message = "no container engine answers; tried\n  /a: cannot connect";
+        assert_eq!(of(EngineError::NotFound(nobody).into()), (message.into(), format!("{ADVICE}this\n  that")));
+        let named = "--host names /a, but it cannot be reached\n  unset it";
+        let parts = ("--host names /a, but it cannot be reached".into(), "unset it".into());
+        assert_eq!(of(EngineError::NotFound(named.into()).into()), parts);
+    }
 
     #[test]
     fn an_error_has_its_hint_apart() {

@@ -28,7 +28,7 @@ pub(super) async fn go_back(
     let cause = cause.strip_prefix("verification failed: ").unwrap_or(&cause);
     match Box::pin(back(options, engine, begun, progress)).await {
         Ok(()) => Error::Verification(format!(
-            "{to} does not serve the data of {from}, so {from} runs again{}\n  {cause}",
+            "{to} does not serve the data of {from}, so {from} runs again{}: {cause}",
             if snapshot.is_some() { ", with the data from before" } else { "" }
         )),
         Err(error) => Error::Environment {
