@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::removal::Removal;
 use super::shared::{self, Users};
 use super::{Error, Stack};
 use crate::engine::host::find_program;
@@ -13,7 +14,7 @@ use crate::error;
 use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
 use crate::operate::sandbox::{SandboxName, end_of};
-use crate::operate::session::{Intent, Opened, Options, bring_up, environment};
+use crate::operate::session::{Intent, Opened, Options, Reached, bring_up, environment};
 use crate::operate::teardown;
 use crate::resource::apply::Silent;
 use crate::stack::Layout;
@@ -55,7 +56,8 @@ impl Default for StackBuilder {
 }
 
 impl StackBuilder {
-    /// Its name, instead of a random one. A stack of that name that is up is used as it is.
+    /// Its name, instead of a random one. A stack of that name that is up is used as it is; one that was there, running or not,
+    /// is not removed when it is dropped, but by [`Stack::down`].
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -109,8 +111,8 @@ impl StackBuilder {
         self
     }
 
-    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before. If the process has
-    /// no default provider of rustls, aws-lc becomes the default provider.
+    /// Brings it up; returns when S3 and KMS answer. Stacks whose lease is over are removed before. If it fails or is dropped,
+    /// what it made is removed. If the process has no default provider of rustls, aws-lc becomes the default provider.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`](super::ErrorKind::Manifest) for names that cannot be used; else those of `kestack up`.
@@ -133,12 +135,16 @@ impl StackBuilder {
         if let Err(error) = teardown::remove_all_expired(engine.as_ref(), Timestamp::now()).await {
             tracing::warn!(%error, "stacks whose lease is over stay");
         }
+        // dropped after the lock, which it takes
+        let mut removal = Removal { options, is_due: false };
         let reached = reached.lock(Hold::Change).await?;
+        let was_there = is_there(&reached).await?;
         reached.recover().await?;
         let users = if shared { Some(Users::join(&reached).await?) } else { None };
-        Box::pin(bring_up(options.clone(), engine, Some(expires), &Silent)).await?;
-        let session = reached.session().await?.require_running().await?.unlocked();
-        Ok(Stack { session, options, lease, owned: !shared, _users: users })
+        removal.is_due = !shared && !was_there;
+        Box::pin(bring_up(removal.options.clone(), engine, Some(expires), &Silent)).await?;
+        let stack = reached.session().await?.require_running().await?.stack;
+        Ok(Stack { stack, lease, removal, _users: users })
     }
 
     /// The stack that a test binary shares.
@@ -178,6 +184,13 @@ impl StackBuilder {
         manifest::parse(&wanted.to_string(), Path::new("/"), &environment)
             .map_err(|mistakes| manifest::ManifestError::Mistakes(mistakes).into())
     }
+}
+
+/// True if there is a stack of that name, or something in its folder. The lock is held.
+async fn is_there(reached: &Reached) -> Result<bool, error::Error> {
+    let layout = reached.options.layout();
+    let has_files = std::fs::read_dir(layout.root()).is_ok_and(|mut entries| entries.next().is_some());
+    Ok(has_files || reached.engine().pod(reached.options.manifest.name.as_str()).await?.is_some())
 }
 
 /// The engine that `KESTACK_ENGINE` names, else the first one that works.

@@ -30,18 +30,23 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A [`Stack`] that is dropped, as by a test that panics, is removed with its data, unless [`Stack::keep`] was called.
-//! A program that is killed cannot do that: the next [`StackBuilder::up`] on that engine, or `kestack gc`, removes its
-//! stacks when their lease is over.
+//! A [`Stack`] that is dropped, as by a test that panics, is removed with its data, unless it was there before or
+//! [`Stack::keep`] was called. A [`StackBuilder::up`] that fails or is dropped removes what it made. A program that is killed
+//! cannot do that: the next [`StackBuilder::up`] on that engine, or `kestack gc`, removes its stacks when their lease is over.
+//!
+//! Calls that stop or change a server, such as [`Stack::verify`], give that back also when they are dropped before their end,
+//! and the drop waits for it.
 //!
 //! [`blocking`] has the same calls for tests without an async runtime.
 
 pub mod blocking;
 mod builder;
 mod error;
+mod removal;
 mod sandbox;
 mod shared;
 mod stack;
+mod work;
 
 use std::fmt;
 

@@ -17,7 +17,7 @@ fn builder(folder: &std::path::Path) -> StackBuilder {
     Stack::builder().engine(engine).folder(folder).program(binary())
 }
 
-fn root(stack: &Stack) -> S3Client {
+fn root_of(stack: &Stack) -> S3Client {
     let root = stack.credentials();
     S3Client::trusting(Some(stack.authority()), &stack.s3_endpoint(), &root.access_key, &root.secret_key).unwrap()
 }
@@ -28,7 +28,7 @@ async fn a_suite_uses_a_stack_over_tls() {
     let folder = tempfile::tempdir().unwrap();
     let stack = builder(folder.path()).tls().up().await.unwrap();
     assert!(stack.s3_endpoint().starts_with("https://"));
-    root(&stack).put_object("encrypted", "one", b"content").await.unwrap();
+    root_of(&stack).put_object("encrypted", "one", b"content").await.unwrap();
     let sandbox = stack.sandbox().await.unwrap();
     let bundle = sandbox.environment().into_iter().find(|(name, _)| name == "AWS_CA_BUNDLE").unwrap().1;
     assert_eq!(std::fs::read_to_string(bundle).unwrap(), stack.authority());
@@ -50,7 +50,7 @@ async fn a_suite_uses_a_stack() {
     assert!(!left_folder.exists(), "what nobody needs any more is removed");
     let endpoint = stack.environment().into_iter().find(|(name, _)| name == "AWS_ENDPOINT_URL_S3").unwrap().1;
     assert_eq!(endpoint, stack.s3_endpoint());
-    let s3 = root(&stack);
+    let s3 = root_of(&stack);
     s3.put_object("invoices", "one", b"content").await.unwrap();
 
     let sandbox = stack.sandbox().await.unwrap();
@@ -89,7 +89,7 @@ async fn a_suite_uses_a_stack() {
 async fn a_suite_proves_and_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut stack = builder(folder.path()).key("other").up().await.unwrap();
-    let s3 = root(&stack);
+    let s3 = root_of(&stack);
     let own = s3.bucket_encryption("encrypted").await.unwrap();
     assert_eq!(own, Some(Encryption::SseKms("minio-backend-key".into())));
     s3.put_object("encrypted", "one", b"before").await.unwrap();
@@ -100,7 +100,7 @@ async fn a_suite_proves_and_goes_back() {
     s3.put_object("encrypted", "one", b"after").await.unwrap();
     assert_eq!(stack.restore("absent").await.unwrap_err().kind(), ErrorKind::Usage);
     stack.restore("first").await.unwrap();
-    assert_eq!(root(&stack).get_object("encrypted", "one").await.unwrap(), b"before");
+    assert_eq!(root_of(&stack).get_object("encrypted", "one").await.unwrap(), b"before");
     stack.verify().await.unwrap();
     let kes = stack.kes_endpoint();
     assert!(kes.starts_with("https://127.0.0.1:"), "{kes}");
@@ -109,11 +109,85 @@ async fn a_suite_proves_and_goes_back() {
     let name = stack.name().to_owned();
     drop(stack);
     assert!(folder_of.is_dir(), "a stack that is kept stays");
+    // one that was there stays, whoever used it meanwhile
+    drop(builder(folder.path()).name(&name).key("other").up().await.unwrap());
+    assert!(folder_of.is_dir(), "a stack of somebody else was removed");
     let again = builder(folder.path()).name(&name).key("other").up().await.unwrap();
-    assert_eq!(root(&again).get_object("encrypted", "one").await.unwrap(), b"before");
+    assert_eq!(root_of(&again).get_object("encrypted", "one").await.unwrap(), b"before");
     // removes its snapshot, too
     again.down().await.unwrap();
     assert!(!folder_of.exists());
+}
+
+/// A timeout drops what it waits for.
+#[tokio::test]
+#[ignore = "needs an engine"]
+async fn an_up_that_is_dropped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("half");
+    let begun = async {
+        // its servers' files are there: it is being made
+        while !root.join("config/kes-config.yaml").exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        up = builder(folder.path()).name("half").up() => panic!("it was too fast: {up:?}"),
+        () = begun => {}
+    }
+    assert!(!root.exists(), "what was made is left");
+    let stack = builder(folder.path()).name("half").up().await.unwrap();
+    root_of(&stack).put_object("encrypted", "one", b"content").await.unwrap();
+    stack.down().await.unwrap();
+    assert!(!root.exists());
+}
+
+#[tokio::test]
+#[ignore = "needs an engine"]
+async fn a_proof_or_a_fault_that_is_dropped_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let stack = builder(folder.path()).up().await.unwrap();
+    let s3 = root_of(&stack);
+    s3.put_object("encrypted", "one", b"content").await.unwrap();
+    let refused = async || {
+        while tokio::time::timeout(Duration::from_secs(1), s3.get_object("encrypted", "one"))
+            .await
+            .is_ok_and(|got| got.is_ok())
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        proven = stack.verify() => panic!("KES never refused: {proven:?}"),
+        () = refused() => {}
+    }
+    assert_eq!(s3.get_object("encrypted", "one").await.unwrap(), b"content");
+    tokio::select! {
+        played = stack.chaos(Fault::KesDeny, Duration::from_secs(60)) => panic!("it ended: {played:?}"),
+        () = refused() => {}
+    }
+    assert_eq!(s3.get_object("encrypted", "one").await.unwrap(), b"content");
+    stack.verify().await.unwrap();
+    let unfinished = tokio::time::timeout(Duration::from_millis(1), stack.reset()).await;
+    assert!(unfinished.is_err(), "it was too fast: {unfinished:?}");
+    s3.put_object("encrypted", "two", b"content").await.unwrap();
+    stack.down().await.unwrap();
+}
+
+/// Each test has its own runtime, and drives it only while it waits.
+#[test]
+#[ignore = "needs an engine"]
+fn a_stack_works_on_another_runtime_than_the_one_it_came_up_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let mut stack = first.block_on(builder(folder.path()).up()).unwrap();
+    second.block_on(stack.verify()).unwrap();
+    second.block_on(stack.snapshot("first")).unwrap();
+    second.block_on(stack.reset()).unwrap();
+    second.block_on(stack.restore("first")).unwrap();
+    second.block_on(stack.chaos(Fault::KesDown, Duration::from_millis(100))).unwrap();
+    second.block_on(stack.down()).unwrap();
 }
 
 /// Tests have runtimes of their own, which end before the shared stack does.
