@@ -9,7 +9,7 @@ use serde_json::json;
 use super::removal::Removal;
 use super::shared::{self, Users};
 use super::{Error, Stack};
-use crate::engine::host::find_program;
+use crate::engine::host::{find_program, is_executable};
 use crate::error;
 use crate::host::lock::Hold;
 use crate::manifest::{self, EngineKind, Manifest};
@@ -155,16 +155,34 @@ impl StackBuilder {
 
     fn options(self) -> Result<Options, error::Error> {
         let name = self.name.clone().map_or_else(|| SandboxName::random().map(|name| format!("test-{name}")), Ok)?;
-        let program = self.program.clone().or_else(|| find_program("kestack", environment("PATH").as_deref()));
+        let program = self.kestack()?;
         let mut manifest = self.manifest(&name)?;
         manifest.minio.tls = self.tls;
         manifest.engine = self.engine.map_or_else(engine, Ok)?;
-        manifest.kes.binary =
-            program.as_deref().map(|program| program.with_file_name("kes")).filter(|kes| kes.is_file());
+        // what the variable names counts, unless the test names a program
+        if self.program.is_some() || environment("KESTACK_KES_BINARY").is_none() {
+            manifest.kes.binary = program.as_deref().and_then(kes_next_to);
+        }
         let folder = self.folder.or_else(|| environment("KESTACK_DIR").map(PathBuf::from));
         let base = Layout::base(folder.as_deref(), &name, environment)?;
         let host = environment("KESTACK_HOST");
         Ok(Options { host, program, ..Options::of(manifest, base) })
+    }
+
+    /// The program `kestack` by a path that holds in every folder: supervisors are started in another one.
+    fn kestack(&self) -> Result<Option<PathBuf>, error::Error> {
+        let Some(named) = &self.program else {
+            let found = find_program("kestack", environment("PATH").as_deref());
+            return found.map(absolute).transpose();
+        };
+        let program = absolute(named.clone())?;
+        if is_executable(&program) {
+            return Ok(Some(program));
+        }
+        Err(error::Error::Usage {
+            what: format!("`StackBuilder::program` names '{}', which is not an executable file", program.display()),
+            hint: "name the program `kestack`, or leave it out to have the one in PATH".into(),
+        })
     }
 
     /// The names go through the manifest's own reader: one set of rules, and every mistake at once.
@@ -186,6 +204,16 @@ impl StackBuilder {
     }
 }
 
+fn absolute(path: PathBuf) -> Result<PathBuf, error::Error> {
+    std::path::absolute(&path).map_err(error::Error::file("find", path))
+}
+
+/// The `kes` next to a program, or next to the one that a link leads to.
+fn kes_next_to(program: &Path) -> Option<PathBuf> {
+    let places = [Some(program.to_owned()), program.canonicalize().ok()];
+    places.into_iter().flatten().map(|program| program.with_file_name("kes")).find(|kes| kes.is_file())
+}
+
 /// True if there is a stack of that name, or something in its folder. The lock is held.
 async fn is_there(reached: &Reached) -> Result<bool, error::Error> {
     let layout = reached.options.layout();
@@ -205,6 +233,27 @@ fn engine() -> Result<EngineKind, error::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_is_named_for_every_folder() {
+        let program = |path: &str| Stack::builder().name("a").program(path).options().map(|options| options.program);
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(program("tests/run").unwrap(), Some(here.join("tests/run")));
+        let error = program("Cargo.toml").unwrap_err().to_string();
+        assert!(error.contains("`StackBuilder::program` names '/") && error.contains("not an executable"), "{error}");
+    }
+
+    #[test]
+    fn the_kes_next_to_a_program_is_found_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kestack, link) = (folder.path().join("opt/kestack"), folder.path().join("kestack"));
+        std::fs::create_dir(folder.path().join("opt")).unwrap();
+        std::fs::write(&kestack, "").unwrap();
+        std::os::unix::fs::symlink(&kestack, &link).unwrap();
+        assert_eq!(kes_next_to(&link), None);
+        std::fs::write(kestack.with_file_name("kes"), "").unwrap();
+        assert_eq!(kes_next_to(&link), Some(folder.path().canonicalize().unwrap().join("opt/kes")));
+    }
 
     #[test]
     fn names_follow_the_rules_of_the_manifest() {
