@@ -75,3 +75,14 @@ impl fmt::Debug for Credentials {
         f.write_str("Credentials(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_for_test_suites_names_this_version() {
+        let page = include_str!("../../docs/test-suites.md");
+        let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+        let wanted = format!("kestack = {{ version = \"{major}.{minor}\", default-features = false }}");
+        assert!(page.contains(&wanted), "docs/test-suites.md does not name {wanted}");
+    }
+}
