@@ -249,7 +249,7 @@ impl Migration {
         if shows.is_some() { output::line(&result) } else { Ok(()) }
     }
 
-    /// Copies one key and reads it back; or says why the source has none.
+    /// Copies one key and reads it back; or says why the source has none, or the target has no place for it.
     async fn copy(&self, name: &str, replace: bool) -> Result<Result<(), String>, CliError> {
         let value = match self.value(name).await? {
             Ok(value) => value,
@@ -258,8 +258,14 @@ impl Migration {
         if replace {
             self.target.delete(name).await.map_err(|error| failure("replace", name, &error))?;
         }
-        let created = self.target.create(name, &value).await;
-        created.map_err(|error| failure("migrate", name, &error))?;
+        match self.target.create(name, &value).await {
+            // what another run would find again: a link to nowhere, a secret without a value
+            Err(KeyStoreError::Exists) if self.target.get(name).await == Err(KeyStoreError::NotFound) => {
+                let target = &self.target;
+                return Ok(Err(format!("whose name {target} has without a key: delete that entry there, and run this again")));
+            }
+            created => created.map_err(|error| failure("migrate", name, &error))?,
+        }
         let stored = self.target.get(name).await.map_err(|error| failure("read back", name, &error))?;
         if stored != value {
             let target = &self.target;

@@ -145,6 +145,19 @@ pub enum KeyStoreError {
     Other(String),
 }
 
+impl KeyStoreError {
+    /// The same kind of error with another text, where it has one.
+    fn map_text(self, map: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Unreachable(text) => Self::Unreachable(map(text)),
+            Self::Unsynced(text) => Self::Unsynced(map(text)),
+            Self::Name(text) => Self::Name(map(text)),
+            Self::Other(text) => Self::Other(map(text)),
+            told @ (Self::Exists | Self::NotFound) => told,
+        }
+    }
+}
+
 /// A place that keeps values under names. Its [`fmt::Display`] form names it in the banner.
 pub trait KeyStore: fmt::Display + Send + Sync {
     /// Asks whether it works, and how long the answer takes.

@@ -120,3 +120,17 @@ fn what_is_not_a_key_is_named_and_the_others_are_migrated() {
     let again = migrate(&folder, &["kk-0*1"]);
     assert!(again.status.success(), "what is left out by the pattern is nobody's business: {again:?}");
 }
+
+#[test]
+fn a_name_that_the_target_has_without_a_key_is_named_and_the_others_are_migrated() {
+    let folder = to_migrate(false);
+    fs::create_dir(folder.path("target")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path("target/kk-0000")).unwrap();
+    let copied = migrate(&folder, &[]);
+    assert_eq!((copied.status.code(), &*stdout(&copied)), (Some(1), "Migrated 11 keys successfully!\n"), "{copied:?}");
+    let place = format!("Filesystem: {}", folder.path("target"));
+    let named = format!("left out: 'kk-0000', whose name {place} has without a key: delete that entry there");
+    assert!(stderr(&copied).contains(&named), "{copied:?}");
+    fs::remove_file(folder.path("target/kk-0000")).unwrap();
+    assert_eq!(stdout(&migrate(&folder, &[])), "Migrated 1 keys successfully!\n");
+}

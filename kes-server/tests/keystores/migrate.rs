@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::conformance::VALUE;
 use super::fake::azure::{Azure, SECRET};
+use super::fake::gcp::{EMAIL, Gcp, KEY_ID, PROJECT, private_key};
 use super::fake::vault::{ROLE_ID, SECRET_ID, Vault};
 use super::fake::{Fake, Fault};
 
@@ -43,6 +44,16 @@ impl Folder {
     /// The same, for a folder of that name.
     fn fs(&self, name: &str) {
         self.config(name, &format!("fs: {{ path: {} }}", self.path(name).display()));
+    }
+
+    /// A folder `old` with so many keys, and its configuration.
+    fn old_keys(&self) {
+        fs::create_dir(self.path("old")).unwrap();
+        for number in 0..KEYS {
+            let key = Key::generate(Algorithm::Aes256, &name(number)).unwrap();
+            fs::write(self.path("old").join(name(number)), key.encode().as_slice()).unwrap();
+        }
+        self.fs("old");
     }
 
     fn kes(&self, from: &str, to: &str, environment: &[(&str, &str)]) -> Command {
@@ -88,14 +99,9 @@ async fn finish(mut command: Command) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_migration_goes_on_to_the_same_bytes() {
     let folder = Folder::new();
-    fs::create_dir(folder.path("old")).unwrap();
-    for number in 0..KEYS {
-        let key = Key::generate(Algorithm::Aes256, &name(number)).unwrap();
-        fs::write(folder.path("old").join(name(number)), key.encode().as_slice()).unwrap();
-    }
+    folder.old_keys();
     let service = Arc::<Vault>::default();
     let fake = Fake::start(service.clone()).await;
-    folder.fs("old");
     folder.fs("new");
     let (url, approle) = (fake.url(), format!("approle: {{ id: {ROLE_ID}, secret: {SECRET_ID} }}"));
     folder.config("vault", &format!("vault: {{ endpoint: \"{url}\", engine: kv, version: v1, {approle} }}"));
@@ -114,6 +120,31 @@ async fn a_killed_migration_goes_on_to_the_same_bytes() {
     let (copied, before) = finish(folder.kes("vault", "new", &[])).await;
     assert_eq!(copied + before, KEYS);
     assert_eq!(keys(&folder.path("new")), keys(&folder.path("old")));
+}
+
+/// A creation takes two calls there, and the process is killed between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_killed_within_creations_goes_on() {
+    const COMPLETE: usize = 100;
+    const AT_ONCE: usize = 16;
+    let folder = Folder::new();
+    folder.old_keys();
+    let service = Arc::<Gcp>::default();
+    let fake = Fake::start(service.clone()).await;
+    let key = private_key().lines().collect::<Vec<_>>().join("\\n");
+    let account = format!("client_email: {EMAIL}, client_id: '1', private_key_id: {KEY_ID}, private_key: '{key}'");
+    let secretmanager = format!("project_id: {PROJECT}, endpoint: \"{}\", credentials: {{ {account} }}", fake.url());
+    folder.config("gcp", &format!("gcp: {{ secretmanager: {{ {secretmanager} }} }}"));
+    fake.fail(":addVersion", COMPLETE, Fault::Slow(Duration::from_millis(1)));
+    fake.fail(":addVersion", usize::MAX, Fault::Hang);
+
+    let made = || (0..KEYS).filter(|number| service.stored(&name(*number)).is_some()).count();
+    kill(folder.kes("old", "gcp", &[]).spawn().unwrap(), || made() == COMPLETE + AT_ONCE).await;
+    fake.heal();
+    assert_eq!(finish(folder.kes("old", "gcp", &[])).await, (KEYS - COMPLETE, COMPLETE));
+    for (name, key) in keys(&folder.path("old")) {
+        assert_eq!(service.stored(&name).unwrap(), [String::from_utf8(key).unwrap()]);
+    }
 }
 
 /// Over TLS, with a CA from the environment and with what clouds read there.

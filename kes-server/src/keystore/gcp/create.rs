@@ -1,5 +1,8 @@
-//! The creation of a key takes two calls: the secret, and its first version. A creation that failed may leave a
-//! secret without a version, which cannot be read but blocks its name (docs/keystores-protocol.md §6.4; §14, 15).
+//! The creation of a key takes two calls: the secret, and its first version. A creation that failed or was killed leaves
+//! a secret without a version, which cannot be read (docs/keystores-protocol.md §6.4; §14, 15). The next creation of that
+//! name uses it: whoever adds the first version has made the key, the others see that theirs came later.
+//!
+//! Such a secret is never removed: somebody else may use it by now, and its etag does not change with its versions.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -47,19 +50,14 @@ impl Shared {
     }
 
     /// After an addition that failed or seems to have failed: it may have been carried out, and the key may be in use
-    /// by now. A secret is removed only if it has no version.
+    /// by now.
     async fn settle(&self, name: &str, text: &str, failure: Failure) -> Result<(), KeyStoreError> {
-        let advice = |why: &KeyStoreError| {
-            format!(
-                "{failure}; whether it was made is not known: {why}; if key '{name}' cannot be read later, delete it"
-            )
+        let why = match self.get(name).await {
+            Ok(stored) => return ours(text, &stored),
+            Err(KeyStoreError::NotFound) => "the secret has no version; the next creation of the key uses it".to_owned(),
+            Err(error) => format!("whether it was made is not known: {error}; create it again if it cannot be read"),
         };
-        match self.get(name).await {
-            Ok(stored) => ours(text, &stored),
-            Err(KeyStoreError::NotFound) => Err(self.clear(name, failure).await),
-            Err(error @ KeyStoreError::Unreachable(_)) => Err(KeyStoreError::Unreachable(advice(&error))),
-            Err(error) => Err(KeyStoreError::Other(advice(&error))),
-        }
+        Err(KeyStoreError::from(failure).map_text(|text| format!("{text}; key '{name}': {why}")))
     }
 
     /// The name of a new secret, as the service calls it.
@@ -71,8 +69,8 @@ impl Shared {
         match refusal::check::<Made>(&answer, "secretmanager.secrets.create") {
             Ok(made) if made.name.ends_with(&format!("/secrets/{name}")) => Ok(made.name),
             Ok(_) => Err(answer.foreign()),
-            // it may be there by the attempt whose answer was lost; then it has no version yet
-            Err(KeyStoreError::Exists) if answer.repeated => match self.get(name).await {
+            // without a version it is the rest of a creation, of ours or of somebody else
+            Err(KeyStoreError::Exists) => match self.get(name).await {
                 Err(KeyStoreError::NotFound) => Ok(format!("projects/{}/secrets/{name}", self.project)),
                 _ => Err(KeyStoreError::Exists),
             },
@@ -96,17 +94,6 @@ impl Shared {
             Some((of, "1")) if of.ends_with(name) => Ok(Version::First),
             Some((of, _)) if of.ends_with(name) => Ok(Version::Later),
             _ => Err(answer.foreign().into()),
-        }
-    }
-
-    /// Removes the secret that got no version, and returns the error to report.
-    async fn clear(&self, name: &str, failure: Failure) -> KeyStoreError {
-        match self.delete(name).await {
-            Ok(()) | Err(KeyStoreError::NotFound) => failure.into(),
-            Err(error) => KeyStoreError::Other(format!(
-                "{failure}; the secret '{name}' is left without a version, and could not be deleted either: {error}; \
-                 delete it to make its name usable again"
-            )),
         }
     }
 }

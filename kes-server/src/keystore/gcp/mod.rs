@@ -107,15 +107,6 @@ impl Shared {
         let value = STANDARD.decode(accessed.payload.data.expose());
         value.map(Zeroizing::new).map_err(|_| answer.unexpected("a payload that is not base64"))
     }
-
-    async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        let answer = self.call(&refusal::lost(), Method::DELETE, self.secrets(&[name]), None).await?;
-        match refusal::check::<Map<String, Value>>(&answer, "secretmanager.secrets.delete") {
-            // by the attempt whose answer was lost
-            Err(KeyStoreError::NotFound) if answer.repeated => Ok(()),
-            result => result.map(drop),
-        }
-    }
 }
 
 impl fmt::Display for Gcp {
@@ -130,8 +121,8 @@ impl KeyStore for Gcp {
         self.shared.http.reach(self.shared.endpoint.clone()).await
     }
 
-    /// Two calls. They go on to their end when nobody waits for them any more: a secret without a version would block
-    /// its name (docs/keystores-protocol.md §14, 15).
+    /// Two calls. They go on to their end when nobody waits for them any more: a secret without a version is listed, and
+    /// blocks its name for MinIO KES (docs/keystores-protocol.md §14, 15).
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let text = Zeroizing::new(super::text(value)?.to_owned());
@@ -149,7 +140,13 @@ impl KeyStore for Gcp {
 
     /// With all versions.
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
-        self.shared.delete(name).await
+        let shared = &self.shared;
+        let answer = shared.call(&refusal::lost(), Method::DELETE, shared.secrets(&[name]), None).await?;
+        match refusal::check::<Map<String, Value>>(&answer, "secretmanager.secrets.delete") {
+            // by the attempt whose answer was lost
+            Err(KeyStoreError::NotFound) if answer.repeated => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyStoreError> {
