@@ -52,13 +52,14 @@ async fn expire<S: KeyStore>(shared: &Shared<S>, expiry: Expiry) {
     let mut any = ticks(expiry.any);
     let mut unused = ticks(expiry.unused / 2);
     let mut offline = ticks(expiry.offline);
+    // asked after the tick: an outage may have begun or ended since the last one
+    let is_down = || shared.offline.load(Ordering::Relaxed);
+    let is_paused = || is_down() && !expiry.offline.is_zero();
     loop {
-        let down = shared.offline.load(Ordering::Relaxed);
-        let paused = down && !expiry.offline.is_zero();
         tokio::select! {
-            () = tick(&mut any) => if !paused { shared.clear() },
-            () = tick(&mut unused) => if !paused { shared.drop_unused() },
-            () = tick(&mut offline) => if down { shared.clear() },
+            () = tick(&mut any) => if !is_paused() { shared.clear() },
+            () = tick(&mut unused) => if !is_paused() { shared.drop_unused() },
+            () = tick(&mut offline) => if is_down() { shared.clear() },
         }
     }
 }

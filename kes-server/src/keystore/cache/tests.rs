@@ -153,6 +153,30 @@ async fn a_keystore_that_is_down_keeps_the_cache_alive_if_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_state_of_now_decides_whether_the_cache_is_emptied() {
+    let seconds = Duration::from_secs;
+    let expiry = Expiry { any: seconds(300), unused: seconds(7_200), offline: seconds(1_000) };
+    let cache = cache(expiry).await;
+    cache.get("key").await.unwrap();
+    tokio::time::sleep(seconds(20)).await;
+    cache.store().down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(seconds(290)).await;
+    assert!(cache.shared.cached("key").is_some(), "down since 20 s, which the next tick of `any` must know");
+    tokio::time::sleep(seconds(700)).await;
+    assert!(cache.shared.cached("key").is_none(), "down for longer than `offline`");
+
+    let expiry = Expiry { any: seconds(3_600), unused: seconds(140), ..expiry };
+    let cache = Cache::new(Slow::default(), expiry, |_| {});
+    cache.create("key", &Key::generate(Algorithm::Aes256, "").unwrap()).await.unwrap();
+    cache.get("key").await.unwrap();
+    cache.store().down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(seconds(980)).await;
+    cache.store().down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(seconds(30)).await;
+    assert!(cache.shared.cached("key").is_some(), "up again since 990 s, which the tick of `offline` must know");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_keystore_that_is_back_is_noticed_by_whoever_asks_or_reads() {
     let cache = cache(Expiry::default()).await;
     for reads in [false, true] {
