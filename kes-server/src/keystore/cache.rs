@@ -85,6 +85,24 @@ struct Kept {
     deletions: AtomicU64,
 }
 
+/// A deletion under way. Its key leaves the cache at its end, whichever that is: a client may leave before.
+struct Deletion<'a> {
+    kept: &'a Kept,
+    name: &'a str,
+    /// The key stays.
+    is_kept: bool,
+}
+
+impl Drop for Deletion<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.kept.deletions.fetch_add(1, Ordering::SeqCst);
+            // also `KEY` for `key`, which are one key in Azure; elsewhere it is read once more
+            write(&self.kept.entries).retain(|name, _| !name.eq_ignore_ascii_case(self.name));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     key: Arc<Key>,
@@ -152,12 +170,17 @@ impl<S: KeyStore + 'static> Cache<S> {
         self.shared.store.create(name, &key.encode()).await
     }
 
-    /// Removes a key, here and in the keystore. Gone is gone: also what the keystore no longer knows leaves the cache.
+    /// Removes a key, here and in the keystore. Gone is gone: also what the keystore no longer knows leaves the cache, and
+    /// what it may have removed without saying so, because nobody waited for its answer or none came.
     pub async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
+        // a keystore that is known to be down removes nothing: its keys serve on
+        let is_kept = self.shared.offline.load(Ordering::Relaxed);
+        let mut deletion = Deletion { kept: &self.shared.kept, name, is_kept };
         let result = self.shared.store.delete(name).await;
-        if matches!(result, Ok(()) | Err(KeyStoreError::NotFound | KeyStoreError::Unsynced(_))) {
-            self.shared.kept.deletions.fetch_add(1, Ordering::SeqCst);
-            write(&self.shared.kept.entries).remove(name);
+        match &result {
+            Ok(()) | Err(KeyStoreError::NotFound | KeyStoreError::Unsynced(_)) => deletion.is_kept = false,
+            Err(KeyStoreError::Unreachable(_)) => {}
+            Err(KeyStoreError::Exists | KeyStoreError::Name(_) | KeyStoreError::Other(_)) => deletion.is_kept = true,
         }
         result
     }

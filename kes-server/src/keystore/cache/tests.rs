@@ -20,6 +20,10 @@ struct Slow {
     mute: AtomicBool,
     /// What it does may be undone by a crash.
     unsynced: AtomicBool,
+    /// Deletions are carried out, and never answered.
+    silent: AtomicBool,
+    /// Deletions are refused.
+    refuses: AtomicBool,
 }
 
 impl fmt::Display for Slow {
@@ -54,7 +58,16 @@ impl KeyStore for Slow {
     }
 
     async fn delete(&self, name: &str) -> Result<(), KeyStoreError> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(KeyStoreError::Unreachable("down".into()));
+        }
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(KeyStoreError::Other("no".into()));
+        }
         self.memory.delete(name).await?;
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let unsynced = KeyStoreError::Unsynced("the disk fails".into());
         if self.unsynced.load(Ordering::Relaxed) { Err(unsynced) } else { Ok(()) }
     }
@@ -255,6 +268,46 @@ async fn a_key_that_a_crash_may_bring_back_is_gone_all_the_same() {
     cache.store().unsynced.store(true, Ordering::Relaxed);
     assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Unsynced(_))));
     assert_eq!(cache.get("key").await.unwrap_err(), KeyStoreError::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_gone_also_if_nobody_waits_for_its_deletion() {
+    let cache = cache(Expiry::default()).await;
+    cache.get("key").await.unwrap();
+    cache.store().silent.store(true, Ordering::Relaxed);
+    assert!(tokio::time::timeout(Duration::from_secs(15), cache.delete("key")).await.is_err());
+    assert_eq!(cache.get("key").await.unwrap_err(), KeyStoreError::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_without_an_outcome_costs_a_read_and_a_refused_one_nothing() {
+    let cache = cache(Expiry { offline: Duration::from_secs(3600), ..Expiry::default() }).await;
+    cache.get("key").await.unwrap();
+    cache.store().refuses.store(true, Ordering::Relaxed);
+    assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Other(_))));
+    assert!(cache.shared.cached("key").is_some());
+
+    cache.store().down.store(true, Ordering::Relaxed);
+    assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Unreachable(_))));
+    assert!(cache.shared.cached("key").is_none(), "it may have been carried out");
+    cache.store().down.store(false, Ordering::Relaxed);
+    cache.get("key").await.unwrap();
+
+    cache.store().down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(matches!(cache.delete("key").await, Err(KeyStoreError::Unreachable(_))));
+    assert!(cache.shared.cached("key").is_some(), "it is known to be down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_key_is_gone_in_upper_and_lower_case() {
+    let cache = cache(Expiry::default()).await;
+    cache.create("KEY", &Key::generate(Algorithm::Aes256, "").unwrap()).await.unwrap();
+    for name in ["key", "KEY"] {
+        cache.get(name).await.unwrap();
+    }
+    cache.delete("key").await.unwrap();
+    assert!(cache.shared.cached("KEY").is_none(), "one key in Azure");
 }
 
 #[tokio::test(start_paused = true)]
