@@ -1,10 +1,13 @@
 //! `kes migrate`: copies keys from one keystore to another, as they are stored.
 //!
 //! First it looks what the target has, and touches nothing if that is something else. So it can be repeated until it
-//! succeeds, whatever ended it: keys that exist already count as done. Entries that are not keys are named and left
-//! out; then the others are copied, and the exit code says that not everything was.
+//! succeeds, whatever ended it: keys that exist already count as done. Entries that are not keys, and names that the
+//! target cannot have, are named and left out; then the others are copied, and the exit code says that not everything was.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use zeroize::Zeroizing;
@@ -59,9 +62,9 @@ enum Found {
     Same,
     /// Another key.
     Other,
-    /// Something that cannot be read, or a name that it cannot have.
+    /// Something that cannot be read, perhaps only now or by us: it is never replaced.
     Unreadable(String),
-    /// Not asked: the source has no key there, and this is why.
+    /// It is not copied, and this is why: the source has no key there, or the target cannot have one.
     LeftOut(String),
 }
 
@@ -88,9 +91,9 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
         migration.show(&found, &arguments)?;
     }
     migration.refuse(&found, &arguments)?;
-    let replace = |found: &Found| arguments.force && matches!(found, Found::Other | Found::Unreadable(_));
-    let copies = found.iter().filter(|(_, found)| *found == Found::Nothing || replace(found));
-    let copies: Vec<_> = copies.map(|(name, found)| (name.as_str(), replace(found))).collect();
+    let replaces = |found: &Found| arguments.force && *found == Found::Other;
+    let copies = found.iter().filter(|(_, found)| *found == Found::Nothing || replaces(found));
+    let copies: Vec<_> = copies.map(|(name, found)| (name.as_str(), replaces(found))).collect();
     if arguments.dry_run {
         output::line(&format!("{} keys would be migrated.", copies.len()))?;
     } else {
@@ -145,7 +148,8 @@ impl Migration {
                 Err(why) => Found::LeftOut(why),
             }),
             Err(KeyStoreError::NotFound) => Ok(Found::Nothing),
-            Err(KeyStoreError::Other(why) | KeyStoreError::Name(why)) => Ok(Found::Unreadable(why)),
+            Err(KeyStoreError::Name(why)) => Ok(Found::LeftOut(format!("since {why}"))),
+            Err(KeyStoreError::Other(why)) => Ok(Found::Unreadable(why)),
             Err(error) => Err(failure("look for", name, &error)),
         }
     }
@@ -186,7 +190,7 @@ impl Migration {
                 Found::LeftOut(_) => continue,
                 Found::Nothing => format!("{name}: from {} to {}", self.source, self.target),
                 Found::Same => format!("{name}: there already"),
-                Found::Other | Found::Unreadable(_) if arguments.force => format!("{name}: replaced"),
+                Found::Other if arguments.force => format!("{name}: replaced"),
                 Found::Other if arguments.merge => format!("{name}: differs, left alone"),
                 Found::Other => format!("{name}: differs"),
                 Found::Unreadable(why) => format!("{name}: {why}"),
@@ -198,9 +202,6 @@ impl Migration {
 
     /// Refuses what would need a decision of the user, with all names, before anything is copied.
     fn refuse(&self, found: &[(String, Found)], arguments: &MigrateArguments) -> Result<(), CliError> {
-        if arguments.force {
-            return Ok(());
-        }
         let mut unreadable = found.iter().filter_map(|(name, found)| match found {
             Found::Unreadable(why) => Some((name.as_str(), why)),
             _ => None,
@@ -208,11 +209,11 @@ impl Migration {
         if let Some((first, why)) = unreadable.next() {
             let names: Vec<_> = [first].into_iter().chain(unreadable.map(|(name, _)| name)).collect();
             let (names, target) = (names.join(", "), &self.target);
-            let text = format!("{target} cannot read {names}; nothing was copied. The first reason: {why}");
-            return Err(CliError::message(text));
+            let hint = "nothing was copied; repair or delete them there";
+            return Err(CliError::message(format!("{target} cannot read {names}; {hint}. The first reason: {why}")));
         }
         let other: Vec<_> = found.iter().filter(|(_, found)| *found == Found::Other).map(|(name, _)| &**name).collect();
-        if other.is_empty() || arguments.merge {
+        if other.is_empty() || arguments.merge || arguments.force {
             return Ok(());
         }
         let (names, target) = (other.join(", "), &self.target);
@@ -221,42 +222,50 @@ impl Migration {
     }
 
     /// Copies keys side by side, each with whether the target's is replaced. Says how many it copied where it `shows`
-    /// anything.
+    /// anything. After a failure it begins no other, and ends those under way: half of a replacement is a deletion.
     async fn copy_all(
         &self,
         copies: &[(&str, bool)],
         left_out: &mut usize,
         shows: Option<Output>,
     ) -> Result<(), CliError> {
-        let results = stream::iter(copies).map(async |(name, replace)| (*name, self.copy(name, *replace).await));
+        let has_failed = AtomicBool::new(false);
+        let begun = copies.iter().take_while(|_| !has_failed.load(Ordering::Relaxed));
+        let results = stream::iter(begun).map(async |(name, replaces)| (*name, self.copy(name, *replaces).await));
         let mut results = results.buffer_unordered(AT_ONCE);
-        let (mut migrated, mut done) = (0_usize, 0_usize);
+        let (mut migrated, mut done, mut failures) = (0_usize, 0_usize, Vec::new());
         while let Some((name, result)) = results.next().await {
-            match result? {
-                Ok(()) => migrated += 1,
-                Err(why) => leave_out(name, &why, left_out),
+            match result {
+                Ok(Ok(())) => migrated += 1,
+                Ok(Err(why)) => leave_out(name, &why, left_out),
+                Err(failure) => {
+                    has_failed.store(true, Ordering::Relaxed);
+                    failures.push(failure.to_string());
+                }
             }
             done += 1;
             if shows.is_some_and(|output| output.is_terminal) {
                 output::progress(&format!("Migrated keys: {migrated} of {}", copies.len()), done == copies.len());
             }
         }
-        let result = match migrated {
-            0 if *left_out > 0 => "No keys migrated.".to_owned(),
-            0 => "Migration succeeded! No keys migrated.".to_owned(),
-            count => format!("Migrated {count} keys successfully!"),
-        };
-        if shows.is_some() { output::line(&result) } else { Ok(()) }
+        match failures.as_slice() {
+            [] if shows.is_some() => output::line(&summary(migrated, *left_out)),
+            [] => Ok(()),
+            failures => Err(CliError::message(failures.join("\n"))),
+        }
     }
 
     /// Copies one key and reads it back; or says why the source has none, or the target has no place for it.
-    async fn copy(&self, name: &str, replace: bool) -> Result<Result<(), String>, CliError> {
+    async fn copy(&self, name: &str, replaces: bool) -> Result<Result<(), String>, CliError> {
         let value = match self.value(name).await? {
             Ok(value) => value,
             Err(why) => return Ok(Err(why)),
         };
-        if replace {
-            self.target.delete(name).await.map_err(|error| failure("replace", name, &error))?;
+        if replaces {
+            match self.target.delete(name).await {
+                Ok(()) | Err(KeyStoreError::NotFound) => {}
+                Err(error) => return Err(failure("replace", name, &error)),
+            }
         }
         match self.target.create(name, &value).await {
             // what another run would find again: a link to nowhere, a secret without a value
@@ -272,6 +281,14 @@ impl Migration {
             return Err(CliError::message(format!("key '{name}' reads back differently from {target}: do not use it")));
         }
         Ok(Ok(()))
+    }
+}
+
+fn summary(migrated: usize, left_out: usize) -> String {
+    match migrated {
+        0 if left_out > 0 => "No keys migrated.".to_owned(),
+        0 => "Migration succeeded! No keys migrated.".to_owned(),
+        count => format!("Migrated {count} keys successfully!"),
     }
 }
 
