@@ -5,6 +5,7 @@
 //! target cannot have, are named and left out; then the others are copied, and the exit code says that not everything was.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -125,13 +126,18 @@ impl Migration {
         let names = self.source.list(&pattern.prefix()).await;
         let names =
             names.map_err(|error| CliError::message(format!("failed to list the keys of {}: {error}", self.source)))?;
-        let names = names.into_iter().filter(|name| pattern.matches(name));
-        let found = stream::iter(names).map(|name| async move {
-            let found = match self.found(&name).await? {
-                Found::Nothing if dry_run => self.value(&name).await?.map_or_else(Found::LeftOut, |_| Found::Nothing),
+        let names: Vec<_> = names.into_iter().filter(|name| pattern.matches(name)).collect();
+        let twins = &if self.target.ignores_case() { twins(&names) } else { HashMap::new() };
+        let found = stream::iter(&names).map(|name| async move {
+            if let Some(twin) = twins.get(name.as_str()) {
+                let why = format!("since the target takes '{twin}' for the same name: migrate one of the two by its name");
+                return Ok((name.clone(), Found::LeftOut(why)));
+            }
+            let found = match self.found(name).await? {
+                Found::Nothing if dry_run => self.value(name).await?.map_or_else(Found::LeftOut, |_| Found::Nothing),
                 found => found,
             };
-            Ok((name, found))
+            Ok((name.clone(), found))
         });
         found.buffered(AT_ONCE).try_collect().await
     }
@@ -282,6 +288,17 @@ impl Migration {
         }
         Ok(Ok(()))
     }
+}
+
+/// For each name that differs from another one only in upper and lower case: that one.
+fn twins(names: &[String]) -> HashMap<&str, &str> {
+    let (mut first, mut twins) = (HashMap::new(), HashMap::new());
+    for name in names {
+        if let Some(other) = first.insert(name.to_ascii_lowercase(), name.as_str()) {
+            twins.extend([(name.as_str(), other), (other, name.as_str())]);
+        }
+    }
+    twins
 }
 
 fn summary(migrated: usize, left_out: usize) -> String {

@@ -223,6 +223,13 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// Whether names that differ only in upper and lower case are one name to it.
+    pub(crate) fn ignores_case(&self) -> bool {
+        matches!(self, Self::Azure(_))
+    }
+}
+
 /// Calls the same method of whichever backend it is.
 macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
