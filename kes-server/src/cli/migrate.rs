@@ -130,7 +130,8 @@ impl Migration {
         let twins = &if self.target.ignores_case() { twins(&names) } else { HashMap::new() };
         let found = stream::iter(&names).map(|name| async move {
             if let Some(twin) = twins.get(name.as_str()) {
-                let why = format!("since the target takes '{twin}' for the same name: migrate one of the two by its name");
+                let why =
+                    format!("since the target takes '{twin}' for the same name: migrate one of the two by its name");
                 return Ok((name.clone(), Found::LeftOut(why)));
             }
             let found = match self.found(name).await? {
@@ -277,7 +278,9 @@ impl Migration {
             // what another run would find again: a link to nowhere, a secret without a value
             Err(KeyStoreError::Exists) if self.target.get(name).await == Err(KeyStoreError::NotFound) => {
                 let target = &self.target;
-                return Ok(Err(format!("whose name {target} has without a key: delete that entry there, and run this again")));
+                return Ok(Err(format!(
+                    "whose name {target} has without a key: delete that entry there, and run this again"
+                )));
             }
             created => created.map_err(|error| failure("migrate", name, &error))?,
         }

@@ -59,14 +59,12 @@ impl Entrust {
         };
         let renewals = Renewals::of("the token for Entrust KeyControl", environment);
         let store = Self { session: Session::start(login, 0.5, renewals).await?, box_id: config.box_id.clone() };
-        store.look_for_box().await?;
+        has_box(&store.look_for_box().await?)?;
         Ok(store)
     }
 
-    async fn look_for_box(&self) -> Result<(), KeyStoreError> {
-        let answer = self.call("GetBox", &json!({ "box_id": self.box_id })).await?;
-        // whatever it tells about the box
-        if answer.proof::<Map<String, Value>>(StatusCode::OK)?.is_empty() { Err(answer.foreign()) } else { Ok(()) }
+    async fn look_for_box(&self) -> Result<Answer, Failure> {
+        self.call("GetBox", &json!({ "box_id": self.box_id })).await
     }
 
     /// Calls with the token, as MinIO KES without a content type.
@@ -108,7 +106,7 @@ impl Login {
 
         let answer = self.http.send(request).await?;
         if answer.status != StatusCode::OK {
-            return Err(answer.unexpected(hint));
+            return Err(answer.denied(hint));
         }
         let granted: Granted = answer.json()?;
         if granted.access_token.is_empty() {
@@ -141,9 +139,10 @@ impl fmt::Display for Entrust {
 }
 
 impl KeyStore for Entrust {
+    /// Any answer but that with the box means that it is there and not well (docs/keystores-protocol.md §1.5).
     async fn status(&self) -> Result<Duration, KeyStoreError> {
         let start = std::time::Instant::now();
-        self.look_for_box().await?;
+        has_box(&self.look_for_box().await?).map_err(KeyStoreError::of_answer)?;
         Ok(start.elapsed())
     }
 
@@ -199,6 +198,11 @@ impl KeyStore for Entrust {
             next = Some(page.next_token);
         }
     }
+}
+
+/// Whether an answer shows the box, whatever it tells about it.
+fn has_box(answer: &Answer) -> Result<(), KeyStoreError> {
+    if answer.proof::<Map<String, Value>>(StatusCode::OK)?.is_empty() { Err(answer.foreign()) } else { Ok(()) }
 }
 
 /// What the server tells about a new secret.

@@ -63,7 +63,7 @@ impl Fortanix {
 
         let login = self.http.send(self.request(Method::POST, self.url(&["sys", "v1", "session", "auth"]))).await?;
         if login.status != StatusCode::OK {
-            return Err(login.unexpected("the API key is refused; check credentials.key"));
+            return Err(login.denied("the API key is refused; check credentials.key"));
         }
         let token = login.json::<Granted>()?.access_token;
         let url = self.url(&["sys", "v1", "session", "terminate"]);

@@ -131,7 +131,7 @@ pub enum KeyStoreError {
     /// There is no entry of that name.
     #[error("key does not exist")]
     NotFound,
-    /// The keystore cannot be reached.
+    /// The keystore cannot be reached, or answers that it cannot serve now: later the same may work.
     #[error("kes: keystore unreachable: {0}")]
     Unreachable(String),
     /// The change was made, but a crash of the machine may undo it; the text says why.
@@ -155,6 +155,11 @@ impl KeyStoreError {
             Self::Other(text) => Self::Other(map(text)),
             told @ (Self::Exists | Self::NotFound) => told,
         }
+    }
+
+    /// The same, where an answer of any kind means that the keystore was reached.
+    fn of_answer(self) -> Self {
+        if let Self::Unreachable(text) = self { Self::Other(text) } else { self }
     }
 }
 

@@ -59,7 +59,10 @@ impl Tally {
                 call("kes_keystore_delete_time", "Seconds that the keystore took to delete a key.")?,
                 call("kes_keystore_list_time", "Seconds that the keystore took to list its keys.")?,
             ],
-            unreachable: IntCounter::new("kes_keystore_unreachable", "Calls that did not reach the keystore.")?,
+            unreachable: IntCounter::new(
+                "kes_keystore_unreachable",
+                "Calls that did not reach the keystore, or found it unable to serve.",
+            )?,
             failed: IntCounter::new(
                 "kes_keystore_error",
                 "Calls that the keystore refused or answered with nonsense.",

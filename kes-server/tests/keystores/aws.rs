@@ -44,6 +44,14 @@ pub fn text<T: std::fmt::Debug>(result: Result<T, KeyStoreError>) -> String {
     }
 }
 
+/// Text of *unreachable*.
+pub fn away<T: std::fmt::Debug>(result: Result<T, KeyStoreError>) -> String {
+    match result {
+        Err(KeyStoreError::Unreachable(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms() {
     let (fake, _) = start().await;
@@ -136,7 +144,7 @@ async fn what_fails_for_a_moment_is_tried_four_times() {
     fake.trace();
     fake.fail("GetSecretValue", 4, Fault::Answer(Reply::status(500)));
     let start = Instant::now();
-    assert!(text(store.get("a").await).contains("answered 500"));
+    assert!(away(store.get("a").await).contains("answered 500"));
     assert!(start.elapsed() > Duration::from_millis(200) && start.elapsed() < Duration::from_secs(20));
     assert_eq!(fake.trace().len(), 4);
 
@@ -163,8 +171,14 @@ async fn too_many_requests_are_slowed_down() {
 
     fake.fail("GetSecretValue", 1, Fault::Answer(Reply::status(503).with("retry-after", "3600")));
     let start = Instant::now();
-    assert!(text(store.get("a").await).contains("answered 503"), "an hour is not waited for");
+    assert!(away(store.get("a").await).contains("answered 503"), "an hour is not waited for");
     assert!(start.elapsed() < Duration::from_secs(30));
+
+    // with the status of a mistake
+    fake.fail("GetSecretValue", 4, Fault::Answer(refused("ThrottlingException", "Rate exceeded")));
+    assert!(away(remote::hurry(store.get("a")).await).contains("Rate exceeded"));
+    fake.fail("CreateSecret", 4, Fault::Answer(refused("LimitExceededException", "no more secrets")));
+    assert!(text(remote::hurry(store.create("b", VALUE)).await).contains("quota of secrets is used up"));
 }
 
 #[tokio::test]

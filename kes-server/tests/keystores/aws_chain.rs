@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kes_server::config::KeyStoreConfig;
 use kes_server::keystore::{Backend, Environment, KeyStore as _};
 
-use super::aws::{config, start, text};
+use super::aws::{away, config, start, text};
 use super::conformance::VALUE;
 use super::fake::{Fake, Fault, Reply};
 use super::remote;
@@ -201,6 +201,21 @@ async fn missing_credentials_are_told_at_the_first_call_and_soon() {
     );
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert_eq!(fake.trace().len(), 2, "one search for all who ask");
+}
+
+#[tokio::test]
+async fn a_source_that_is_configured_and_does_not_answer_may_do_so_later() {
+    let (fake, service) = start().await;
+    service.put("a", &[("SecretString", "v")]);
+    let variables = Variables::of(&fake);
+    variables.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/container");
+    let told = away(variables.connect(&fake).await.get("a").await);
+    assert!(told.starts_with("AWS credentials: container: "), "{told}");
+    variables.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/container", fake.url()));
+    fake.fail("/container", 1, Fault::Answer(Reply::status(500)));
+    away(variables.connect(&fake).await.get("a").await);
+    fake.fail("/container", 1, Fault::Answer(Reply::status(403)));
+    text(variables.connect(&fake).await.get("a").await);
 }
 
 #[tokio::test]

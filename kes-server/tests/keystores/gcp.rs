@@ -7,7 +7,7 @@ use kes_server::config::{GcpConfig, GcpCredentials, KeyStoreConfig, Secret};
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
 use serde_json::json;
 
-use super::aws::text;
+use super::aws::{away, text};
 use super::conformance::{self, Missing, VALUE};
 use super::fake::gcp::{EMAIL, Gcp, KEY_ID, PROJECT, private_key, refused};
 use super::fake::{Fake, Fault, Reply};
@@ -140,7 +140,7 @@ async fn a_creation_that_was_carried_out_is_not_taken_back() {
         // whether it was carried out cannot be seen
         fake.fail(":addVersion", 1, Fault::Instead(answer));
         fake.fail(":access", 1, Fault::Answer(refused(403, "PERMISSION_DENIED", "no access")));
-        let told = text(store.create("b", VALUE).await);
+        let told = store.create("b", VALUE).await.unwrap_err().to_string();
         assert!(told.contains("key 'b': whether it was made is not known"), "{told}");
         assert_eq!(store.get("b").await.unwrap().as_slice(), VALUE);
         store.delete("b").await.unwrap();
@@ -167,18 +167,18 @@ async fn only_reading_is_repeated_when_the_service_is_away() {
     let store = store(&fake).await;
     service.put("a", &["v"]);
     for (status, code) in [(503, "UNAVAILABLE"), (429, "RESOURCE_EXHAUSTED")] {
-        let away = Fault::Answer(refused(status, code, "later"));
+        let later = Fault::Answer(refused(status, code, "later"));
         fake.trace();
-        fake.fail(":access", 2, away.clone());
+        fake.fail(":access", 2, later.clone());
         assert_eq!(store.get("a").await.unwrap().as_slice(), b"v");
         assert_eq!(fake.trace().len(), 3);
         for matching in ["secretId=", "DELETE", "GET /v1/projects/my-project/secrets"] {
-            fake.fail(matching, 1, away.clone());
+            fake.fail(matching, 1, later.clone());
         }
         let answered = format!("answered {status}");
-        assert!(text(store.create("b", VALUE).await).contains(&answered));
-        assert!(text(store.delete("a").await).contains(&answered));
-        assert!(text(store.list("").await).contains(&answered));
+        assert!(away(store.create("b", VALUE).await).contains(&answered));
+        assert!(away(store.delete("a").await).contains(&answered));
+        assert!(away(store.list("").await).contains(&answered));
         assert_eq!(fake.trace().len(), 3);
     }
 }

@@ -8,7 +8,7 @@ use kes_server::config::{GcpConfig, GcpCredentials, KeyStoreConfig, Secret};
 use kes_server::keystore::{Backend, Environment, KeyStore as _, KeyStoreError};
 use serde_json::{Value, json};
 
-use super::aws::text;
+use super::aws::{away, text};
 use super::fake::gcp::{EMAIL, Gcp, IMPERSONATION, KEY_ID, private_key};
 use super::fake::{Fake, Fault, Reply};
 use super::gcp::{config, connect, start};
@@ -162,6 +162,17 @@ async fn no_credentials_at_all_are_told_at_start_and_soon() {
     fake.fail("computeMetadata", 1, Fault::Answer(Reply::text(404, "no service account")));
     let told = text(connect_as(&fake, &[("GCE_METADATA_HOST", &fake.address.to_string())]).await);
     assert!(told.contains("answered 404: no service account"), "{told}");
+}
+
+#[tokio::test]
+async fn a_metadata_server_that_is_not_ready_is_asked_again() {
+    let (fake, _) = start().await;
+    let host = fake.address.to_string();
+    fake.fail("computeMetadata", 2, Fault::Drop);
+    remote::hurry(connect_as(&fake, &[("GCE_METADATA_HOST", &host)])).await.unwrap();
+    fake.fail("computeMetadata", 3, Fault::Answer(Reply::status(503)));
+    let told = away(remote::hurry(connect_as(&fake, &[("GCE_METADATA_HOST", &host)])).await);
+    assert!(told.starts_with("GCP credentials: ") && told.ends_with("answered 503"), "{told}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod fake;
 mod floods;
 mod judge;
 mod lies;
+mod passing;
 mod remote;
 mod trust;
 

@@ -229,7 +229,8 @@ async fn names_that_the_target_cannot_have_are_named_and_the_others_copied() {
         assert!(text.contains(&why), "{text}");
     }
     for (name, twin) in [("Key", "key"), ("key", "Key")] {
-        let why = format!("left out: '{name}', since the target takes '{twin}' for the same name: migrate one of the two");
+        let why =
+            format!("left out: '{name}', since the target takes '{twin}' for the same name: migrate one of the two");
         assert!(text.contains(&why), "{text}");
     }
     assert!(text.ends_with("Error: left out: 5 of 6 names, for the reasons above\n"), "{text}");

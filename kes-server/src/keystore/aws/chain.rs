@@ -12,7 +12,7 @@ use reqsign_aws_v4::{
     AssumeRoleWithWebIdentityCredentialProvider, Credential, ECSCredentialProvider, EnvCredentialProvider,
     IMDSv2CredentialProvider, ProfileCredentialProvider,
 };
-use reqsign_core::{Context, Env, Error, FileRead, HttpSend, ProvideCredentialDyn};
+use reqsign_core::{Context, Env, Error, ErrorKind, FileRead, HttpSend, ProvideCredentialDyn};
 use reqwest::Url;
 use tokio::io::AsyncReadExt as _;
 
@@ -70,19 +70,15 @@ impl Chain {
                 match source.provide_credential_dyn(&self.context).await {
                     Ok(Some(credential)) => return Ok(credential),
                     Ok(None) => {}
-                    Err(error) => {
-                        return Err(KeyStoreError::Other(format!("AWS credentials: {name}: {}", text(&error))));
-                    }
+                    Err(error) => return Err(refused(name, &error)),
                 }
             }
             let text = "AWS credentials: there are none in the configuration, the environment, a web identity, the \
                         shared credentials file, the container or the instance; set keystore.aws.secretsmanager.credentials";
             Err(KeyStoreError::Other(text.into()))
         };
-        match tokio::time::timeout(DEADLINE, search).await {
-            Ok(result) => result,
-            Err(_) => Err(KeyStoreError::Other(format!("AWS credentials: not found within {} s", DEADLINE.as_secs()))),
-        }
+        let late = || KeyStoreError::Unreachable(format!("AWS credentials: not found within {} s", DEADLINE.as_secs()));
+        tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Made again for each search: the one of the instance keeps a token that a restarted metadata service refuses.
@@ -109,16 +105,30 @@ impl Chain {
 }
 
 const NO_FILE: &str = "";
+/// No answer to the first call to the metadata service of an instance.
+const NO_INSTANCE: ErrorKind = ErrorKind::ConfigInvalid;
 
 /// A variable that is set and not empty.
 fn variable(environment: &Environment, name: &str) -> Option<String> {
     environment.get(name).filter(|value| !value.is_empty())
 }
 
+/// Why a source gives none. One that is configured and does not answer may do so later; whether this machine is an instance,
+/// only its metadata service shows.
+fn refused(name: &str, error: &Error) -> KeyStoreError {
+    let text = format!("AWS credentials: {name}: {}", text(error));
+    let is_absent = cause(error).is_some_and(|cause| cause.kind() == NO_INSTANCE);
+    if error.is_retryable() && !is_absent { KeyStoreError::Unreachable(text) } else { KeyStoreError::Other(text) }
+}
+
+/// The error of ours that a source passes on.
+fn cause(error: &Error) -> Option<&Error> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
+}
+
 /// What happened, with the reasons of our own making: those of parsers may quote secrets.
 fn text(error: &Error) -> String {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    cause(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 /// The environment under the names of today; the old names stand in for missing ones.
@@ -176,6 +186,7 @@ struct Services {
 
 impl HttpSend for Services {
     async fn http_send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        let is_first = request.uri().path().ends_with("/latest/api/token");
         let is_role = request.uri().path().ends_with("/iam/security-credentials/");
         let mut request: reqwest::Request = request
             .try_into()
@@ -185,7 +196,8 @@ impl HttpSend for Services {
         {
             *request.url_mut() = sts.clone();
         }
-        let answer = self.web.send(request).await.map_err(|failure| Error::unexpected(failure.to_string()))?;
+        let kind = if is_first { NO_INSTANCE } else { ErrorKind::Unexpected };
+        let answer = self.web.send(request).await.map_err(|failure| Error::new(kind, failure.to_string()))?;
         // the first line is the role
         let end = answer.body.iter().position(|byte| is_role && *byte == b'\n').unwrap_or(answer.body.len());
         let mut response = http::Response::new(Bytes::copy_from_slice(answer.body.get(..end).unwrap_or_default()));

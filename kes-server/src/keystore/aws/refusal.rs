@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::keystore::KeyStoreError;
 use crate::keystore::http::{Answer, Failure, Retry, between};
 
+/// The code of a quota that is used up, also one of requests.
+const QUOTA: &str = "LimitExceededException";
+
 /// Codes that ask to come back later.
 const THROTTLED: [&str; 9] = [
     "Throttling",
@@ -18,7 +21,7 @@ const THROTTLED: [&str; 9] = [
     "RequestThrottledException",
     "TooManyRequestsException",
     "RequestLimitExceeded",
-    "LimitExceededException",
+    QUOTA,
     "ProvisionedThroughputExceededException",
 ];
 
@@ -98,7 +101,11 @@ pub(super) fn error(answer: &Answer, action: &str) -> KeyStoreError {
     }
     let hint = find(&CREDENTIALS, answer).or_else(|| find(&HINTS, answer));
     let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-    KeyStoreError::Other(format!("secretsmanager:{action}: {}{hint}", answer.refused()))
+    match answer.refused().map_text(|text| format!("secretsmanager:{action}: {text}{hint}")) {
+        // too much for now, with the status of a mistake; a quota is not over some time
+        KeyStoreError::Other(text) if is_throttled(answer) && code(answer) != QUOTA => KeyStoreError::Unreachable(text),
+        error => error,
+    }
 }
 
 /// The code of an error. Gateways in front of AWS put a namespace before it.

@@ -189,11 +189,12 @@ fn check_name(name: &str) -> Result<(), KeyStoreError> {
 
 /// A deleted entry that cannot be purged.
 fn kept(name: &str, answer: &Answer) -> KeyStoreError {
-    KeyStoreError::Other(format!(
-        "{}; the secret '{name}' is deleted, but Azure keeps it and its name: grant the permission 'purge', or, if the \
-         vault has purge protection, choose another name",
-        answer.refused()
-    ))
+    answer.refused().map_text(|text| {
+        format!(
+            "{text}; the secret '{name}' is deleted, but Azure keeps it and its name: grant the permission 'purge', or, \
+             if the vault has purge protection, choose another name"
+        )
+    })
 }
 
 async fn pause() {

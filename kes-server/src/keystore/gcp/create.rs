@@ -54,7 +54,9 @@ impl Shared {
     async fn settle(&self, name: &str, text: &str, failure: Failure) -> Result<(), KeyStoreError> {
         let why = match self.get(name).await {
             Ok(stored) => return ours(text, &stored),
-            Err(KeyStoreError::NotFound) => "the secret has no version; the next creation of the key uses it".to_owned(),
+            Err(KeyStoreError::NotFound) => {
+                "the secret has no version; the next creation of the key uses it".to_owned()
+            }
             Err(error) => format!("whether it was made is not known: {error}; create it again if it cannot be read"),
         };
         Err(KeyStoreError::from(failure).map_text(|text| format!("{text}; key '{name}': {why}")))

@@ -67,7 +67,7 @@ pub(super) async fn impersonate(
     let request = web.client(&url).post(url).bearer_auth(caller.secret.expose()).json(&body);
     let answer = web.send(built(request)?).await?;
     if !answer.status.is_success() {
-        return Err(KeyStoreError::Other(format!("GCP credentials: impersonation: {}", answer.refused())));
+        return Err(answer.refused().map_text(|text| format!("GCP credentials: impersonation: {text}")));
     }
     let token: Impersonated = answer.json()?;
     let life = token.expire_time.as_second().saturating_sub(Timestamp::now().as_second());
@@ -88,7 +88,7 @@ async fn subject(web: &Web, source: &SubjectToken) -> Result<Secret, KeyStoreErr
             }
             let answer = web.send(built(request)?).await?;
             if !answer.status.is_success() {
-                return Err(KeyStoreError::Other(format!("GCP credentials: {}", answer.refused())));
+                return Err(answer.refused().map_text(|text| format!("GCP credentials: {text}")));
             }
             (url.origin().ascii_serialization(), answer.body)
         }

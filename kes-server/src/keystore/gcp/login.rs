@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::source::{AuthorizedUser, File, ServiceAccount, Source};
 use super::{federation, jwt};
 use crate::config::{GcpConfig, Secret};
-use crate::keystore::http::{Answer, Http, Web, endpoint};
+use crate::keystore::http::{Answer, Http, Retry, Web, endpoint};
 use crate::keystore::session::{Authority, Token};
 use crate::keystore::{Environment, KeyStoreError};
 
@@ -21,6 +21,8 @@ pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 /// The metadata server, unless `GCE_METADATA_HOST` says otherwise.
 const METADATA_HOST: &str = "169.254.169.254";
+/// Where a machine says what it is; machines of Google are `Google Compute Engine`.
+const PRODUCT: &str = "/sys/class/dmi/id/product_name";
 /// Longest time for a login with all its calls.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -113,18 +115,24 @@ impl Login {
     }
 
     async fn metadata(&self) -> Result<Token, KeyStoreError> {
-        let host = self.environment.get("GCE_METADATA_HOST").filter(|host| !host.is_empty());
-        let host = host.unwrap_or_else(|| METADATA_HOST.to_owned());
-        let mut url = endpoint(&format!("http://{host}"))?;
+        let named = self.environment.get("GCE_METADATA_HOST").filter(|host| !host.is_empty());
+        let mut url = endpoint(&format!("http://{}", named.as_deref().unwrap_or(METADATA_HOST)))?;
         url.set_path("computeMetadata/v1/instance/service-accounts/default/token");
-        let request = self.web.client(&url).get(url).header("metadata-flavor", "Google");
-        let answer = self.web.send(built(request)?).await.map_err(|failure| {
-            KeyStoreError::Other(format!(
-                "GCP credentials: there are none in the configuration, in the file of GOOGLE_APPLICATION_CREDENTIALS, or \
-                 from gcloud, and no metadata server answers: {failure}"
-            ))
-        })?;
-        granted(&answer)
+        let ask = async || {
+            let request = self.web.client(&url).get(url.clone()).header("metadata-flavor", "Google");
+            self.web.send(built(request)?).await
+        };
+        let failure = match metadata_retry().run(ask).await {
+            Ok(answer) => return granted(&answer),
+            Err(failure) => failure,
+        };
+        let text = format!(
+            "GCP credentials: there are none in the configuration, in the file of GOOGLE_APPLICATION_CREDENTIALS, or \
+             from gcloud, and no metadata server answers: {failure}"
+        );
+        // where there is none, nothing is worth waiting for
+        let is_expected = named.is_none() && failure.is_network() && is_google().await;
+        Err(if is_expected { KeyStoreError::Unreachable(text) } else { KeyStoreError::Other(text) })
     }
 }
 
@@ -141,6 +149,25 @@ impl Authority for Login {
     }
 }
 
+/// The metadata server of Kubernetes may refuse connections in the first seconds of a pod. One that says nothing at all is
+/// not there.
+fn metadata_retry() -> Retry {
+    Retry {
+        attempts: 3,
+        worthwhile: |outcome| match outcome {
+            Ok(answer) => answer.is_passing(),
+            Err(failure) => failure.is_network() && !failure.is_timeout(),
+        },
+        pause: |made, _| Duration::from_secs(made.into()),
+    }
+}
+
+/// Whether this machine says that it is one of Google's.
+async fn is_google() -> bool {
+    let product = tokio::fs::read_to_string(PRODUCT).await.unwrap_or_default();
+    product.trim().starts_with("Google")
+}
+
 /// A request with a form as its body.
 pub(super) fn form(web: &Web, url: Url, pairs: &[(&str, &str)]) -> Result<Request, KeyStoreError> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
@@ -155,7 +182,7 @@ pub(super) fn built(request: reqwest::RequestBuilder) -> Result<Request, KeyStor
 /// The token in an answer.
 pub(super) fn granted(answer: &Answer) -> Result<Token, KeyStoreError> {
     if !answer.status.is_success() {
-        return Err(KeyStoreError::Other(format!("GCP credentials: {}", answer.refused())));
+        return Err(answer.refused().map_text(|text| format!("GCP credentials: {text}")));
     }
     let granted: Granted = answer.json()?;
     if granted.access_token.is_empty() {

@@ -68,5 +68,5 @@ pub(super) fn check<T: DeserializeOwned>(answer: &Answer, permission: &str) -> R
     let body = String::from_utf8_lossy(&answer.body);
     let hint = HINTS.iter().find(|(word, _)| body.contains(word));
     let hint = hint.map_or_else(String::new, |(_, hint)| format!("; {hint}"));
-    Err(KeyStoreError::Other(format!("{permission}: {}{hint}", answer.refused())))
+    Err(answer.refused().map_text(|text| format!("{permission}: {text}{hint}")))
 }

@@ -186,6 +186,14 @@ impl Answer {
         value.is_some_and(|value| value.starts_with("application/json"))
     }
 
+    /// True if the same call may have another outcome later: the server is overloaded, or not ready to serve.
+    pub(super) fn is_passing(&self) -> bool {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => true,
+            status => status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
     /// The error that this answer stands for: call, status and what it says. A success may hold a key: nothing of it is
     /// quoted.
     pub(super) fn refused(&self) -> KeyStoreError {
@@ -195,12 +203,21 @@ impl Answer {
         let said = String::from_utf8_lossy(self.body.get(..MAX_QUOTE).unwrap_or(&self.body)).trim().to_owned();
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let (call, status, elsewhere) = (&self.call, self.status.as_u16(), self.elsewhere());
-        KeyStoreError::Other(format!("{call} answered {status}{elsewhere}{said}"))
+        self.graded(format!("{call} answered {status}{elsewhere}{said}"))
+    }
+
+    /// Like [`Self::refused`] for a login, with what to check if it says no rather than later; then nothing is quoted.
+    pub(super) fn denied(&self, advice: &str) -> KeyStoreError {
+        if self.is_passing() { self.refused() } else { self.unexpected(advice) }
     }
 
     /// Like [`Self::refused`], quoting nothing of the answer.
     pub(super) fn unexpected(&self, why: &str) -> KeyStoreError {
-        KeyStoreError::Other(format!("{} answered {}: {why}", self.call, self.status.as_u16()))
+        self.graded(format!("{} answered {}: {why}", self.call, self.status.as_u16()))
+    }
+
+    fn graded(&self, text: String) -> KeyStoreError {
+        if self.is_passing() { KeyStoreError::Unreachable(text) } else { KeyStoreError::Other(text) }
     }
 
     /// The body as JSON, for an answer that must prove that the keystore itself carried out the request: a proxy
@@ -325,6 +342,13 @@ mod tests {
             assert!(told.contains(&format!("answered {status}")) && !told.contains("secret"), "{told}");
         }
         assert!(answer(500).refused().to_string().contains("secret"));
+        for (status, is_passing) in [(429, true), (500, true), (503, true), (403, false), (501, false)] {
+            let answer = answer(status);
+            for told in [answer.refused(), answer.unexpected("no"), answer.denied("no")] {
+                assert_eq!(matches!(told, KeyStoreError::Unreachable(_)), is_passing, "{told}");
+            }
+            assert_eq!(answer.denied("check the password").to_string().contains("password"), !is_passing, "{status}");
+        }
         let told = answer(203).proof::<serde_json::Value>(StatusCode::OK).unwrap_err().to_string();
         assert!(!told.contains("secret"), "{told}");
     }

@@ -166,7 +166,7 @@ impl KeyStore for Vault {
             Ok(Ok(Health { initialized: false, .. })) => {
                 Err(KeyStoreError::Unreachable("vault: key store is not initialized".into()))
             }
-            Ok(health) => health.map(|_| start.elapsed()),
+            Ok(health) => health.map(|_| start.elapsed()).map_err(KeyStoreError::of_answer),
             Err(failure) if failure.is_timeout() => Err(KeyStoreError::Unreachable(failure.to_string())),
             Err(failure) => Err(KeyStoreError::Other(failure.to_string())),
         }

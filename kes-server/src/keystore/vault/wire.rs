@@ -109,7 +109,7 @@ pub(super) fn body(request: RequestBuilder, value: &serde_json::Value) -> Reques
 
 fn worthwhile(outcome: &Result<Answer, Failure>) -> bool {
     match outcome {
-        Ok(answer) => is_passing(answer.status),
+        Ok(answer) => is_passing(answer),
         Err(failure) => failure.is_network(),
     }
 }
@@ -197,15 +197,12 @@ pub(super) fn refused(answer: &Answer, capability: &str, path: &str) -> KeyStore
 /// What a sealed, overloaded or leaderless Vault says is over some time: it is worth waiting for.
 fn graded(answer: &Answer, error: KeyStoreError) -> KeyStoreError {
     match error {
-        KeyStoreError::Other(text) if is_passing(answer.status) => KeyStoreError::Unreachable(text),
+        KeyStoreError::Other(text) if is_passing(answer) => KeyStoreError::Unreachable(text),
         error => error,
     }
 }
 
-/// Whether the next attempt may have another outcome.
-fn is_passing(status: StatusCode) -> bool {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::PRECONDITION_FAILED => true,
-        status => status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED,
-    }
+/// Whether the next attempt may have another outcome; also at a server that is behind the one that wrote last.
+fn is_passing(answer: &Answer) -> bool {
+    answer.is_passing() || answer.status == StatusCode::PRECONDITION_FAILED
 }
