@@ -17,13 +17,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::flight::Flights;
+use super::flight::Flights;
 use super::tally::Lookup;
 use super::{HOLD, KeyStore, KeyStoreError};
 use crate::config::Expiry;
 use crate::crypto::Key;
 
-mod flight;
 mod sweep;
 
 /// First pause of a read that waits for the keystore; each is twice as long as the last.

@@ -19,6 +19,7 @@ mod azure;
 mod cache;
 mod connection;
 mod entrust;
+mod flight;
 mod fortanix;
 pub mod fs;
 mod gcp;

@@ -4,14 +4,13 @@
 //! version is the key for every reader.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
+use super::flight::Flights;
 use super::http::{Answer, Listing, between};
 use super::{Environment, KeyStore, KeyStoreError};
 use crate::config::{AzureConfig, Secret};
@@ -42,7 +41,7 @@ const MAX_VALUE: usize = 25 * 1024;
 pub struct Azure {
     vault: Vault,
     /// One creation of a name at a time: the vault itself would take both.
-    creating: [Mutex<()>; 16],
+    creations: Flights,
 }
 
 impl Azure {
@@ -51,15 +50,7 @@ impl Azure {
     /// # Errors
     /// If the endpoint is not a URL.
     pub fn connect(config: &AzureConfig, environment: &Environment) -> Result<Self, KeyStoreError> {
-        Ok(Self { vault: Vault::new(config, environment)?, creating: Default::default() })
-    }
-
-    /// The vault does not distinguish `A` from `a`.
-    async fn creation_of(&self, name: &str) -> Option<MutexGuard<'_, ()>> {
-        let mut hasher = DefaultHasher::new();
-        name.to_ascii_lowercase().hash(&mut hasher);
-        let hash = usize::try_from(hasher.finish() % 16).unwrap_or_default();
-        Some(self.creating.get(hash)?.lock().await)
+        Ok(Self { vault: Vault::new(config, environment)?, creations: Flights::default() })
     }
 
     async fn put(&self, name: &str, value: &str) -> Result<Answer, KeyStoreError> {
@@ -123,7 +114,10 @@ impl KeyStore for Azure {
                 format!("Azure Key Vault takes values of {MAX_VALUE} bytes at most; '{name}' has {}", value.len());
             return Err(KeyStoreError::Other(text));
         }
-        let _one = self.creation_of(name).await;
+        // the vault does not distinguish `A` from `a`
+        let own_name = name.to_ascii_lowercase();
+        let creation = self.creations.board(&own_name);
+        let _one = creation.turn().await;
         let latest = self.vault.call(Method::GET, self.vault.url(&["secrets", name, ""]), None).await?;
         if !secret::is_missing(&latest) {
             return Err(secret::check(&latest, name).map_or_else(|error| error, |()| KeyStoreError::Exists));

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use zeroize::Zeroizing;
@@ -14,6 +13,7 @@ use zeroize::Zeroizing;
 use self::engine::Engine;
 use self::login::{Health, Login};
 use self::wire::{body, identified, is_done, is_missing, refused};
+use super::flight::Flights;
 use super::http::{Answer, Entries, Failure, Listing};
 use super::renewals::Renewals;
 use super::session::Session;
@@ -34,8 +34,9 @@ pub struct Vault {
     session: Arc<Session<Login>>,
     engine: Engine,
     transit: Option<Transit>,
-    /// V1 overwrites, unless the policy lacks `update`: one creation at a time, so that at least this server does not.
-    creations: Mutex<()>,
+    /// V1 overwrites, unless the policy lacks `update`: one creation of a name at a time, so that at least this server does
+    /// not.
+    creations: Flights,
     poll: JoinHandle<()>,
 }
 
@@ -50,7 +51,7 @@ impl Vault {
         Ok(Self {
             engine: Engine::new(config),
             transit: config.transit.clone(),
-            creations: Mutex::default(),
+            creations: Flights::default(),
             poll: tokio::spawn(poll(session.clone(), config.ping)),
             session,
         })
@@ -175,10 +176,9 @@ impl KeyStore for Vault {
     async fn create(&self, name: &str, value: &[u8]) -> Result<(), KeyStoreError> {
         let value = super::text(value)?;
         self.open(name).await?;
-        let _one = match self.engine.version() {
-            EngineVersion::V1 => Some(self.creations.lock().await),
-            EngineVersion::V2 => None,
-        };
+        // V2 refuses a second one by itself; here it only comes later
+        let creation = self.creations.board(name);
+        let _one = creation.turn().await;
         if self.stored(name, &[]).await?.is_some() {
             return Err(KeyStoreError::Exists);
         }

@@ -27,6 +27,25 @@ async fn the_status_decides_about_another_attempt() {
     assert_eq!(store.get("a").await, Err(KeyStoreError::NotFound));
 }
 
+#[tokio::test]
+async fn a_creation_that_hangs_holds_up_no_other_name() {
+    let (fake, service) = start().await;
+    let store = connect(v1(&fake)).await.unwrap();
+    fake.fail("PUT /v1/kv/slow", usize::MAX, Fault::Hang);
+    let others = async {
+        super::super::remote::eventually(|| fake.count("PUT /v1/kv/slow") == 1).await;
+        let names: Vec<_> = (0..32).map(|number| format!("other-{number}")).collect();
+        futures_util::future::join_all(names.iter().map(|name| store.create(name, VALUE))).await
+    };
+    tokio::select! {
+        _ = store.create("slow", VALUE) => panic!("it hangs"),
+        results = tokio::time::timeout(Duration::from_secs(10), others) => {
+            assert!(results.unwrap().iter().all(Result::is_ok));
+        }
+    }
+    assert!(service.stored("kv", "other-31").is_some());
+}
+
 /// The first write succeeded, its answer got lost, and the second is refused because of the first.
 #[tokio::test]
 async fn a_key_whose_creation_was_not_answered_is_created() {

@@ -1,11 +1,11 @@
-//! Many who want the same at the same time: one gets it, the others wait for that.
+//! Many who want the same at the same time: one after the other, and nobody waits for those who want something else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// What is being read now, by name.
+/// What is being read or created now, by name.
 #[derive(Debug, Default)]
 pub(super) struct Flights(Mutex<HashMap<String, Turn>>);
 
@@ -37,7 +37,7 @@ impl Flights {
 }
 
 impl Flight<'_> {
-    /// Waits until it is our turn; whoever had it before may have brought what we want.
+    /// Waits until it is our turn; whoever had it before may have brought or made what we want.
     pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
     }
