@@ -16,7 +16,7 @@ use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endp
 use super::renewals::Renewals;
 use super::session::{Authority, Session, Token};
 use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
-use crate::config::{EntrustConfig, Secret};
+use crate::config::{EntrustConfig, Secret, named};
 
 /// Names asked for at once.
 const PAGE: usize = 256;
@@ -134,7 +134,7 @@ impl Authority for Login {
 
 impl fmt::Display for Entrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entrust KeyControl: {}", self.session.authority().endpoint.as_str().trim_end_matches('/'))
+        write!(f, "Entrust KeyControl: {}", named(self.session.authority().endpoint.as_str()))
     }
 }
 

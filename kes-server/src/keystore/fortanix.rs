@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endpoint, join};
 use super::{Environment, KeyStore, KeyStoreError, stored_before};
-use crate::config::{FortanixConfig, Secret};
+use crate::config::{FortanixConfig, Secret, named};
 
 /// Names asked for at once.
 const PAGE: usize = 100;
@@ -103,7 +103,7 @@ impl Fortanix {
 
 impl fmt::Display for Fortanix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fortanix SDKMS: {}", self.endpoint.as_str().trim_end_matches('/'))
+        write!(f, "Fortanix SDKMS: {}", named(self.endpoint.as_str()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::http::{Answer, Entries, Failure, Http, Listing, Settings, Trust, endp
 use super::renewals::Renewals;
 use super::session::{Authority, Session, Token};
 use super::{Environment, KeyStore, KeyStoreError, stored_before, stored_now};
-use crate::config::{KeySecureConfig, Secret};
+use crate::config::{KeySecureConfig, Secret, named};
 
 /// Names asked for at once.
 const PAGE: usize = 200;
@@ -108,7 +108,7 @@ impl Authority for Login {
 
 impl fmt::Display for KeySecure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gemalto KeySecure: {}", self.login().endpoint.as_str().trim_end_matches('/'))
+        write!(f, "Gemalto KeySecure: {}", named(self.login().endpoint.as_str()))
     }
 }
 

@@ -50,15 +50,24 @@ impl KeyStoreConfig {
     pub fn display(&self) -> String {
         match self {
             Self::Fs(fs) => format!("Filesystem: {}", fs.path.display()),
-            Self::Vault(vault) => format!("Hashicorp Vault: {}", vault.endpoint),
-            Self::Aws(aws) => format!("AWS SecretsManager: {}", aws.endpoint),
+            Self::Vault(vault) => format!("Hashicorp Vault: {}", named(&vault.endpoint)),
+            Self::Aws(aws) => format!("AWS SecretsManager: {}", named(&aws.endpoint)),
             Self::Gcp(gcp) => format!("GCP SecretManager: Project={}", gcp.project_id),
-            Self::Azure(azure) => format!("Azure KeyVault: {}", azure.endpoint),
-            Self::Fortanix(fortanix) => format!("Fortanix SDKMS: {}", fortanix.endpoint),
-            Self::KeySecure(keysecure) => format!("Gemalto KeySecure: {}", keysecure.endpoint),
-            Self::Entrust(entrust) => format!("Entrust KeyControl: {}", entrust.endpoint),
+            Self::Azure(azure) => format!("Azure KeyVault: {}", named(&azure.endpoint)),
+            Self::Fortanix(fortanix) => format!("Fortanix SDKMS: {}", named(&fortanix.endpoint)),
+            Self::KeySecure(keysecure) => format!("Gemalto KeySecure: {}", named(&keysecure.endpoint)),
+            Self::Entrust(entrust) => format!("Entrust KeyControl: {}", named(&entrust.endpoint)),
         }
     }
+}
+
+/// An endpoint as people may see it: without user, password and query, which a proxy in front of a keystore may ask for.
+/// Also of a text that is not a URL, where nobody knows how far the password goes.
+pub(crate) fn named(endpoint: &str) -> String {
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = host.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
 }
 
 type Read = fn(Section<'_>) -> Result<KeyStoreConfig, ConfigError>;
@@ -99,4 +108,28 @@ fn required(keystore: &str, values: &[(&str, &str)]) -> Result<(), ConfigError> 
 /// A path, if there is one.
 fn path(section: Section<'_>, key: &str) -> Option<PathBuf> {
     Some(section.string(key)).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn an_endpoint_is_named_without_its_secrets() {
+        for plain in ["https://vault:8200", "vault.example:8200", "http://[::1]:8200/base", "unix:///run/vault.sock"] {
+            assert_eq!(named(plain), plain);
+        }
+        assert_eq!(named("https://vault:8200/"), "https://vault:8200");
+        for secret in [
+            "https://user:secret@vault:8200",
+            "https://secret@vault:8200/",
+            "https://user:se/c?r#et@vault:8200",
+            "https://user:secret@secret@vault:8200",
+            "https://vault:8200?token=secret",
+            "https://vault:8200#secret",
+        ] {
+            assert_eq!(named(secret), "https://vault:8200", "{secret}");
+        }
+        assert_eq!(named("user:secret@vault:8200"), "vault:8200");
+    }
 }

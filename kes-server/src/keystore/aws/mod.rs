@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::http::{Answer, Entries, Failure, Http, Listing, Settings, endpoint};
 use super::{Environment, KeyStore, KeyStoreError};
-use crate::config::{AwsConfig, Secret};
+use crate::config::{AwsConfig, Secret, named};
 
 mod chain;
 mod credentials;
@@ -28,7 +28,7 @@ use signature::Signature;
 #[derive(Debug)]
 pub struct Aws {
     http: Arc<Http>,
-    /// As configured, for the banner.
+    /// For the banner.
     name: String,
     endpoint: Url,
     kms_key: Option<String>,
@@ -51,7 +51,7 @@ impl Aws {
         };
         let aws = Self {
             http,
-            name: config.endpoint.clone(),
+            name: named(&config.endpoint),
             endpoint: endpoint(&config.endpoint)?,
             kms_key: Some(config.kms_key.clone()).filter(|key| !key.is_empty()),
             credentials,

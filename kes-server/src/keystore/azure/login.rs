@@ -12,7 +12,7 @@ use super::super::session::LONGEST;
 use super::super::{Environment, KeyStoreError};
 use super::challenge::Challenge;
 use super::credential::{Credential, Granted};
-use crate::config::Secret;
+use crate::config::{Secret, named};
 
 /// How long before its end a token is renewed.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -127,7 +127,7 @@ pub(super) fn secure(text: &str) -> Result<Url, KeyStoreError> {
     if url.scheme() == "https" || local {
         return Ok(url);
     }
-    Err(KeyStoreError::Other(format!("'{text}' is not HTTPS: Azure gets no secret without")))
+    Err(KeyStoreError::Other(format!("'{}' is not HTTPS: Azure gets no secret without", named(text))))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::flight::Flights;
 use super::http::{Answer, Listing, between};
 use super::{Environment, KeyStore, KeyStoreError};
-use crate::config::{AzureConfig, Secret};
+use crate::config::{AzureConfig, Secret, named};
 
 mod challenge;
 mod cli;
@@ -97,7 +97,7 @@ impl Azure {
 
 impl fmt::Display for Azure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Azure KeyVault: {}", self.vault.endpoint().as_str().trim_end_matches('/'))
+        write!(f, "Azure KeyVault: {}", named(self.vault.endpoint().as_str()))
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::{Environment, KeyStoreError};
 use super::challenge::Challenge;
 use super::login::Login;
 use super::{credential, login};
-use crate::config::{AzureConfig, Secret};
+use crate::config::{AzureConfig, Secret, named};
 
 const API_VERSION: &str = "7.5";
 /// Set to `on` for an emulator whose host is not below the domain that its tokens are for. Never for a real vault.
@@ -33,8 +33,9 @@ impl Vault {
         let credential = credential::of(&config.auth, environment)?;
         let check_domain = environment.get(SKIP_DOMAIN_CHECK).is_none_or(|value| value != "on");
         if !check_domain {
+            let vault = named(endpoint.as_str());
             environment
-                .warn(&format!("{SKIP_DOMAIN_CHECK} is on: '{endpoint}' may ask for any token; for emulators only"));
+                .warn(&format!("{SKIP_DOMAIN_CHECK} is on: '{vault}' may ask for any token; for emulators only"));
         }
         let http = Http::new(&Settings { proxies: environment.proxies(), ..settings() })?;
         let login = Login::new(credential, http.clone(), environment);

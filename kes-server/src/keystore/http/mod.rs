@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::KeyStoreError;
+use crate::config::named;
 use crate::outbound::{Names, Proxies};
 
 mod failure;
@@ -254,7 +255,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, KeyStoreError> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     match Url::parse(&whole) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Ok(url),
-        _ => Err(KeyStoreError::Other(format!("the endpoint '{text}' is not an http or https URL"))),
+        _ => Err(KeyStoreError::Other(format!("the endpoint '{}' is not an http or https URL", named(text)))),
     }
 }
 
@@ -320,6 +321,7 @@ mod tests {
         assert_eq!(endpoint("https://h/base").unwrap().as_str(), "https://h/base");
         assert!(endpoint("ftp://h").is_err());
         assert!(endpoint("").is_err());
+        assert!(!endpoint("https://user:secret@h:port").unwrap_err().to_string().contains("secret"));
     }
 
     #[test]

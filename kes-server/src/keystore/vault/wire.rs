@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use super::super::http::{Answer, Failure, Http, Retry, Settings, Trust, between, endpoint, join, origin};
 use super::super::{Environment, KeyStoreError};
-use crate::config::{Secret, VaultConfig};
+use crate::config::{Secret, VaultConfig, named};
 
 /// A server and how to speak to it.
 #[derive(Debug)]
 pub(super) struct Wire {
     http: Http,
     endpoint: Url,
-    /// The endpoint as it is configured.
+    /// The endpoint, for the banner.
     pub(super) name: String,
     /// Namespace of all calls but login and health; empty for the root.
     pub(super) namespace: String,
@@ -39,7 +39,7 @@ impl Wire {
         Ok(Self {
             http: Http::new(&settings)?,
             endpoint: endpoint(address)?,
-            name: config.endpoint.clone(),
+            name: named(&config.endpoint),
             namespace: config.namespace.clone(),
             nodes: config.nodes.iter().map(|node| endpoint(node)).collect::<Result<_, _>>()?,
         })

@@ -125,6 +125,22 @@ async fn an_endpoint_may_be_a_socket() {
     agent.abort();
 }
 
+/// Of a proxy in front of it, which asks for a name and a password.
+#[tokio::test]
+async fn a_password_in_the_endpoint_is_sent_and_not_shown() {
+    let (fake, _) = start().await;
+    let endpoint = fake.url().replace("://", "://user:secret@");
+    let store = connect(VaultConfig { endpoint, ..v1(&fake) }).await.unwrap();
+    assert!(fake.authorizations().iter().all(|header| header.starts_with("Basic ")));
+    let name = format!("Hashicorp Vault: {}", fake.url());
+    assert_eq!(store.to_string(), name);
+    let endpoint = "http://user:secret@127.0.0.1:1".into();
+    let config = KeyStoreConfig::Vault(Box::new(VaultConfig { endpoint, ..v1(&fake) }));
+    assert_eq!(config.display(), "Hashicorp Vault: http://127.0.0.1:1");
+    let error = Backend::connect(&config, &Environment::empty()).await.unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
 #[tokio::test]
 async fn a_name_is_never_a_path() {
     let (fake, _) = start().await;
