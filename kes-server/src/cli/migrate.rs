@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -21,9 +22,9 @@ use super::{
 };
 use crate::{
     auth::is_valid_name,
-    config::Config,
+    config::{Config, KeyStoreConfig},
     crypto::Key,
-    keystore::{Backend, KeyStore, KeyStoreError},
+    keystore::{Access, Backend, KeyStore, KeyStoreError, Memory},
 };
 
 /// Keys that are looked at or copied side by side: remote keystores take their time for each.
@@ -76,6 +77,8 @@ type Value = Result<Zeroizing<Vec<u8>>, String>;
 struct Migration {
     source: Backend,
     target: Backend,
+    /// The target's name, which in a dry run may not be there yet.
+    target_name: String,
 }
 
 pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> Result<(), CliError> {
@@ -83,9 +86,10 @@ pub(super) async fn run(arguments: MigrateArguments, session: &Session<'_>) -> R
         .pattern
         .parse()
         .map_err(|error| CliError::message(format!("'{}' is not a valid pattern: {error}", arguments.pattern)))?;
-    // the folder of keys that are to be read is not made
-    let source = connect(&arguments.from, false, session).await?;
-    let migration = Migration { source, target: connect(&arguments.to, true, session).await? };
+    let from = load(&arguments.from, session)?;
+    let source = connect(&arguments.from, &from, Access::Look, session).await?;
+    let (target, target_name) = target(&arguments, session).await?;
+    let migration = Migration { source, target, target_name };
     let found = migration.look(&pattern, arguments.dry_run).await?;
     let mut left_out = migration.report(&found, &arguments);
     if arguments.dry_run {
@@ -112,11 +116,29 @@ fn leave_out(name: &str, why: &str, count: &mut usize) {
     *count += 1;
 }
 
-async fn connect(file: &Path, makes_folders: bool, session: &Session<'_>) -> Result<Backend, CliError> {
-    let failure = |error: &dyn std::fmt::Display| CliError::message(format!("{}: {error}", file.display()));
-    let config = Config::load(file, &|name| session.environment.get(name)).map_err(|error| failure(&error))?;
-    let environment = session.environment.for_keystores().with_new_folders(makes_folders);
-    Backend::connect(&config.keystore, &environment).await.map_err(|error| failure(&error))
+fn load(file: &Path, session: &Session<'_>) -> Result<Config, CliError> {
+    Config::load(file, &|name| session.environment.get(name)).map_err(|error| unusable(file, &error))
+}
+
+async fn connect(file: &Path, config: &Config, access: Access, session: &Session<'_>) -> Result<Backend, CliError> {
+    let environment = session.environment.for_keystores().with_access(access);
+    Backend::connect(&config.keystore, &environment).await.map_err(|error| unusable(file, &error))
+}
+
+fn unusable(file: &Path, error: &dyn fmt::Display) -> CliError {
+    CliError::message(format!("{}: {error}", file.display()))
+}
+
+/// The keystore to write, and its name. In a dry run a folder that is not there yet is not made: nothing is in it.
+async fn target(arguments: &MigrateArguments, session: &Session<'_>) -> Result<(Backend, String), CliError> {
+    let (file, config) = (&arguments.to, load(&arguments.to, session)?);
+    if arguments.dry_run && matches!(&config.keystore, KeyStoreConfig::Fs(fs) if !fs.path.exists()) {
+        return Ok((Backend::Memory(Memory::default()), config.keystore.display()));
+    }
+    let access = if arguments.dry_run { Access::Look } else { Access::Make };
+    let backend = connect(file, &config, access, session).await?;
+    let name = backend.to_string();
+    Ok((backend, name))
 }
 
 impl Migration {
@@ -195,7 +217,7 @@ impl Migration {
         for (name, found) in found {
             let text = match found {
                 Found::LeftOut(_) => continue,
-                Found::Nothing => format!("{name}: from {} to {}", self.source, self.target),
+                Found::Nothing => format!("{name}: from {} to {}", self.source, self.target_name),
                 Found::Same => format!("{name}: there already"),
                 Found::Other if arguments.force => format!("{name}: replaced"),
                 Found::Other if arguments.merge => format!("{name}: differs, left alone"),

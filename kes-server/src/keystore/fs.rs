@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use self::marker::{Lock, OURS};
 use self::seal::Seal;
-use super::{Environment, KeyStore, KeyStoreError};
+use super::{Access, Environment, KeyStore, KeyStoreError};
 use crate::config::FsConfig;
 
 mod convert;
@@ -50,7 +50,7 @@ impl Fs {
             Some(encryption) => Some(MasterKeys::load(encryption, environment).await?),
             None => None,
         };
-        Self::at(&config.path, master_keys, environment.makes_folders).await
+        Self::at(&config.path, master_keys, environment.access).await
     }
 
     /// Opens the folder, and clears away what a crash left unfinished, if it can: to serve the keys of a folder, one needs
@@ -60,7 +60,7 @@ impl Fs {
     /// If the folder is missing or cannot be used, or its keys lie there in clear; or the reverse, if there are no
     /// `master_keys`.
     pub async fn open(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
-        Self::at(path, master_keys, false).await
+        Self::at(path, master_keys, Access::Use).await
     }
 
     /// As [`Self::open`]; creates the folder for its owner alone if it is missing. Not for a folder that had keys: it is
@@ -69,10 +69,10 @@ impl Fs {
     /// # Errors
     /// As [`Self::open`], and if the folder cannot be created.
     pub async fn make(path: &Path, master_keys: Option<MasterKeys>) -> Result<Self, KeyStoreError> {
-        Self::at(path, master_keys, true).await
+        Self::at(path, master_keys, Access::Make).await
     }
 
-    async fn at(path: &Path, master_keys: Option<MasterKeys>, makes: bool) -> Result<Self, KeyStoreError> {
+    async fn at(path: &Path, master_keys: Option<MasterKeys>, access: Access) -> Result<Self, KeyStoreError> {
         let (folder, seal) = (path.to_owned(), Seal(master_keys.map(Arc::new)));
         run(move || {
             match std::fs::metadata(&folder) {
@@ -80,13 +80,17 @@ impl Fs {
                     return Err(KeyStoreError::Other(format!("fs: '{}' is not a directory", folder.display())));
                 }
                 Ok(_) => {}
-                Err(error) if makes && error.kind() == ErrorKind::NotFound => {
+                Err(error) if access == Access::Make && error.kind() == ErrorKind::NotFound => {
                     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| other(&folder, &e))?;
                 }
                 Err(error) => return Err(failure(&folder, &folder, &error)),
             }
-            store::clear_unfinished(&folder);
-            seal.check(&folder)?;
+            let lost = seal.check(&folder)?;
+            if access != Access::Look {
+                store::clear_unfinished(&folder);
+                // Where it cannot be written, nothing is created either, and the next start looks again.
+                let _: Option<io::Result<()>> = lost.map(|marker| marker.save(&folder));
+            }
             Ok(Self { folder: Arc::new(folder), seal, turn: Arc::default() })
         })
         .await

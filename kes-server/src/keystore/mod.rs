@@ -51,7 +51,18 @@ pub struct Environment {
     read: Arc<Read>,
     warn: Arc<Warn>,
     tally: Option<Arc<Tally>>,
-    makes_folders: bool,
+    access: Access,
+}
+
+/// What a backend may do in the place of its keys before somebody asks it to change one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    Look,
+    /// Tidy up what a crash left, and note how the place is sealed.
+    Use,
+    /// Also make the place.
+    Make,
 }
 
 type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -60,7 +71,7 @@ type Warn = dyn Fn(&str) + Send + Sync;
 impl Environment {
     /// What `read` returns for a name. Warnings go to standard error, unless [`Self::with_warnings_to`] says otherwise.
     pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error), tally: None, makes_folders: false }
+        Self { read: Arc::new(read), warn: Arc::new(warn_on_standard_error), tally: None, access: Access::Use }
     }
 
     /// The same variables; `warn` gets what backends warn of.
@@ -75,10 +86,10 @@ impl Environment {
         Self { tally: Some(Arc::new(tally)), ..self }
     }
 
-    /// The same; a folder of keys that is missing is made.
+    /// The same, for backends that may do this.
     #[must_use]
-    pub(crate) fn with_new_folders(self, makes_folders: bool) -> Self {
-        Self { makes_folders, ..self }
+    pub(crate) fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// Where to count.

@@ -17,7 +17,7 @@ use crate::{
     child::STARTED_AGAIN,
     config::{Config, Level},
     crypto::{Algorithm, CryptoError, Key},
-    keystore::{Connection, Environment, HOLD, KeyStoreError, Patience},
+    keystore::{Access, Connection, Environment, HOLD, KeyStoreError, Patience},
     log::Log,
 };
 
@@ -82,7 +82,8 @@ impl Material {
         let tls = tls::terms(Settings::of(&config))?;
         let same = former.filter(|former| former.keystore().is_same_place(&config.keystore));
         let makes = if former.is_some() { same.is_none() } else { !around.are_started_again() };
-        let environment = around.environment.clone().with_new_folders(makes);
+        let access = if makes { Access::Make } else { Access::Use };
+        let environment = around.environment.clone().with_access(access);
         let log = Arc::clone(&around.log);
         let report = move |text: &str| log.error(Level::WARN, text);
         let opened = Connection::open(&config.keystore, &environment, around.patience, report).await;

@@ -1,6 +1,6 @@
 //! `kes migrate`.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::support::{Folder, stderr, stdout};
 
@@ -119,6 +119,37 @@ fn what_is_not_a_key_is_named_and_the_others_are_migrated() {
     assert!(folder.dir.path().join("target/kk-0001").exists());
     let again = migrate(&folder, &["kk-0*1"]);
     assert!(again.status.success(), "what is left out by the pattern is nobody's business: {again:?}");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let folder = to_migrate(false);
+    let sealed =
+        |keystore: &str| format!("{}    encryption: {{ masterKeyPath: master.key }}\n", folder.config(keystore));
+    assert!(folder.kes(&["seal", "--new-master-key", "master.key"]).status.success());
+    folder.write("target.yaml", &sealed("new/target"));
+    folder.write("keys/.kes-new-left", "half");
+    let dry = migrate(&folder, &["--dry-run"]);
+    assert!(dry.status.success() && stdout(&dry).ends_with("12 keys would be migrated.\n"), "{dry:?}");
+    assert!(stdout(&dry).contains(&format!(" to Filesystem: {}\n", folder.path("new/target"))), "{dry:?}");
+    assert!(!folder.dir.path().join("new").exists());
+    fs::create_dir_all(folder.path("new/target")).unwrap();
+    let dry = migrate(&folder, &["--dry-run"]);
+    assert!(dry.status.success(), "{dry:?}");
+    assert_eq!(fs::read_dir(folder.path("new/target")).unwrap().count(), 0, "no marker either");
+    assert!(folder.dir.path().join("keys/.kes-new-left").exists());
+
+    // nor does a run change what it only reads
+    assert_eq!(stdout(&migrate(&folder, &[])), "Migrated 12 keys successfully!\n");
+    let marker = folder.path("new/target/.kes-sealed");
+    fs::remove_file(&marker).unwrap();
+    folder.write("back.yaml", &folder.config("back"));
+    let back = folder.kes(&["migrate", "--from", "target.yaml", "--to", "back.yaml"]);
+    assert_eq!(stdout(&back), "Migrated 12 keys successfully!\n", "{back:?}");
+    assert!(!Path::new(&marker).exists());
+    folder.write("keys/more", &fs::read_to_string(folder.path("keys/kk-0001")).unwrap());
+    assert_eq!(stdout(&migrate(&folder, &[])), "Migrated 1 keys successfully!\n");
+    assert!(Path::new(&marker).exists(), "before the first key that is sealed");
 }
 
 #[test]

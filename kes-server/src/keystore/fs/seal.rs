@@ -1,7 +1,6 @@
 //! A folder that is sealed, or in clear: what may be served, and the form of each value (docs/sealed-keys.md §4).
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,15 +17,15 @@ use crate::crypto::{Fingerprint, SealedValue};
 pub(super) struct Seal(pub(super) Option<Arc<MasterKeys>>);
 
 impl Seal {
-    /// Whether the folder may be served so.
+    /// Whether the folder may be served so. Returns the marker that it should have and lacks.
     ///
     /// # Errors
     /// If it is sealed under other master keys, or is in clear and should not be, or the reverse; the text says what to do.
-    pub(super) fn check(&self, folder: &Path) -> Result<(), KeyStoreError> {
+    pub(super) fn check(&self, folder: &Path) -> Result<Option<Marker>, KeyStoreError> {
         let shown = folder.display();
         match (Marker::load(folder)?, &self.0) {
-            (None, None) => Ok(()),
-            (None, Some(keys)) => adopt(folder, keys),
+            (None, None) => Ok(None),
+            (None, Some(keys)) => adopted(folder, keys),
             (Some(Marker { unfinished: Some(change), .. }), _) => {
                 let verb = change.verb();
                 Err(refused(format!("'{shown}': `kes {verb}` was interrupted: run `kes {verb} {shown}` again")))
@@ -36,7 +35,7 @@ impl Seal {
                 named(&marker.master_keys)
             ))),
             (Some(marker), Some(keys)) => match unknown(&marker, keys) {
-                missing if missing.is_empty() => Ok(()),
+                missing if missing.is_empty() => Ok(None),
                 missing => Err(refused(format!("'{shown}' is sealed under {}", keys.other_than(missing)))),
             },
         }
@@ -50,17 +49,21 @@ impl Seal {
         let Some(lock) = marker::try_lock(folder, claim) else { return Ok(None) };
         let Some(keys) = &self.0 else {
             return if marker::place(folder).exists() {
-                self.check(folder).map(|()| Some(lock))
+                self.check(folder).map(|_| Some(lock))
             } else {
                 Ok(Some(lock))
             };
         };
-        self.check(folder)?;
-        let mut marker = Marker::load(folder)?.unwrap_or_else(|| Marker::new(Vec::new(), None));
+        let lost = self.check(folder)?;
+        let is_lost = lost.is_some();
+        let mut marker = lost.or(Marker::load(folder)?).unwrap_or_else(|| Marker::new(Vec::new(), None));
         let current = keys.current().fingerprint();
-        if !marker.master_keys.contains(current) {
-            // before the first key that is sealed under it
+        let is_new = !marker.master_keys.contains(current);
+        if is_new {
             marker.master_keys.push(current.clone());
+        }
+        // before the first key that is sealed under it
+        if is_lost || is_new {
             marker.save(folder).map_err(|error| failure(folder, &marker::place(folder), &error))?;
         }
         Ok(Some(lock))
@@ -98,11 +101,11 @@ impl Seal {
     }
 }
 
-/// Marks a folder that has no marker: a new one, or one whose marker was lost when the keys were copied.
-fn adopt(folder: &Path, keys: &MasterKeys) -> Result<(), KeyStoreError> {
+/// The marker for a folder that has none: a new one, or one whose marker was lost when the keys were copied.
+fn adopted(folder: &Path, keys: &MasterKeys) -> Result<Option<Marker>, KeyStoreError> {
     let shown = folder.display();
     // To serve the keys of a folder, one need not list it.
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(None) };
     let mut found: BTreeSet<Fingerprint> = [keys.current().fingerprint().clone()].into();
     for entry in entries.flatten() {
         let is_ours = entry.file_name().as_encoded_bytes().starts_with(OURS.as_bytes());
@@ -119,15 +122,11 @@ fn adopt(folder: &Path, keys: &MasterKeys) -> Result<(), KeyStoreError> {
         found.extend(sealed.map(|sealed| sealed.fingerprint));
     }
     let marker = Marker::new(found.into_iter().collect(), None);
-    match unknown(&marker, keys) {
-        missing if !missing.is_empty() => {
-            return Err(refused(format!("'{shown}' is sealed under {}", keys.other_than(missing))));
-        }
-        _ => {}
+    let missing = unknown(&marker, keys);
+    if missing.is_empty() {
+        return Ok(Some(marker));
     }
-    // Where it cannot be written, nothing is created either, and the next start looks again.
-    let _: io::Result<()> = marker.save(folder);
-    Ok(())
+    Err(refused(format!("'{shown}' is sealed under {}", keys.other_than(missing))))
 }
 
 /// The master keys of a marker that are not here.
