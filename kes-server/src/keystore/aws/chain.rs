@@ -70,15 +70,31 @@ impl Chain {
                 match source.provide_credential_dyn(&self.context).await {
                     Ok(Some(credential)) => return Ok(credential),
                     Ok(None) => {}
+                    Err(error) if name == INSTANCE && cause(&error).is_some_and(|cause| cause.kind() == ABSENT) => {
+                        return Err(self.none(&format!(" ({})", text(&error))));
+                    }
                     Err(error) => return Err(refused(name, &error)),
                 }
             }
-            let text = "AWS credentials: there are none in the configuration, the environment, a web identity, the \
-                        shared credentials file, the container or the instance; set keystore.aws.secretsmanager.credentials";
-            Err(KeyStoreError::Other(text.into()))
+            Err(self.none(""))
         };
         let late = || KeyStoreError::Unreachable(format!("AWS credentials: not found within {} s", DEADLINE.as_secs()));
         tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// No source has any. What names a file or a profile in vain is repeated: a typing error there is not seen anywhere else.
+    fn none(&self, last: &str) -> KeyStoreError {
+        let set = ["AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"];
+        let set = set.map(|name| variable(&self.environment, name).map(|value| format!("{name}={value}")));
+        let set: Vec<_> = set.into_iter().flatten().collect();
+        let set = match set.as_slice() {
+            [] => String::new(),
+            set => format!(", where {} leads to no keys", set.join(" ")),
+        };
+        KeyStoreError::Other(format!(
+            "AWS credentials: there are none in the configuration, the environment, a web identity, the shared \
+             credentials file{set}, the container or the instance{last}; set keystore.aws.secretsmanager.credentials"
+        ))
     }
 
     /// Made again for each search: the one of the instance keeps a token that a restarted metadata service refuses.
@@ -98,27 +114,26 @@ impl Chain {
         ];
         let disabled = variable(&self.environment, "AWS_EC2_METADATA_DISABLED");
         if !disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            sources.push(("instance metadata", Box::new(IMDSv2CredentialProvider::new())));
+            sources.push((INSTANCE, Box::new(IMDSv2CredentialProvider::new())));
         }
         sources
     }
 }
 
 const NO_FILE: &str = "";
-/// No answer to the first call to the metadata service of an instance.
-const NO_INSTANCE: ErrorKind = ErrorKind::ConfigInvalid;
+const INSTANCE: &str = "instance metadata";
+/// No answer to the first call to the metadata service: this machine is not an instance.
+const ABSENT: ErrorKind = ErrorKind::ConfigInvalid;
 
 /// A variable that is set and not empty.
 fn variable(environment: &Environment, name: &str) -> Option<String> {
     environment.get(name).filter(|value| !value.is_empty())
 }
 
-/// Why a source gives none. One that is configured and does not answer may do so later; whether this machine is an instance,
-/// only its metadata service shows.
+/// Why a source gives none. One that is configured and does not answer may do so later.
 fn refused(name: &str, error: &Error) -> KeyStoreError {
     let text = format!("AWS credentials: {name}: {}", text(error));
-    let is_absent = cause(error).is_some_and(|cause| cause.kind() == NO_INSTANCE);
-    if error.is_retryable() && !is_absent { KeyStoreError::Unreachable(text) } else { KeyStoreError::Other(text) }
+    if error.is_retryable() { KeyStoreError::Unreachable(text) } else { KeyStoreError::Other(text) }
 }
 
 /// The error of ours that a source passes on.
@@ -196,7 +211,7 @@ impl HttpSend for Services {
         {
             *request.url_mut() = sts.clone();
         }
-        let kind = if is_first { NO_INSTANCE } else { ErrorKind::Unexpected };
+        let kind = if is_first { ABSENT } else { ErrorKind::Unexpected };
         let answer = self.web.send(request).await.map_err(|failure| Error::new(kind, failure.to_string()))?;
         // the first line is the role
         let end = answer.body.iter().position(|byte| is_role && *byte == b'\n').unwrap_or(answer.body.len());
