@@ -111,6 +111,9 @@ struct StoreProbe<'a> {
 
 impl StoreProbe<'_> {
     fn refused(&mut self, call: Call, error: &KeyStoreError) {
+        if matches!((call, error), (Call::Create | Call::Get, KeyStoreError::Unreachable(_))) {
+            return self.findings.push(no_connection(&self.backend.to_string(), error));
+        }
         let seen = format!("the keystore does not allow KES to {}: {error}", call.verb());
         let advice = match error {
             KeyStoreError::Name(_) => "choose another name under `keys:`".to_owned(),
@@ -153,6 +156,8 @@ impl StoreProbe<'_> {
         let name = format!("kestack-probe-{}", hex::encode(id));
         let value = key.encode();
         if let Err(error) = self.backend.create(&name, &value).await {
+            // GCP may have made half of it, under a name that nobody else uses
+            let _: Result<(), KeyStoreError> = self.backend.delete(&name).await;
             let seen = format!("the keystore does not allow KES to create the probe '{name}': {error}");
             let advice = format!(
                 "none needed if its policy allows the stack's own keys; else grant {}",
