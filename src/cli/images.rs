@@ -10,6 +10,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{Intent, Reached, environment};
 use crate::error::Error;
+use crate::stack::own_pod;
 use crate::supply::{self, Item, Standing, Supplies};
 
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ impl Images {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
         let reached = Reached::of(globals, Intent::Read).await?;
         let (options, engine) = (&reached.options, reached.engine().as_ref());
-        let pod = engine.pod(options.manifest.name.as_str()).await?;
+        let pod = own_pod(engine, &options.layout(), options.manifest.name.as_str()).await?;
         let inventory = supply::inventory(&options.manifest, engine, pod.as_ref(), &environment).await?;
         let info = engine.info();
         let report = Report {

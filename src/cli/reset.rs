@@ -45,8 +45,9 @@ impl Reset {
 /// Under one lock: nobody brings up in between what is about to be made again.
 async fn hard(globals: &Globals, output: &Output) -> Result<(), Error> {
     let reached = Opened::of(globals, CHANGE).await?.connect().await?;
-    check_removable(&reached.options.layout())?;
-    teardown::pod(reached.engine().as_ref(), reached.options.manifest.name.as_str()).await?;
-    teardown::files(&reached.options.layout(), &mut teardown::Removed::default())?;
+    let layout = reached.options.layout();
+    check_removable(&layout)?;
+    teardown::pod(reached.engine().as_ref(), &layout, reached.options.manifest.name.as_str()).await?;
+    teardown::files(&layout, &mut teardown::Removed::default())?;
     Up::default().bring_up(&reached, output).await
 }

@@ -11,7 +11,7 @@ use crate::engine::PodState;
 use crate::error::Error;
 use crate::operate::session::{Intent, Opened, Options, Session, check_running};
 use crate::resource::Context;
-use crate::stack::{Clients, Stack};
+use crate::stack::{Clients, Stack, own_pod};
 
 /// Reads what the stack is meant to be: kestack.yaml may have changed since.
 pub(super) type Load = Arc<dyn Fn() -> Result<Options, Error> + Send + Sync>;
@@ -130,7 +130,8 @@ impl Known {
     pub(super) async fn reach(&self) -> Result<Reach, Error> {
         let kept = self.kept().await?;
         let engine = &kept.session.context.engine;
-        let pod = engine.pod(kept.session.stack.manifest.name.as_str()).await;
+        let name = kept.session.stack.manifest.name.as_str();
+        let pod = own_pod(engine.as_ref(), &kept.session.stack.layout, name).await;
         if pod.is_err() {
             // an engine that was started again is connected to again by the next request
             self.forget().await;

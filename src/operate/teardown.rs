@@ -16,7 +16,7 @@ use crate::operate::copies;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
 use crate::resource::interface;
 use crate::stack::marker::{self, check_removable};
-use crate::stack::{Home, Layout, check_ours};
+use crate::stack::{Home, Layout, own_pod};
 
 /// What `down` removed, and what it left because it is not kestack's.
 #[derive(Debug, Default, serde::Serialize, schemars::JsonSchema)]
@@ -31,14 +31,13 @@ pub struct Removed {
     pub left: Vec<PathBuf>,
 }
 
-/// Removes the pod of stack `name` with its containers.
-pub async fn pod(engine: &dyn Engine, name: &str) -> Result<bool, Error> {
-    let pod = engine.pod(name).await?;
-    check_ours(name, pod.as_ref(), engine.info())?;
+/// Removes the pod of stack `name` in that folder with its containers; how it was, if it was there.
+pub async fn pod(engine: &dyn Engine, layout: &Layout, name: &str) -> Result<Option<PodState>, Error> {
+    let pod = own_pod(engine, layout, name).await?;
     if pod.is_some() {
         engine.remove_pod(name).await?;
     }
-    Ok(pod.is_some())
+    Ok(pod)
 }
 
 /// Removes the pod of stack `name`, which must run on this engine if anywhere; with `data` also its files. Its lock is
@@ -52,7 +51,7 @@ pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool)
         copies::clear_all(layout).await?;
     }
     interface::end(&layout.interface()).await?;
-    let mut removed = Removed { pod: pod(engine, name).await?, ..Removed::default() };
+    let mut removed = Removed { pod: pod(engine, layout, name).await?.is_some(), ..Removed::default() };
     Home::forget(layout)?;
     if data {
         chaos::undo_files(layout)?;
@@ -133,7 +132,7 @@ pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp
         marker::check_pair(&layout, &found, engine.info())?;
     }
     interface::end(&layout.interface()).await?;
-    pod(engine, &stack.name).await?;
+    pod(engine, &layout, &stack.name).await?;
     chaos::undo_files(&layout)?;
     files(&layout, &mut Removed::default())?;
     copies::clear_around(&layout)?;

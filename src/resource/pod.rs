@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Context, Resource};
-use crate::engine::{LABEL_DIGEST, PodSpec};
+use crate::engine::{LABEL_DIGEST, LABEL_FOLDER, LABEL_ID, PodSpec, PodState};
 use crate::error::Error;
 use crate::resource::plan::Observed;
 use crate::resource::probe;
@@ -39,6 +39,12 @@ impl Resource for PodResource {
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
         Ok(match context.engine.pod(&self.spec.name).await? {
             None => Observed::Absent,
+            Some(pod) if self.is_anothers(&pod) => {
+                return Err(Error::Environment {
+                    what: format!("another kestack made pod '{}' meanwhile, for a stack in another folder", pod.name),
+                    hint: "give this stack another name: `--name`, or `name:` in kestack.yaml".into(),
+                });
+            }
             Some(pod) => Observed::Present {
                 digest: pod.labels.get(LABEL_DIGEST).cloned().unwrap_or_default(),
                 usable: pod.running,
@@ -62,6 +68,16 @@ impl Resource for PodResource {
 }
 
 impl PodResource {
+    /// True of a pod that neither the stack's random number nor its folder shows to be the stack's. A stack that came up in
+    /// another folder after this one was looked at has the name.
+    fn is_anothers(&self, pod: &PodState) -> bool {
+        let differs = |label: &str| match (pod.labels.get(label), self.spec.labels.get(label)) {
+            (Some(found), Some(own)) => found != own,
+            _ => false,
+        };
+        differs(LABEL_ID) && differs(LABEL_FOLDER)
+    }
+
     /// Waits a moment for the ports: what an engine that died left of the old pod may hold them until it ends by itself.
     /// If it is somebody else who does, the engine says so.
     async fn until_free(&self) {

@@ -38,6 +38,14 @@ impl Marker {
         Ok(Self { name: name.to_owned(), engine: engine.kind.to_string(), id, written: Written::now() })
     }
 
+    /// The random number of a stack's folder, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read.
+    pub(super) fn id(layout: &Layout) -> Result<Option<String>, Error> {
+        Ok(Self::read(layout)?.map(|marker| marker.id))
+    }
+
     /// What the folder says; `None` if it says nothing that is understood.
     fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let text = disk::read(&layout.marker())?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::data::guard::{Guarded, Verdict};
-use crate::engine::{EngineInfo, LABEL_STACK, PodState, PortMapping};
+use crate::engine::{EngineInfo, PodState, PortMapping};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::resource::apply::Stage;
@@ -29,6 +29,7 @@ mod layout;
 pub(crate) mod marker;
 mod material;
 mod origin;
+mod pod;
 pub(crate) mod ports;
 mod replicas;
 mod running;
@@ -48,6 +49,7 @@ pub use layout::Layout;
 use marker::Marker;
 pub use material::{Credentials, Material};
 pub use origin::Origin;
+pub(crate) use pod::{check_ours, own_pod};
 pub use ports::Ports;
 pub use replicas::Replica;
 pub(crate) use variables::{AUTHORITY, STALE, authority_variables, s3_variables, variable_names};
@@ -290,15 +292,4 @@ impl Stack {
 
 fn held_by(pod: Option<&PodState>) -> &[PortMapping] {
     pod.map(|pod| pod.ports.as_slice()).unwrap_or_default()
-}
-
-/// Refuses a pod of the stack's name that kestack did not make.
-pub fn check_ours(name: &str, pod: Option<&PodState>, engine: &EngineInfo) -> Result<(), Error> {
-    match pod {
-        Some(pod) if !pod.labels.contains_key(LABEL_STACK) => Err(Error::Environment {
-            what: format!("a pod '{name}' exists that kestack did not make"),
-            hint: format!("choose another name in kestack.yaml, or remove it: `{}`", engine.removal_of(name)),
-        }),
-        _ => Ok(()),
-    }
 }

@@ -13,6 +13,7 @@ use crate::host::digest::sha256;
 use crate::host::volatile;
 use crate::operate::session::{Reached, environment};
 use crate::operate::teardown;
+use crate::stack::{Layout, own_pod};
 
 /// How long it stays for the next run.
 pub(super) const LEASE: Duration = Duration::from_secs(4 * 60 * 60);
@@ -52,7 +53,7 @@ impl Users {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(failed)?;
         let engine = reached.engine().as_ref();
-        let pod = engine.pod(name).await?;
+        let pod = own_pod(engine, &reached.options.layout(), name).await?;
         let ends_soon = pod.is_some_and(|pod| teardown::ends_within(&pod, ENOUGH, Timestamp::now()));
         if ends_soon && file.try_lock().is_ok() {
             teardown::stack(engine, &reached.options.layout(), name, true).await?;

@@ -194,3 +194,74 @@ fn ports_that_are_left_to_kestack_stay_what_they_are() {
     stack.ok(&["up", "--port", "manifest"]);
     assert!(stack.variable("AWS_ENDPOINT_URL_S3").ends_with(&format!(":{port}")));
 }
+
+/// Names of pods are unique on an engine, which several folders may share.
+mod containers {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn a_stack_of_the_same_name_in_another_folder_is_left_alone() {
+        let stack = Sandbox::new("");
+        stack.ok(&["up"]);
+        stack.put("/encrypted/kept", b"precious");
+        let other = Sandbox::named(&stack.name);
+        let root = stack.root().canonicalize().unwrap().display().to_string();
+        let refuse = |arguments: &[&str]| {
+            let error = other.fails(arguments, 6);
+            assert!(error.contains(&root) && error.contains("another name"), "{arguments:?}: {error}");
+        };
+        for arguments in [&["up"][..], &["plan"], &["down"], &["down", "--data"], &["reset", "--hard"]] {
+            refuse(arguments);
+        }
+        assert!(!other.root().exists(), "nothing was made");
+        // one that was up before the other took its name
+        stack.ok(&["down"]);
+        other.ok(&["up"]);
+        other.put("/encrypted/other", b"another one");
+        other.ok(&["down"]);
+        stack.ok(&["up"]);
+        for arguments in [
+            &["up"][..],
+            &["status"],
+            &["stop"],
+            &["start"],
+            &["reset"],
+            &["logs"],
+            &["snapshot", "save", "theirs"],
+            &["chaos", "kes-down", "--for", "1s"],
+            &["down", "--data"],
+        ] {
+            refuse(arguments);
+        }
+        assert!(other.run(&["doctor"]).stdout.windows(root.len()).any(|part| part == root.as_bytes()));
+        assert_eq!(stack.json(&["up"])["changed"], 0);
+        assert_eq!(stack.read("/encrypted/kept"), b"precious");
+        stack.ok(&["down", "--data"]);
+        other.ok(&["up"]);
+        assert_eq!(other.read("/encrypted/other"), b"another one");
+    }
+
+    #[test]
+    #[ignore = "needs Podman or Docker"]
+    fn a_stack_whose_folder_moved_or_went_is_still_the_same() {
+        let stack = Sandbox::new("");
+        stack.ok(&["up"]);
+        stack.put("/encrypted/kept", b"precious");
+        let there = stack.folder().join("there");
+        std::fs::create_dir(&there).unwrap();
+        std::fs::rename(stack.root(), there.join(&stack.name)).unwrap();
+        let moved = |arguments: &[&str]| stack.ok(&[&["--dir", there.to_str().unwrap()], arguments].concat());
+        assert!(moved(&["status"]).contains("running"));
+        moved(&["up"]);
+        moved(&["verify"]);
+        moved(&["down"]);
+        std::fs::rename(there.join(&stack.name), stack.root()).unwrap();
+        stack.ok(&["up"]);
+        assert_eq!(stack.read("/encrypted/kept"), b"precious");
+        // removed by hand, with its pod still there
+        std::fs::remove_dir_all(stack.root()).unwrap();
+        stack.ok(&["up"]);
+        stack.put("/encrypted/new", b"content");
+    }
+}

@@ -34,6 +34,14 @@ impl Sandbox {
         sandbox
     }
 
+    /// A stack of that name.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut sandbox = Self::new("");
+        name.clone_into(&mut sandbox.name);
+        sandbox.manifest("");
+        sandbox
+    }
+
     /// A stack whose files are below another folder.
     pub(crate) fn below(base: &Path) -> Self {
         let mut sandbox = Self::new("");

@@ -11,7 +11,7 @@ use crate::host::disk::{self, Outlasts, replace};
 use crate::host::random;
 use crate::operate::session::Reached;
 use crate::servers::s3::S3Client;
-use crate::stack::{Layout, Stack};
+use crate::stack::{Layout, Stack, own_pod};
 
 /// What the names of these buckets begin with.
 const PREFIX: &str = "kestack-bench-";
@@ -70,7 +70,7 @@ pub(crate) async fn sweep_of(reached: &Reached) -> Result<usize, Error> {
     if !layout.bench().exists() {
         return Ok(0);
     }
-    let pod = engine.pod(options.manifest.name.as_str()).await?;
+    let pod = own_pod(engine.as_ref(), &layout, options.manifest.name.as_str()).await?;
     if !pod.as_ref().is_some_and(|pod| pod.running) {
         return Ok(0);
     }

@@ -44,7 +44,10 @@ pub async fn examine(
     findings.push(supplied("MinIO", supply::minio(&manifest.minio, engine, env).await.map_err(Error::from)));
     findings.extend(open_files::require(engine.info()).err().map(|error| failure("files", &error)));
     let pod = engine.pod(manifest.name.as_str()).await?;
-    findings.extend(pod_findings(manifest, engine.info(), pod.as_ref()));
+    let foreign = check_ours(&layout, pod.as_ref(), engine.info()).err();
+    findings.extend(foreign.as_ref().map(|error| failure("pod", error)));
+    let pod = pod.filter(|_| foreign.is_none());
+    findings.extend(pod_findings(pod.as_ref()));
     findings.extend(stack_findings(manifest, base, pod.as_ref()));
     findings.extend(bucket_findings(manifest, base, pod.as_ref()).await);
     findings.extend(sealed_keys(manifest, &layout, &keystores).await);
@@ -79,12 +82,8 @@ fn supplied(what: &str, source: Result<ImageSource, Error>) -> Finding {
     }
 }
 
-fn pod_findings(manifest: &Manifest, info: &EngineInfo, pod: Option<&PodState>) -> Vec<Finding> {
-    let name = manifest.name.as_str();
+fn pod_findings(pod: Option<&PodState>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(error) = check_ours(name, pod, info) {
-        findings.push(failure("pod", &error));
-    }
     for container in pod.iter().flat_map(|pod| &pod.containers).filter(|container| !container.running) {
         let code = container.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         let seen = format!("{} is {}{code}", container.name, container.status);

@@ -17,7 +17,7 @@ use crate::operate::clone::{ClonePlan, ClonedDrive};
 use crate::operate::rotate::check::freezer_of;
 use crate::operate::session::{Opened, Reached};
 use crate::operate::snapshot::Snapshot;
-use crate::stack::{Home, Layout};
+use crate::stack::{Home, Layout, own_pod};
 
 /// What is read.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ async fn paused(opened: Opened, is_stopped: bool) -> Result<Paused, Error> {
             return Ok((None, None, Some(opened)));
         }
     };
-    let pod = reached.engine().pod(&name).await?;
+    let pod = own_pod(reached.engine().as_ref(), &reached.options.layout(), &name).await?;
     let container = format!("{name}-minio-server");
     let runs = pod.iter().flat_map(|pod| &pod.containers).any(|found| found.name == container && found.running);
     if !runs {

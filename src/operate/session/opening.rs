@@ -14,7 +14,7 @@ use crate::operate::snapshot;
 use crate::resource::Context;
 use crate::resource::probe;
 use crate::stack::seed::Content;
-use crate::stack::{Home, Stack};
+use crate::stack::{Home, Stack, own_pod};
 
 /// How long an orchestrator may take to start an exported stack.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,7 +170,7 @@ impl Reached {
     pub(crate) async fn session(self) -> Result<Session, Error> {
         let Self { options, connection, lock } = self;
         let engine = connection.engine.clone();
-        let pod = engine.pod(options.manifest.name.as_str()).await?;
+        let pod = own_pod(engine.as_ref(), &options.layout(), options.manifest.name.as_str()).await?;
         let stack = Stack::existing(options.manifest, &options.base, pod.as_ref())?;
         let context = stack.context(engine)?;
         Ok(Session { stack, context, pod, _connection: Some(connection), _lock: lock })

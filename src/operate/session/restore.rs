@@ -10,7 +10,7 @@ use crate::manifest::Seed;
 use crate::operate::reset;
 use crate::operate::snapshot::{self, Prepared, Servers, SnapshotName};
 use crate::resource::apply::Progress;
-use crate::stack::Stack;
+use crate::stack::{Stack, own_pod};
 
 /// Restores keystore, drive and configuration, and starts the stack again if it ran before; true if it did. Its lock is
 /// held. An interrupted restore is rolled back or, once files are being swapped, completed by the next `up`.
@@ -57,7 +57,7 @@ pub(super) async fn swap(
     name: &SnapshotName,
     interrupt: &Interrupt,
 ) -> Result<(bool, Result<(), Error>), Error> {
-    let pod = engine.pod(options.manifest.name.as_str()).await?;
+    let pod = own_pod(engine.as_ref(), &options.layout(), options.manifest.name.as_str()).await?;
     let prepared = prepare(options, engine, pod.as_ref(), name, interrupt).await?;
     let running = Running::of(options, pod.as_ref());
     let committed = prepared.commit(engine.as_ref(), running.servers(), interrupt).await;

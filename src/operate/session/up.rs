@@ -24,7 +24,7 @@ use crate::resource::apply::{self, Progress, Stage, Step};
 use crate::resource::plan::Decision;
 use crate::stack::ports::{Claims, Ports};
 use crate::stack::seed::Content;
-use crate::stack::{Images, Origin, Stack, check_ours, marker};
+use crate::stack::{Images, Origin, Stack, marker, own_pod};
 use crate::supply;
 
 /// Why a stack did not come up.
@@ -284,8 +284,7 @@ async fn check_place(options: &Options, engine: &dyn Engine) -> Result<Option<Po
     }
     open_files::require(engine.info())?;
     let name = options.manifest.name.as_str();
-    let pod = engine.pod(name).await?;
-    check_ours(name, pod.as_ref(), engine.info())?;
+    let pod = own_pod(engine, &options.layout(), name).await?;
     marker::check_usable(&options.layout())?;
     options.layout().check_writable()?;
     engine.check_address(options.manifest.host).await?;

@@ -14,8 +14,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::disk::create_private;
 use crate::resource::FileResource;
-use crate::stack::Layout;
 use crate::stack::marker::check_removable;
+use crate::stack::{Layout, own_pod};
 
 /// What takes the place of what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub(super) fn finish(layout: &Layout, copier: &Copier) -> Result<(), Error> {
 pub async fn recover(layout: &Layout, engine: &dyn Engine, stack: &str) -> Result<(), Error> {
     if is_pending(layout) {
         tracing::warn!("completing the interrupted restore of a snapshot");
-        stop(engine, stack).await?;
+        stop(layout, engine, stack).await?;
         finish(layout, &Copier::within(&layout.restore(), &Interrupt::default()))?;
     }
     for folder in [layout.restore(), layout.trash()] {
@@ -105,8 +105,8 @@ pub async fn recover(layout: &Layout, engine: &dyn Engine, stack: &str) -> Resul
     Ok(())
 }
 
-async fn stop(engine: &dyn Engine, stack: &str) -> Result<(), Error> {
-    let Some(pod) = engine.pod(stack).await? else { return Ok(()) };
+async fn stop(layout: &Layout, engine: &dyn Engine, stack: &str) -> Result<(), Error> {
+    let Some(pod) = own_pod(engine, layout, stack).await? else { return Ok(()) };
     for container in pod.containers.iter().filter(|container| container.running) {
         engine.stop_container(&container.name, Duration::from_secs(10)).await?;
     }
