@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::host::{Host, find_program};
 use super::remote::Remote;
-use super::service::{Env, Service};
+use super::service::{self, Env, Service};
 use super::transport::{Socket, TransportError};
 use super::units::Units;
 use super::{Engine, EngineError, hint};
@@ -237,6 +237,17 @@ fn podman_places(env: &Env<'_>) -> Places {
 fn docker_places(env: &Env<'_>) -> Places {
     let rootless = runtime_folder(env).map(|run| ("rootless Docker", run.join("docker.sock")));
     [("Docker", PathBuf::from(DOCKER))].into_iter().chain(rootless).collect()
+}
+
+/// True of a socket of the system's Podman or Docker, or of a user's: the storage behind all of them, and behind a service of
+/// our own, is the same. That of a session has another path in the next one.
+pub(super) fn is_usual(socket: &Path) -> bool {
+    let real = socket.canonicalize().unwrap_or_else(|_| socket.to_owned());
+    let folder = real.parent().unwrap_or(&real);
+    let is_session = folder.parent() == Some(Path::new("/run/user"));
+    let is_docker =
+        real.ends_with("docker.sock") && (is_session || ["/run", "/var/run"].map(Path::new).contains(&folder));
+    is_docker || real.ends_with("podman/podman.sock") || service::is_own(&real)
 }
 
 /// Where the user's own services have their sockets.

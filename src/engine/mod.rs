@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::manifest::EngineKind;
@@ -53,6 +54,9 @@ pub const LABEL_ID: &str = "io.kestack.id";
 /// Label: version of kestack that made the thing.
 pub const LABEL_VERSION: &str = "io.kestack.version";
 
+/// The place of an engine that needs no name.
+pub(crate) const USUAL: &str = "usual";
+
 /// Which engine answers, and how.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
@@ -73,6 +77,14 @@ impl EngineInfo {
     /// True if servers run in containers; else they are processes of this host, with its paths and ports.
     pub fn has_containers(&self) -> bool {
         !matches!(self.kind, EngineKind::Process | EngineKind::Systemd)
+    }
+
+    /// Which of several engines of its kind it is: [`USUAL`] for the one that kestack finds by itself, else its address.
+    /// Processes are everywhere the same.
+    pub fn place(&self) -> String {
+        let socket = self.address.strip_prefix("unix://").map(Path::new);
+        let is_usual = socket.map_or(!self.has_containers(), discover::is_usual);
+        if is_usual { USUAL.to_owned() } else { self.address.clone() }
     }
 
     /// True if the engine is behind TCP: its processes and ports are those of another machine, or of a container.
@@ -160,6 +172,13 @@ pub struct PodState {
     pub ports: Vec<PortMapping>,
     /// Its members, without the infra container.
     pub containers: Vec<ContainerState>,
+}
+
+impl PodState {
+    /// When the stack may be removed, if somebody asked for that.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.labels.get(LABEL_EXPIRES)?.parse().ok()
+    }
 }
 
 /// The state of a container, as the engine reports it.

@@ -21,6 +21,8 @@ use crate::host::volatile;
 
 /// Start of the names of the service's folders.
 const FOLDER: &str = "podman-";
+/// The name of its socket.
+const SOCKET: &str = "podman.sock";
 /// How long the service may take until it answers; some 50 ms on an idle host.
 const START: Duration = Duration::from_secs(20);
 /// How often the socket is tried meanwhile.
@@ -83,7 +85,7 @@ impl Service {
         // not in TMPDIR: the path of a socket has 107 bytes at most, and that folder may be anybody's
         let place = volatile::folder()?;
         let folder = Scratch::new_in(&place, FOLDER)?;
-        let socket = folder.path().join("podman.sock");
+        let socket = folder.path().join(SOCKET);
         let output = folder.path().join("output");
         let mut command = Command::new(podman);
         command.args(["system", "service", "--time", IDLE_SECONDS]).arg(format!("unix://{}", socket.display()));
@@ -157,6 +159,13 @@ impl Process {
             tracing::debug!(%error, "the podman service is gone already");
         }
     }
+}
+
+/// True of the socket of such a service.
+pub(super) fn is_own(socket: &Path) -> bool {
+    let Some(folder) = socket.parent().filter(|_| socket.ends_with(SOCKET)) else { return false };
+    let is_named = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER));
+    is_named && volatile::folder().is_ok_and(|place| folder.parent() == Some(place.as_path()))
 }
 
 /// Returns when the socket takes connections, or the service ended.

@@ -9,6 +9,7 @@ pub(crate) mod freeze;
 pub(crate) mod home;
 pub mod interrupt;
 pub mod lock;
+pub(crate) mod machine;
 pub(crate) mod ownership;
 pub(crate) mod quote;
 pub(crate) mod random;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
+use crate::engine::{Engine, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::host::disk::is_absent;
 use crate::stack::ports::{CONSOLE_PORT, KES_PORT, S3_PORT};
@@ -24,6 +24,10 @@ pub struct Listed {
     pub state: State,
     /// Its ports on this host by server: `s3`, `console`, `kes`; replicas of KES are `kes-1` and so on.
     pub ports: BTreeMap<String, u16>,
+    /// Which of several engines of one kind.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) home: Option<Home>,
     /// Its folder; `None` if it is gone or does not know of this stack.
     pub folder: Option<PathBuf>,
     /// The manifest that it was brought up from, if there was one.
@@ -83,26 +87,28 @@ pub async fn all(engines: &[&dyn Engine], base: &Path, within: Option<&Path>) ->
 /// The stack of a pod; `None` if it is another user's. A label says where to look and no more, since an image may carry
 /// any: the folder itself must say that its stack is up on this engine.
 fn of_pod(engine: &dyn Engine, pod: &PodState, base: &Path) -> Option<Listed> {
-    let info = engine.info();
+    let (info, here) = (engine.info(), Home::of(engine.info()));
     let below = if info.has_containers() { base } else { Path::new(&info.address) };
     let place = pod.labels.get(LABEL_FOLDER).map_or_else(|| below.join(&pod.name), PathBuf::from);
     if is_anothers(&place) {
         return None;
     }
     let is_home = |folder: &PathBuf| {
-        let home = Home::recorded(&Layout::at(folder)).ok().flatten();
-        is_ours(folder) && folder.ends_with(&pod.name) && home == Some(Home::of(info))
+        let layout = Layout::at(folder);
+        let home = Home::recorded(&layout).ok().flatten();
+        is_ours(folder) && folder.ends_with(&pod.name) && home.is_some_and(|home| home.is_of(&here, pod, &layout))
     };
     let folder = Some(place).filter(is_home);
     let origin = origin(folder.as_deref());
     Some(Listed {
         name: pod.name.clone(),
-        engine: Some(Home::of(info).to_string()),
+        engine: Some(here.to_string()),
         state: state(pod),
         ports: ports(pod),
         manifest: origin.as_ref().and_then(|origin| origin.manifest.clone()),
         created: origin.map(|origin| origin.created),
-        expires: pod.labels.get(LABEL_EXPIRES).and_then(|end| end.parse().ok()),
+        expires: pod.expires(),
+        home: Some(here),
         folder,
     })
 }
@@ -114,7 +120,8 @@ fn of_folder(folder: &Path) -> Listed {
     Listed {
         name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         state: if home.is_some() { State::Unreachable } else { State::Down },
-        engine: home.map(|home| home.to_string()),
+        engine: home.as_ref().map(Home::to_string),
+        home,
         ports: BTreeMap::new(),
         folder: Some(folder.to_owned()),
         manifest: origin.as_ref().and_then(|origin| origin.manifest.clone()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::{Engine, LABEL_EXPIRES, LABEL_FOLDER, PodState};
+use crate::engine::{Engine, LABEL_FOLDER, PodState};
 use crate::error::Error;
 use crate::host::disk::{self, UNFINISHED};
 use crate::host::lock::{Hold, Holder, StackLock};
@@ -44,7 +44,7 @@ pub async fn pod(engine: &dyn Engine, layout: &Layout, name: &str) -> Result<Opt
 /// held.
 pub async fn stack(engine: &dyn Engine, layout: &Layout, name: &str, data: bool) -> Result<Removed, Error> {
     check_not_by_units(engine, layout)?;
-    Home::of(engine.info()).check(layout)?;
+    Box::pin(Home::check(engine, layout, name)).await?;
     clone::clear_abandoned(layout);
     if data {
         check_removable(layout)?;
@@ -90,7 +90,7 @@ pub async fn expired(engine: &dyn Engine, now: Timestamp) -> Result<Vec<Expired>
 
 /// The stack of a pod whose lease is over at `now`, as its labels say.
 fn lease_of(pod: &PodState, now: Timestamp) -> Option<Expired> {
-    let end: Timestamp = pod.labels.get(LABEL_EXPIRES)?.parse().ok()?;
+    let end = pod.expires()?;
     let folder = Some(PathBuf::from(pod.labels.get(LABEL_FOLDER)?)).filter(|folder| folder.is_absolute())?;
     (end <= now).then(|| Expired { name: pod.name.clone(), folder })
 }
@@ -130,6 +130,7 @@ pub async fn remove_expired(engine: &dyn Engine, stack: &Expired, now: Timestamp
     // where nothing is left of the folder there is nothing to lose
     if layout.root().symlink_metadata().is_ok() {
         marker::check_pair(&layout, &found, engine.info())?;
+        Box::pin(Home::check(engine, &layout, &stack.name)).await?;
     }
     interface::end(&layout.interface()).await?;
     pod(engine, &layout, &stack.name).await?;
@@ -210,7 +211,7 @@ fn unfinished(root: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::engine::process::Processes;
-    use crate::engine::{LABEL_ID, LABEL_STACK, PodSpec};
+    use crate::engine::{LABEL_EXPIRES, LABEL_ID, LABEL_STACK, PodSpec};
     use crate::stack::marker::Marker;
 
     /// A pod whose lease is over and whose labels name that folder.

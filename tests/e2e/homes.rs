@@ -84,3 +84,60 @@ mod containers {
         assert_eq!(stack.json(&["verify"])["proven"], true);
     }
 }
+
+/// Several engines of one kind.
+mod engines {
+    use super::*;
+
+    /// The same record, as if the stack were up on an engine at that address.
+    fn record_at(stack: &Sandbox, address: &str) {
+        let path = stack.root().join("config/engine");
+        let record = std::fs::read_to_string(&path).unwrap();
+        let (line, ports) = record.split_once('\n').unwrap();
+        let (home, _) = line.split_once(" at ").unwrap();
+        std::fs::write(&path, format!("{home} at {address}\n{ports}")).unwrap();
+    }
+
+    mod containers {
+        use super::*;
+        use crate::engine::cli;
+
+        #[test]
+        #[ignore = "needs Podman or Docker"]
+        fn a_stack_is_on_one_engine_of_its_kind() {
+            let stack = Sandbox::new("");
+            stack.ok(&["up"]);
+            stack.put("/encrypted/kept", b"precious");
+            let path = stack.root().join("config/engine");
+            let record = std::fs::read_to_string(&path).unwrap();
+            // whoever has the pod is the engine, by whichever address
+            record_at(&stack, "tcp://192.0.2.7:2376");
+            assert!(stack.ok(&["status"]).contains("running"));
+            stack.ok(&["up"]);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), record);
+            match kind() {
+                Kind::Docker => drop(cli(&["rm", "--force", &format!("{}-infra", stack.name)])),
+                _ => drop(cli(&["pod", "rm", "--force", &stack.name])),
+            }
+            if kind() == Kind::Docker {
+                for server in ["kes-server", "minio-server"] {
+                    cli(&["rm", "--force", &format!("{}-{server}", stack.name)]);
+                }
+            }
+            record_at(&stack, "tcp://192.0.2.7:2376");
+            for arguments in [&["up"][..], &["down"], &["down", "--data"], &["status"]] {
+                let error = stack.fails(arguments, 6);
+                assert!(error.contains("at tcp://192.0.2.7:2376") && error.contains("--host tcp://"), "{error}");
+            }
+            // one on this machine that ended, and one of an older kestack, which may be any
+            record_at(&stack, "unix:///nowhere/engine.sock");
+            assert!(stack.ok(&["plan"]).contains("create"));
+            std::fs::write(&path, format!("{}\n", record.split_once(" at ").unwrap().0.split(" on ").next().unwrap()))
+                .unwrap();
+            stack.ok(&["up"]);
+            let written = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(written.lines().next(), record.lines().next());
+            assert_eq!(stack.read("/encrypted/kept"), b"precious");
+        }
+    }
+}

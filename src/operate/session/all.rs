@@ -44,7 +44,7 @@ impl All {
         let mut engines = self.engines.connections.iter().map(|connection| connection.engine.as_ref());
         engines.find(|engine| {
             let info = engine.info();
-            let is_home = stack.engine.as_ref().is_none_or(|home| *home == Home::of(info).to_string());
+            let is_home = stack.home.as_ref().is_none_or(|home| home.is(&Home::of(info)));
             is_home && (info.has_containers() || folder.parent() == Some(Path::new(&info.address)))
         })
     }

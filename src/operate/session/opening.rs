@@ -86,7 +86,7 @@ impl Opened {
     /// Those of the engine, and [`Error::Environment`] if the stack is up on another one.
     pub(crate) async fn connect(self) -> Result<Reached, Error> {
         let connection = self.options.connect().await?;
-        self.over(connection)
+        self.over(connection).await
     }
 
     /// The same for who can go on without an engine: if none answers, the lock is kept, and the second part says why.
@@ -95,14 +95,15 @@ impl Opened {
     /// [`Error::Environment`] if the stack is up on another engine.
     pub(crate) async fn connect_or_keep(self) -> Result<Result<Reached, (Self, Error)>, Error> {
         match self.options.connect().await {
-            Ok(connection) => self.over(connection).map(Ok),
+            Ok(connection) => self.over(connection).await.map(Ok),
             Err(error) => Ok(Err((self, error))),
         }
     }
 
-    fn over(self, connection: Connection) -> Result<Reached, Error> {
+    async fn over(self, connection: Connection) -> Result<Reached, Error> {
         let Self { options, lock } = self;
-        Home::of(connection.engine.info()).check(&options.layout())?;
+        let (engine, name) = (connection.engine.as_ref(), options.manifest.name.as_str());
+        Box::pin(Home::check(engine, &options.layout(), name)).await?;
         Ok(Reached { options, connection, lock })
     }
 }
@@ -154,7 +155,7 @@ impl Reached {
     /// # Errors
     /// [`Error::Environment`] if the stack came up on another engine meanwhile.
     pub(crate) async fn lock(self, hold: Hold) -> Result<Self, Error> {
-        Opened::new(self.options, Intent::Write(hold)).await?.over(self.connection)
+        Opened::new(self.options, Intent::Write(hold)).await?.over(self.connection).await
     }
 
     /// Ends what a killed `snapshot` left. The lock is held.
