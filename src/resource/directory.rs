@@ -19,9 +19,16 @@ pub struct DirectoryResource {
     /// Its owner. What is inside belongs to whoever made it, unless the folder comes from another owner, as it does when
     /// a stack moves to another engine: then it is given away with all it holds.
     pub owner: Owner,
+    /// True of a folder of files: folders in it, which somebody else put there, are never given away.
+    pub is_flat: bool,
 }
 
 impl DirectoryResource {
+    /// A folder that is given away with all it holds.
+    pub fn new(path: PathBuf, owner: Owner) -> Self {
+        Self { path, owner, is_flat: false }
+    }
+
     /// Makes the folder and those above it; one that exists gets mode and owner.
     ///
     /// # Errors
@@ -46,7 +53,7 @@ impl DirectoryResource {
             for entry in std::fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
                 let entry = entry.map_err(Error::file("read", &folder))?;
                 if entry.file_type().map_err(Error::file("look at", entry.path()))?.is_dir() {
-                    folders.push(entry.path());
+                    folders.extend((!self.is_flat).then(|| entry.path()));
                 } else {
                     all.push(entry.path());
                 }
@@ -149,7 +156,7 @@ mod tests {
             return;
         }
         let base = tempfile::tempdir().unwrap();
-        let folder = DirectoryResource { path: base.path().join("drive"), owner: Owner::Container { id: Some(1000) } };
+        let folder = DirectoryResource::new(base.path().join("drive"), Owner::Container { id: Some(1000) });
         std::fs::create_dir_all(folder.path.join("a/b")).unwrap();
         std::fs::write(folder.path.join("a/b/file"), "").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path.join("a/link")).unwrap();
@@ -158,5 +165,20 @@ mod tests {
             assert_eq!(owner_of(&folder.path.join(path)).unwrap(), 1000, "{path}");
         }
         assert_eq!(std::fs::metadata("/etc/passwd").unwrap().uid(), 0, "links are not followed");
+    }
+
+    #[test]
+    fn of_a_folder_of_files_no_folder_is_given_away() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let owner = Owner::Container { id: Some(1000) };
+        let folder = DirectoryResource { is_flat: true, ..DirectoryResource::new(base.path().join("keys"), owner) };
+        std::fs::create_dir_all(folder.path.join("lost+found/deep")).unwrap();
+        std::fs::write(folder.path.join("key"), "").unwrap();
+        folder.make().unwrap();
+        let of = |path: &str| owner_of(&folder.path.join(path)).unwrap();
+        assert_eq!(["", "key", "lost+found", "lost+found/deep"].map(of), [1000, 1000, 0, 0]);
     }
 }

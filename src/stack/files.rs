@@ -21,11 +21,12 @@ const PUBLIC: u32 = 0o644;
 impl Stack {
     /// Every folder of the stack. What a container writes to belongs to its user.
     pub(crate) fn directories(&self, owner: Owner) -> Vec<DirectoryResource> {
-        let own = |path| DirectoryResource { path, owner: Owner::Caller };
-        let theirs = |path| DirectoryResource { path, owner };
+        let own = |path| DirectoryResource::new(path, Owner::Caller);
         let layout = &self.layout;
-        let mut folders =
-            vec![own(layout.certs()), own(layout.config()), theirs(self.keys_folder()), theirs(layout.drive())];
+        // the user may have named it, and it holds no folders
+        let keys = DirectoryResource { is_flat: true, ..DirectoryResource::new(self.keys_folder(), owner) };
+        let drive = DirectoryResource::new(layout.drive(), owner);
+        let mut folders = vec![own(layout.certs()), own(layout.config()), keys, drive];
         if !keystore::files(&self.manifest.keystore).is_empty() {
             folders.push(own(layout.keystore_files()));
         }

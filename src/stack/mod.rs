@@ -215,7 +215,7 @@ impl Stack {
             files.into_iter().filter(|file| !is_made_before(file)).map(|file| Box::new(file) as Box<dyn Resource>),
         );
         side_by_side.extend(self.leftovers().into_iter().map(|file| Box::new(file) as Box<dyn Resource>));
-        let root = DirectoryResource { path: self.layout.root().to_owned(), owner: Owner::Caller };
+        let root = DirectoryResource::new(self.layout.root().to_owned(), Owner::Caller);
         let mut stages = vec![
             // nobody else sees what is made in it, and it shows whose it is before there is more to remove
             Stage(vec![Box::new(root)]),

@@ -309,3 +309,27 @@ fn keys_that_are_made_at_the_same_time_are_all_remembered() {
     let found = remembered(&stack);
     assert!(found.contains(&"last".to_owned()) && !found.contains(&"same-0-0".to_owned()), "{found:?}");
 }
+
+/// A path that was mistyped: nobody else would enter that folder any more.
+#[test]
+#[ignore = "needs an engine"]
+fn a_folder_of_other_things_is_not_made_one_of_keys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stack = Sandbox::new("");
+    let site = stack.folder().join("site");
+    std::fs::create_dir_all(site.join("css")).unwrap();
+    std::fs::set_permissions(&site, std::fs::Permissions::from_mode(0o755)).unwrap();
+    stack.manifest("keystore: { fs: { path: site } }\n");
+    let error = stack.fails(&["up"], 2);
+    assert!(error.contains("site' is not a folder of keys: it holds the folder 'css'"), "{error}");
+    assert_eq!(std::fs::metadata(&site).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert!(!stack.root().exists(), "nothing was made");
+    std::fs::remove_dir(site.join("css")).unwrap();
+    std::fs::write(site.join(".gitkeep"), "").unwrap();
+    stack.ok(&["up"]);
+    assert_eq!(std::fs::metadata(&site).unwrap().permissions().mode() & 0o7777, 0o700);
+    // what kestack does not change it does not judge
+    stack.ok(&["down"]);
+    std::fs::write(site.join("README.md"), "").unwrap();
+    stack.ok(&["up"]);
+}

@@ -11,6 +11,7 @@ use crate::stack::{Home, Layout, Origin};
 
 mod all;
 mod back;
+mod keys_folder;
 mod named;
 mod opening;
 mod restore;

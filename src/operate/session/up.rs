@@ -1,18 +1,16 @@
 //! Bringing a stack up.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kes_server::keystore::fs;
 
 use super::back::go_back;
+use super::keys_folder::check_keys;
 use super::round_trip::round_trip;
 use super::{Options, environment, keystore_environment};
 use crate::data::guard::Verdict;
 use crate::engine::{Engine, EngineInfo, Obstacle, PodState};
 use crate::error::Error;
-use crate::host::ownership;
 use crate::manifest::{EngineKind, Manifest, PortChoice, is_off};
 use crate::operate::chaos;
 use crate::operate::doctor;
@@ -231,8 +229,7 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
     stack.seed = seed;
     check_master_key(&stack.manifest, engine.info())?;
     if let Some(folder) = stack.manifest.fs_path() {
-        check_seal(&stack.manifest, &folder)?;
-        ownership::check_keys(&folder, engine.info().owner)?;
+        check_keys(&stack, &folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
         engine.check_shared(&folder).await?;
     }
@@ -252,26 +249,6 @@ fn check_master_key(manifest: &Manifest, engine: &EngineInfo) -> Result<(), Erro
         }),
         _ => Ok(()),
     }
-}
-
-/// A folder of the user's is sealed by the user.
-fn check_seal(manifest: &Manifest, folder: &Path) -> Result<(), Error> {
-    let is_sealed = fs::is_sealed(folder).unwrap_or(false);
-    let is_empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    let what = match manifest.keystore.pointer("/fs/encryption") {
-        None if is_sealed => "is sealed, and keystore.fs names no master key",
-        Some(_) if !is_sealed && !is_empty && folder.is_dir() => {
-            "holds keys in clear, and keystore.fs names a master key"
-        }
-        _ => return Ok(()),
-    };
-    let folder = folder.display();
-    Err(Error::Usage {
-        what: format!("'{folder}' {what}"),
-        hint: format!(
-            "run `kes seal {folder}` or `kes unseal {folder}`, or change keystore.fs.encryption in kestack.yaml"
-        ),
-    })
 }
 
 /// Makes sure that this engine can have the stack in its folder, on its address; the pod that is there already.

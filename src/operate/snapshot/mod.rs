@@ -183,7 +183,7 @@ fn unfinished(layout: &Layout, name: &SnapshotName) -> PathBuf {
 
 /// Makes a folder that only its owner may enter, if it is not there.
 fn make_private(folder: &Path) -> Result<(), Error> {
-    DirectoryResource { path: folder.to_owned(), owner: Owner::Caller }.make()
+    DirectoryResource::new(folder.to_owned(), Owner::Caller).make()
 }
 
 /// Makes the folder of all snapshots.

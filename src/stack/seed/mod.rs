@@ -33,7 +33,7 @@ pub(crate) fn stages(stack: &Stack) -> Vec<Stage> {
     let declared = |how: How| Box::new(Declared::new(stack, how)) as Box<dyn Resource>;
     let policies =
         stack.seed.policies.iter().map(|(name, policy)| How::Policy { name: name.clone(), policy: policy.clone() });
-    let folder = DirectoryResource { path: stack.layout.credentials(), owner: Owner::Caller };
+    let folder = DirectoryResource::new(stack.layout.credentials(), Owner::Caller);
     let mut first: Vec<_> = policies.map(declared).collect();
     first.extend((!accounts.is_empty()).then(|| Box::new(folder) as Box<dyn Resource>));
     let mut second: Vec<_> = accounts.users().map(declared).collect();

@@ -173,7 +173,7 @@ impl Cluster {
             file(layout.minio_env(), &env, SECRET),
         ];
         files.extend(self.monitor.iter().flat_map(|monitor| monitoring::keepsakes(monitor, &layout)));
-        let folders = [layout.certs(), layout.config()].map(|path| DirectoryResource { path, owner: Owner::Caller });
+        let folders = [layout.certs(), layout.config()].map(|path| DirectoryResource::new(path, Owner::Caller));
         (folders.into(), files)
     }
 
