@@ -57,6 +57,14 @@ pub(crate) fn not_trusted(meta: &Metadata) -> Option<Foreign> {
     if meta.uid() == 0 { writable(meta) } else { not_own(meta) }
 }
 
+/// The same of what lies next to a file that is trusted: its owner is trusted, too, and who can write to it gains nothing.
+pub(crate) fn not_of(meta: &Metadata, trusted: Option<&Metadata>) -> Option<Foreign> {
+    let is_owners = trusted.is_some_and(|trusted| trusted.uid() == meta.uid());
+    let owner = (!is_owners && meta.uid() != 0 && !is_caller(meta.uid())).then(|| Foreign::Owner(meta.uid()));
+    let is_writable = trusted.is_some_and(|trusted| writable(trusted).is_some());
+    owner.or_else(|| writable(meta).filter(|_| !is_writable && !meta.is_symlink()))
+}
+
 /// The same of a folder that others may share: in one like `/tmp` nobody replaces what somebody else has put there.
 pub(crate) fn not_trusted_place(meta: &Metadata) -> Option<Foreign> {
     not_trusted(meta).filter(|why| matches!(why, Foreign::Owner(_)) || meta.mode() & STICKY == 0)
