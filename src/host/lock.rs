@@ -16,6 +16,9 @@ use crate::host::volatile;
 /// How long to queue behind another kestack: a first `up` may have to build MinIO.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
+/// How often a lock is tried.
+const TRY: Duration = Duration::from_millis(50);
+
 /// The kind of work under a stack's lock, which decides who must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -30,6 +33,9 @@ pub enum Hold {
 /// Held while a stack is changed. The kernel releases it when the process dies; its files go when it is dropped.
 #[derive(Debug)]
 pub struct StackLock {
+    /// The stack's folder, if it was there. The files are where this user has such files now: elsewhere before the user logged
+    /// in, as root, and in another container.
+    _folder: Option<File>,
     /// Those of [`Hold::Add`] and [`Hold::Fault`] are two: their kind's own, and the stack's, which they share.
     _files: Vec<LockFile>,
 }
@@ -86,6 +92,15 @@ enum Share {
     Together,
 }
 
+impl Share {
+    fn lock(self, file: &File) -> Result<(), TryLockError> {
+        match self {
+            Self::Alone => file.try_lock(),
+            Self::Together => file.try_lock_shared(),
+        }
+    }
+}
+
 /// A locked file.
 #[derive(Debug)]
 struct LockFile {
@@ -111,7 +126,46 @@ impl StackLock {
             let path = lock_path(root, kind)?;
             files.push(LockFile::acquire(path, share, start, &mut waiting).await?);
         }
-        Ok(Self { _files: files })
+        let share = if hold == Hold::Change { Share::Alone } else { Share::Together };
+        let folder = lock_folder(root, share, start, &mut waiting).await?;
+        Ok(Self { _files: files, _folder: folder })
+    }
+}
+
+/// Locks the stack's folder, which has one lock for everybody; `None` if it is not there, or cannot be locked, as on some
+/// network file systems.
+async fn lock_folder(
+    root: &Path,
+    share: Share,
+    start: Instant,
+    waiting: &mut Option<impl FnOnce(&Holder)>,
+) -> Result<Option<File>, HostError> {
+    let inode = |found: std::io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    while start.elapsed() < PATIENCE {
+        let Ok(folder) = File::open(root) else { return Ok(None) };
+        match share.lock(&folder) {
+            Ok(()) if inode(folder.metadata()) == inode(std::fs::metadata(root)) => return Ok(Some(folder)),
+            // whoever had it has removed it meanwhile
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                if let Some(waiting) = waiting.take() {
+                    waiting(&Holder(None));
+                }
+            }
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "the folder of the stack cannot be locked");
+                return Ok(None);
+            }
+        }
+        tokio::time::sleep(TRY).await;
+    }
+    Err(impatient(&Holder(None), root))
+}
+
+fn impatient(holder: &Holder, path: &Path) -> HostError {
+    HostError::Environment {
+        what: format!("{holder} has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
+        hint: format!("find its process with `fuser {}` and end it", path.display()),
     }
 }
 
@@ -134,12 +188,9 @@ impl LockFile {
                     }
                 }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(TRY).await;
         }
-        Err(HostError::Environment {
-            what: format!("{holder} has worked on this stack for {} minutes", PATIENCE.as_secs() / 60),
-            hint: format!("find its process with `fuser {}` and end it", path.display()),
-        })
+        Err(impatient(&holder, &path))
     }
 }
 
@@ -170,11 +221,7 @@ fn try_lock(path: &Path, share: Share) -> Result<Try, HostError> {
         .mode(0o600)
         .open(path)
         .map_err(HostError::file("open the lock", path))?;
-    let locked = match share {
-        Share::Alone => file.try_lock(),
-        Share::Together => file.try_lock_shared(),
-    };
-    match locked {
+    match share.lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(Try::Held(Holder::of(&mut file))),
         Err(TryLockError::Error(error)) => return Err(HostError::file("lock", path)(error)),
@@ -231,6 +278,33 @@ mod tests {
             drop(second);
             assert!(["", "-add", "-fault"].iter().all(|kind| !holds(root.path(), kind)), "{hold:?}");
         }
+    }
+
+    /// As of a kestack whose files for locks are elsewhere: it started before the user logged in, as root, or in a container.
+    #[tokio::test]
+    async fn the_folder_is_locked_too() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("stack");
+        drop(StackLock::acquire(&root, Hold::Change, |_| {}).await.unwrap());
+        assert!(!root.exists(), "what is not there is not made");
+        std::fs::create_dir(&root).unwrap();
+        let elsewhere = File::open(&root).unwrap();
+        elsewhere.try_lock_shared().unwrap();
+        for hold in [Hold::Add, Hold::Fault] {
+            StackLock::acquire(&root, hold, |_| panic!("nobody is in the way")).await.unwrap();
+        }
+        let (place, (queued, seen)) = (root.clone(), tokio::sync::oneshot::channel());
+        let waiting = move |holder: &Holder| queued.send(holder.to_string()).unwrap();
+        let second = tokio::spawn(async move { StackLock::acquire(&place, Hold::Change, waiting).await });
+        assert_eq!(seen.await.unwrap(), "another kestack");
+        // it was removed and made again: the lock is that of the new one
+        std::fs::remove_dir(&root).unwrap();
+        std::fs::create_dir(&root).unwrap();
+        drop(elsewhere);
+        let second = second.await.unwrap().unwrap();
+        assert!(File::open(&root).unwrap().try_lock().is_err());
+        drop(second);
+        File::open(&root).unwrap().try_lock().unwrap();
     }
 
     #[tokio::test]

@@ -143,6 +143,7 @@ impl StackBuilder {
         let users = if shared { Some(Users::join(&reached).await?) } else { None };
         removal.is_due = !shared && !was_there;
         Box::pin(bring_up(removal.options.clone(), engine, Some(expires), &Silent)).await?;
+        let users = users.map(|users| users.of(&removal.options.layout()));
         let stack = reached.session().await?.require_running().await?.stack;
         Ok(Stack { stack, lease, removal, _users: users })
     }

@@ -41,6 +41,8 @@ pub(super) fn name() -> Result<String, error::Error> {
 #[derive(Debug)]
 pub(super) struct Users {
     _file: File,
+    /// A folder of the stack: the file is elsewhere before the user logged in, as root, and in another container.
+    _folder: Option<File>,
 }
 
 impl Users {
@@ -55,10 +57,19 @@ impl Users {
         let engine = reached.engine().as_ref();
         let pod = own_pod(engine, &reached.options.layout(), name).await?;
         let ends_soon = pod.is_some_and(|pod| teardown::ends_within(&pod, ENOUGH, Timestamp::now()));
-        if ends_soon && file.try_lock().is_ok() {
-            teardown::stack(engine, &reached.options.layout(), name, true).await?;
+        let layout = reached.options.layout();
+        let is_unused = || File::open(layout.config()).map_or(true, |folder| folder.try_lock().is_ok());
+        if ends_soon && file.try_lock().is_ok() && is_unused() {
+            teardown::stack(engine, &layout, name, true).await?;
         }
         file.try_lock_shared().map_err(|error| failed(error.into()))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _folder: None })
+    }
+
+    /// The same of the stack that is there now.
+    pub(super) fn of(self, layout: &Layout) -> Self {
+        // where folders cannot be locked, the file counts alone
+        let folder = File::open(layout.config()).ok().filter(|folder| folder.try_lock_shared().is_ok());
+        Self { _folder: folder, ..self }
     }
 }
