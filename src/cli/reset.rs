@@ -47,7 +47,7 @@ async fn hard(globals: &Globals, output: &Output) -> Result<(), Error> {
     let reached = Opened::of(globals, CHANGE).await?.connect().await?;
     let layout = reached.options.layout();
     check_removable(&layout)?;
-    teardown::pod(reached.engine().as_ref(), &layout, reached.options.manifest.name.as_str()).await?;
+    let pod = teardown::pod(reached.engine().as_ref(), &layout, reached.options.manifest.name.as_str()).await?;
     teardown::files(&layout, &mut teardown::Removed::default())?;
-    Up::default().bring_up(&reached, output).await
+    Up::default().bring_up_until(pod.and_then(|pod| pod.expires()), &reached, output).await
 }

@@ -106,6 +106,16 @@ impl Up {
     /// Brings it up under the lock that is held, and says how it is.
     pub(super) async fn bring_up(&self, reached: &Reached, output: &Output) -> Result<(), Error> {
         let expires = self.lease.map(|lease| end_of(lease, Timestamp::now())).transpose()?;
+        self.bring_up_until(expires, reached, output).await
+    }
+
+    /// The same with a lease that the stack had before, if it had one.
+    pub(super) async fn bring_up_until(
+        &self,
+        expires: Option<Timestamp>,
+        reached: &Reached,
+        output: &Output,
+    ) -> Result<(), Error> {
         let engine = reached.engine();
         let progress = output.progress(engine.info());
         let mut options = Options { without_snapshot: self.no_snapshot, ..reached.options.clone() };

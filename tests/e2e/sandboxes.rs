@@ -222,6 +222,31 @@ fn many_sandboxes_come_and_go() {
 
 #[test]
 #[ignore = "needs an engine"]
+fn a_stack_that_is_made_again_keeps_its_lease() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up", "--lease", "1h"]);
+    let lease = || {
+        let base = stack.base().display().to_string();
+        let listed = stack.json(&["list", "--dir", &base]);
+        listed["stacks"][0]["expires"].as_str().unwrap_or("none").to_owned()
+    };
+    let before = lease();
+    assert_ne!(before, "none");
+    stack.manifest("kes: { port: 0, replicas: 2 }\n");
+    assert_ne!(stack.json(&["up"])["changed"], 0);
+    assert_eq!(lease(), before, "its pod was made again");
+    stack.ok(&["snapshot", "save", "one"]);
+    stack.ok(&["snapshot", "restore", "one"]);
+    assert_eq!(lease(), before);
+    stack.ok(&["reset", "--hard"]);
+    assert_eq!(lease(), before);
+    stack.ok(&["down"]);
+    stack.ok(&["up"]);
+    assert_eq!(lease(), "none", "one that was down has none");
+}
+
+#[test]
+#[ignore = "needs an engine"]
 fn gc_removes_stacks_whose_lease_is_over() {
     let (forgotten, kept) = (Sandbox::new(""), Sandbox::new(""));
     forgotten.ok(&["up", "--lease", "1s"]);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::restore::swap;
 use super::up::attempt;
 use super::{Options, environment};
@@ -18,6 +20,7 @@ use crate::supply::{self, Release};
 pub(super) async fn go_back(
     options: Options,
     engine: Arc<dyn Engine>,
+    expires: Option<Timestamp>,
     begun: &Begun,
     cause: &Error,
     progress: &dyn Progress,
@@ -26,7 +29,7 @@ pub(super) async fn go_back(
     tracing::warn!("{to} does not serve the data; rolling back to {from}");
     let cause = cause.to_string();
     let cause = cause.strip_prefix("verification failed: ").unwrap_or(&cause);
-    match Box::pin(back(options, engine, begun, progress)).await {
+    match Box::pin(back(options, engine, expires, begun, progress)).await {
         Ok(()) => Error::Verification(format!(
             "{to} does not serve the data of {from}, so {from} runs again{}: {cause}",
             if snapshot.is_some() { ", with the data from before" } else { "" }
@@ -50,6 +53,7 @@ pub(super) async fn go_back(
 async fn back(
     mut options: Options,
     engine: Arc<dyn Engine>,
+    mut expires: Option<Timestamp>,
     begun: &Begun,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
@@ -64,7 +68,7 @@ async fn back(
     let former = former(&mut options, engine.as_ref(), &begun.from).await;
     begun.given_up()?;
     former?;
-    Box::pin(attempt(options, engine, None, progress)).await.map_err(|failure| failure.cause)?;
+    Box::pin(attempt(options, engine, &mut expires, progress)).await.map_err(|failure| failure.cause)?;
     Ok(())
 }
 

@@ -38,31 +38,33 @@ impl From<Error> for Failure {
     }
 }
 
-/// Brings the stack up that the manifest wants, until `expires` if its pod is made now. Its lock is held.
+/// Brings the stack up that the manifest wants, until `expires` if its pod is made now and had no lease before. Its lock is
+/// held.
 ///
 /// # Errors
 /// Whatever keeps it from coming up. If another MinIO does not serve the data, the former one does afterwards.
 pub(crate) async fn bring_up(
     options: Options,
     engine: Arc<dyn Engine>,
-    expires: Option<Timestamp>,
+    mut expires: Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Error> {
-    match Box::pin(attempt(options.clone(), engine.clone(), expires, progress)).await {
+    match Box::pin(attempt(options.clone(), engine.clone(), &mut expires, progress)).await {
         Ok(brought) => Ok(brought),
         Err(Failure { cause, begun: None }) => Err(cause),
         Err(Failure { cause, begun: Some(begun) }) => {
-            Err(Box::pin(go_back(options, engine, &begun, &cause, progress)).await)
+            Err(Box::pin(go_back(options, engine, expires, &begun, &cause, progress)).await)
         }
     }
 }
 
 /// A port that nobody asked for by number may be taken between its choice and the start of the pod, or kept by a Docker
-/// whose daemon was killed: the pod gets other ports then, once.
+/// whose daemon was killed: the pod gets other ports then, once. `expires` is afterwards the end of the lease that the stack
+/// had, if it had one.
 pub(super) async fn attempt(
     options: Options,
     engine: Arc<dyn Engine>,
-    expires: Option<Timestamp>,
+    expires: &mut Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Failure> {
     let brought = Box::pin(bring_up_once(options.clone(), engine.clone(), expires, progress)).await;
@@ -94,13 +96,14 @@ fn has_console(manifest: &Manifest) -> bool {
 async fn bring_up_once(
     options: Options,
     engine: Arc<dyn Engine>,
-    expires: Option<Timestamp>,
+    expires: &mut Option<Timestamp>,
     progress: &dyn Progress,
 ) -> Result<(Stack, Vec<Step>), Failure> {
     let broken = chaos::undo_files(&options.layout())?;
     let with_snapshot = !options.without_snapshot;
     let Resolved { mut stack, images, pod, _claims } = resolve(options, engine.as_ref()).await?;
-    stack.expires = expires;
+    *expires = lease(pod.as_ref(), *expires, Timestamp::now());
+    stack.expires = *expires;
     let context = stack.context(engine.clone())?;
     if let Some(record) = &broken {
         chaos::undo_process(record, engine.as_ref(), &stack).await?;
@@ -126,6 +129,13 @@ async fn bring_up_once(
     // the servers are proven: one that fails here gives nothing of them back
     steps.extend(apply::up(interface.as_slice(), &context, progress).await?);
     Ok((stack, steps))
+}
+
+/// The end of a stack's lease: that of the pod that is there, also if it is made again. One that is over does not count where
+/// another one is wanted.
+fn lease(pod: Option<&PodState>, wanted: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let former = pod.and_then(PodState::expires).filter(|end| wanted.is_none() || *end > now);
+    former.or(wanted)
 }
 
 /// Asks for the keys of the data, and whether the keystore can be used.
@@ -284,4 +294,34 @@ fn origin(options: &Options) -> Result<Origin, Error> {
         origin.created = former.created;
     }
     Ok(origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::LABEL_EXPIRES;
+
+    #[test]
+    fn a_stack_keeps_its_lease() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let pod = |lease: Option<i64>| PodState {
+            name: "a".into(),
+            labels: lease.map(|end| (LABEL_EXPIRES.to_owned(), at(end).to_string())).into_iter().collect(),
+            running: true,
+            ports: vec![],
+            containers: vec![],
+        };
+        let now = at(100);
+        for (former, wanted, kept) in [
+            (Some(200), None, Some(200)),
+            (Some(50), None, Some(50)),
+            (Some(200), Some(300), Some(200)),
+            (Some(50), Some(300), Some(300)),
+            (None, Some(300), Some(300)),
+            (None, None, None),
+        ] {
+            assert_eq!(lease(Some(&pod(former)), wanted.map(at), now), kept.map(at), "{former:?} {wanted:?}");
+        }
+        assert_eq!(lease(None, Some(at(300)), now), Some(at(300)));
+    }
 }
