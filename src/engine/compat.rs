@@ -217,7 +217,12 @@ impl ImageStore for Compat {
 
     async fn pull(&self, reference: &str) -> Result<(), EngineError> {
         let call = self.call(&["pull", reference]);
-        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let mut options = CreateImageOptionsBuilder::new().from_image(reference);
+        // without one, Docker pulls every tag of the repository
+        if !names_one(reference) {
+            options = options.tag("latest");
+        }
+        let options = options.build();
         let answers = self.docker.create_image(Some(options), None, None);
         within(PULL, drain(answers)).await.map_err(|error| failed(call.clone(), error))?;
         match self.describe(reference).await? {
@@ -347,6 +352,11 @@ fn versioned(mut request: BollardRequest, api: ClientVersion) -> Result<BollardR
         *request.uri_mut() = http::Uri::try_from(format!("/v{api}{path}"))?;
     }
     Ok(request)
+}
+
+/// True if the name of an image ends with a tag or a digest. A registry may have a port.
+fn names_one(reference: &str) -> bool {
+    reference.rsplit('/').next().is_some_and(|last| last.contains([':', '@']))
 }
 
 /// What an engine says of a failure; Docker's oldest answers are plain text.

@@ -46,11 +46,10 @@ const ADVICE: &[(&str, &str)] = &[
         "No such image",
         "the image is no longer in the engine's store: run the command again, and kestack brings it back",
     ),
-    (
-        "requested access to the resource is denied",
-        "the repository was deleted or is private; logging in rarely helps. Name another image (`minio.image`), or \
-         give a `minio` binary (MINIO_BINARY)",
-    ),
+    ("requested access to the resource is denied", DENIED),
+    ("no basic auth credentials", DENIED),
+    ("authentication required", DENIED),
+    ("access forbidden", DENIED),
     (
         "could not find",
         "Podman needs a program that is missing: install it, for example `apt install catatonit conmon \
@@ -62,6 +61,10 @@ const ADVICE: &[(&str, &str)] = &[
     ("network is unreachable", OFFLINE),
 ];
 
+/// The logins of `docker login` are the client's, not the daemon's.
+const DENIED: &str = "the repository was deleted or is private. If it is private, pull the image yourself with `CALL`, then \
+                      run the command again: kestack sends no login of yours. Else name another image (`minio.image`, \
+                      `kes.image`), or give a `minio` binary (MINIO_BINARY)";
 const NAME_TAKEN: &str = "a pod or container of that name exists that does not belong to this stack: choose another name \
                           (`name:` in kestack.yaml or --name), or remove it with `REMOVE`";
 const NO_NETWORK: &str = "the container that holds the stack's network is gone: run `kestack up` again";
@@ -79,7 +82,7 @@ const HYBRID: &str = "crun does not work with the hybrid cgroups of this host. L
 
 /// A refusal with what to do about it.
 pub(super) fn refused(call: String, status: u16, message: String) -> EngineError {
-    let hint = hint(call.split(' ').next().unwrap_or_default(), &message);
+    let hint = hint(&call, &message);
     let obstacle = obstacle(status, &message, hint.is_some());
     EngineError::Refused { call, obstacle, message, hint }
 }
@@ -125,15 +128,16 @@ pub(super) fn unreachable(socket: &Path, error: ErrorKind) -> Option<&'static st
     }
 }
 
-/// `engine` is the engine's own program.
-fn hint(engine: &str, message: &str) -> Option<String> {
+/// `call` begins with the engine's own program.
+fn hint(call: &str, message: &str) -> Option<String> {
+    let engine = call.split(' ').next().unwrap_or_default();
     if let Some(port) = taken_port(message) {
         return Some(port_hint(port));
     }
     let (_, advice) = ADVICE.iter().find(|(words, _)| message.contains(words))?;
     let limits = super::host::Limits::of_this_process();
     let remove = if engine == "docker" { "docker rm --force" } else { "podman pod rm --force" };
-    let advice = advice.replace("REMOVE", remove).replace("ENGINE", engine);
+    let advice = advice.replace("REMOVE", remove).replace("ENGINE", engine).replace("CALL", call);
     Some(advice.replace("NOFILE", &limits.open_files.to_string()).replace("NPROC", &limits.processes.to_string()))
 }
 
@@ -249,8 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_deleted_repository_from_a_missing_login() {
-        let hint = hint("docker", "denied: requested access to the resource is denied: unauthorized").unwrap();
-        assert!(hint.contains("deleted"), "{hint}");
+    fn a_private_image_is_pulled_by_whoever_is_logged_in() {
+        let call = "docker pull registry.corp:5000/minio:1";
+        for text in [
+            "pull access denied for registry.corp:5000/minio: denied: requested access to the resource is denied",
+            "Head \"https://registry.corp:5000/v2/minio/manifests/1\": no basic auth credentials",
+            "unauthorized: authentication required",
+        ] {
+            let hint = hint(call, text).unwrap();
+            assert!(hint.contains("was deleted") && hint.contains(&format!("with `{call}`")), "{hint}");
+        }
     }
 }

@@ -293,3 +293,25 @@ async fn what_is_so_already_is_success() {
     assert_eq!(docker.pod("absent").await.unwrap(), None);
     assert_eq!(docker.image("absent").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn one_image_is_pulled_and_not_every_tag() {
+    let engine = FakeEngine::start(|line| match line {
+        line if line.contains("/images/create") => Reply::Answer(200, ""),
+        _ => Reply::Answer(404, r#"{"message":"No such image"}"#),
+    });
+    let docker = docker(&engine);
+    for (reference, tag) in [
+        ("quay.io/minio/minio", Some("latest")),
+        ("localhost:5000/minio", Some("latest")),
+        ("minio:1", None),
+        ("localhost:5000/a/minio:1", None),
+        ("minio@sha256:00", None),
+    ] {
+        // the fake does not have it afterwards
+        assert!(docker.images().unwrap().pull(reference).await.is_err());
+        let asked = lines(&engine).into_iter().rfind(|line| line.contains("/images/create")).unwrap();
+        let found = asked.split(['?', '&']).find_map(|pair| pair.strip_prefix("tag=")).filter(|tag| !tag.is_empty());
+        assert_eq!(found, tag, "{asked}");
+    }
+}
