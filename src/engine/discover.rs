@@ -221,8 +221,12 @@ async fn answering(
 ) -> Result<Option<Connection>, EngineError> {
     for (what, path) in places {
         match ask(&path).await {
-            Ok(found) if found.suits(kind) => return found.connect(&path, None).map(Some),
-            Ok(found) => tried.push(format!("{what}, {}: {} answers", path.display(), found.title())),
+            Ok(found) => match found.anothers() {
+                // as where `sudo -E` keeps the user's XDG_RUNTIME_DIR
+                Some(why) => tried.push(format!("{what}, {}: {} {why}", path.display(), found.title())),
+                None if found.suits(kind) => return found.connect(&path, None).map(Some),
+                None => tried.push(format!("{what}, {}: {} answers", path.display(), found.title())),
+            },
             Err(error) => tried.push(format!("{what}, {}: {}", path.display(), why(&error))),
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Docker {
     api: ClientVersion,
     compat: Compat,
     user: User,
+    /// True if it may have other files than this process.
+    is_apart: bool,
 }
 
 impl Docker {
@@ -70,7 +72,13 @@ impl Docker {
         let compat = Compat::new(socket.clone(), "docker", api)?;
         let info =
             EngineInfo { kind: EngineKind::Docker, version, rootless: user.is_mapped(), owner: user.owner(), address };
-        Ok(Self { info, socket, api, compat, user })
+        let is_apart = info.is_elsewhere();
+        Ok(Self { info, socket, api, compat, user, is_apart })
+    }
+
+    /// The same of a daemon outside of the container that this process is in, if it is.
+    pub(super) fn outside(self, is_outside: bool) -> Self {
+        Self { is_apart: self.is_apart || is_outside, ..self }
     }
 
     /// One call. Any answer is fine here; `repeat` is the call as the user can repeat it.
@@ -263,7 +271,7 @@ impl Engine for Docker {
     /// A container is made, and never started, with a folder that has just got a random name: Docker refuses it if it does not
     /// see that folder.
     async fn check_shared(&self, folder: &Path) -> Result<(), EngineError> {
-        let Some(image) = image::pause().filter(|_| self.info.is_elsewhere()) else { return Ok(()) };
+        let Some(image) = image::pause().filter(|_| self.is_apart) else { return Ok(()) };
         let nearest = folder.ancestors().find(|above| above.is_dir()).unwrap_or(folder);
         let probe = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(nearest);
         let probe = probe

@@ -55,6 +55,7 @@ const ADVICE: &[(&str, &str)] = &[
         "Podman needs a program that is missing: install it, for example `apt install catatonit conmon \
          netavark`",
     ),
+    ("statfs ", UNSEEN),
     ("no such host", OFFLINE),
     ("i/o timeout", OFFLINE),
     ("connection refused", OFFLINE),
@@ -67,6 +68,8 @@ const DENIED: &str = "the repository was deleted or is private. If it is private
                       `kes.image`), or give a `minio` binary (MINIO_BINARY)";
 const NAME_TAKEN: &str = "a pod or container of that name exists that does not belong to this stack: choose another name \
                           (`name:` in kestack.yaml or --name), or remove it with `REMOVE`";
+const UNSEEN: &str = "the engine does not see this path, or may not read it: choose a folder that it sees under the same path \
+                      with --dir or KESTACK_DIR, or do without containers: --engine process";
 const NO_NETWORK: &str = "the container that holds the stack's network is gone: run `kestack up` again";
 const NO_CONTAINERD: &str = "Docker does not reach containerd, which runs its containers: start it with `sudo systemctl \
                              restart containerd`, then run the command again";

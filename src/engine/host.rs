@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
+use crate::host::disk::is_absent;
+
 /// Bit of `CAP_SYS_RESOURCE` (capabilities(7)): without it hard limits cannot be raised.
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 /// The limit that Podman asks for where nothing else is configured.
@@ -65,6 +67,18 @@ pub(crate) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
+/// False of a process that is surely none of a container's: nobody here has that number, or somebody who sees the same mounts
+/// as kestack. An engine counts processes as it sees them, which may be in a virtual machine or outside of our own container.
+pub(super) fn is_of_container(pid: i32) -> bool {
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
+    pid > 0
+        && match (mounts(&pid.to_string()), mounts("self")) {
+            (Ok(theirs), Ok(own)) => theirs != own,
+            (Err(error), _) => !is_absent(&error),
+            (Ok(_), Err(_)) => true,
+        }
+}
+
 fn may_raise_limits() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| effective_capabilities(&status) & CAP_SYS_RESOURCE != 0)
 }
@@ -94,6 +108,15 @@ mod tests {
         assert_eq!(effective_capabilities(status) & CAP_SYS_RESOURCE, 0);
         assert_ne!(effective_capabilities("CapEff:\t000001ffffffffff\n") & CAP_SYS_RESOURCE, 0);
         assert_eq!(effective_capabilities(""), 0);
+    }
+
+    #[test]
+    fn a_process_next_to_kestack_is_none_of_a_container() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let own = std::process::id();
+        assert!([own, ended.id()].iter().all(|pid| !is_of_container(pid.cast_signed())));
+        assert!(!is_of_container(0) && !is_of_container(-1));
     }
 
     #[test]

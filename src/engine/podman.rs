@@ -27,6 +27,8 @@ mod forwarding;
 #[cfg(test)]
 mod tests;
 
+use body::User;
+
 /// How long a call may take that only looks.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long making and starting may take on a busy host.
@@ -45,6 +47,7 @@ pub(super) struct Podman {
     info: EngineInfo,
     socket: Socket,
     compat: Compat,
+    user: User,
 }
 
 impl Podman {
@@ -52,8 +55,9 @@ impl Podman {
         let address = socket.address();
         // Podman answers any version of the shared API, in the shape of its own release.
         let compat = Compat::new(socket.clone(), "podman", LEAST_API)?;
-        let owner = (!rootless).then_some(body::USER);
-        Ok(Self { info: EngineInfo { kind: EngineKind::Podman, version, rootless, owner, address }, socket, compat })
+        let user = User::of(rootless);
+        let info = EngineInfo { kind: EngineKind::Podman, version, rootless, owner: user.owner(), address };
+        Ok(Self { info, socket, compat, user })
     }
 
     /// One libpod call. Any answer is fine here; `repeat` is the call as the user can repeat it.
@@ -153,7 +157,7 @@ impl Podman {
 
     async fn create(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         let repeat = format!("podman create --pod {} --name {} {}", spec.pod, spec.name, spec.image);
-        let body = body::container(spec, self.info.rootless);
+        let body = body::container(spec, self.user);
         let answer = self.libpod(Method::POST, "containers/create", Some(&body), &repeat, MAKE).await?;
         if answer.status == StatusCode::CREATED { Ok(()) } else { Err(refusal(&answer, &repeat)) }
     }

@@ -108,3 +108,32 @@ fn a_user_who_may_use_docker_owns_all_of_the_stack() {
     run(&["down", "--data"]);
     assert!(!stack.root().exists());
 }
+
+/// As where the socket of a host's Docker is mounted into a container: another process space, and other files.
+#[test]
+#[ignore = "needs Docker"]
+fn a_docker_outside_must_see_the_folder_and_makes_none() {
+    let stack = Sandbox::new("");
+    std::fs::create_dir(stack.base()).unwrap();
+    let inside = |files: &str, arguments: &[&str]| {
+        let usual = stack.command(arguments);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c"]);
+        command.arg(format!("{files} exec \"$@\"")).arg(stack.base()).arg(usual.get_program()).args(arguments);
+        command.current_dir(stack.folder()).envs(usual.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.stdin(Stdio::null()).finished()
+    };
+    let output = inside("mount -t tmpfs tmpfs \"$0\" &&", &["up"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{error}");
+    assert!(error.contains("does not see") && error.contains("--dir or KESTACK_DIR"), "{error}");
+    assert!(stack.base().read_dir().unwrap().next().is_none(), "Docker made folders");
+    assert!(!cli(&["ps", "--all"]).contains("kestack-probe"));
+    let output = inside("", &["up"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // its processes have other numbers here
+    let output = inside("", &["chaos", "keystore-full", "--for", "1s"]);
+    assert!(!output.status.success(), "{}", text(&output.stdout));
+    stack.put("/encrypted/kept", b"precious");
+    stack.ok(&["verify"]);
+}

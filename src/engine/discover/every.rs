@@ -58,7 +58,7 @@ impl Every {
         for path in sockets {
             match ask(&path).await {
                 Ok(found) if found.suits(options.kind) => {
-                    is_podman_served |= matches!(found, Found::Podman { .. });
+                    is_podman_served |= matches!(found, Found::Podman { .. }) && found.anothers().is_none();
                     self.keep(found.connect(&path, None).map_err(|error| error.to_string()));
                 }
                 Ok(_) => {}

@@ -23,15 +23,17 @@ const PING: Duration = Duration::from_secs(10);
 const LATEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 53 };
 /// Why a Docker that answers cannot be used.
 const TOO_OLD: &str = "is too old\n  kestack needs Docker 20.10 or later, or Podman 4.3 or later";
-const ANOTHERS: &str = "runs rootless, as another user\n  its containers cannot read this user's files: run kestack as \
-                        the user whose Docker it is";
+const ANOTHERS: &str = "runs rootless, as another user";
+const OWN: &str = "its containers cannot read this user's files: run kestack as the user whose engine it is, or name your own \
+                   with --host";
 
 /// Who answers at a socket.
 #[derive(Debug)]
 pub(super) enum Found {
     Podman {
         version: String,
-        rootless: bool,
+        /// The uid that it runs as.
+        uid: u32,
     },
     Docker {
         version: String,
@@ -39,6 +41,8 @@ pub(super) enum Found {
         api: Option<ClientVersion>,
         /// The uid that it runs as.
         uid: u32,
+        /// True if its processes are none of those that this one sees.
+        is_outside: bool,
     },
     /// Neither; what it calls itself.
     Other(String),
@@ -61,6 +65,12 @@ impl Found {
         }
     }
 
+    /// Why it is not for the caller, if it is another user's own.
+    pub(super) fn anothers(&self) -> Option<&'static str> {
+        let (Self::Podman { uid, .. } | Self::Docker { uid, .. }) = self else { return None };
+        (*uid != 0 && *uid != geteuid().as_raw()).then_some(ANOTHERS)
+    }
+
     /// `service` is our own Podman service, if that is what answers.
     pub(super) fn connect(self, path: &Path, service: Option<Service>) -> Result<Connection, EngineError> {
         self.connect_to(Socket::new(path), service)
@@ -71,12 +81,15 @@ impl Found {
         let address = socket.address();
         tracing::debug!(address, engine = self.title(), "using");
         let refused = |why: &str| EngineError::NotFound(format!("{} at {address} {why}", self.title()));
+        if let Some(why) = self.anothers() {
+            return Err(refused(&format!("{why}\n  {OWN}")));
+        }
         let engine: Arc<dyn Engine> = match &self {
-            Self::Podman { version, rootless } => Arc::new(Podman::new(socket.clone(), version.clone(), *rootless)?),
-            Self::Docker { version, api, uid } => {
+            Self::Podman { version, uid } => Arc::new(Podman::new(socket.clone(), version.clone(), *uid != 0)?),
+            Self::Docker { version, api, uid, is_outside } => {
                 let api = api.and_then(common_api).ok_or_else(|| refused(TOO_OLD))?;
-                let user = docker_user(*uid).ok_or_else(|| refused(ANOTHERS))?;
-                Arc::new(Docker::new(socket.clone(), version.clone(), api, user)?)
+                let user = docker_user(*uid);
+                Arc::new(Docker::new(socket.clone(), version.clone(), api, user)?.outside(*is_outside))
             }
             Self::Other(_) => return Err(refused("is not a container engine that kestack knows")),
         };
@@ -85,12 +98,12 @@ impl Found {
 }
 
 /// Who the processes of a stack run as, so that they can read the files that this process makes. `uid` is the daemon's.
-fn docker_user(uid: u32) -> Option<User> {
+fn docker_user(uid: u32) -> User {
     let caller = geteuid();
     match (uid, caller.is_root()) {
-        (0, true) => Some(User::Stack),
-        (0, false) => Some(User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() }),
-        (uid, _) => (uid == caller.as_raw()).then_some(User::Mapped),
+        (0, true) => User::Stack,
+        (0, false) => User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() },
+        _ => User::Mapped,
     }
 }
 
@@ -99,7 +112,8 @@ pub(super) async fn ask(path: &Path) -> Result<Found, TransportError> {
     let connect = |source| TransportError::Connect { path: path.to_owned(), source };
     let peer = transport::connect(path).await.map_err(connect)?.peer_cred().map_err(connect)?;
     let answer = Socket::new(path).call(Method::GET, "/_ping", None, PING).await?;
-    Ok(found(&answer, peer.uid()))
+    // whoever is in no namespace that we see has no number here (unix(7), `SO_PEERCRED`)
+    Ok(found(&answer, peer.uid(), peer.pid() == Some(0)))
 }
 
 /// Asks a socket behind TCP. Who runs the daemon there it has to say itself.
@@ -109,7 +123,7 @@ pub(super) async fn ask_elsewhere(socket: &Socket) -> Result<Found, TransportErr
     let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap_or_default();
     let options = info.get("SecurityOptions").and_then(serde_json::Value::as_array).into_iter().flatten();
     let is_rootless = options.filter_map(serde_json::Value::as_str).any(|option| option.starts_with("name=rootless"));
-    Ok(match found(&answer, if is_rootless { u32::MAX } else { 0 }) {
+    Ok(match found(&answer, if is_rootless { u32::MAX } else { 0 }, true) {
         Found::Podman { version, .. } => {
             Found::Other(format!("Podman {version}, which kestack uses on its own machine only,"))
         }
@@ -118,14 +132,14 @@ pub(super) async fn ask_elsewhere(socket: &Socket) -> Result<Found, TransportErr
 }
 
 /// Who that is, by the head of the answer.
-fn found(answer: &Answer, uid: u32) -> Found {
+fn found(answer: &Answer, uid: u32, is_outside: bool) -> Found {
     if let Some(version) = header(&answer.headers, "libpod-api-version") {
-        return Found::Podman { version, rootless: uid != 0 };
+        return Found::Podman { version, uid };
     }
     let server = header(&answer.headers, "server").unwrap_or_else(|| "something else".into());
     let api = header(&answer.headers, "api-version").as_deref().and_then(api_version);
     match server.strip_prefix("Docker/").and_then(|rest| rest.split(' ').next()) {
-        Some(version) => Found::Docker { version: version.to_owned(), api, uid },
+        Some(version) => Found::Docker { version: version.to_owned(), api, uid, is_outside },
         None => Found::Other(server),
     }
 }
@@ -154,8 +168,23 @@ mod tests {
         let caller = geteuid();
         let itself = User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() };
         let expected = if caller.is_root() { User::Stack } else { itself };
-        assert_eq!(docker_user(0), Some(expected));
-        assert_eq!(docker_user(caller.as_raw() + 1), None);
+        assert_eq!(docker_user(0), expected);
+    }
+
+    #[test]
+    fn an_engine_of_another_user_is_refused() {
+        let caller = geteuid().as_raw();
+        for (uid, refused) in [(0, false), (caller, false), (caller + 1, true)] {
+            let socket = Socket::new(Path::new("/nonexistent/engine.sock"));
+            let api = Some(LATEST_API);
+            let podman = Found::Podman { version: "4.3.1".into(), uid };
+            let docker = Found::Docker { version: "20.10".into(), api, uid, is_outside: false };
+            for found in [podman, docker] {
+                let connected = found.connect_to(socket.clone(), None).map_err(|error| error.to_string());
+                assert_eq!(connected.is_err(), refused, "{uid}: {connected:?}");
+                assert!(connected.err().is_none_or(|why| why.contains("as another user") && why.contains("--host")));
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 
 use super::super::compat::bare_id;
+use super::super::host::is_of_container;
 use super::super::{ContainerState, LABEL_DIGEST, LABEL_ROLE, PodState, PortMapping};
 use super::{INFRA, LABEL_POD, infra_name};
 
@@ -135,7 +136,7 @@ impl Container {
             running: self.running(),
             exit_code: ended.then_some(self.state.exit_code),
             image: bare_id(self.image.clone()),
-            pid: (self.running() && self.state.pid > 0).then_some(self.state.pid),
+            pid: Some(self.state.pid).filter(|pid| self.running() && is_of_container(*pid)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Deserializer};
 
+use super::super::host::is_of_container;
 use super::super::{ContainerState, PodState, PortMapping};
 
 /// What is known of a network.
@@ -112,7 +113,7 @@ impl Container {
             running: self.running(),
             exit_code: self.exited.then_some(self.exit_code),
             image: self.image_id.clone(),
-            pid: (self.running() && self.pid > 0).then_some(self.pid),
+            pid: Some(self.pid).filter(|pid| self.running() && is_of_container(*pid)),
         }
     }
 }

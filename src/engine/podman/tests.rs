@@ -92,8 +92,13 @@ fn a_container_is_asked_for_like_this() {
         "stop_timeout": 7,
         "log_configuration": { "driver": "k8s-file", "size": 10_000_000 },
     });
-    assert_eq!(body::container(&container_spec(), false), expected);
-    assert_eq!(body::container(&container_spec(), true)["cap_add"], json!([]));
+    assert_eq!(body::container(&container_spec(), User::Stack), expected);
+    let rootless = body::container(&container_spec(), User::Mapped);
+    assert_eq!((&rootless["cap_add"], &rootless["user"]), (&json!([]), &json!("1000:1000")));
+    // one who may use root's Podman can give files to nobody
+    let caller = User::Caller { uid: 1001, gid: 100 };
+    assert_eq!(body::container(&container_spec(), caller)["user"], "1001:100");
+    assert_eq!([User::Stack, User::Mapped, caller].map(User::owner), [Some(1000), None, None]);
 }
 
 #[tokio::test]
