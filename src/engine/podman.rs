@@ -129,10 +129,12 @@ impl Podman {
             return;
         }
         let Some(leftover) = forwarding::look(ports).await else { return };
-        let running = self.containers(Some(json!({ "status": ["running"] }))).await;
-        let is_used = |container: &answer::Container| leftover.ports.iter().any(|port| container.publishes(*port));
+        let all = self.containers(None).await;
+        let is_used = |container: &answer::Container| {
+            !container.is_at_rest() && leftover.ports.iter().any(|port| container.publishes(*port))
+        };
         // who cannot be asked may be using them
-        if running.is_ok_and(|running| !running.iter().any(is_used)) {
+        if all.is_ok_and(|all| !all.iter().any(is_used)) {
             leftover.remove().await;
         }
     }

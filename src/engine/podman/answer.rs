@@ -90,6 +90,11 @@ impl Container {
         self.ports().any(|port| port.host_port == host_port)
     }
 
+    /// True if it has no network: it never ran, or has ended. One that is paused has its own.
+    pub(super) fn is_at_rest(&self) -> bool {
+        ["configured", "created", "exited", "stopped"].contains(&self.state.as_str())
+    }
+
     fn running(&self) -> bool {
         self.state == "running"
     }

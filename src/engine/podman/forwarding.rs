@@ -57,23 +57,52 @@ impl Leftover {
 
 /// The deletions, and which ports they are about. `saved` is what `iptables-save` prints.
 fn forwarding(saved: &str, host: IpAddr, ports: &[PortMapping]) -> (Vec<String>, Vec<u16>) {
-    let (mut deletions, mut found) = (Vec::new(), Vec::new());
-    for rule in saved.lines().filter_map(|line| line.strip_prefix("-A ")).filter(|rule| rule.starts_with("NETAVARK-")) {
-        let words: Vec<_> = rule.split(' ').collect();
-        let after = |option: &str| words.iter().skip_while(|word| **word != option).nth(1);
-        let Some(range) = after("--dport").and_then(|range| parse_range(range)) else { continue };
-        if !ports.iter().any(|mapping| range.contains(&mapping.host_port)) {
-            continue;
-        }
-        let address = after("-d").and_then(|network| network.split('/').next()?.parse::<IpAddr>().ok());
-        if address.is_none_or(|address| address == host) {
-            deletions.push(format!("-D {rule}"));
-            found.extend(range);
-        }
-    }
+    let rules = saved.lines().filter_map(|line| line.strip_prefix("-A ")).filter_map(Rule::parse);
+    let is_about = |rule: &Rule<'_>| ports.iter().any(|mapping| rule.ports.contains(&mapping.host_port));
+    let all: Vec<_> = rules.filter(is_about).collect();
+    // what forwards from all addresses has none
+    let address = Some(host).filter(|host| !host.is_unspecified());
+    let is_ours = |rule: &Rule<'_>| !rule.is_jump() && rule.address == address;
+    // the way to the rules of one port names no address: others may take it to theirs
+    let is_way = |rule: &Rule<'_>| {
+        let mut led = all.iter().filter(|found| found.chain == rule.target && found.overlaps(rule));
+        rule.is_jump() && led.all(is_ours)
+    };
+    let taken: Vec<_> = all.iter().filter(|rule| is_ours(rule) || is_way(rule)).collect();
+    let mut found: Vec<_> = taken.iter().flat_map(|rule| rule.ports.clone()).collect();
     found.sort_unstable();
     found.dedup();
-    (deletions, found)
+    (taken.iter().map(|rule| format!("-D {}", rule.text)).collect(), found)
+}
+
+/// A rule of Podman's that is about ports of the host.
+struct Rule<'a> {
+    text: &'a str,
+    chain: &'a str,
+    /// A chain, or what is done.
+    target: &'a str,
+    ports: RangeInclusive<u16>,
+    /// Where the packets are sent to.
+    address: Option<IpAddr>,
+}
+
+impl<'a> Rule<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let words: Vec<_> = text.split(' ').collect();
+        let after = |option: &str| words.iter().skip_while(|word| **word != option).nth(1).copied();
+        let chain = words.first().copied().filter(|chain| chain.starts_with("NETAVARK-"))?;
+        let address = after("-d").and_then(|network| network.split('/').next()?.parse().ok());
+        Some(Self { text, chain, target: after("-j")?, ports: parse_range(after("--dport")?)?, address })
+    }
+
+    /// True if it leads to the rules of a network.
+    fn is_jump(&self) -> bool {
+        self.target.starts_with("NETAVARK-DN-")
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.ports.start() <= other.ports.end() && other.ports.start() <= self.ports.end()
+    }
 }
 
 /// One port, or neighbours that Podman forwards together: `9000:9001`.
@@ -123,10 +152,22 @@ COMMIT
         let ports = [mapping("127.0.0.1", 23876), mapping("127.0.0.1", 23877)];
         let (deletions, found) = forwarding(SAVED, ports[0].host_ip, &ports);
         assert_eq!(found, [23876]);
-        assert_eq!(deletions.len(), 3);
+        assert_eq!(deletions.len(), 2, "another pod's rule is reached by the same way");
         assert!(deletions[0].starts_with("-D NETAVARK-DN-1D8721804F16F -s 127.0.0.1/32 -d 127.0.0.1/32 "));
         assert!(deletions[1].ends_with("-j DNAT --to-destination 10.88.6.82:7373"));
+        let alone: Vec<_> = SAVED.lines().filter(|line| !line.contains("192.0.2.7")).collect();
+        let (deletions, _) = forwarding(&alone.join("\n"), ports[0].host_ip, &ports);
+        assert_eq!(deletions.len(), 3);
         assert!(deletions[2].contains("--comment \"dnat name: podman id: 5ae8\""));
+    }
+
+    #[test]
+    fn all_addresses_are_not_one_of_them() {
+        let everywhere = SAVED.replace("-d 192.0.2.7/32 ", "");
+        let of = |host: &str| forwarding(&everywhere, host.parse().unwrap(), &[mapping(host, 23876)]).0;
+        assert_eq!(of("127.0.0.1").len(), 2);
+        let [deletion] = &of("0.0.0.0")[..] else { panic!("{:?}", of("0.0.0.0")) };
+        assert!(deletion.ends_with("--to-destination 10.88.6.9:80"), "{deletion}");
     }
 
     #[test]
