@@ -15,10 +15,10 @@ use crate::resource::interface::secret;
 
 /// Names of programs that people start as MinIO.
 const NAMES: [&str; 2] = ["minio", "docker-entrypoint.sh"];
-/// Words behind which MinIO prints its help.
-const HELP: [&str; 3] = ["--help", "-h", "help"];
-/// Options before `server` whose value is the next word.
-const WITH_VALUE: [&str; 4] = ["--certs-dir", "-S", "--config-dir", "-C"];
+/// The verb that is ours.
+const SERVER: &str = "server";
+/// Verbs that print MinIO's help, of the verb behind them if there is one.
+const HELP: [&str; 2] = ["help", "h"];
 
 const VARIABLES: &str = "Variables:
   MINIO_*                  as for MinIO; its root user is minioadmin by default
@@ -55,6 +55,8 @@ pub(super) enum Called {
     Server(Vec<OsString>),
     /// Something else that the real MinIO does.
     Other(Vec<OsString>),
+    /// Perhaps `server`: MinIO may read the words before it in another way, and store everything in clear.
+    Unclear,
 }
 
 impl Called {
@@ -66,30 +68,26 @@ impl Called {
             return None;
         }
         // the entry point is called with and without the program's name
-        let rest = rest.strip_prefix(&[OsString::from("minio")]).unwrap_or(rest);
-        Some(Self::server(rest).map_or_else(|| Self::Other(rest.to_vec()), Self::Server))
+        Some(Self::of(rest.strip_prefix(&[OsString::from("minio")]).unwrap_or(rest)))
     }
 
-    /// The arguments of `server`, those before it included.
-    fn server(arguments: &[OsString]) -> Option<Vec<OsString>> {
-        let mut before = 0;
-        let mut words = arguments.iter();
-        let verb = loop {
-            let word = words.next()?;
-            match word.to_str()? {
-                option if WITH_VALUE.contains(&option) => {
-                    words.next()?;
-                    before += 2;
-                }
-                option if option.starts_with('-') => before += 1,
-                verb => break verb,
-            }
-        };
-        let is_help = |word: &OsString| word.to_str().is_some_and(|word| HELP.contains(&word));
-        if verb != "server" || arguments.iter().any(is_help) {
-            return None;
+    fn of(words: &[OsString]) -> Self {
+        let (before, rest) = serve::at_verb(words);
+        let (verb, behind) = rest.split_first().unzip();
+        let behind = behind.unwrap_or_default();
+        let is_server = verb.is_some_and(|verb| verb == SERVER);
+        let is_help = serve::ask_for_help(before)
+            || verb.is_some_and(|verb| HELP.iter().any(|help| verb == help))
+            || is_server && serve::ask_for_help(behind);
+        if is_help {
+            Self::Other(words.to_vec())
+        } else if is_server {
+            Self::Server(before.iter().filter(|word| *word != "--").chain(behind).cloned().collect())
+        } else if words.iter().any(|word| word == SERVER) {
+            Self::Unclear
+        } else {
+            Self::Other(words.to_vec())
         }
-        Some(arguments.iter().take(before).chain(words).cloned().collect())
     }
 
     /// The same as arguments of kestack; `None` for what the real MinIO does.
@@ -158,10 +156,15 @@ fn offer(offered: Offered, interrupt: Interrupt) -> Result<Serving, Error> {
 /// Becomes the real MinIO, for a call that is not kestack's.
 ///
 /// # Errors
-/// Why that fails.
+/// Why that fails; [`Error::Usage`] for a call that may be kestack's.
 pub(super) fn pass_through(called: &Called) -> Result<(), Error> {
-    let (Called::Server(arguments) | Called::Other(arguments)) = called;
-    serve::pass_through(arguments)
+    match called {
+        Called::Server(arguments) | Called::Other(arguments) => serve::pass_through(arguments),
+        Called::Unclear => Err(Error::Usage {
+            what: "this call has the word `server`, but not as the verb: MinIO might store everything in clear".into(),
+            hint: "write the options behind `server`, such as `minio server --certs-dir FOLDER DRIVE`".into(),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +184,14 @@ mod tests {
             ("/usr/bin/docker-entrypoint.sh server /data", "/data"),
             ("/usr/bin/docker-entrypoint.sh minio server /data", "/data"),
             ("minio --json -S /certs server /data", "--json -S /certs /data"),
+            ("minio -certs-dir /certs server /data", "-certs-dir /certs /data"),
+            ("minio -certs-dir=/certs -json server /data", "-certs-dir=/certs -json /data"),
+            ("minio -config-dir /c server /data", "-config-dir /c /data"),
+            ("minio -S help server /data", "-S help /data"),
+            ("minio -- server /data", "/data"),
+            ("minio server /data help", "/data help"),
+            ("minio server /data --certs-dir -h", "/data --certs-dir -h"),
+            ("minio server -- -h", "-- -h"),
         ] {
             assert_eq!(called(line), Some(Called::Server(words(arguments))), "{line}");
         }
@@ -189,9 +200,15 @@ mod tests {
             ("minio --version", "--version"),
             ("docker-entrypoint.sh minio --help", "--help"),
             ("minio server --help", "server --help"),
+            ("minio server /data -help", "server /data -help"),
+            ("minio -h server", "-h server"),
+            ("minio help server", "help server"),
             ("minio update", "update"),
         ] {
             assert_eq!(called(line), Some(Called::Other(words(arguments))), "{line}");
+        }
+        for line in ["minio --unknown /x server /data", "minio /usr/bin/minio server /data", "minio update server"] {
+            assert_eq!(called(line), Some(Called::Unclear), "{line}");
         }
         assert_eq!(called("kestack server /data"), None);
     }

@@ -4,6 +4,15 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// Options before the verb whose value is the next word, unless it is behind `=`.
+const BEFORE: [&str; 4] = ["certs-dir", "S", "config-dir", "C"];
+
+/// Options by which MinIO prints something and does nothing.
+const ASKS: [&str; 2] = ["help", "h"];
+
+/// What ends the options.
+const END: &str = "--";
+
 /// Options of `server` without a value. Every other one has a value, behind `=` or as the next word.
 const SWITCHES: [&str; 8] = ["quiet", "json", "anonymous", "no-compat", "log-compress", "help", "h", "version"];
 
@@ -49,6 +58,10 @@ pub(super) fn read(arguments: &[OsString], env: &dyn Fn(&str) -> Option<String>,
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();
+        if text == END {
+            server.ends_options(words.by_ref(), mistakes);
+            continue;
+        }
         let Some((name, value)) = option(&text) else {
             server.drives.push(text.into_owned());
             server.rest.push(word.clone());
@@ -74,6 +87,36 @@ pub(super) fn read(arguments: &[OsString], env: &dyn Fn(&str) -> Option<String>,
     server
 }
 
+/// Splits a call of MinIO: what is before the verb, and the rest from the verb on.
+pub(crate) fn at_verb(words: &[OsString]) -> (&[OsString], &[OsString]) {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let text = word.to_string_lossy();
+        at += match option(&text) {
+            Some((name, None)) if BEFORE.contains(&name) => 2,
+            None if text != END => break,
+            _ => 1,
+        };
+    }
+    words.split_at(at.min(words.len()))
+}
+
+/// True if one of the options asks for help. A value, or a drive of that name, does not.
+pub(crate) fn ask_for_help(words: &[OsString]) -> bool {
+    let mut words = words.iter().take_while(|word| *word != END);
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let Some((name, value)) = option(&text) else { continue };
+        if ASKS.contains(&name) && value != Some("false") {
+            return true;
+        }
+        if value.is_none() && !SWITCHES.contains(&name) {
+            words.next();
+        }
+    }
+    false
+}
+
 /// The name of an option, and the value that is written into the same word.
 fn option(word: &str) -> Option<(&str, Option<&str>)> {
     let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|name| !name.is_empty())?;
@@ -81,6 +124,18 @@ fn option(word: &str) -> Option<(&str, Option<&str>)> {
 }
 
 impl Server {
+    /// Behind `--` all words are drives. MinIO gets them without it, because options follow.
+    fn ends_options<'a>(&mut self, words: impl Iterator<Item = &'a OsString>, mistakes: &mut Vec<String>) {
+        for word in words {
+            let text = word.to_string_lossy();
+            if text.starts_with('-') {
+                mistakes.push(format!("`{text}` is a drive behind `--`: write `./{text}`"));
+            }
+            self.drives.push(text.into_owned());
+            self.rest.push(word.clone());
+        }
+    }
+
     /// True if MinIO gets this option as it is.
     fn takes(&mut self, name: &str, value: &str, mistakes: &mut Vec<String>) -> bool {
         match name {
@@ -216,6 +271,8 @@ mod tests {
             assert!(!server.rest.iter().any(|word| word.to_string_lossy().contains("1.2.3.4")), "{line}");
             assert_eq!(server.rest.len(), 2, "{line}");
         }
+        let (server, mistakes) = read_line("--address :1 -- /a /b", &[]);
+        assert_eq!((server.drives.join(" "), server.rest.len(), mistakes.len()), ("/a /b".to_owned(), 2, 0));
         let (server, _) = read_line("--console-address :9001 -S /certs /a /b --quiet", &[]);
         assert_eq!((server.drives.len(), server.address.as_str(), server.quiet), (2, ":9000", true));
         assert_eq!((server.certs.as_deref(), server.rest.len()), (Some(Path::new("/certs")), 5));
@@ -247,6 +304,7 @@ mod tests {
             ("/{1...100}/{1...100}/{1...100}", "does not say which drives"),
             ("/data{x...10}", "does not say which drives"),
             ("/data --config x.yaml", "does not read MinIO's own configuration file"),
+            ("-- -x", "write `./-x`"),
         ] {
             let (_, mistakes) = read_line(line, &[]);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");

@@ -29,6 +29,7 @@ mod setup;
 mod tree;
 mod voice;
 
+pub(crate) use arguments::{ask_for_help, at_verb};
 pub use check::{Checked, check};
 pub(crate) use page::{Offer, Offered, Serving};
 
