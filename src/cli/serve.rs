@@ -101,8 +101,7 @@ impl Called {
 impl Serve {
     pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         if self.check {
-            let drive = self.arguments.first().map(PathBuf::from);
-            let checked = interrupt.ends(serve::check(drive.as_deref())).await?;
+            let checked = interrupt.ends(serve::check(&self.arguments)).await?;
             return output.result(&checked, described);
         }
         let mut arguments = self.arguments.clone();
@@ -115,7 +114,12 @@ impl Serve {
 }
 
 fn described(checked: &Checked) -> String {
-    format!("S3 at {} and its KES answer; the drive is {}", checked.endpoint, checked.drive.display())
+    let (endpoint, drive) = (&checked.endpoint, checked.drive.display());
+    if checked.has_kes {
+        format!("S3 at {endpoint} and its KES answer; the drive is {drive}")
+    } else {
+        format!("S3 at {endpoint} answers, with a KMS of yours; the drive is {drive}")
+    }
 }
 
 /// The one line of kestack after MinIO's, and one that MinIO printed until 2024, which some wait for.

@@ -224,7 +224,7 @@ async fn mc(arguments: &[OsString]) -> Result<(), u8> {
         output::foreground(false, MC);
         return Err(1);
     }
-    match serve::check(None).await {
+    match serve::check(&[]).await {
         Ok(checked) => output::line(&format!("{} is ready", checked.endpoint)).map_err(|_| 1),
         Err(error) => {
             output::foreground(false, &format!("mc: {error}"));

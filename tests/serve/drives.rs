@@ -20,16 +20,20 @@ impl Drives {
         self.0.folder.path().join(format!("disk{number}"))
     }
 
+    /// All of them, as the call has them.
+    fn pattern(&self) -> PathBuf {
+        self.0.folder.path().join("disk{1...4}")
+    }
+
     fn start(&self) -> Served {
         self.start_with(&[])
     }
 
     fn start_with(&self, env: &[(&str, String)]) -> Served {
         let mut command = self.0.command(&binary());
-        let pattern = self.0.folder.path().join("disk{1...4}");
         command
             .args(["serve", "--address", &format!("127.0.0.1:{}", self.0.port)])
-            .arg(pattern)
+            .arg(self.pattern())
             .env("MINIO_CI_CD", "1")
             .envs(env.iter().map(|(name, value)| (*name, value)));
         self.0.spawn(command)
@@ -41,7 +45,7 @@ impl Drives {
     }
 
     fn opened(&self, served: Served) -> Served {
-        let check = || self.0.command(&binary()).args(["serve", "--check"]).arg(self.disk(1)).output().unwrap();
+        let check = || self.0.command(&binary()).args(["serve", "--check"]).arg(self.pattern()).output().unwrap();
         served.open_by(check)
     }
 

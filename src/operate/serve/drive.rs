@@ -15,6 +15,8 @@ use crate::manifest::BucketName;
 use crate::resource::FileResource;
 use crate::stack::{Layout, Written};
 
+/// The file in `.kestack` that is locked.
+const LOCK: &str = "lock";
 /// How long the servers of a killed kestack may take to end.
 const FORMER: Duration = Duration::from_secs(15);
 /// How often their lock is tried.
@@ -52,7 +54,7 @@ impl Drive {
         if std::fs::metadata(&keys).is_ok_and(|found| found.mode() & 0o077 != 0) {
             tracing::warn!("the file system of '{}' keeps no modes: other users may read the keys", keys.display());
         }
-        let lock = locked(&own.join("lock"), &path).await?;
+        let lock = locked(&own.join(LOCK), &path).await?;
         let written = FileResource::json(marker, &Written::now())?;
         // a full drive has no room even for the same again
         if disk::read(&written.path)?.as_ref() != Some(&*written.content) {
@@ -60,6 +62,15 @@ impl Drive {
         }
         Ok(Self { lock, bare: bare(&path), path })
     }
+}
+
+/// Locks a drive that kestack has served before, for a MinIO that has a KMS of the user's; nothing is made there.
+///
+/// # Errors
+/// [`Error::Environment`] if another kestack serves it.
+pub(super) async fn lock_known(drive: &Path) -> Result<Option<File>, Error> {
+    let lock = Layout::on_drive(drive).join(LOCK);
+    if lock.exists() { locked(&lock, drive).await.map(Some) } else { Ok(None) }
 }
 
 /// Makes a folder that only its owner may enter. Whoever mounts a drive may set other modes each time, as Kubernetes does

@@ -69,10 +69,10 @@ impl Gate {
     /// Where this machine finds it.
     pub(super) fn reachable(&self) -> SocketAddr {
         let bound = self.sockets.first().and_then(|socket| socket.local_addr().ok());
-        match bound {
-            Some(bound) if !bound.ip().is_unspecified() => bound,
-            _ => SocketAddr::new([127, 0, 0, 1].into(), port(&self.address).unwrap_or_default()),
-        }
+        bound.map_or_else(
+            || SocketAddr::from(([127, 0, 0, 1], port(&self.address).unwrap_or_default())),
+            on_this_machine,
+        )
     }
 
     /// Opens it: connections are passed on to `inner` as long as the program runs and the door is open.
@@ -124,6 +124,15 @@ impl Door {
     pub(super) fn found(&self) {
         self.is_open.send_replace(true);
     }
+}
+
+/// Where this machine finds a server that listens on `address`; `None` if that is none.
+pub(super) fn reachable(address: &str) -> Option<SocketAddr> {
+    addresses(address).ok()?.first().copied().map(on_this_machine)
+}
+
+fn on_this_machine(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address }
 }
 
 fn refused(flag: &str, address: &str, error: &io::Error) -> Error {

@@ -13,6 +13,7 @@ use crate::manifest::KeystoreKind;
 use crate::operate::session::environment;
 use crate::supply;
 
+mod alone;
 mod arguments;
 mod bucket_words;
 mod check;
@@ -116,9 +117,7 @@ async fn run(
         tracing::info!(
             "kestack: {name} is set: MinIO uses that KMS; kestack starts none, and makes no keys and buckets"
         );
-        let all: Vec<OsString> =
-            [OsString::from("server")].into_iter().chain(asked.arguments.iter().cloned()).collect();
-        return pass_through(&all);
+        return alone::serve(&asked.arguments, &environment, &words).await;
     }
     let settings = settings::read(asked, &environment, &words)?;
     kes_server::process::raise_file_limit();

@@ -8,7 +8,7 @@ use kes_server::child::STARTED_AGAIN;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::arguments::port;
+use super::arguments::{Server, port};
 use super::child;
 use super::children::{Role, Running};
 use super::copies::Copies;
@@ -74,7 +74,7 @@ impl Plan {
         );
         let (drive, others) = drives(&settings).await?;
         let root = root(&settings, words);
-        let has_tls = has_tls(&settings, env);
+        let has_tls = has_tls(&settings.server, env);
         let (ports, claims) = ports(&mut settings)?;
         let place = place()?;
         let (inner, scheme) = (SocketAddr::from(([127, 0, 0, 1], ports.s3)), if has_tls { "https" } else { "http" });
@@ -246,9 +246,9 @@ fn minio_variables(settings: &Settings, words: &MinioWords<'_>, root: &Root) -> 
 }
 
 /// MinIO speaks TLS if it finds a certificate.
-fn has_tls(settings: &Settings, env: Environment<'_>) -> bool {
+pub(super) fn has_tls(server: &Server, env: Environment<'_>) -> bool {
     let home = || env("HOME").map(|home| Path::new(&home).join(".minio/certs"));
-    let folder = settings.server.certs.clone().or_else(home);
+    let folder = server.certs.clone().or_else(home);
     folder.is_some_and(|folder| folder.join("public.crt").exists() && folder.join("private.key").exists())
 }
 
