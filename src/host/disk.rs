@@ -35,6 +35,11 @@ pub(crate) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// True if the file system has no room, or the user's share of it is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// How many threads remove a folder. Most of the time each waits for the file system, whatever the processors.
 const THREADS: usize = 4;
 

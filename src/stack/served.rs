@@ -1,6 +1,5 @@
 //! A stack in the foreground: its servers are children of `kestack serve`, which gives them their arguments itself.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use super::view::{View, shown};
 use super::{Stack, seed};
 use crate::engine::EngineInfo;
 use crate::error::Error;
+use crate::host::disk;
 use crate::resource::apply::Stage;
 use crate::resource::plan::Observed;
 use crate::resource::{Context, FileResource, GuardRecord, Owner, Resource};
@@ -133,7 +133,7 @@ impl IfRoom {
 
 fn is_full(error: &Error) -> bool {
     match error {
-        Error::File { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        Error::File { source, .. } => disk::is_full(source),
         Error::S3(error) => error.is_full(),
         _ => false,
     }
@@ -141,6 +141,8 @@ fn is_full(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::*;
     use crate::data::guard::Guarded;
     use crate::manifest::Manifest;

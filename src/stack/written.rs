@@ -36,14 +36,22 @@ impl Written {
         Self { layout: LAYOUT, kestack: VERSION.to_owned() }
     }
 
+    /// True if `marker` names the layout of today, whichever kestack wrote it.
+    pub(crate) fn has_this_layout(marker: &Path) -> Result<bool, Error> {
+        Ok(Self::read(marker)?.is_some_and(|written| written.layout == LAYOUT))
+    }
+
+    fn read(marker: &Path) -> Result<Option<Self>, Error> {
+        Ok(disk::read(marker)?.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
     /// Makes sure that this kestack understands `folder`, of which `marker` says who wrote it. One that says nothing is
     /// understood.
     ///
     /// # Errors
     /// [`Error::Environment`] naming both versions.
     pub(crate) fn check(marker: &Path, folder: &Path) -> Result<(), Error> {
-        let written = disk::read(marker)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
-        let Some(newer) = written.filter(|written| written.layout > LAYOUT) else { return Ok(()) };
+        let Some(newer) = Self::read(marker)?.filter(|written| written.layout > LAYOUT) else { return Ok(()) };
         let Self { layout, kestack } = newer;
         Err(Error::Environment {
             what: format!(

@@ -17,7 +17,7 @@ use tokio::time::interval;
 
 use super::super::{ContainerSpec, ContainerState};
 use super::identity::Identity;
-use crate::host::disk::{Outlasts, is_absent, replace};
+use crate::host::disk::{Outlasts, is_absent, is_full, replace};
 
 /// How often a lock or a process is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(2);
@@ -93,9 +93,7 @@ impl Member {
     pub(super) fn introduce_server(&self, identity: &Identity) -> io::Result<()> {
         let path = self.folder.join("server.json");
         match write(&path, identity) {
-            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                overwrite(&path, identity).map_err(|_| error)
-            }
+            Err(error) if is_full(&error) => overwrite(&path, identity).map_err(|_| error),
             written => written,
         }
     }

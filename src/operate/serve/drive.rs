@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use super::setup::PROBE;
@@ -42,8 +43,12 @@ impl Drive {
         let path = std::path::absolute(path).map_err(Error::file("find", path))?;
         let own = Layout::on_drive(&path);
         std::fs::create_dir_all(&path).map_err(|error| unwritable(&path, &error))?;
-        // the only way to know, also for root: read-only file systems, quotas
-        tempfile::tempfile_in(&path).map_err(|error| unwritable(&path, &error))?;
+        // the only way to know, also for root: read-only file systems
+        match tempfile::tempfile_in(&path) {
+            // one that was served before is served: people want to read and delete
+            Err(error) if !(disk::is_full(&error) && own.is_dir()) => return Err(unwritable(&path, &error)),
+            _ => {}
+        }
         check_owner(&own)?;
         let marker = own.join("stack.json");
         Written::check(&marker, &own)?;
@@ -55,12 +60,24 @@ impl Drive {
             tracing::warn!("the file system of '{}' keeps no modes: other users may read the keys", keys.display());
         }
         let lock = locked(&own.join(LOCK), &path).await?;
-        let written = FileResource::json(marker, &Written::now())?;
-        // a full drive has no room even for the same again
-        if disk::read(&written.path)?.as_ref() != Some(&*written.content) {
-            written.make()?;
-        }
+        mark(marker)?;
         Ok(Self { lock, bare: bare(&path), path })
+    }
+}
+
+/// Writes down which kestack serves the drive. A full one has no room even for the same again; there another version is
+/// not worth a failure, as long as the layout is the same.
+fn mark(marker: PathBuf) -> Result<(), Error> {
+    let written = FileResource::json(marker, &Written::now())?;
+    if disk::read(&written.path)?.as_ref() == Some(&*written.content) {
+        return Ok(());
+    }
+    match written.make() {
+        Err(Error::File { source, .. }) if disk::is_full(&source) && Written::has_this_layout(&written.path)? => {
+            tracing::warn!("the drive is full: '{}' names the kestack of before", written.path.display());
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -130,7 +147,7 @@ async fn locked(path: &Path, drive: &Path) -> Result<File, Error> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             // a file system without locks: nothing tells two servers apart there
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Err(TryLockError::WouldBlock) if start.elapsed() >= FORMER => {
                 return Err(Error::Environment {
@@ -141,6 +158,11 @@ async fn locked(path: &Path, drive: &Path) -> Result<File, Error> {
             Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
         }
     }
+}
+
+/// True if the file system does not lock, as NFS whose server runs no lockd.
+fn has_no_locks(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
 /// Folders with the name of a bucket that have no metadata of MinIO: `mkdir` made them, and MinIO serves them.
@@ -230,6 +252,14 @@ mod tests {
         let error = Drive::take(folder.path()).await.unwrap_err().to_string();
         assert!(error.contains("layout 7, which kestack 1.4.0 wrote"), "{error}");
         assert!(!own.join("lock").exists());
+    }
+
+    #[test]
+    fn where_nothing_can_be_locked_nothing_is_refused() {
+        for number in [Errno::NOLCK, Errno::NOTSUP, Errno::NOSYS] {
+            assert!(has_no_locks(&io::Error::from_raw_os_error(number.raw_os_error())), "{number:?}");
+        }
+        assert!(!has_no_locks(&io::Error::from_raw_os_error(Errno::IO.raw_os_error())));
     }
 
     #[test]
