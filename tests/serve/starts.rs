@@ -7,7 +7,7 @@ use std::path::Path;
 
 use kestack::unstable::servers::s3::Encryption;
 
-use crate::served::{Place, run};
+use crate::served::{Place, free_port, run};
 
 const BODY: &[u8] = b"nobody may find these words on the drive";
 
@@ -239,6 +239,31 @@ fn a_drive_that_cannot_be_written_or_is_in_use_is_refused() {
     let (code, said) = place.refused(&[], &[]);
     assert!(code == 6 && said.contains(&format!("cannot listen on '127.0.0.1:{}'", place.port)), "{code}: {said}");
     served.stop();
+}
+
+/// The status of what a browser gets that opens the S3 port, and where it is sent.
+fn opened_in_a_browser(port: u16) -> (u16, Option<String>) {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = "accept: text/html\r\nuser-agent: Mozilla/5.0\r\nconnection: close";
+    write!(connection, "GET / HTTP/1.1\r\nhost: localhost:{port}\r\n{head}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let place = answer.lines().find_map(|line| line.strip_prefix("Location: "));
+    (status, place.map(|place| place.trim_end_matches('/').to_owned()))
+}
+
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn browsers_are_sent_to_the_console_or_nowhere() {
+    for (host, is_sent) in [("127.0.0.1", true), ("", false)] {
+        let place = Place::new();
+        let console = format!("{host}:{}", free_port());
+        let served = place.start(&[], &["--console-address", &console]).open(&place);
+        let expected = if is_sent { (307, Some(format!("http://{console}"))) } else { (403, None) };
+        assert_eq!(opened_in_a_browser(place.port), expected, "{console}");
+        served.stop();
+    }
 }
 
 #[test]

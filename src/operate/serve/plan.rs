@@ -1,6 +1,6 @@
 //! Everything that is known before anything starts: programs, places, arguments.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +34,10 @@ use crate::supply;
 
 /// How the names of folders begin that hold configuration and certificates of a stack in the foreground.
 pub(super) const PREFIX: &str = "kestack-serve-";
+
+/// MinIO's switch of the answer that sends browsers to its console, and where to.
+const REDIRECT: &str = "MINIO_BROWSER_REDIRECT";
+const REDIRECT_URL: &str = "MINIO_BROWSER_REDIRECT_URL";
 
 /// A stack in the foreground before it starts.
 pub(super) struct Plan {
@@ -84,7 +88,7 @@ impl Plan {
             &root.password,
             words.region().as_deref(),
         )?;
-        let minio_variables = minio_variables(&settings, words, &root);
+        let minio_variables = minio_variables(&settings, words, &root, has_tls);
         let console = settings.has_console.then(|| SocketAddr::from(([127, 0, 0, 1], ports.console)));
         settings.manifest.minio.root_user = Some(root.user);
         settings.manifest.minio.root_password = Some(root.password);
@@ -230,12 +234,13 @@ fn root(settings: &Settings, words: &MinioWords<'_>) -> Root {
 }
 
 /// What MinIO's environment gets beyond its own: only what it does not say itself.
-fn minio_variables(settings: &Settings, words: &MinioWords<'_>, root: &Root) -> Vec<(String, String)> {
+fn minio_variables(settings: &Settings, words: &MinioWords<'_>, root: &Root, has_tls: bool) -> Vec<(String, String)> {
     let manifest = &settings.manifest.minio;
     let mut all = vec![("MINIO_UPDATE".to_owned(), "off".to_owned())];
     if settings.auto_encryption {
         all.push((AUTO_ENCRYPTION.to_owned(), "on".to_owned()));
     }
+    all.extend(redirect(settings, words, has_tls).map(|(name, value)| (name.to_owned(), value)));
     all.extend(manifest.env.clone());
     if words.root().is_none() && manifest.root_user.is_some() {
         all.push(("MINIO_ROOT_USER".to_owned(), root.user.clone()));
@@ -243,6 +248,20 @@ fn minio_variables(settings: &Settings, words: &MinioWords<'_>, root: &Root) -> 
     }
     all.retain(|(name, _)| words.value(name).is_none());
     all
+}
+
+/// Where MinIO sends browsers that open the S3 port, unless its environment says so. By itself it names the port on which its
+/// console listens behind the gate.
+fn redirect(settings: &Settings, words: &MinioWords<'_>, has_tls: bool) -> Option<(&'static str, String)> {
+    let is_said = |name: &str| words.value(name).is_some() || settings.manifest.minio.env.contains_key(name);
+    let console = settings.console().filter(|_| ![REDIRECT, REDIRECT_URL].into_iter().any(is_said))?;
+    let (host, _) = console.rsplit_once(':')?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if host.is_empty() || address.is_ok_and(|address| address.is_unspecified()) {
+        // which names and ports lead there from elsewhere only the user knows
+        return Some((REDIRECT, "off".to_owned()));
+    }
+    Some((REDIRECT_URL, format!("{}://{console}", if has_tls { "https" } else { "http" })))
 }
 
 /// MinIO speaks TLS if it finds a certificate.
@@ -294,6 +313,34 @@ mod tests {
         let mut settings = settings::read(&asked, &env, &MinioWords::read(&env).unwrap()).unwrap();
         let (ports, _claims) = ports(&mut settings).unwrap();
         *ports.kes.first().unwrap()
+    }
+
+    #[test]
+    fn browsers_are_sent_where_the_user_has_the_console() {
+        let sent = |console: &str, variables: &[(&str, &str)], has_tls| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("kestack.yaml");
+            std::fs::write(&file, "minio: { env: { MINIO_SITE_NAME: here } }\n").unwrap();
+            let env =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let words = MinioWords::read(&env).unwrap();
+            let arguments = ["--console-address", console, "/data"].iter().map(Into::into).collect();
+            let asked = Asked { arguments, file: Some(file), keystore: None };
+            let settings = settings::read(&asked, &env, &words).unwrap();
+            redirect(&settings, &words, has_tls).map(|(name, value)| format!("{name}={value}"))
+        };
+        for console in [":9001", "0.0.0.0:9001", "[::]:9001"] {
+            assert_eq!(sent(console, &[], false).as_deref(), Some("MINIO_BROWSER_REDIRECT=off"), "{console}");
+        }
+        let url = sent("s3.example.org:9001", &[], true);
+        assert_eq!(url.as_deref(), Some("MINIO_BROWSER_REDIRECT_URL=https://s3.example.org:9001"));
+        let url = sent("[::1]:9001", &[], false);
+        assert_eq!(url.as_deref(), Some("MINIO_BROWSER_REDIRECT_URL=http://[::1]:9001"));
+        for said in [REDIRECT, REDIRECT_URL] {
+            assert_eq!(sent(":9001", &[(said, "http://localhost:8080")], false), None, "{said}");
+        }
+        assert_eq!(sent(":9001", &[("MINIO_BROWSER", "off")], false), None);
+        assert_eq!(sent(":0", &[], false), None, "it is at no port that people chose");
     }
 
     #[test]
