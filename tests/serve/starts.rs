@@ -208,6 +208,22 @@ fn mistakes_are_named_at_once_and_nothing_is_touched() {
     assert!(!place.drive().exists());
 }
 
+/// Whoever comes from another image may count on a change of the user.
+#[test]
+#[ignore = "needs MINIO_BINARY"]
+fn root_does_not_ignore_the_variables_of_another_user() {
+    let place = Place::new();
+    let env = [("PUID", "1000"), ("PGID", "1000")];
+    if !rustix::process::geteuid().is_root() {
+        place.start(&env, &[]).open(&place).stop();
+        return;
+    }
+    let (code, said) = place.refused(&env, &[]);
+    assert!(code == 2 && said.contains("run the container with `--user 1000:1000`"), "{code}: {said}");
+    let (code, _) = place.refused(&[env[0], ("MINIO_KMS_KES_ENDPOINT", "https://127.0.0.1:1")], &[]);
+    assert!(code == 2 && !place.drive().exists(), "{code}");
+}
+
 #[test]
 #[ignore = "needs MINIO_BINARY"]
 fn missing_keys_are_named_and_minio_does_not_start() {

@@ -28,6 +28,7 @@ mod plan;
 mod settings;
 mod setup;
 mod tree;
+mod user;
 mod voice;
 
 pub(crate) use arguments::{ask_for_help, at_verb};
@@ -112,6 +113,7 @@ async fn run(
     said: &dyn Fn(&Opened),
     offer: Offer<'_>,
 ) -> Result<(), Error> {
+    user::check(&environment)?;
     let words = MinioWords::read(&environment)?;
     if let Some(name) = words.other_kms() {
         tracing::info!(
