@@ -40,11 +40,10 @@ writable() {
     { [ -d "$1" ] && [ -w "$1" ]; } || fail "cannot write to '$1'" "choose another folder with --to, or run it as a user who may"
 }
 
-# put FILE FOLDER: in its place at once, also where it runs
+# put FILE FOLDER: in its place at once, also where it runs; both are on one file system
 put() {
-    cp "$1" "$2/.$(basename "$1").new.$$"
-    chmod 755 "$2/.$(basename "$1").new.$$"
-    mv -f "$2/.$(basename "$1").new.$$" "$2/$(basename "$1")"
+    chmod 755 "$1"
+    mv -f "$1" "$2/"
 }
 
 main() {
@@ -61,7 +60,8 @@ main() {
     [ -n "$to" ] || fail "HOME is not set" "name a folder with --to"
     target=$(target)
     writable "$to"
-    work=$(mktemp -d)
+    # programs may not run in the temporary folder
+    work=$(mktemp -d "$to/.kestack.XXXXXX") || fail "cannot write to '$to'" "choose another folder with --to"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
 
@@ -77,7 +77,7 @@ main() {
         fail "the SHA-256 of $file is wrong: the download is incomplete or was changed" "nothing was installed; run it again"
     tar -xzf "$work/$file" -C "$work"
     folder=$work/${file%.tar.gz}
-    said=$("$folder/kestack" --version) || fail "the program does not run here" "nothing was installed"
+    said=$("$folder/kestack" --version) || fail "the program does not run in '$to'" "nothing was installed; if that folder is mounted with noexec, choose another one with --to"
     # kestack takes the kes next to it: that one first
     put "$folder/kes" "$to"
     put "$folder/kestack" "$to"

@@ -77,11 +77,32 @@ def test_a_named_version_replaces_programs_that_run(served, version, tmp_path):
     assert sorted(os.listdir(place)) == ["kes", "kestack"]
 
 
+def test_a_temporary_folder_that_runs_no_programs_is_not_needed(served, tmp_path):
+    """As /tmp is on many servers: mounted with noexec, here not even there."""
+    _, environment, _ = served
+    run("sh", SCRIPT, "--to", tmp_path / "bin", env=environment | {"TMPDIR": str(tmp_path / "absent")})
+    assert sorted(os.listdir(tmp_path / "bin")) == ["kes", "kestack"]
+
+
+def test_programs_that_do_not_run_are_not_installed(served, untouched):
+    folder, environment, _ = served
+    name = archive(folder).name
+    inner = untouched.parent / name.removesuffix(".tar.gz")
+    inner.mkdir()
+    for program in ("kestack", "kes"):
+        (inner / program).write_text("#!/absent\n")
+        (inner / program).chmod(0o755)
+    run("tar", "-C", untouched.parent, "-czf", archive(folder), inner.name)
+    run("sh", "-c", "sha256sum -- *.tar.gz >SHA256SUMS", cwd=folder)
+    said = fails("sh", SCRIPT, "--to", untouched, env=environment)
+    assert f"the program does not run in '{untouched}'" in said and "noexec" in said
+
+
 def test_wget_does_where_there_is_no_curl(served, version, tmp_path):
     _, environment, _ = served
     tools = tmp_path / "tools"
     tools.mkdir()
-    wanted = "wget sh awk uname mktemp mkdir rm sed tar gzip sha256sum cp mv chmod basename cat".split()
+    wanted = "wget sh awk uname mktemp mkdir rm sed tar gzip sha256sum mv chmod".split()
     if not shutil.which("wget"):
         pytest.skip("needs wget")
     for tool in wanted:
