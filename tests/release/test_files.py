@@ -1,7 +1,9 @@
 """What the files of a release hold."""
 
 import hashlib
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -118,7 +120,10 @@ def test_the_image_of_kes_says_what_it_is(dist, version):
         assert labels[f"org.opencontainers.image.{name}"]
     assert labels["org.opencontainers.image.version"] == version
     assert (config["config"]["Entrypoint"], config["config"]["User"]) == (["/kes"], "1000:1000")
-    assert (PROGRAMS / "kes").read_bytes() in layer
+    with tarfile.open(fileobj=io.BytesIO(layer)) as files:
+        assert files.extractfile("kes").read() == (PROGRAMS / "kes").read_bytes()
+        assert b"tokio" in files.extractfile("licenses/THIRD-PARTY.md").read(), "the licences of what is in the program"
+    assert config["architecture"] == {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 
 
 def test_the_image_with_everything_has_a_shell_and_a_health_check(dist, version):
