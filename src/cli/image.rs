@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineInfo};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::folder_of;
+use crate::host::quote::shell_word;
 use crate::manifest::EngineKind;
 use crate::supply::{self, Waiting};
 use crate::transfer::image::{self, Content, Shell};
@@ -126,7 +127,8 @@ impl Build {
             }
             (None, None) => {}
         }
-        output.done(&built, human)
+        let client = client(&built, globals);
+        output.done(&built, |built| human(built, &client))
     }
 
     fn platform(&self) -> Architecture {
@@ -276,7 +278,15 @@ impl Built {
     }
 }
 
-fn human(built: &Built) -> String {
+/// The engine's own client, with the engine that was named.
+fn client(built: &Built, globals: &Globals) -> String {
+    let has = built.engine.as_ref().is_some_and(|engine| engine.to_lowercase().starts_with("docker"));
+    let (client, option) =
+        if has || globals.engine == Some(EngineKind::Docker) { ("docker", "--host") } else { ("podman", "--url") };
+    globals.host.as_ref().map_or_else(|| client.to_owned(), |host| format!("{client} {option} {}", shell_word(host)))
+}
+
+fn human(built: &Built, client: &str) -> String {
     let place = match (&built.archive, &built.engine) {
         (Some(file), _) => format!("in {}", file.display()),
         (None, Some(engine)) if built.present => format!("was in {engine} already"),
@@ -290,13 +300,45 @@ fn human(built: &Built) -> String {
     };
     text.push_str(&table(&["program", "release", "from"], &built.programs.iter().map(row).collect::<Vec<_>>()));
     let name = built.names.first().map(String::as_str).unwrap_or_default();
-    let is_docker = built.engine.as_ref().is_some_and(|engine| engine.to_lowercase().starts_with("docker"));
-    let client = if is_docker { "docker" } else { "podman" };
-    let load = built.archive.as_ref().map(|file| format!("\n  {client} load --input {}", file.display()));
+    let load = built.archive.as_ref().map(|file| shell_word(&file.display().to_string()));
+    let load = load.map(|file| format!("\n  {client} load --input {file}"));
     let _ = write!(
         text,
         "\nnext:{}\n  {client} run --detach --publish 127.0.0.1:9000:9000 --publish 127.0.0.1:9001:9001 --volume minio:/data {name}",
         load.unwrap_or_default()
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn the_next_steps_can_be_copied() {
+        let said = |options: &str, engine: Option<&str>| {
+            let words = ["kestack", "image", "build"].into_iter().chain(options.split_whitespace());
+            let cli = super::super::Cli::try_parse_from(words).unwrap();
+            let built = Built {
+                names: vec![NAME.to_owned()],
+                id: String::new(),
+                platform: String::new(),
+                size: 0,
+                engine: engine.map(str::to_owned),
+                archive: engine.is_none().then(|| "my images/all.tar".into()),
+                present: false,
+                programs: vec![],
+            };
+            human(&built, &client(&built, &cli.globals))
+        };
+        let text = said("", None);
+        assert!(text.contains("podman load --input 'my images/all.tar'\n  podman run"), "{text}");
+        assert!(said("--engine docker", None).contains("docker load --input 'my"));
+        let host = "unix:///run/other.sock";
+        let text = said(&format!("--host {host}"), Some("docker 20.10"));
+        assert!(text.contains(&format!("docker --host {host} run")), "{text}");
+        let text = said(&format!("--host {host}"), Some("podman 4.3.1"));
+        assert!(text.contains(&format!("podman --url {host} run")), "{text}");
+    }
 }
