@@ -66,6 +66,11 @@ impl EngineError {
         }
     }
 
+    /// True if the engine refused a call that names this container.
+    pub(crate) fn refuses(&self, container: &str) -> bool {
+        matches!(self, Self::Refused { call, .. } if call.split_whitespace().any(|word| word == container))
+    }
+
     /// The same of a call that starts a container. One that an engine does not start and cannot say why was half started
     /// when the engine's service died: its runtime refuses without a reason (docs/containers.md §8).
     pub(super) fn of_start(mut self) -> Self {

@@ -104,6 +104,44 @@ fn an_interface_that_fails_does_not_undo_it() {
     assert_data(&stack);
 }
 
+/// Of two changes in one edit, the one that fails is named, and nobody distrusts the other.
+#[test]
+#[ignore = "needs the process engine"]
+fn what_fails_for_another_reason_does_not_undo_it() {
+    let (stack, _) = stack();
+    let file = stack.folder().join("kestack.yaml");
+    let wanted = std::fs::read_to_string(&file).unwrap();
+    let program = |name: &str, script: &str| {
+        let path = stack.folder().join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let new = release(&stack, NEW, "");
+    // KES does not start: nobody knows yet whether the new MinIO serves the data
+    let kes = program("bad-kes", "#!/bin/sh\nexit 3\n");
+    let with_kes = wanted.replace("kes: { port: 0 }", &format!("kes: {{ port: 0, binary: {kes} }}"));
+    assert_ne!(with_kes, wanted);
+    std::fs::write(&file, with_kes).unwrap();
+    let (worked, said) = up(&stack, &new, &[]);
+    assert!(!worked && said.contains("another MinIO") && said.contains("KES"), "{said}");
+    assert!(!said.contains("does not serve") && !said.contains("runs again"), "{said}");
+    let taken = snapshots(&stack);
+    // a command fails: the new MinIO is proven all the same
+    let seed = program("seed.sh", "#!/bin/sh\nexit 1\n");
+    std::fs::write(&file, format!("{wanted}seed: {{ run: [{seed}] }}\n")).unwrap();
+    let (worked, said) = up(&stack, &new, &[]);
+    assert!(!worked && said.contains("seed.sh") && said.contains("2 in all"), "{said}");
+    assert!(!said.contains("does not serve") && !said.contains("runs again"), "{said}");
+    stack.put("/encrypted/since", b"third");
+    std::fs::write(&file, &wanted).unwrap();
+    let (worked, said) = up(&stack, &new, &[]);
+    assert!(worked && !said.contains("another MinIO"), "{said}");
+    assert_eq!(stack.read("/encrypted/since"), b"third");
+    assert_eq!(snapshots(&stack), taken, "one snapshot, of before");
+    assert_data(&stack);
+}
+
 #[test]
 #[ignore = "needs the process engine"]
 fn one_that_loses_data_is_undone() {

@@ -24,6 +24,8 @@ mod record;
 use prove::prove;
 use record::{Change, Record};
 
+/// How long a MinIO that is ready may take to say so.
+const GLANCE: Duration = Duration::from_secs(3);
 /// How long MinIO may take to stop.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -81,7 +83,7 @@ impl Exchange {
             return Ok(None);
         }
         tracing::info!("another MinIO on this data: {} instead of {}", self.now, record.minio);
-        let former = record.change.and_then(|change| change.snapshot);
+        let former = record.change.clone().and_then(|change| change.snapshot);
         let snapshot = former.or_else(|| with_snapshot.then(|| SnapshotName::before("minio")));
         let change = Change { to: self.now.clone(), snapshot: snapshot.clone() };
         let (from, to) = (record.minio.clone(), self.now.clone());
@@ -89,7 +91,8 @@ impl Exchange {
         match self.save(stack, context, snapshot.as_ref(), progress).await {
             Ok(oldest) => Ok(Some(Begun { exchange: self, from, to, snapshot, oldest })),
             Err(error) => {
-                Record::new(from).save(&self.layout)?;
+                // with the snapshot of an earlier one that was killed
+                record.save(&self.layout)?;
                 Err(error)
             }
         }
@@ -170,6 +173,26 @@ impl Begun {
         Ok(())
     }
 
+    /// Looks whose failure it is that kept the stack from coming up. A new MinIO that opens everything stays, whatever else
+    /// failed; clients may have written already. The change goes on with the next `up` if nobody knows.
+    ///
+    /// # Errors
+    /// Why the new MinIO does not serve the data.
+    pub(crate) async fn judge(&self, cause: Error, container: &str, context: &Context) -> Result<Error, Error> {
+        if is_of_minio(&cause, container) {
+            return Err(cause);
+        }
+        if !matches!(tokio::time::timeout(GLANCE, context.s3.health("ready")).await, Ok(Ok(_))) {
+            tracing::warn!("{} is not proven yet: the next `kestack up` goes on with the change", self.to);
+            return Ok(cause);
+        }
+        self.prove(context).await?;
+        if let Err(error) = self.exchange.settled(context).await {
+            tracing::debug!(%error, "the next `up` proves it again");
+        }
+        Ok(cause)
+    }
+
     /// Forgets the change, once the former MinIO may have its data again.
     ///
     /// # Errors
@@ -188,9 +211,54 @@ pub(crate) fn serving(layout: &Layout) -> Result<Option<Release>, Error> {
     Ok(Record::load(layout)?.map(|record| record.minio))
 }
 
+/// True if the new MinIO does not start, does not become ready, or does not open an object.
+fn is_of_minio(cause: &Error, container: &str) -> bool {
+    match cause {
+        Error::Verification(_) => true,
+        Error::NotReady { what, .. } | Error::Ended { what, .. } => what == "MinIO" || what == container,
+        Error::Engine(error) => error.refuses(container),
+        _ => false,
+    }
+}
+
 fn not_saved(error: &Error) -> Error {
     Error::Environment {
         what: format!("MinIO was not changed, because the snapshot before it could not be taken: {error}"),
         hint: "make room, or continue without a snapshot: `kestack up --no-snapshot`".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{EngineError, Obstacle};
+
+    #[test]
+    fn only_failures_of_minio_are_its_own() {
+        let refused = |call: &str| {
+            let (obstacle, message) = (Obstacle::Other, "exec format error".to_owned());
+            Error::Engine(EngineError::Refused { call: call.to_owned(), obstacle, message, hint: None })
+        };
+        let late = |what: &str| Error::NotReady { what: what.into(), after: GLANCE, last: "503".into() };
+        let ended = |what: &str| Error::Ended { what: what.into(), code: 3, said: String::new() };
+        let container = "mine-minio-server";
+        for cause in [
+            Error::Verification("object 'o' does not open".into()),
+            late("MinIO"),
+            ended("MinIO"),
+            ended(container),
+            refused("podman start mine-minio-server"),
+        ] {
+            assert!(is_of_minio(&cause, container), "{cause}");
+        }
+        for cause in [
+            late("KES"),
+            ended("KES"),
+            late("MinIO's console"),
+            refused("podman start mine-kes-server"),
+            Error::Usage { what: "the seed command ended with 1".into(), hint: String::new() },
+        ] {
+            assert!(!is_of_minio(&cause, container), "{cause}");
+        }
     }
 }

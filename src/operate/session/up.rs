@@ -28,8 +28,19 @@ use crate::supply;
 /// Why a stack did not come up.
 pub(super) struct Failure {
     pub(super) cause: Error,
-    /// The change of MinIO that had begun.
+    /// The change of MinIO that had begun, if the new one does not serve the data.
     begun: Option<Begun>,
+}
+
+impl Failure {
+    /// Only a failure of the new MinIO takes its change back.
+    async fn of(cause: Error, begun: Option<Begun>, stack: &Stack, context: &Context) -> Self {
+        let Some(begun) = begun else { return cause.into() };
+        match begun.judge(cause, &stack.minio_container(), context).await {
+            Ok(cause) => cause.into(),
+            Err(cause) => Self { cause, begun: Some(begun) },
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -119,7 +130,7 @@ async fn bring_up_once(
     let begun = exchange.clone().begin(&stack, &context, with_snapshot, progress).await?;
     let mut steps = match Box::pin(walk(&stack, &context, &stages, pod.as_ref(), begun.as_ref(), progress)).await {
         Ok(steps) => steps,
-        Err(cause) => return Err(Failure { cause, begun }),
+        Err(cause) => return Err(Failure::of(cause, begun, &stack, &context).await),
     };
     exchange.settled(&context).await?;
     if broken.is_some() {
