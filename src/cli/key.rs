@@ -52,7 +52,7 @@ impl Key {
             Self::Delete { .. } => CHANGE,
             Self::List | Self::Info { .. } => Intent::Read,
         };
-        let session = Session::running(globals, intent).await?;
+        let session = interrupt.ends(Session::running(globals, intent)).await?;
         match self {
             Self::Rotate(_) => Ok(()),
             Self::Create { names } => create(&session, names, output).await,

@@ -292,7 +292,7 @@ impl Cli {
             | Verb::Drill(_)
             | Verb::Serve(_)
             | Verb::Ui(_)
-            | Verb::Key(key::Key::Rotate(_)) => work.await,
+            | Verb::Key(key::Key::Rotate(_) | key::Key::Delete { .. }) => work.await,
             _ => interrupt.ends(work).await,
         };
         match (done, &self.verb) {

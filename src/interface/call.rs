@@ -1,5 +1,5 @@
-//! Calls that change something: each holds the lock that the command line's verb holds, ends when its caller hangs up, and
-//! gives back before that what it changed for a while.
+//! Calls that change something: each holds the lock that the command line's verb holds, learns that its caller hung up, and
+//! ends then only after it gave back what it changed for a while.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -64,7 +64,8 @@ impl Interface {
         }
     }
 
-    /// Does the work on a running stack, under its lock. It is dropped when its caller hangs up.
+    /// Does the work on a running stack, under its lock. A caller who hangs up ends the wait for the lock; work that has
+    /// begun is bounded and goes to its end, because half of it may be a MinIO that is stopped or a bucket that does not encrypt.
     ///
     /// # Errors
     /// [`Error::Busy`] if somebody else holds the lock for longer than the caller waits; else those of the work.
@@ -80,11 +81,9 @@ impl Interface {
     {
         let this = self.clone();
         self.run(move |interrupt| async move {
-            let work = async {
-                let _opened = this.open(hold, patience).await?;
-                work(this.0.known.running().await?).await
-            };
-            interrupt.ends(work).await
+            let _opened = interrupt.ends(this.open(hold, patience)).await?;
+            let reach = interrupt.ends(this.0.known.running()).await?;
+            work(reach).await
         })
         .await
     }

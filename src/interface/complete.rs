@@ -101,19 +101,17 @@ pub(super) async fn reset(
     let start = Instant::now();
     let this = interface.clone();
     let reset = interface.run(move |interrupt| async move {
-        let work = async {
-            let opened = this.open(Hold::Change, patience).await?;
-            opened.options.refuse_served()?;
-            let name = opened.options.manifest.name.to_string();
-            // the connections that are open already say whether there is anything to do
-            let reach = this.0.known.running().await?;
-            if !fresh::is(reach.stack(), reach.context()).await? {
-                let session = opened.ready_to_reset().await?;
-                reset::in_place(&session.stack, &session.context, keys, &Silent).await?;
-            }
-            Ok(reset::Report { name, milliseconds: start.elapsed().as_millis() })
-        };
-        interrupt.ends(Box::pin(work)).await
+        let opened = interrupt.ends(this.open(Hold::Change, patience)).await?;
+        opened.options.refuse_served()?;
+        let name = opened.options.manifest.name.to_string();
+        // the connections that are open already say whether there is anything to do
+        let reach = interrupt.ends(this.0.known.running()).await?;
+        if !interrupt.ends(fresh::is(reach.stack(), reach.context())).await? {
+            let session = Box::pin(interrupt.ends(opened.ready_to_reset())).await?;
+            // MinIO is stopped in between: not given up halfway
+            Box::pin(reset::in_place(&session.stack, &session.context, keys, &Silent)).await?;
+        }
+        Ok(reset::Report { name, milliseconds: start.elapsed().as_millis() })
     });
     let reset = reset.await;
     interface.tell_all("stack", "reset", reset.iter().map(|report| &report.name));

@@ -2,7 +2,7 @@
 //! same errors and the same lock (docs/http-interface.md).
 //!
 //! A request passes [`gate`] (host, origin, token), then its row of [`routes`], whose table also makes the OpenAPI document.
-//! [`reach`] knows the stack between requests, [`call`] holds its lock and ends when the caller hangs up.
+//! [`reach`] knows the stack between requests, [`call`] holds its lock and learns that the caller hung up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -182,6 +182,21 @@ fn a_call_ends_with_its_caller_and_gives_back_what_it_took() {
         assert_eq!(stack.json(&["up"])["changed"], 0);
         assert_eq!(text(&stack.read("/encrypted/kept")), "precious");
     }
+    // a call that stopped MinIO starts it again, whoever waits for it
+    for milliseconds in [20, 60, 150, 400] {
+        let hangs_up = |method, path: &str| {
+            let mut caller = http.curl(method, path, None, &[]).stdout(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            let _ = caller.kill();
+            caller.wait().unwrap();
+        };
+        stack.put("/encrypted/object", b"written a moment before");
+        hangs_up("POST", "/v1/reset");
+        http.ok("POST", "/v1/reset", None);
+        http.ok("POST", "/v1/keys", Some(&json!({ "names": ["spare"] })));
+        hangs_up("DELETE", "/v1/keys/spare");
+        assert_eq!(stack.json(&["up"])["changed"], 0, "after {milliseconds} ms");
+    }
     http.must_be_over();
 }
 

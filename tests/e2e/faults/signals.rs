@@ -154,6 +154,24 @@ fn an_interrupted_snapshot_leaves_the_servers_running() {
 
 #[test]
 #[ignore = "needs an engine"]
+fn an_interrupted_deletion_of_a_key_leaves_the_servers_running() {
+    let mut dice = seeded();
+    let stack = precious();
+    let named = |round: usize| format!("spare-{round}");
+    let names: Vec<_> = (0..=6).map(named).collect();
+    stack.ok(&[vec!["key", "create"], names.iter().map(String::as_str).collect()].concat());
+    let span = span(|| drop(stack.ok(&["key", "delete", &named(6)])));
+    for (round, (signal, code)) in SIGNALS.into_iter().cycle().take(6).enumerate() {
+        let (ended, said) = interrupted(&stack, &["key", "delete", &named(round)], dice.moment(span), signal);
+        assert!(ended == Some(code) || ended == Some(0), "{ended:?}: {said}");
+        assert_kept(&stack);
+    }
+    assert_eq!(stack.json(&["up"])["changed"], 0);
+    assert_gone(&stack);
+}
+
+#[test]
+#[ignore = "needs an engine"]
 fn an_interrupted_drill_leaves_the_stack_and_nothing_else() {
     let mut dice = seeded();
     let stack = precious();
