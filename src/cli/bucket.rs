@@ -11,6 +11,7 @@ use super::Globals;
 use super::output::{Output, table};
 use super::session::{ADD, CHANGE, Intent, Session};
 use crate::error::Error;
+use crate::host::interrupt::Interrupt;
 use crate::manifest::BucketName;
 use crate::operate::buckets::{self, Entry, Wanted};
 use crate::operate::encrypt::{self, Existing, Versions};
@@ -72,14 +73,14 @@ pub(super) struct Encrypted {
 }
 
 impl Bucket {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let intent = match self {
             // copies of objects take long, and nobody else has to wait for them
             Self::Create(_) | Self::Encrypt(_) => ADD,
             Self::Delete(_) => CHANGE,
             Self::List | Self::Info { .. } => Intent::Read,
         };
-        let session = Session::running(globals, intent).await?;
+        let session = interrupt.ends(Session::running(globals, intent)).await?;
         match self {
             Self::Create(options) => output.done(&options.settle(&session).await?.0, default),
             Self::List => list(&session, output).await,

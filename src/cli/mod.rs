@@ -292,7 +292,8 @@ impl Cli {
             | Verb::Drill(_)
             | Verb::Serve(_)
             | Verb::Ui(_)
-            | Verb::Key(key::Key::Rotate(_) | key::Key::Delete { .. }) => work.await,
+            | Verb::Key(key::Key::Rotate(_) | key::Key::Delete { .. })
+            | Verb::Bucket(bucket::Bucket::Create(_)) => work.await,
             _ => interrupt.ends(work).await,
         };
         match (done, &self.verb) {
@@ -328,7 +329,7 @@ impl Verb {
             Self::Image(verb) => verb.run(globals, output).await,
             Self::Inventory(verb) => verb.run(globals, output).await,
             Self::Key(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
-            Self::Bucket(verb) => verb.run(globals, output).await,
+            Self::Bucket(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Sandbox(verb) => verb.run(globals, output).await,
             Self::Chaos(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Gc(verb) => verb.run(globals, output).await,

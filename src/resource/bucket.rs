@@ -57,13 +57,21 @@ impl Resource for BucketResource {
         }
     }
 
+    /// A new bucket that cannot have its encryption goes again: nobody may store anything there in clear.
     async fn create(&self, context: &Context) -> Result<(), Error> {
         let s3 = &context.s3;
-        match s3.create_bucket(&self.bucket).await {
+        let is_new = match s3.create_bucket(&self.bucket).await {
             Err(error) if error.code() != "BucketAlreadyOwnedByYou" => return Err(error.into()),
-            _ => {}
+            made => made.is_ok(),
+        };
+        let configured = self.configure(s3).await;
+        if configured.is_err()
+            && is_new
+            && let Err(error) = s3.delete_bucket(&self.bucket).await
+        {
+            tracing::warn!("bucket '{}' stays without the settings that it was to have: {error}", self.bucket);
         }
-        self.configure(s3).await
+        configured
     }
 
     /// Buckets live and die with the drive.

@@ -158,6 +158,10 @@ fn a_sandbox_is_given_with_its_password_and_a_fault_lasts_until_it_is_healed() {
 
     // a fault goes with the interface
     http.ok("POST", "/v1/faults", Some(&json!({ "fault": "kes-deny", "seconds": 600 })));
+    // KES makes the key for kestack, and refuses it to MinIO: a bucket without its encryption must not stay
+    let (status, refused) = http.asks("POST", "/v1/buckets", Some(&json!({ "name": "secret", "key": "another" })), &[]);
+    assert!(status == 502 && refused["kind"] == "s3", "{status} {refused}");
+    assert_eq!(stack.s3("GET", "/secret", None).0, 404);
     http.must_be_over();
     assert!(!stack.root().join("config/fault.json").exists());
     assert_eq!(text(&stack.s3_as(&user, "GET", &path, None, &[]).1), "mine");
