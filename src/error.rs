@@ -288,6 +288,15 @@ impl Error {
         }
     }
 
+    /// True if the bucket or the key that was asked for is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Kes(error) => error.is_key_not_found(),
+            Self::S3(error) => error.is_no_bucket(),
+            _ => false,
+        }
+    }
+
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -17,9 +17,11 @@ use crate::operate::bench;
 use crate::operate::canary;
 use crate::operate::clone;
 use crate::operate::drill::{self, Swept};
+use crate::operate::present::present;
 use crate::operate::sandbox::{Dropped, Sandboxes, Stale};
 use crate::operate::snapshot::SnapshotName;
 use crate::operate::teardown::{self, Expired};
+use crate::servers::s3::S3Error;
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {}
@@ -99,11 +101,9 @@ async fn leftovers(globals: &Globals) -> Result<(usize, usize), Error> {
 async fn removed(session: &Session) -> Result<(usize, usize), Error> {
     let s3 = &session.context.s3;
     let benches = bench::sweep(&session.stack.layout, s3).await?;
-    let mut canaries = 0;
-    for bucket in s3.list_buckets().await? {
-        canaries += canary::sweep(s3, &bucket).await?;
-    }
-    Ok((canaries, benches))
+    let swept =
+        present(s3.list_buckets().await?, S3Error::is_no_bucket, async |bucket| canary::sweep(s3, &bucket).await);
+    Ok((swept.await?.into_iter().sum(), benches))
 }
 
 /// Of all stacks that the engine runs, whatever their folder: nobody comes back to those of a killed test run.

@@ -89,7 +89,7 @@ async fn list(session: &Session, output: &Output) -> Result<(), Error> {
 }
 
 async fn info(session: &Session, name: &KeyName, output: &Output) -> Result<(), Error> {
-    output.result(&keys::one(&session.stack, &session.context, name).await?, |key| {
+    output.result(&keys::one(&session.stack, &session.context, name.as_str()).await?, |key| {
         format!(
             "name       {}\nalgorithm  {}\ncreated    {}\nby         {}",
             key.name,

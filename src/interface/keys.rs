@@ -30,7 +30,7 @@ pub(super) async fn list(State(interface): State<Interface>) -> Answered<Listed>
 
 pub(super) async fn one(State(interface): State<Interface>, Named(name): Named<KeyName>) -> Answered<Entry> {
     let reach = interface.0.known.running().await?;
-    found(keys::one(reach.stack(), reach.context(), &name).await)
+    found(keys::one(reach.stack(), reach.context(), name.as_str()).await)
 }
 
 pub(super) async fn create(

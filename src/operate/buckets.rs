@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::manifest::BucketName;
 use crate::operate::coverage::Coverage;
 use crate::operate::guard;
+use crate::operate::present::present;
 use crate::operate::sandbox::SandboxName;
 use crate::resource::plan::{Decision, decide};
 use crate::resource::{BucketResource, Context, Kept, KeyResource, Resource as _};
@@ -107,7 +108,7 @@ pub(crate) async fn settle(
 /// Whether a bucket keeps versions; `None` if there is no such bucket.
 async fn versioning_of(context: &Context, name: &BucketName) -> Result<Option<bool>, S3Error> {
     match context.s3.bucket_versioning(name.as_str()).await {
-        Err(error) if error.code() == "NoSuchBucket" => Ok(None),
+        Err(error) if error.is_no_bucket() => Ok(None),
         versioning => versioning.map(Some),
     }
 }
@@ -150,12 +151,10 @@ fn entry(stack: &Stack, name: String, own: Option<Encryption>, versioning: bool)
 /// All buckets.
 ///
 /// # Errors
-/// Those of MinIO.
+/// Those of MinIO; a bucket that is removed meanwhile is left out.
 pub(crate) async fn list(stack: &Stack, context: &Context) -> Result<Listed, Error> {
-    let mut buckets = Vec::new();
-    for name in context.s3.list_buckets().await? {
-        buckets.push(one(stack, context, &name).await?);
-    }
+    let names = context.s3.list_buckets().await?;
+    let buckets = present(names, Error::is_gone, async |name| one(stack, context, &name).await).await?;
     Ok(Listed { buckets })
 }
 

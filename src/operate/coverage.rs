@@ -1,13 +1,9 @@
 //! The encryption of each bucket, and the buckets that store objects in clear although the manifest does not say so.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-
 use crate::manifest::Manifest;
+use crate::operate::present::present;
 use crate::servers::s3::{Encryption, S3Client, S3Error};
 use crate::stack::Stack;
-
-/// Buckets that are asked for at a time.
-const AT_ONCE: usize = 8;
 
 /// A bucket of a running stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +24,11 @@ impl Coverage {
     /// # Errors
     /// Those of MinIO; a bucket that is removed meanwhile is left out.
     pub async fn of(stack: &Stack, s3: &S3Client) -> Result<Vec<Self>, S3Error> {
-        let found = stream::iter(s3.list_buckets().await?).map(|bucket| async move {
-            match s3.bucket_encryption(&bucket).await {
-                Err(error) if error.code() == "NoSuchBucket" => Ok(None),
-                own => Ok(Some(Self::new(stack, bucket, own?))),
-            }
-        });
-        let found: Vec<_> = found.buffered(AT_ONCE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        present(s3.list_buckets().await?, S3Error::is_no_bucket, async |bucket| {
+            let own = s3.bucket_encryption(&bucket).await?;
+            Ok(Self::new(stack, bucket, own))
+        })
+        .await
     }
 
     /// One bucket, whose own encryption is known.

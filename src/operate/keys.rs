@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::data::guard::KeyRecord;
 use crate::error::Error;
 use crate::operate::guard;
+use crate::operate::present::present;
 use crate::operate::without_minio::without_minio;
 use crate::resource::apply::Silent;
 use crate::resource::plan::{Decision, decide};
@@ -129,15 +130,12 @@ async fn delete_unused(stack: &Stack, context: &Context, names: &[KeyName]) -> R
 /// All keys.
 ///
 /// # Errors
-/// Those of KES.
+/// Those of KES; a key that is deleted meanwhile is left out.
 pub(crate) async fn list(stack: &Stack, context: &Context) -> Result<Listed, Error> {
-    let mut keys = Vec::new();
-    for name in context.kes.list_keys("").await? {
-        // Foreign entries of the keystore cannot be asked for.
-        if let Ok(name) = name.parse() {
-            keys.push(one(stack, context, &name).await?);
-        }
-    }
+    let mut names = context.kes.list_keys("").await?;
+    // Foreign entries of the keystore cannot be asked for.
+    names.retain(|name| name.parse::<KeyName>().is_ok());
+    let keys = present(names, Error::is_gone, async |name| one(stack, context, &name).await).await?;
     Ok(Listed { keys })
 }
 
@@ -145,8 +143,8 @@ pub(crate) async fn list(stack: &Stack, context: &Context) -> Result<Listed, Err
 ///
 /// # Errors
 /// Those of KES.
-pub(crate) async fn one(stack: &Stack, context: &Context, name: &KeyName) -> Result<Entry, Error> {
-    let key = context.kes.describe_key(name.as_str()).await?;
+pub(crate) async fn one(stack: &Stack, context: &Context, name: &str) -> Result<Entry, Error> {
+    let key = context.kes.describe_key(name).await?;
     Ok(Entry {
         name: name.to_string(),
         algorithm: key.algorithm,

@@ -23,6 +23,7 @@ pub(crate) mod keys;
 pub mod locked;
 pub(crate) mod minio_change;
 pub mod open_files;
+pub(crate) mod present;
 #[cfg(feature = "cli")]
 pub(crate) mod rehearse;
 pub(crate) mod rescue;

@@ -95,9 +95,16 @@ async fn undeclared_keys(stack: &Stack, context: &Context, wanted: bool) -> Resu
         if stack.manifest.keys.contains(&key) {
             continue;
         }
-        if all || ours.contains(&context.kes.describe_key(&name).await?.created_by) {
-            context.replicas.delete_key(&name).await?;
+        if !all {
+            let known = match context.kes.describe_key(&name).await {
+                Err(error) if error.is_key_not_found() => continue,
+                known => known?,
+            };
+            if !ours.contains(&known.created_by) {
+                continue;
+            }
         }
+        context.replicas.delete_key(&name).await?;
     }
     Ok(())
 }

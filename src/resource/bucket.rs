@@ -51,7 +51,7 @@ impl Resource for BucketResource {
                 let (encryption, versioning) = self.judged(encryption, versioning);
                 Ok(Observed::ready(state(encryption.as_ref(), versioning)))
             }
-            Err(error) if error.code() == "NoSuchBucket" => Ok(Observed::Absent),
+            Err(error) if error.is_no_bucket() => Ok(Observed::Absent),
             Err(error) if error.is_connection() => Ok(Observed::Unknown),
             Err(error) => Err(error.into()),
         }

@@ -110,7 +110,7 @@ impl S3Client {
     /// `mc rb --force` does). One that is absent is removed.
     pub async fn remove_bucket_with_objects(&self, bucket: &str) -> Result<(), S3Error> {
         match self.call_with(Method::DELETE, bucket, &[("x-minio-force-delete", "true")]).await {
-            Err(error) if error.code() == "NoSuchBucket" => Ok(()),
+            Err(error) if error.is_no_bucket() => Ok(()),
             answer => answer.map(drop),
         }
     }

@@ -119,6 +119,11 @@ impl S3Error {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// True if there is no such bucket.
+    pub(crate) fn is_no_bucket(&self) -> bool {
+        self.code() == "NoSuchBucket"
+    }
+
     /// True if the same call will have the same answer later.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Refused { status: 400..500, .. })

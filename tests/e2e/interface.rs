@@ -206,6 +206,36 @@ fn a_call_ends_with_its_caller_and_gives_back_what_it_took() {
 
 #[test]
 #[ignore = "needs an engine and MinIO"]
+fn lists_are_complete_while_sandboxes_come_and_go() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let http = Listener::start(&stack, &[]);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|worker| {
+                let http = &http;
+                scope.spawn(move || {
+                    for round in 0..12 {
+                        let name = format!("w{worker}-{round}");
+                        http.ok("POST", "/v1/sandboxes", Some(&json!({ "name": name })));
+                        http.ok("DELETE", &format!("/v1/sandboxes/{name}"), None);
+                    }
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            for (path, kept) in [("/v1/buckets", "encrypted"), ("/v1/keys", "minio-backend-key")] {
+                let listed = http.ok("GET", path, None);
+                assert!(listed.to_string().contains(&format!(r#""name":"{kept}""#)), "{listed}");
+            }
+            http.ok("GET", "/v1/sandboxes", None);
+        }
+    });
+    http.must_be_over();
+}
+
+#[test]
+#[ignore = "needs an engine and MinIO"]
 fn strangers_and_slow_readers_have_no_effect() {
     let stack = Sandbox::new("");
     stack.ok(&["up"]);

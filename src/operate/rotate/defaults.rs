@@ -8,8 +8,9 @@ use kes_server::auth::KeyName;
 use crate::error::Error;
 use crate::host::disk::{self, Outlasts};
 use crate::manifest::{self, Manifest};
+use crate::operate::present::present;
 use crate::operate::session::{Options, environment};
-use crate::servers::s3::{Encryption, S3Client};
+use crate::servers::s3::{Encryption, S3Client, S3Error};
 
 /// kestack.yaml with the other key.
 #[derive(Debug)]
@@ -86,14 +87,13 @@ fn without_a_file(options: &Options, old: &KeyName, new: &KeyName) -> Result<Opt
 /// # Errors
 /// Those of MinIO; a bucket that is removed meanwhile is left out.
 pub(super) async fn buckets(s3: &S3Client, old: &KeyName, new: &KeyName) -> Result<(), Error> {
-    for bucket in s3.list_buckets().await? {
-        let has_old = match s3.bucket_encryption(&bucket).await {
-            Err(error) if error.code() == "NoSuchBucket" => continue,
-            own => own? == Some(Encryption::SseKms(old.to_string())),
-        };
-        if has_old {
-            s3.put_bucket_encryption(&bucket, &Encryption::SseKms(new.to_string())).await?;
+    let (old, new) = (Encryption::SseKms(old.to_string()), Encryption::SseKms(new.to_string()));
+    let replaced = present(s3.list_buckets().await?, S3Error::is_no_bucket, async |bucket| {
+        match s3.bucket_encryption(&bucket).await? {
+            Some(own) if own == old => s3.put_bucket_encryption(&bucket, &new).await,
+            _ => Ok(()),
         }
-    }
+    });
+    replaced.await?;
     Ok(())
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::data::drive::{self, Inventory};
 use crate::error::Error;
 use crate::host::blocking::blocking;
-use crate::servers::s3::S3Client;
+use crate::operate::present::present;
+use crate::servers::s3::{S3Client, S3Error};
 
 /// Something that still needs the former key, or may.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -58,10 +59,11 @@ async fn uploads(drive: &Path, old: &KeyName, s3: &S3Client) -> Result<Vec<Left>
     let (place, key) = (drive.to_owned(), old.clone());
     let read = move || drive::uploads(&place, key.as_str()).map_err(Error::file("read", place));
     let folders = blocking("read", drive, read).await?;
-    let mut names = Vec::new();
-    for bucket in s3.list_buckets().await? {
-        names.extend(s3.uploads(&bucket).await?.into_iter().map(|object| format!("{bucket}/{object}")));
-    }
+    let named = present(s3.list_buckets().await?, S3Error::is_no_bucket, async |bucket| {
+        let objects = s3.uploads(&bucket).await?;
+        Ok(objects.into_iter().map(|object| format!("{bucket}/{object}")).collect::<Vec<_>>())
+    });
+    let names = named.await?.concat();
     let name = |folder: &String| {
         let hash = folder.split('/').next().unwrap_or_default();
         let found = names.iter().find(|name| hex::encode(digest(&SHA256, name.as_bytes())) == hash);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join, try_join_all};
+use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 use kes_server::client::Client;
 use serde::{Serialize, Serializer};
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::host::digest::SecretKey;
+use crate::operate::present::present;
 use crate::servers::bucket::BucketSettings;
 use crate::servers::replicas::Replicas;
 use crate::servers::s3::{Encryption, S3Client, S3Error};
@@ -188,12 +189,12 @@ impl Sandboxes {
             Err(error) if error.is_connection() => return Err(Error::NotRunning(self.stack.clone())),
             buckets => buckets?,
         };
-        let names = buckets.iter().filter_map(|bucket| SandboxName::of_resource(bucket));
-        let found = names.map(|name| async move {
+        let found = present(buckets, S3Error::is_no_bucket, async |bucket| {
+            let Some(name) = SandboxName::of_resource(&bucket) else { return Ok(None) };
             let tags = self.tags_of(&name).await?;
-            Ok::<_, S3Error>(tags.map(|tags| Sandbox::found(&name, &tags)))
+            Ok(tags.map(|tags| Sandbox::found(&name, &tags)))
         });
-        let mut all: Vec<_> = try_join_all(found).await?.into_iter().flatten().collect();
+        let mut all: Vec<_> = found.await?.into_iter().flatten().collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(all)
     }
@@ -234,7 +235,7 @@ impl Sandboxes {
         let tags = self.s3.bucket_tags(&bucket).await?;
         if tags.is_empty() {
             match self.s3.bucket_encryption(&bucket).await {
-                Err(error) if error.code() == "NoSuchBucket" => return Ok(None),
+                Err(error) if error.is_no_bucket() => return Ok(None),
                 there => drop(there?),
             }
         }

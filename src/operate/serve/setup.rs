@@ -63,7 +63,7 @@ impl Plan {
         for (bucket, access) in self.settings.access.iter().filter(|(bucket, _)| !there.contains(bucket)) {
             match self.context.s3.put_bucket_policy(bucket, &access.policy(bucket)).await {
                 // said before: the drive is full, so the bucket may not have been made
-                Err(error) if error.is_full() || error.code() == "NoSuchBucket" => {
+                Err(error) if error.is_full() || error.is_no_bucket() => {
                     tracing::warn!("bucket '{bucket}' has no policy: {error}");
                 }
                 done => done?,

@@ -174,7 +174,7 @@ impl Resource for Declared {
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
         let found = match self.how.look(&context.s3).await {
             Err(error) if error.is_connection() => return Ok(Observed::Unknown),
-            Err(error) if error.code() == "NoSuchBucket" => None,
+            Err(error) if error.is_no_bucket() => None,
             found => found?,
         };
         let Some(found) = found else { return Ok(Observed::Absent) };
