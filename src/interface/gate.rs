@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{Html, IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -202,18 +202,18 @@ impl Interface {
         Ok(format!("{}{ENTRANCE}?code={}", gate.entrance.url, gate.new_code()?.as_str()))
     }
 
-    /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none.
+    /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none. A redirect would
+    /// not do: after a click on another site the browser would leave the cookie out of it.
     pub(super) async fn enter(&self, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-        let on = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]);
+        let mut response = Html(page::ENTERED).into_response();
         let Some(cookie) = self.0.gate.redeem(code)? else {
             if self.0.gate.has_cookie(headers) == Some(true) {
-                return Ok(on.into_response());
+                return Ok(response);
             }
             self.0.gate.delay().await?;
             let hint = "`kestack ui` prints a new link each time, and `POST /v1/link` gives one";
             return Err(Problem::refused(StatusCode::UNAUTHORIZED, "the link was used before, or is wrong", hint));
         };
-        let mut response = on.into_response();
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }

@@ -43,7 +43,8 @@ fn table() -> (Router<Interface>, Value) {
     add_snapshots(&mut surface);
     add_faults(&mut surface);
     page::add(&mut surface);
-    surface.hidden(gate::ENTRANCE, get(enter));
+    // whoever only looks at a link must not use it up
+    surface.hidden(gate::ENTRANCE, get(enter).head(unsupported));
     surface.finish()
 }
 

@@ -48,6 +48,12 @@ fn follows(link: &str) -> String {
     text(&curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", link]).output().unwrap().stdout)
 }
 
+/// What a program gets that only looks whether a link leads somewhere.
+fn looks_at(link: &str) -> String {
+    let mut curl = Command::new("curl");
+    text(&curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--head", link]).output().unwrap().stdout)
+}
+
 #[test]
 #[ignore = "needs an engine and MinIO"]
 fn up_offers_it_and_every_later_up_keeps_it() {
@@ -58,7 +64,8 @@ fn up_offers_it_and_every_later_up_keeps_it() {
     let up = stack.json(&["up"]);
     let first = record(&stack);
     let link = up["interface"]["link"].as_str().unwrap();
-    assert_eq!((&up["interface"]["url"], follows(link).as_str()), (&first["url"], "303"));
+    assert_eq!(looks_at(link), "405", "whoever only looks does not use it up");
+    assert_eq!((&up["interface"]["url"], follows(link).as_str()), (&first["url"], "200"));
     assert_eq!((follows(link).as_str(), status(&first, "/v1/status").as_str()), ("401", "200"), "the link works once");
     assert_eq!(stack.json(&["status"])["interface"]["listens"], true);
     for secret in [first["token"].as_str().unwrap(), link] {
@@ -69,7 +76,7 @@ fn up_offers_it_and_every_later_up_keeps_it() {
     assert!(again.contains("nothing to change") && again.contains("/enter?code="), "{again}");
     let joined = stack.json(&["ui"]);
     assert_eq!((record(&stack), &joined["url"]), (first.clone(), &first["url"]));
-    assert_eq!(follows(joined["link"].as_str().unwrap()), "303");
+    assert_eq!(follows(joined["link"].as_str().unwrap()), "200");
     assert!(stack.fails(&["ui", "--for", "1h"], 2).contains("listens at"));
 
     let chosen = stack.json(&["up", "--engine", "auto"]);

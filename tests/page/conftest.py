@@ -44,6 +44,12 @@ def interface(tmp_path):
         assert child.wait(timeout=60) == 0
 
 
+def enter(page, interface):
+    """By the link, as a click on it in a terminal."""
+    page.goto(interface["link"], wait_until="commit")
+    page.wait_for_url(interface["url"] + "/")
+
+
 class Visitor:
     """A page with somebody who looks closely: at every page for axe's rules, layout and strange hosts."""
 

@@ -1,9 +1,11 @@
 """The documented procedure's fifth step, a fault, a rotation, a restore and a proof, by a browser, and what each page looks like."""
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import Visitor, judge
+from conftest import Visitor, enter, judge
 
 LOOKS = [(width, scheme) for width in (375, 1440) for scheme in ("light", "dark")]
 TEXT = b"Dear Ada, your order of 12 teapots is on its way. " * 200
@@ -17,7 +19,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
     visitor = Visitor(page, interface, f"{scheme}-{width}")
     name, key = f"letters-{scheme}-{width}", f"key-{scheme}-{width}"
 
-    page.goto(interface["link"])
+    enter(page, interface)
     assert "stored here" in page.locator("h1").inner_text()
     visitor.look("overview")
 
@@ -142,7 +144,7 @@ def test_the_way_from_login_to_metadata_and_through_faults(chromium, interface, 
 def test_pages_can_be_read_and_used_without_a_script(chromium, interface):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(interface["link"])
+    enter(page, interface)
     for path in PAGES:
         page.goto(interface["url"] + path)
         assert page.locator("h1").count() == 1, path
@@ -158,7 +160,7 @@ def test_pages_can_be_read_and_used_without_a_script(chromium, interface):
 def test_the_keyboard_is_enough(chromium, interface):
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.goto(interface["link"])
+    enter(page, interface)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
@@ -181,11 +183,35 @@ def test_the_keyboard_is_enough(chromium, interface):
 def test_pages_fit_every_screen(chromium, interface, width):
     context = chromium.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
-    page.goto(interface["link"])
+    enter(page, interface)
     for path in PAGES:
         page.goto(interface["url"] + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     context.close()
+
+
+def test_a_link_on_another_site_leads_to_the_page(chromium, interface):
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(f'<a href="{interface["link"]}">the log of a container</a>'.encode())
+
+        def log_message(self, *_):
+            pass
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    context = chromium.new_context()
+    page = context.new_page()
+    # for browsers that is another site than 127.0.0.1
+    page.goto(f"http://localhost:{site.server_port}/")
+    page.get_by_role("link", name="the log of a container").click()
+    page.get_by_role("navigation", name="Pages").wait_for()
+    assert page.url == interface["url"] + "/"
+    context.close()
+    site.shutdown()
 
 
 def test_strangers_see_only_how_to_come_in(chromium, interface):
@@ -195,7 +221,7 @@ def test_strangers_see_only_how_to_come_in(chromium, interface):
     page.goto(interface["url"] + "/keys")
     assert "kestack ui" in page.locator("main").inner_text() and "shop" not in page.content()
     assert not judge(page)
-    page.goto(interface["link"])
+    enter(page, interface)
     assert page.locator("nav").count() == 1
     other = chromium.new_context().new_page()
     other.goto(interface["link"])

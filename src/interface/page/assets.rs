@@ -10,6 +10,9 @@ pub(super) const ALL: [(&str, &str, &str); 3] = [
     ("/page/style.css", "text/css; charset=utf-8", include_str!("../../../templates/page/style.css")),
 ];
 
+/// What whoever came in sees for a moment: a page of this origin, which leads on with the cookie.
+pub(in crate::interface) const ENTERED: &str = include_str!("../../../templates/page/entered.html");
+
 /// True for what everybody may have, so that a refusal can be read.
 pub(in crate::interface) fn is_asset(path: &str) -> bool {
     ALL.iter().any(|(known, ..)| *known == path)

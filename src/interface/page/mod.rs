@@ -31,7 +31,7 @@ mod snapshots;
 mod upload;
 mod walk;
 
-pub(super) use assets::is_asset;
+pub(super) use assets::{ENTERED, is_asset};
 pub(super) use explain::explain;
 
 /// What pages remember from one request to the next.
