@@ -1,6 +1,7 @@
 //! Who may come in: requests to this very host and port, from no page of another origin, with the token or the cookie of a
 //! browser that came by the one-time link. Nothing that goes out may be kept.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) const ENTRANCE: &str = "/enter";
 
 /// How long a wrong token waits for its answer; one after the other.
 const PENALTY: Duration = Duration::from_millis(250);
+/// Browsers that are in at a time; a further one takes the place of the one that came first.
+const BROWSERS: usize = 32;
 /// Wrong tokens that may wait at a time.
 const QUEUE: usize = 32;
 
@@ -50,8 +53,8 @@ pub(super) struct Gate {
     cookie: String,
     /// The code of the link, until somebody used it.
     code: Mutex<Option<Zeroizing<String>>>,
-    /// What the cookie of whoever used it holds.
-    session: Mutex<Option<Zeroizing<String>>>,
+    /// What the cookies of those who came in hold, the newest last.
+    sessions: Mutex<VecDeque<Zeroizing<String>>>,
     queue: Semaphore,
     turn: tokio::sync::Mutex<()>,
 }
@@ -62,7 +65,7 @@ impl Gate {
             cookie: format!("kestack-{}", entrance.port()),
             entrance,
             code: Mutex::default(),
-            session: Mutex::default(),
+            sessions: Mutex::default(),
             queue: Semaphore::new(QUEUE),
             turn: tokio::sync::Mutex::default(),
         }
@@ -84,7 +87,11 @@ impl Gate {
         *code = None;
         let session = secret()?;
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie, session.as_str());
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() == BROWSERS {
+            sessions.pop_front();
+        }
+        sessions.push_back(session);
         Ok(Some(cookie))
     }
 
@@ -133,8 +140,8 @@ impl Gate {
         // whoever has another port of this host can set one of the same name
         let mut given = pairs.filter(|(name, _)| *name == self.cookie).map(|(_, given)| given).peekable();
         given.peek()?;
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(session.as_ref().is_some_and(|session| given.any(|given| is_same(session, given))))
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(given.any(|given| sessions.iter().any(|session| is_same(session, given))))
     }
 
     /// Answers a wrong secret late, and one after the other.
@@ -322,6 +329,20 @@ mod tests {
         assert_eq!(refusal(&gate, "POST", &[host, cookie]).await, Some(403), "browsers name their origin");
         assert_eq!(refusal(&gate, "POST", &[host, cookie, ("origin", "http://127.0.0.1:7000")]).await, None);
         assert!(gate.redeem(&code).unwrap().is_none(), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_came_in_stays_in() {
+        let (gate, host) = (gate(), ("host", "127.0.0.1:7000"));
+        let comes_in = || {
+            let code = gate.new_code().unwrap();
+            gate.redeem(&code).unwrap().unwrap().split(';').next().unwrap().to_owned()
+        };
+        let browsers: Vec<_> = (0..=BROWSERS).map(|_| comes_in()).collect();
+        assert_eq!(refusal(&gate, "GET", &[host, ("cookie", &browsers[0])]).await, Some(401), "the oldest one");
+        for browser in &browsers[1..] {
+            assert_eq!(refusal(&gate, "GET", &[host, ("cookie", browser)]).await, None);
+        }
     }
 
     #[tokio::test(start_paused = true)]
