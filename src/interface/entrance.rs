@@ -35,13 +35,25 @@ impl Entrance {
 
     /// That of an interface which others publish, on this host or by these names.
     pub(crate) fn published(url: String, names: Vec<String>, token: Zeroizing<String>) -> Self {
-        let names = LOOPBACK.into_iter().map(str::to_owned).chain(names).collect();
+        let others = names.into_iter().filter(|name| !LOOPBACK.contains(&name.as_str()));
+        let names = LOOPBACK.into_iter().map(str::to_owned).chain(others).collect();
         Self { url, names: Names::AnyPort(names), token }
     }
 
-    /// The port, which tells the cookie from those of other interfaces: browsers give them to all ports of a host.
-    pub(super) fn port(&self) -> &str {
-        self.url.rsplit(':').next().unwrap_or_default()
+    /// Its URL for somebody who came by that host, over TLS of what stands in front or without.
+    pub(super) fn url_of(&self, host: &str, is_forwarded_tls: bool) -> String {
+        match &self.names {
+            Names::Exactly(_) => self.url.clone(),
+            Names::AnyPort(_) => format!("http{}://{host}", if is_forwarded_tls { "s" } else { "" }),
+        }
+    }
+
+    /// The names by which it may be asked for, in words.
+    pub(super) fn known(&self) -> String {
+        match &self.names {
+            Names::Exactly(_) => self.url.clone(),
+            Names::AnyPort(names) => names.join(", "),
+        }
     }
 
     /// True if requests may take that for the host.
@@ -90,6 +102,8 @@ mod tests {
         for foreign in ["http://localhost:8081", "http://evil.example", "null", "http://127.0.0.1:8080", ""] {
             assert!(!own(foreign, "localhost:8080"), "{foreign}");
         }
-        assert_eq!(entrance.port(), "9002");
+        assert_eq!(entrance.url_of("127.0.0.1:8081", false), "http://127.0.0.1:8081", "where it is published");
+        assert_eq!(entrance.url_of("s3.example.org", true), "https://s3.example.org");
+        assert_eq!(entrance.known(), "127.0.0.1, localhost, [::1], s3.example.org");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -50,7 +51,6 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// The names and secrets of an interface.
 pub(super) struct Gate {
     entrance: Entrance,
-    cookie: String,
     /// The code of the link, until somebody used it.
     code: Mutex<Option<Zeroizing<String>>>,
     /// What the cookies of those who came in hold, the newest last.
@@ -62,7 +62,6 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(entrance: Entrance) -> Self {
         Self {
-            cookie: format!("kestack-{}", entrance.port()),
             entrance,
             code: Mutex::default(),
             sessions: Mutex::default(),
@@ -78,15 +77,15 @@ impl Gate {
         Ok(code)
     }
 
-    /// Trades the code for what the cookie holds; once.
-    fn redeem(&self, given: &str) -> Result<Option<String>, Error> {
+    /// Trades the code for the cookie of a browser that calls this host so; once.
+    fn redeem(&self, given: &str, host: &str) -> Result<Option<String>, Error> {
         let mut code = self.code.lock().unwrap_or_else(PoisonError::into_inner);
         if !code.as_ref().is_some_and(|code| is_same(code, given)) {
             return Ok(None);
         }
         *code = None;
         let session = secret()?;
-        let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie, session.as_str());
+        let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", cookie_of(host), session.as_str());
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() == BROWSERS {
             sessions.pop_front();
@@ -103,7 +102,7 @@ impl Gate {
         if self.entrance.is_known(host) && more.is_none() && asked {
             return Ok(());
         }
-        let hint = format!("ask for {}; KESTACK_UI_NAMES allows `kestack serve` other names", self.entrance.url);
+        let hint = format!("ask for {}; KESTACK_UI_NAMES allows `kestack serve` other names", self.entrance.known());
         Err(Problem::refused(StatusCode::MISDIRECTED_REQUEST, "this host has another name", hint))
     }
 
@@ -115,7 +114,7 @@ impl Gate {
         }
         let mut origins =
             request.headers().get_all(header::ORIGIN).iter().map(|origin| origin.to_str().unwrap_or_default());
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host_of(request.headers());
         let is_own = |origin: &str| self.entrance.is_own_origin(origin, host);
         let allowed = match origins.next() {
             None => !by_cookie,
@@ -138,7 +137,8 @@ impl Gate {
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         // whoever has another port of this host can set one of the same name
-        let mut given = pairs.filter(|(name, _)| *name == self.cookie).map(|(_, given)| given).peekable();
+        let own = cookie_of(host_of(headers));
+        let mut given = pairs.filter(|(name, _)| *name == own).map(|(_, given)| given).peekable();
         given.peek()?;
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Some(given.any(|given| sessions.iter().any(|session| is_same(session, given))))
@@ -205,15 +205,18 @@ impl Interface {
     /// # Errors
     /// [`Error::Environment`] if the system gives no random bytes.
     pub(crate) fn link(&self) -> Result<String, Error> {
-        let gate = &self.0.gate;
-        Ok(format!("{}{ENTRANCE}?code={}", gate.entrance.url, gate.new_code()?.as_str()))
+        self.link_at(&self.0.gate.entrance.url)
+    }
+
+    fn link_at(&self, url: &str) -> Result<String, Error> {
+        Ok(format!("{url}{ENTRANCE}?code={}", self.0.gate.new_code()?.as_str()))
     }
 
     /// Gives the cookie to whoever has the code, and leads on to the page. Whoever came in before needs none. A redirect would
     /// not do: after a click on another site the browser would leave the cookie out of it.
     pub(super) async fn enter(&self, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         let mut response = Html(page::ENTERED).into_response();
-        let Some(cookie) = self.0.gate.redeem(code)? else {
+        let Some(cookie) = self.0.gate.redeem(code, host_of(headers))? else {
             if self.0.gate.has_cookie(headers) == Some(true) {
                 return Ok(response);
             }
@@ -235,8 +238,10 @@ pub(super) struct Link {
     link: String,
 }
 
-pub(super) async fn new_link(State(interface): State<Interface>) -> Answered<Link> {
-    made(interface.link().map(|link| Link { link }))
+pub(super) async fn new_link(State(interface): State<Interface>, headers: HeaderMap) -> Answered<Link> {
+    let forwarded = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let url = interface.0.gate.entrance.url_of(host_of(&headers), forwarded);
+    made(interface.link_at(&url).map(|link| Link { link }))
 }
 
 /// Lets a request in, or answers it.
@@ -257,6 +262,18 @@ pub(super) async fn pass(State(interface): State<Interface>, request: Request, n
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The name of this host for whoever asks.
+fn host_of(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+}
+
+/// The name of the cookie for a browser that calls this host so: browsers send their cookies to all ports of a host, and the
+/// port by which they come in may be another one than that which is listened on.
+fn cookie_of(host: &str) -> String {
+    let port = host.parse::<Authority>().ok().and_then(|host| host.port_u16());
+    port.map_or_else(|| "kestack".to_owned(), |port| format!("kestack-{port}"))
 }
 
 /// Compares two secrets in a time that says nothing of where they differ.
@@ -317,8 +334,8 @@ mod tests {
             }
         }
         let code = gate.new_code().unwrap();
-        let cookie = gate.redeem(&code).unwrap().unwrap();
-        assert!(cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
+        let cookie = gate.redeem(&code, "127.0.0.1:7000").unwrap().unwrap();
+        assert!(cookie.starts_with("kestack-7000=") && cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
         let cookie = ("cookie", cookie.split(';').next().unwrap());
         assert_eq!(refusal(&gate, "GET", &[host, cookie]).await, None);
         let other = ("cookie", "kestack-7000=of-another-port");
@@ -328,7 +345,13 @@ mod tests {
         assert_eq!(refusal(&gate, "GET", &[host, other]).await, Some(401));
         assert_eq!(refusal(&gate, "POST", &[host, cookie]).await, Some(403), "browsers name their origin");
         assert_eq!(refusal(&gate, "POST", &[host, cookie, ("origin", "http://127.0.0.1:7000")]).await, None);
-        assert!(gate.redeem(&code).unwrap().is_none(), "once");
+        assert!(gate.redeem(&code, "127.0.0.1:7000").unwrap().is_none(), "once");
+    }
+
+    #[test]
+    fn interfaces_that_are_published_side_by_side_have_cookies_of_their_own() {
+        assert_eq!(cookie_of("127.0.0.1:8081"), "kestack-8081");
+        assert_eq!((cookie_of("[::1]:8082"), cookie_of("s3.example.org")), ("kestack-8082".into(), "kestack".into()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -336,7 +359,7 @@ mod tests {
         let (gate, host) = (gate(), ("host", "127.0.0.1:7000"));
         let comes_in = || {
             let code = gate.new_code().unwrap();
-            gate.redeem(&code).unwrap().unwrap().split(';').next().unwrap().to_owned()
+            gate.redeem(&code, "127.0.0.1:7000").unwrap().unwrap().split(';').next().unwrap().to_owned()
         };
         let browsers: Vec<_> = (0..=BROWSERS).map(|_| comes_in()).collect();
         assert_eq!(refusal(&gate, "GET", &[host, ("cookie", &browsers[0])]).await, Some(401), "the oldest one");

@@ -109,6 +109,12 @@ fn a_program_with_the_token_does_what_needs_no_stop_of_a_server() {
     assert_eq!(ok("GET", "/v1/inventory", Value::Null)["name"], "serve");
     assert_eq!(ok("POST", "/v1/verify", json!({ "bucket": "encrypted" }))["proven"], true);
     ok("DELETE", "/v1/sandboxes/mine", Value::Null);
+    let published = ["-X", "POST", "-H", "Host: localhost:8080", "-H", &format!("Authorization: Bearer {TOKEN}")];
+    let (status, answer) = curl(&format!("{url}/v1/link"), &published);
+    assert!(
+        status == 201 && answer.contains("\"http://localhost:8080/enter?"),
+        "where it is published: {status} {answer}"
+    );
     let link = ok("POST", "/v1/link", Value::Null)["link"].as_str().unwrap().to_owned();
     assert_eq!(curl(&link, &[]).0, 200);
     for (method, path, body) in [
