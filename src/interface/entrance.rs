@@ -28,9 +28,11 @@ impl Entrance {
     /// That of an interface on this host alone.
     pub(crate) fn of(record: &Record) -> Self {
         let port = record.port().unwrap_or_default();
-        let names = LOOPBACK.map(|host| format!("{host}:{port}"));
+        // clients leave the port of HTTP away
+        let bare = LOOPBACK.into_iter().filter(|_| port == 80).map(str::to_owned);
+        let names = LOOPBACK.into_iter().map(|host| format!("{host}:{port}")).chain(bare).collect();
         let token = Zeroizing::new(record.token.clone());
-        Self { url: record.url.clone(), names: Names::Exactly(names.into()), token }
+        Self { url: record.url.clone(), names: Names::Exactly(names), token }
     }
 
     /// That of an interface which others publish, on this host or by these names.
@@ -83,6 +85,16 @@ impl Entrance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_leave_the_port_of_http_away() {
+        let known = |port| {
+            let entrance = Entrance::of(&Record::new(port).unwrap());
+            let names = ["127.0.0.1", "localhost", "[::1]:80", "evil.example"];
+            names.map(|name| entrance.is_known(name) && entrance.is_own_origin(&format!("http://{name}"), name))
+        };
+        assert_eq!((known(80), known(8080)), ([true, true, true, false], [false; 4]));
+    }
 
     #[test]
     fn a_published_one_has_its_names_on_every_port_and_its_own_origin() {

@@ -127,10 +127,11 @@ impl Gate {
         Err(Problem::refused(StatusCode::FORBIDDEN, "the request comes from another origin", hint))
     }
 
+    /// Whether the token is right; `None` if there is none, or a password for somebody who stands in front.
     fn has_token(&self, headers: &HeaderMap) -> Option<bool> {
         let given = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
         let (scheme, token) = given.split_once(' ').unwrap_or_default();
-        Some(scheme.eq_ignore_ascii_case("bearer") && is_same(&self.entrance.token, token.trim()))
+        scheme.eq_ignore_ascii_case("bearer").then(|| is_same(&self.entrance.token, token.trim()))
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> Option<bool> {
@@ -159,14 +160,14 @@ impl Gate {
     fn judge(&self, request: &Request) -> Result<Verdict, Problem> {
         self.check_host(request)?;
         let (token, cookie) = (self.has_token(request.headers()), self.has_cookie(request.headers()));
-        self.check_origin(request, token.is_none())?;
+        self.check_origin(request, token != Some(true) && cookie == Some(true))?;
         if request.uri().path() == ENTRANCE || page::is_asset(request.uri().path()) {
             return Ok(Verdict::Open);
         }
-        Ok(match token.or(cookie) {
-            Some(true) => Verdict::Pass,
-            Some(false) => Verdict::Wrong,
-            None => Verdict::Missing,
+        Ok(match (token, cookie) {
+            (Some(true), _) | (_, Some(true)) => Verdict::Pass,
+            (None, None) => Verdict::Missing,
+            _ => Verdict::Wrong,
         })
     }
 
@@ -346,6 +347,23 @@ mod tests {
         assert_eq!(refusal(&gate, "POST", &[host, cookie]).await, Some(403), "browsers name their origin");
         assert_eq!(refusal(&gate, "POST", &[host, cookie, ("origin", "http://127.0.0.1:7000")]).await, None);
         assert!(gate.redeem(&code, "127.0.0.1:7000").unwrap().is_none(), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stands_in_front_may_have_a_password_of_its_own() {
+        let (gate, host) = (gate(), ("host", "127.0.0.1:7000"));
+        let code = gate.new_code().unwrap();
+        let cookie = gate.redeem(&code, "127.0.0.1:7000").unwrap().unwrap();
+        let cookie = ("cookie", cookie.split(';').next().unwrap());
+        for passed_on in ["Basic dXNlcjpwYXNzd29yZA==", "Bearer of-a-single-sign-on"] {
+            let passed_on = ("authorization", passed_on);
+            assert_eq!(refusal(&gate, "GET", &[host, passed_on, cookie]).await, None);
+            assert_eq!(refusal(&gate, "GET", &[host, passed_on]).await, Some(401));
+            assert_eq!(refusal(&gate, "POST", &[host, passed_on]).await, Some(401));
+            assert_eq!(refusal(&gate, "POST", &[host, passed_on, cookie]).await, Some(403), "the cookie lets it in");
+            let own = ("origin", "http://127.0.0.1:7000");
+            assert_eq!(refusal(&gate, "POST", &[host, passed_on, cookie, own]).await, None);
+        }
     }
 
     #[test]
