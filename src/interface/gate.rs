@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::answer::{Answered, made};
+use super::places::Place;
 use super::problem::Problem;
 use super::{Entrance, Interface, page};
 use crate::error::Error;
@@ -249,8 +250,12 @@ pub(super) async fn new_link(State(interface): State<Interface>, headers: Header
 pub(super) async fn pass(State(interface): State<Interface>, request: Request, next: Next) -> Response {
     let gate = &interface.0.gate;
     let judged = gate.judge(&request);
+    let place = request.extensions().get::<Place>().cloned();
     let mut response = match gate.check(judged).await {
         Ok(came_in) => {
+            if let Some(place) = place.filter(|_| came_in) {
+                place.no_stranger();
+            }
             let mut response = next.run(request).await;
             if came_in {
                 response.extensions_mut().insert(CameIn);

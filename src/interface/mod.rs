@@ -25,6 +25,7 @@ mod given;
 mod keys;
 mod listener;
 mod page;
+mod places;
 mod problem;
 mod reach;
 mod routes;

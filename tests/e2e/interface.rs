@@ -289,6 +289,31 @@ fn strangers_and_slow_readers_have_no_effect() {
     http.must_be_over();
 }
 
+#[test]
+#[ignore = "needs an engine and MinIO"]
+fn a_crowd_of_strangers_keeps_nobody_out() {
+    let stack = Sandbox::new("");
+    stack.ok(&["up"]);
+    let http = Listener::start(&stack, &[]);
+    let address = http.url.trim_start_matches("http://");
+    // what everybody may have, a thousand times, and nothing of it is read
+    let ask = format!("GET /page/style.css HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(1000);
+    let crowd: Vec<_> = (0..520)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let _ = stream.write(ask.as_bytes());
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(http.asks("GET", "/v1/faults", None, &["--max-time", "10"]).0, 200);
+    }
+    assert!(memory(http.child.id()) < 128 * 1024, "{} KiB", memory(http.child.id()));
+    drop(crowd);
+    http.must_be_over();
+}
+
 /// KiB of memory that a process has.
 pub(crate) fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
