@@ -49,15 +49,16 @@ impl Ui {
         let opened = interrupt.ends(Opened::of(globals, Intent::Share)).await?;
         let options = opened.options.clone();
         let file = options.layout().interface();
-        let former = Record::read(&file)?.filter(Record::is_background);
+        let there = Record::read(&file)?;
+        let former = there.as_ref().filter(|there| there.is_background());
         if self.background.is_none()
-            && let Some(there) = former.as_ref().filter(|there| there.listens())
+            && let Some(there) = former.filter(|there| there.listens())
         {
             return interrupt.ends(self.join(&options, there, output)).await;
         }
         let running = async { opened.connect().await?.session().await?.require_running().await };
         interrupt.ends(Box::pin(running)).await?;
-        let (listener, record) = self.listen(former.as_ref()).await?;
+        let (listener, record) = self.listen(former).await?;
         let (source, entrance) = (load(globals, options.adopt), Entrance::of(&record));
         let interface = Interface::new(source, entrance, |text| hint::complete(text).into_owned());
         record.keep(&file)?;
@@ -72,7 +73,7 @@ impl Ui {
             Ok(()) => interface.serve(listener, over(self.time), interrupt).await,
             Err(error) => Err(error),
         };
-        record.remove(&file)?;
+        record.give_way(&file, there.as_ref())?;
         ended(served)
     }
 

@@ -165,9 +165,16 @@ fn a_sandbox_is_given_with_its_password_and_a_fault_lasts_until_it_is_healed() {
     http.must_be_over();
     assert!(!stack.root().join("config/fault.json").exists());
     assert_eq!(text(&stack.s3_as(&user, "GET", &path, None, &[]).1), "mine");
-    let mut short = Listener::start(&stack, &["--for", "3s"]);
-    assert_eq!(ended(&mut short.child).code(), Some(0));
-    assert!(!stack.root().join("interface.json").exists());
+    let file = stack.root().join("interface.json");
+    let long = Listener::start(&stack, &[]);
+    let record = || std::fs::read_to_string(&file).unwrap_or_default();
+    let of_long = record();
+    let mut short = stack.start(&["ui", "--for", "2s"]);
+    wait("another one to listen", || record() != of_long);
+    assert_eq!(ended(&mut short).code(), Some(0));
+    assert_eq!(record(), of_long, "whoever reads the file again finds the one that listens");
+    long.ok("GET", "/v1/faults", None);
+    long.must_be_over();
 }
 
 #[test]

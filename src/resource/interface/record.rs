@@ -87,12 +87,17 @@ impl Record {
         replace(path, &text, Outlasts::Process).map_err(Error::file("write", path))
     }
 
-    /// Removes it, unless another interface has written its own meanwhile.
+    /// Gives its file back to the one before it, or removes it if that has ended; unless another interface has written its
+    /// own meanwhile.
     ///
     /// # Errors
-    /// If it cannot be removed.
-    pub(crate) fn remove(&self, path: &Path) -> Result<(), Error> {
-        if self.is_in(path)? { Ok(disk::remove(path)?) } else { Ok(()) }
+    /// If it cannot be written or removed.
+    pub(crate) fn give_way(&self, path: &Path, former: Option<&Self>) -> Result<(), Error> {
+        match former.filter(|former| former.listens()) {
+            _ if !self.is_in(path)? => Ok(()),
+            Some(former) => former.keep(path),
+            None => Ok(disk::remove(path)?),
+        }
     }
 
     fn is_in(&self, path: &Path) -> Result<bool, Error> {
@@ -190,9 +195,13 @@ mod tests {
         let second = Record::new(2).unwrap();
         second.keep(&path).unwrap();
         first.forgotten(&path).await;
-        first.remove(&path).unwrap();
+        first.give_way(&path, None).unwrap();
         assert_eq!(Record::read(&path).unwrap().unwrap().url, second.url, "another one's record stays");
-        second.remove(&path).unwrap();
+        second.give_way(&path, Some(&first)).unwrap();
+        assert!(first.is_in(&path).unwrap(), "it listens still");
+        let mut gone = second.clone();
+        gone.process = None;
+        first.give_way(&path, Some(&gone)).unwrap();
         assert!(Record::read(&path).unwrap().is_none());
         second.forgotten(&path).await;
     }
