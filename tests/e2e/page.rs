@@ -194,7 +194,7 @@ fn names_and_secrets_are_safe_on_pages() {
         assert!(!page.contains(" style=") && !page.contains(" onclick=") && !page.contains("<style"), "{path}: {page}");
     }
     let made = browser.must("/sandboxes", &[("name", "mine")]);
-    assert!(made.contains("export AWS_SECRET_ACCESS_KEY="), "{made}");
+    assert!(made.contains("unset AWS_") && made.contains("export AWS_SECRET_ACCESS_KEY="), "{made}");
     assert!(!browser.page("/sandboxes").contains("AWS_SECRET_ACCESS_KEY"), "only once");
 
     let curl = |more: &[&str]| {

@@ -24,6 +24,8 @@ struct View {
     last: Option<Measured>,
     charts: Vec<Chart>,
     rows: Vec<Row>,
+    /// The command that measures the same.
+    command: Option<String>,
 }
 
 /// A line of the table: the bars with all that was measured.
@@ -47,7 +49,8 @@ pub(super) async fn show(State(interface): State<Interface>) -> Shown {
     let figures = last.iter().flat_map(|last| &last.report.figures);
     let rows = figures.clone().map(Row::of).collect();
     let charts = last.as_ref().map(|last| Chart::all(&last.report.figures)).unwrap_or_default();
-    interface.show("bench.html", ("Bench", "bench"), &View { last, charts, rows }).await
+    let command = interface.command("kestack bench").await?;
+    interface.show("bench.html", ("Bench", "bench"), &View { last, charts, rows, command }).await
 }
 
 pub(super) async fn measure(

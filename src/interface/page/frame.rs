@@ -10,7 +10,7 @@ use tera::Context;
 use super::render::render;
 use crate::error::Error;
 use crate::interface::Interface;
-use crate::interface::problem::Problem;
+use crate::interface::problem::{Problem, completed};
 use crate::operate::status::InForce;
 
 /// What a handler of a page gives back.
@@ -48,6 +48,12 @@ impl Interface {
         let notice = self.0.page.notice.lock().unwrap_or_else(PoisonError::into_inner).take();
         let frame = Frame { title, here, stack: options.manifest.name.to_string(), fault, notice };
         Ok(Html(framed(template, &frame, view)?).into_response())
+    }
+
+    /// A command of kestack, as it works for this stack; `None` for one in the foreground, of which they know nothing.
+    pub(super) async fn command(&self, command: &str) -> Result<Option<String>, Error> {
+        let is_served = self.0.known.options().await?.layout().is_served();
+        Ok((!is_served).then(|| completed(command)))
     }
 
     /// Leads on from a form to a page, which says once what was done.

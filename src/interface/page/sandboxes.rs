@@ -2,18 +2,33 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::form::{Filled, some};
 use super::frame::Shown;
+use crate::host::quote::shell_word;
 use crate::interface::Interface;
 use crate::interface::given::{Given, Named, invalid, named};
 use crate::interface::sandboxes::{self, Wanted};
 use crate::operate::sandbox::{Created, Sandbox, SandboxName};
+use crate::stack::STALE;
 
 #[derive(Serialize)]
 struct View {
     sandboxes: Vec<Sandbox>,
-    created: Option<Created>,
+    created: Option<Shell>,
+    /// The command that drops those whose lease is over.
+    gc: Option<String>,
+}
+
+/// A new sandbox for a shell.
+#[derive(Serialize)]
+struct Shell {
+    name: String,
+    /// What sets the variables.
+    variables: String,
+    /// The command that prints them again.
+    again: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +69,37 @@ pub(super) async fn drop(State(interface): State<Interface>, Filled(Name { name 
 impl Interface {
     async fn shown_sandboxes(&self, created: Option<Created>) -> Shown {
         let sandboxes = sandboxes::list(State(self.clone())).await?.into_inner().sandboxes;
-        self.show("sandboxes.html", ("Sandboxes", "sandboxes"), &View { sandboxes, created }).await
+        let created = match created {
+            None => None,
+            Some(Created { sandbox, env, .. }) => {
+                let again = self.command(&format!("kestack sandbox env {}", sandbox.name)).await?;
+                Some(Shell { variables: exports(&env), name: sandbox.name.to_string(), again })
+            }
+        };
+        let view = View { sandboxes, created, gc: self.command("kestack gc").await? };
+        self.show("sandboxes.html", ("Sandboxes", "sandboxes"), &view).await
+    }
+}
+
+/// What `kestack sandbox env` prints for a shell: it also removes the variables that would be in the way.
+fn exports(variables: &Map<String, Value>) -> String {
+    let set = variables
+        .iter()
+        .map(|(name, value)| format!("export {name}={}", shell_word(value.as_str().unwrap_or_default())));
+    [format!("unset {}", STALE.join(" "))].into_iter().chain(set).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_what_was_meant() {
+        let value = "/home/o'neil $HOME/ca.cert";
+        let variables = [("AWS_CA_BUNDLE".to_owned(), value.into())].into_iter().collect();
+        let script =
+            format!("AWS_PROFILE=other\n{}\nprintf '%s|' \"$AWS_CA_BUNDLE\" \"$AWS_PROFILE\"", exports(&variables));
+        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+        assert_eq!(String::from_utf8(said).unwrap(), format!("{value}||"));
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Created {
     /// How long it took.
     pub(crate) milliseconds: u128,
     /// The variables that `kestack sandbox env` prints.
-    env: serde_json::Map<String, serde_json::Value>,
+    pub(crate) env: serde_json::Map<String, serde_json::Value>,
 }
 
 /// All sandboxes.
