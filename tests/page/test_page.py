@@ -190,6 +190,40 @@ def test_pages_fit_every_screen(chromium, interface, width):
     context.close()
 
 
+def test_a_form_that_was_stopped_can_be_sent_again(chromium, interface):
+    context = chromium.new_context()
+    page = context.new_page()
+    enter(page, interface)
+    page.goto(interface["url"] + "/proof")
+    # what a press says to the script, without an answer that takes the page away
+    press = "document.querySelector('main form').dispatchEvent(new Event('submit', { cancelable: true }))"
+    busy = "document.querySelectorAll('form[aria-busy]').length"
+    assert page.evaluate(press) and page.evaluate(busy) == 1
+    assert not page.evaluate(press), "pressed twice"
+    page.keyboard.press("Escape")
+    assert page.evaluate(busy) == 0
+    deadline = time.monotonic() + 30
+    while not page.evaluate(press):
+        assert time.monotonic() < deadline, "it cannot be sent again"
+        time.sleep(0.1)
+    context.close()
+
+
+def test_what_a_screen_reader_says_of_tries_is_their_outcome(chromium, interface):
+    context = chromium.new_context()
+    page = context.new_page()
+    enter(page, interface)
+    page.goto(interface["url"] + "/faults")
+    page.get_by_role("button", name="Begin kes-deny").click()
+    said = page.locator("[aria-live]")
+    said.get_by_text("The newest try fails.").wait_for(state="attached")
+    assert said.count() == 1 and page.locator("#tries[aria-live]").count() == 0
+    page.get_by_role("button", name="Heal now").click()
+    page.get_by_role("button", name="Try now").click()
+    said.get_by_text("The newest try works.").wait_for(state="attached")
+    context.close()
+
+
 def test_a_link_on_another_site_leads_to_the_page(chromium, interface):
     class Site(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::form::Filled;
-use super::frame::Shown;
+use super::frame::{ForPart, Shown};
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::interface::call::Patience;
@@ -27,7 +27,10 @@ const KEPT: usize = 12;
 struct View {
     faults: Vec<Switch>,
     in_force: Option<InForce>,
+    /// The newest first.
     tries: Vec<Try>,
+    /// What the newest one does.
+    newest: Option<&'static str>,
 }
 
 /// One fault that can be switched on.
@@ -52,13 +55,14 @@ pub(super) struct Begun {
     seconds: u64,
 }
 
-pub(super) async fn show(State(interface): State<Interface>) -> Shown {
+pub(super) async fn show(State(interface): State<Interface>, part: ForPart) -> Shown {
     let in_force = InForce::of(&interface.0.known.options().await?.layout())?;
     let is_on = |fault: Fault| in_force.as_ref().is_some_and(|known| known.fault == fault);
     let switch = |fault: Fault| Switch { fault, words: words(fault), on: is_on(fault) };
     let faults = Fault::ALL.into_iter().map(switch).collect();
-    let tries = interface.tries().iter().rev().cloned().collect();
-    interface.show("faults.html", ("Faults", "faults"), &View { faults, in_force, tries }).await
+    let tries: Vec<Try> = interface.tries().iter().rev().cloned().collect();
+    let newest = tries.first().map(|newest| if newest.worked { "works" } else { "fails" });
+    interface.show_for(part, "faults.html", ("Faults", "faults"), &View { faults, in_force, tries, newest }).await
 }
 
 pub(super) async fn begin(
@@ -82,7 +86,7 @@ pub(super) async fn heal(State(interface): State<Interface>, patience: Patience)
 }
 
 /// Does what applications do: stores an object where the stack encrypts, and reads it.
-pub(super) async fn attempt(State(interface): State<Interface>) -> Shown {
+pub(super) async fn attempt(State(interface): State<Interface>, part: ForPart) -> Shown {
     let start = Instant::now();
     let tried = tokio::time::timeout(PATIENCE, interface.store_and_read()).await;
     let milliseconds = start.elapsed().as_millis();
@@ -99,7 +103,7 @@ pub(super) async fn attempt(State(interface): State<Interface>) -> Shown {
         }
         tries.push_back(Try { time, worked, words });
     }
-    show(State(interface)).await
+    show(State(interface), part).await
 }
 
 impl Interface {

@@ -1,7 +1,10 @@
 //! The frame around each page: where one is, what the stack is called, the fault in force, what was just done.
 
+use std::convert::Infallible;
 use std::sync::PoisonError;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Serialize;
@@ -31,6 +34,18 @@ struct Frame<'a> {
     notice: Option<String>,
 }
 
+/// Whether the page's own script asks, which shows only a part of the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ForPart(bool);
+
+impl<S: Sync> FromRequestParts<S> for ForPart {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.headers.contains_key("kestack-part")))
+    }
+}
+
 impl Interface {
     /// A page, as this template shows what `view` holds.
     ///
@@ -39,13 +54,28 @@ impl Interface {
     pub(super) async fn show(
         &self,
         template: &'static str,
+        titles: (&str, &str),
+        view: &(impl Serialize + ?Sized),
+    ) -> Shown {
+        self.show_for(ForPart(false), template, titles, view).await
+    }
+
+    /// The same, or a part of it, which leaves what the last form did to a page.
+    ///
+    /// # Errors
+    /// As [`Self::show`].
+    pub(super) async fn show_for(
+        &self,
+        ForPart(is_part): ForPart,
+        template: &'static str,
         (title, here): (&str, &str),
         view: &(impl Serialize + ?Sized),
     ) -> Shown {
         self.record();
         let options = self.0.known.options().await?;
         let fault = InForce::of(&options.layout())?;
-        let notice = self.0.page.notice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = || self.0.page.notice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let notice = if is_part { None } else { take() };
         let frame = Frame { title, here, stack: options.manifest.name.to_string(), fault, notice };
         Ok(Html(framed(template, &frame, view)?).into_response())
     }

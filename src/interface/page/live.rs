@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde::Serialize;
 
-use super::frame::Shown;
+use super::frame::{ForPart, Shown};
 use super::plot::Plot;
 use super::recorder::{Seen, Slot};
 use crate::interface::Interface;
@@ -17,7 +17,7 @@ struct View {
     events: Vec<Seen>,
 }
 
-pub(super) async fn show(State(interface): State<Interface>) -> Shown {
+pub(super) async fn show(State(interface): State<Interface>, part: ForPart) -> Shown {
     let recorder = &interface.0.page.recorder;
     let slots = recorder.slots();
     let of = |value: fn(&Slot) -> f64| slots.iter().map(value).collect::<Vec<_>>();
@@ -38,7 +38,7 @@ pub(super) async fn show(State(interface): State<Interface>) -> Shown {
         ),
     ];
     let view = View { plots, events: recorder.events() };
-    interface.show("live.html", ("Live", "live"), &view).await
+    interface.show_for(part, "live.html", ("Live", "live"), &view).await
 }
 
 fn per_second(count: u64) -> f64 {
