@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
 use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::time::timeout;
 
@@ -21,7 +21,7 @@ use crate::interface::given::{Named, invalid};
 use crate::interface::problem::Problem;
 use crate::manifest::BucketName;
 use crate::servers::s3::S3Client;
-use crate::servers::s3::pieces::Pieces;
+use crate::servers::s3::pieces::{Pieces, piece_of};
 
 /// How long a sender may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -45,6 +45,7 @@ pub(super) async fn store(
 }
 
 async fn files(interface: Interface, bucket: BucketName, request: Request) -> Shown {
+    let piece = piece_for(request.headers())?;
     let (request, sender) = Sender::of(request, interface.0.interrupt.clone());
     let form: Result<Multipart, MultipartRejection> = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|rejection| invalid(rejection.body_text()))?;
@@ -63,11 +64,20 @@ async fn files(interface: Interface, bucket: BucketName, request: Request) -> Sh
         }
         let name = format!("{prefix}{file}");
         check(&name)?;
-        let bytes = pass_on(&reach.context().s3, (bucket.as_str(), &name), &sender, &mut field).await?;
+        let bytes = pass_on(&reach.context().s3, (bucket.as_str(), &name), piece, &sender, &mut field).await?;
         interface.tell("object", "stored", &format!("{bucket}/{name}"));
         stored.push((name, bytes));
     }
     interface.answer(&bucket, &stored)
+}
+
+/// How long a piece has to be, so that there are not too many of them at the end of a form of the announced length.
+fn piece_for(headers: &HeaderMap) -> Result<usize, Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    piece_of(length).ok_or_else(|| {
+        let what = "a form has at most 156 GiB";
+        Problem::refused(StatusCode::PAYLOAD_TOO_LARGE, what, "store larger files with mc or an SDK")
+    })
 }
 
 impl Interface {
@@ -170,12 +180,13 @@ pub(super) fn check(name: &str) -> Result<(), Problem> {
 async fn pass_on(
     s3: &S3Client,
     (bucket, name): (&str, &str),
+    piece: usize,
     sender: &Sender,
     field: &mut Field<'_>,
 ) -> Result<u64, Problem> {
     let guessed = || mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream").to_owned();
     let content_type = field.content_type().map_or_else(guessed, str::to_owned);
-    let mut pieces = Pieces::new(s3, bucket, name, &content_type);
+    let mut pieces = Pieces::new(s3, (bucket, name), &content_type, piece);
     let sent = async {
         while let Some(chunk) = sender.next(field.chunk()).await? {
             pieces.add(chunk).await.map_err(Error::from)?;
@@ -230,6 +241,18 @@ mod tests {
         }
         let ended = read(sent(file, 41), Interrupt::asking(crate::host::interrupt::Cause::Interrupt)).await;
         assert!(format!("{:?}", ended.unwrap_err()).contains("SIGINT"));
+    }
+
+    #[test]
+    fn a_form_that_is_too_long_is_refused_before_it_comes() {
+        let piece =
+            |length: &str| piece_for(&[(header::CONTENT_LENGTH, length.parse().unwrap())].into_iter().collect());
+        assert_eq!(piece_for(&HeaderMap::new()).unwrap(), 8 << 20);
+        assert_eq!(piece("83886080000").unwrap(), 8 << 20);
+        assert_eq!(piece("83886080001").unwrap(), (8 << 20) + 1);
+        assert_eq!(piece("167772160000").unwrap(), 16 << 20);
+        let refused = piece("167772160001").unwrap_err();
+        assert!(format!("{refused:?}").contains("at most 156 GiB"), "{refused:?}");
     }
 
     #[test]

@@ -7,16 +7,27 @@ use serde::{Deserialize, Serialize};
 use super::objects::encoded;
 use super::{S3Client, S3Error};
 
-/// Length of a piece: 10,000 of them, the most that S3 takes, are 78 GiB.
-const PIECE: usize = 8 << 20;
 /// The most pieces of an object.
 const MOST: usize = 10_000;
+/// The length of a piece: as many as S3 takes are 78 GiB.
+const PIECE: usize = 8 << 20;
+/// That of a piece of the largest objects: 156 GiB.
+const LARGEST: usize = 16 << 20;
+
+/// How long a piece has to be for an object of that length, if it is known; `None` if that would take too much memory.
+pub(crate) fn piece_of(length: Option<u64>) -> Option<usize> {
+    let least = length.unwrap_or_default().div_ceil(MOST as u64);
+    let least = usize::try_from(least).ok().filter(|least| *least <= LARGEST)?;
+    Some(least.max(PIECE))
+}
 
 /// An object on its way.
 pub(crate) struct Pieces<'a> {
     s3: &'a S3Client,
     path: String,
     content_type: String,
+    /// Length of a piece.
+    piece: usize,
     held: BytesMut,
     /// Name of the upload, once one piece was not enough.
     upload: Option<String>,
@@ -25,12 +36,13 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// An object of that name and type. Nothing is sent yet.
-    pub(crate) fn new(s3: &'a S3Client, bucket: &str, key: &str, content_type: &str) -> Self {
+    /// An object of that name and type, in pieces of that length. Nothing is sent yet.
+    pub(crate) fn new(s3: &'a S3Client, (bucket, key): (&str, &str), content_type: &str, piece: usize) -> Self {
         Self {
             s3,
             path: format!("{bucket}/{}", encoded(key)),
             content_type: content_type.to_owned(),
+            piece,
             held: BytesMut::new(),
             upload: None,
             sent: Vec::new(),
@@ -45,9 +57,9 @@ impl<'a> Pieces<'a> {
     pub(crate) async fn add(&mut self, mut chunk: Bytes) -> Result<(), S3Error> {
         self.length += chunk.len() as u64;
         while !chunk.is_empty() {
-            let room = PIECE.saturating_sub(self.held.len()).min(chunk.len());
+            let room = self.piece.saturating_sub(self.held.len()).min(chunk.len());
             self.held.extend_from_slice(&chunk.split_to(room));
-            if self.held.len() == PIECE && !chunk.is_empty() {
+            if self.held.len() == self.piece && !chunk.is_empty() {
                 self.send().await?;
             }
         }
@@ -94,7 +106,7 @@ impl<'a> Pieces<'a> {
         }
         let number = self.sent.len() + 1;
         if number > MOST {
-            let cause = format!("it is larger than {MOST} pieces of {PIECE} bytes");
+            let cause = format!("it is larger than {MOST} pieces of {} bytes", self.piece);
             return Err(S3Error::Invalid { call: format!("PUT /{}", self.path), cause });
         }
         let query = self.query(&format!("partNumber={number}&"));
