@@ -50,6 +50,44 @@ fn is_wanted(manifest: &Manifest, layout: &Layout) -> bool {
     manifest.keys_are_own() && !is_named && manifest.kes.seal.unwrap_or_else(stays)
 }
 
+/// Refuses a master key that KES cannot read in a container: its image has no program but KES, and no systemd.
+///
+/// # Errors
+/// [`Error::Usage`] naming the setting.
+pub(crate) fn check_in_containers(manifest: &Manifest) -> Result<(), Error> {
+    let named = |name: &str| manifest.keystore.pointer(&format!("/fs/encryption/{name}")).is_some();
+    match ["masterKeyCommand", "masterKeyCredential"].into_iter().find(|name| named(name)) {
+        Some(name) => Err(Error::Usage {
+            what: format!("keystore.fs.encryption.{name}: KES runs in a container, which has nothing but KES"),
+            hint: "name a file with masterKeyPath, or run KES without containers: `engine: process` or `kestack export systemd`"
+                .into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a folder that the user named and that is sealed although the manifest names no master key, or the other way
+/// round: a folder of the user's is sealed by the user. One that cannot be read is not judged.
+///
+/// # Errors
+/// [`Error::Usage`] naming the folder.
+pub(crate) fn check_folder(manifest: &Manifest, folder: &Path) -> Result<(), Error> {
+    let is_sealed = fs::is_sealed(folder).unwrap_or(false);
+    let has_keys = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let what = match manifest.keystore.pointer("/fs/encryption") {
+        None if is_sealed => "is sealed, and keystore.fs names no master key",
+        Some(_) if !is_sealed && has_keys => "holds keys in clear, and keystore.fs names a master key",
+        _ => return Ok(()),
+    };
+    let folder = folder.display();
+    Err(Error::Usage {
+        what: format!("'{folder}' {what}"),
+        hint: format!(
+            "run `kes seal {folder}` or `kes unseal {folder}`, or change keystore.fs.encryption in kestack.yaml"
+        ),
+    })
+}
+
 /// The master key in the file of the stack at `layout`, else a new one; `None` if `manifest` names no master key there.
 ///
 /// # Errors

@@ -2,13 +2,14 @@
 //! there in another, secrets lie in files of mode 0600 only, and KES's own parser takes its configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use kes_server::config::Config;
 use kestack::unstable::template::parse_env;
 use serde_json::Value;
 
-use crate::exported::{Exported, REPLICAS, manifest_with_kes, text};
+use crate::exported::{Exported, REPLICAS, manifest, manifest_with_kes, text};
 use crate::keystores;
 
 /// Where a container finds its files: path inside to path on the host.
@@ -289,7 +290,6 @@ pub(crate) fn staged(out: &std::path::Path) -> tempfile::TempDir {
     stage
 }
 
-/// What all of them share: the folder tree of a stack.
 /// Its master key is a file of its own, for KES alone; systemd gives it to the unit as a credential.
 #[test]
 fn a_sealed_stack_takes_its_master_key_along() {
@@ -316,6 +316,51 @@ fn a_sealed_stack_takes_its_master_key_along() {
     }
 }
 
+/// Keys that another KES may be reading: who owns them and may read them stays as it is.
+#[test]
+fn keys_that_lie_elsewhere_are_left_alone() {
+    for target in ["compose", "kube", "quadlet"] {
+        let folder = manifest("fs", "");
+        let keys = folder.path().join("live");
+        let paths = [keys.clone(), keys.join("stack-key")];
+        std::fs::create_dir(&keys).unwrap();
+        std::fs::write(&paths[1], "{}").unwrap();
+        std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o750)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            paths.iter().for_each(|path| std::os::unix::fs::chown(path, Some(4242), Some(4242)).unwrap());
+        }
+        let state = || {
+            paths.each_ref().map(|path| {
+                let meta = std::fs::metadata(path).unwrap();
+                (meta.mode(), meta.uid(), meta.gid())
+            })
+        };
+        let before = state();
+        keep_keys_in(folder.path(), "live");
+        let exported = Exported::of(folder, &[target]);
+        assert_eq!(state(), before, "{target}");
+        assert!(exported.stdout.contains(&format!("keys stay in '{}'", keys.display())), "{}", exported.stdout);
+    }
+}
+
+/// Keys that only the other machine has.
+#[test]
+fn keys_that_are_not_here_are_not_made() {
+    for target in ["compose", "kube", "quadlet"] {
+        let folder = manifest("fs", "");
+        keep_keys_in(folder.path(), "elsewhere");
+        let exported = Exported::of(folder, &[target]);
+        assert!(!exported.folder.path().join("elsewhere").exists(), "{target}");
+    }
+}
+
+fn keep_keys_in(folder: &std::path::Path, keys: &str) {
+    let path = folder.join("kestack.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("{ fs: {} }", &format!("{{ fs: {{ path: {keys} }} }}"))).unwrap();
+}
+
+/// What all of them share: the folder tree of a stack.
 fn linked(exported: &Exported, kes: &Mounts, minio: &Mounts, endpoint: &str) {
     secrets_are_kept(exported);
     for source in kes.values().chain(minio.values()) {

@@ -63,6 +63,56 @@ fn paths_that_a_unit_file_cannot_carry() {
     assert!(!folder.path().join("out").exists());
 }
 
+/// The error of an export from a kestack.yaml in which something is replaced.
+fn refused_with(from: &str, to: &str, arguments: &[&str]) -> String {
+    let folder = manifest("fs", "");
+    let path = folder.path().join("kestack.yaml");
+    let changed = std::fs::read_to_string(&path).unwrap().replace(from, to);
+    assert!(changed.contains(to));
+    std::fs::write(&path, changed).unwrap();
+    let output = export(folder.path(), arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    assert!(!folder.path().join("out").exists(), "something was written");
+    text(&output.stderr)
+}
+
+#[test]
+fn paths_that_lead_nowhere_on_the_other_machine() {
+    for target in ["compose", "kube", "quadlet", "systemd"] {
+        for at in ["srv/stack", "~/stack"] {
+            let error = refusal("fs", "", &[target, "-d", "out", "--at", at]);
+            assert!(error.contains(&format!("--at '{at}' is not an absolute path")), "{error}");
+        }
+    }
+    let error = refusal("fs", "", &["quadlet", "-d", "out", "--at", "/srv/a:b"]);
+    assert!(error.contains("/srv/a:b/") && error.contains("has a colon"), "{error}");
+    let error = refused_with("{ fs: {} }", "{ fs: { path: '/srv/k:y' } }", &["quadlet", "-d", "out"]);
+    assert!(error.contains("cannot mount '/srv/k:y'"), "{error}");
+}
+
+#[test]
+fn master_keys_that_no_container_has() {
+    for master in ["masterKeyCommand: [cat, /master]", "masterKeyCredential: kes-master-key"] {
+        let keystore = format!("{{ fs: {{ path: /srv/keys, encryption: {{ {master} }} }} }}");
+        for target in ["compose", "kube", "quadlet"] {
+            let error = refused_with("{ fs: {} }", &keystore, &[target, "-d", "out"]);
+            assert!(error.contains("KES runs in a container") && error.contains("export systemd"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn keys_in_clear_for_which_a_master_key_is_named() {
+    let live = tempfile::tempdir().unwrap();
+    std::fs::write(live.path().join("stack-key"), "{}").unwrap();
+    let (folder, master) = (live.path().display(), "encryption: { masterKeyPath: '${KEY}' }");
+    let keystore = format!("{{ fs: {{ path: '{folder}', {master} }} }}");
+    for target in ["compose", "systemd"] {
+        let error = refused_with("{ fs: {} }", &keystore, &[target, "-d", "out"]);
+        assert!(error.contains("holds keys in clear") && error.contains("kes seal"), "{error}");
+    }
+}
+
 #[test]
 fn certificates_survive_a_second_export() {
     for target in ["kube", "systemd"] {

@@ -5,13 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use kes_server::auth::is_valid_name;
-use kes_server::keystore::fs;
 
 use super::environment;
 use crate::error::Error;
 use crate::host::disk::PRIVATE;
 use crate::host::{home, ownership};
-use crate::stack::Stack;
+use crate::stack::{Stack, seal};
 
 /// What a file system puts into its own folder.
 const OF_FILE_SYSTEM: &str = "lost+found";
@@ -23,33 +22,13 @@ const OF_FILE_SYSTEM: &str = "lost+found";
 /// manifest says.
 pub(super) fn check_keys(stack: &Stack, folder: &Path, owner: Option<u32>) -> Result<(), Error> {
     ownership::check_keys(folder, owner)?;
-    check_seal(stack, folder)?;
+    seal::check_folder(&stack.manifest, folder)?;
     match std::fs::metadata(folder) {
         // one that stays as it is
         Ok(found) if found.mode() & 0o7777 == PRIVATE && owner.is_none_or(|owner| owner == found.uid()) => Ok(()),
         Ok(found) if found.is_dir() => check_content(folder, stack.layout.root()),
         _ => Ok(()),
     }
-}
-
-/// A folder of the user's is sealed by the user.
-fn check_seal(stack: &Stack, folder: &Path) -> Result<(), Error> {
-    let is_sealed = fs::is_sealed(folder).unwrap_or(false);
-    let is_empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    let what = match stack.manifest.keystore.pointer("/fs/encryption") {
-        None if is_sealed => "is sealed, and keystore.fs names no master key",
-        Some(_) if !is_sealed && !is_empty && folder.is_dir() => {
-            "holds keys in clear, and keystore.fs names a master key"
-        }
-        _ => return Ok(()),
-    };
-    let folder = folder.display();
-    Err(Error::Usage {
-        what: format!("'{folder}' {what}"),
-        hint: format!(
-            "run `kes seal {folder}` or `kes unseal {folder}`, or change keystore.fs.encryption in kestack.yaml"
-        ),
-    })
 }
 
 /// Refuses a folder that is there for something else: closed to all others, and given to the servers with what is in it,

@@ -9,7 +9,7 @@ use super::keys_folder::check_keys;
 use super::round_trip::round_trip;
 use super::{Options, environment, keystore_environment};
 use crate::data::guard::Verdict;
-use crate::engine::{Engine, EngineInfo, Obstacle, PodState};
+use crate::engine::{Engine, Obstacle, PodState};
 use crate::error::Error;
 use crate::manifest::{EngineKind, Manifest, PortChoice, is_off};
 use crate::operate::chaos;
@@ -22,7 +22,7 @@ use crate::resource::apply::{self, Progress, Stage, Step};
 use crate::resource::plan::Decision;
 use crate::stack::ports::{Claims, Ports};
 use crate::stack::seed::Content;
-use crate::stack::{Images, Origin, Stack, marker, own_pod};
+use crate::stack::{Images, Origin, Stack, marker, own_pod, seal};
 use crate::supply;
 
 /// Why a stack did not come up.
@@ -248,7 +248,9 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
     stack.origin = Some(origin);
     stack.launch = options.launch;
     stack.seed = seed;
-    check_master_key(&stack.manifest, engine.info())?;
+    if engine.info().has_containers() {
+        seal::check_in_containers(&stack.manifest)?;
+    }
     if let Some(folder) = stack.manifest.fs_path() {
         check_keys(&stack, &folder, engine.info().owner)?;
         engine.check_mount(&folder)?;
@@ -258,18 +260,6 @@ pub(crate) async fn resolve(options: Options, engine: &dyn Engine) -> Result<Res
         stack.ports.check_free(held)?;
     }
     Ok(Resolved { stack, images, pod, _claims: claims })
-}
-
-/// The image of KES has no program but KES, and no systemd.
-fn check_master_key(manifest: &Manifest, engine: &EngineInfo) -> Result<(), Error> {
-    let named = |name: &str| manifest.keystore.pointer(&format!("/fs/encryption/{name}")).is_some();
-    match ["masterKeyCommand", "masterKeyCredential"].into_iter().find(|name| named(name)) {
-        Some(name) if engine.has_containers() => Err(Error::Usage {
-            what: format!("keystore.fs.encryption.{name}: KES runs in a container, which has nothing but KES"),
-            hint: "name a file with masterKeyPath, or use `engine: process`".into(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Makes sure that this engine can have the stack in its folder, on its address; the pod that is there already.

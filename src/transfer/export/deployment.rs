@@ -13,7 +13,7 @@ use crate::engine::{ContainerSpec, Mount, PortMapping};
 use crate::error::Error;
 use crate::keystore::{self, Login};
 use crate::manifest::{BucketEncryption, Manifest, PortRules};
-use crate::resource::{FileResource, Owner};
+use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::ports;
 use crate::stack::seal;
 use crate::stack::{Images, Layout, Material, Ports, Replica, Stack, View};
@@ -111,6 +111,7 @@ impl Deployment {
     /// [`Error::Usage`] for ports that are not fixed.
     pub fn resolve(mut manifest: Manifest, images: Images, options: &DeploymentOptions<'_>) -> Result<Self, Error> {
         check_ports(&manifest)?;
+        check_at(options.at)?;
         // it runs elsewhere: whether a port is free here does not matter
         manifest.ports = PortRules::FIXED;
         let layout = Layout::new(options.folder, manifest.name.as_str());
@@ -133,12 +134,13 @@ impl Deployment {
     /// The folder tree that `up` would make, and one file that says what runs it: `verify --dir` reads all of it.
     pub(super) fn export(&self, target: &'static str) -> Result<Export, Error> {
         self.check()?;
+        seal::check_in_containers(&self.stack.manifest)?;
         let owner = Owner::Container { id: self.is_root().then_some(CONTAINER_ID) };
         let mut files = self.stack.files(owner, &View::in_containers())?;
         files.push(file(self.stack.layout.exported(), &format!("{}\n", json!({ "target": target })), PUBLIC));
         Ok(Export {
             target,
-            folders: self.stack.directories(owner),
+            folders: self.folders(owner),
             files,
             images: self.archives()?,
             notes: self.notes(),
@@ -146,14 +148,37 @@ impl Deployment {
         })
     }
 
-    /// Refuses what no single machine has.
+    /// The folders to make. Keys that lie elsewhere may be in use, and are left alone.
+    fn folders(&self, owner: Owner) -> Vec<DirectoryResource> {
+        let mut folders = self.stack.directories(owner);
+        folders.retain(|folder| folder.path.starts_with(&self.folder));
+        folders
+    }
+
+    /// Refuses what no single machine has, and keys that KES would not take.
     pub(super) fn check(&self) -> Result<(), Error> {
+        if let Some(folder) = self.stack.manifest.fs_path() {
+            seal::check_folder(&self.stack.manifest, &folder)?;
+        }
         match keystore::login(&self.stack.manifest.keystore) {
             Login::TokenFile(token) => Err(refused(
                 format!("Vault's login by Kubernetes reads '{token}', which only a pod of a cluster has"),
                 "use approle for this target, or `kestack export tenant` or `kubernetes`",
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a path with a colon for targets that end it there.
+    pub(super) fn check_volumes(&self) -> Result<(), Error> {
+        let containers = self.replicas().into_iter().chain([self.minio()]);
+        let mut sources = containers.flat_map(|container| container.mounts).map(|mount| mount.source);
+        match sources.find(|source| source.contains(':')) {
+            Some(source) => Err(refused(
+                format!("a unit file of Podman cannot mount '{source}': its path has a colon"),
+                "choose another --output-dir or --at, or another keystore.fs.path in kestack.yaml",
+            )),
+            None => Ok(()),
         }
     }
 
@@ -164,7 +189,7 @@ impl Deployment {
 
     /// The same, for the file of one replica of KES.
     fn context_of(&self, template: &'static str, kes: Option<&Container>) -> Result<tera::Context, Error> {
-        let (uid, gid) = if self.is_root() { (CONTAINER_ID, CONTAINER_ID) } else { self.caller };
+        let (uid, gid) = self.user();
         let user = json!({ "uid": uid, "gid": gid });
         let values: Value = json!({
             "name": self.stack.manifest.name.as_str(),
@@ -178,6 +203,11 @@ impl Deployment {
             "minio": self.minio(),
         });
         Ok(template::context(template, &values)?)
+    }
+
+    /// User and group that KES and MinIO run as.
+    fn user(&self) -> (u32, u32) {
+        if self.is_root() { (CONTAINER_ID, CONTAINER_ID) } else { self.caller }
     }
 
     /// A file next to the stack's folder, rendered from a template.
@@ -324,6 +354,14 @@ impl Deployment {
                     .into(),
             );
         }
+        if let Some(keys) = self.stack.manifest.fs_path().filter(|keys| !keys.starts_with(&self.folder)) {
+            notes.push(format!(
+                "keys stay in '{}', which this export does not touch: where the stack runs, that folder must be there with \
+                 mode 0700, and it and its keys must belong to uid {}",
+                keys.display(),
+                self.user().0
+            ));
+        }
         if !self.stack.manifest.seed.is_empty() {
             notes.push(
                 "the content of `seed:` is not a part of the export: only `kestack up` and `reset` make it".into(),
@@ -334,6 +372,17 @@ impl Deployment {
         }
         notes
     }
+}
+
+/// What is not absolute would be another place for each tool that reads it.
+fn check_at(at: &Path) -> Result<(), Error> {
+    if at.is_absolute() {
+        return Ok(());
+    }
+    Err(refused(
+        format!("--at '{}' is not an absolute path", at.display()),
+        "write the path from the root of the machine that runs the stack, such as --at /srv/stack",
+    ))
 }
 
 fn check_ports(manifest: &Manifest) -> Result<(), Error> {

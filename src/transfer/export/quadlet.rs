@@ -57,6 +57,7 @@ pub fn quadlet(deployment: &Deployment, version: PodmanVersion) -> Result<Export
         let kube = unit(".kube", KUBE, include_str!("../../../templates/export/quadlet/stack.kube.tera"))?;
         (vec![kube], name.clone())
     } else {
+        deployment.check_volumes()?;
         let mut units = vec![unit(".pod", POD, include_str!("../../../templates/export/quadlet/stack.pod.tera"))?];
         units.extend(deployment.for_each_replica(
             |service| format!("{name}-{service}.container"),
