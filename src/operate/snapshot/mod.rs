@@ -13,6 +13,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,11 @@ pub struct Snapshot {
     /// When it was taken.
     #[schemars(with = "String")]
     pub created: Timestamp,
+    /// The time of the newest file on its drive, if that is later than `created`: another clock gave it, or one that was set back
+    /// since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub newest: Option<Timestamp>,
     /// Where the keys were, for people.
     pub keystore: String,
     /// How many keys are inside; null if they stay in another keystore and only the data is inside.
@@ -132,6 +138,12 @@ impl Snapshot {
             what: format!("'{}' cannot be read: {why}", path.display()),
             hint: "use the kestack that made it, or remove its folder".into(),
         })
+    }
+
+    /// The moment after which nobody may have written to the files that it shares with the stack; `None` if it shares none.
+    fn unchanged_since(&self) -> Option<SystemTime> {
+        let last = self.newest.max(Some(self.created));
+        last.filter(|_| self.method == Method::LinksAndCopies).map(SystemTime::from)
     }
 
     /// Its copy of the drive.
@@ -268,6 +280,7 @@ mod tests {
                 name: name.parse().unwrap(),
                 stack: "test".into(),
                 created: Timestamp::now(),
+                newest: None,
                 keystore: String::new(),
                 keys: None,
                 files: 0,

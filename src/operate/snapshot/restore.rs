@@ -124,7 +124,7 @@ async fn stage(layout: &Layout, snapshot: Snapshot, drive: Rollback, interrupt: 
         super::make_private(&to)?;
         spread(&to);
         let mut copier = Copier::within(&to, &interrupt);
-        copier.not_after = Some(snapshot.created.into());
+        copier.not_after = snapshot.unchanged_since();
         drive.stage(&copier)?;
         for part in ["keys", "certs", "config"].into_iter().filter(|part| from.join(part).is_dir()) {
             copier.files(&from.join(part), &to.join(part))?;

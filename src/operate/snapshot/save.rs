@@ -69,6 +69,7 @@ async fn write_aside(stack: &Stack, name: &SnapshotName, interrupt: &Interrupt) 
             name: name.clone(),
             stack: stack.manifest.name.to_string(),
             created: Timestamp::now(),
+            newest: None,
             keystore: stack.manifest.keystore_name(),
             keys: None,
             files: 0,
@@ -126,6 +127,8 @@ impl Plan {
         // an unknown one does not prevent the snapshot
         let former = Snapshot::list(layout).ok().and_then(|mut all| all.pop()).map(|former| former.drive(layout));
         copier.drive(&layout.drive(), &aside.join("minio"), former.as_deref())?;
+        let newest = copier.newest.and_then(|newest| Timestamp::try_from(newest).ok());
+        self.snapshot.newest = newest.filter(|newest| *newest > self.snapshot.created);
         // after the drive: a key that was made meanwhile is one too many, never one too few
         if let Some(keys) = &self.keys {
             let before = copier.files;

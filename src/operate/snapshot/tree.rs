@@ -23,6 +23,8 @@ pub(in crate::operate) struct Copier {
     pub(in crate::operate) method: Method,
     pub(in crate::operate) files: u64,
     pub(in crate::operate) bytes: u64,
+    /// When the file was changed that was changed last.
+    pub(super) newest: Option<SystemTime>,
     /// A shared file that was changed after this moment is not what it was.
     pub(super) not_after: Option<SystemTime>,
     /// True if somebody may write to the drive meanwhile: files that go are left out.
@@ -36,7 +38,16 @@ impl Copier {
     /// One that shares as much as the file system of the folder `to` can: clones, else links.
     pub(in crate::operate) fn within(to: &Path, interrupt: &Interrupt) -> Self {
         let method = if can_clone(to) { Method::Clones } else { Method::LinksAndCopies };
-        Self { method, files: 0, bytes: 0, not_after: None, is_live: false, end: None, interrupt: interrupt.clone() }
+        Self {
+            method,
+            files: 0,
+            bytes: 0,
+            newest: None,
+            not_after: None,
+            is_live: false,
+            end: None,
+            interrupt: interrupt.clone(),
+        }
     }
 
     /// Takes a drive; what MinIO was only writing stays behind. What is as it was in `former`, the drive of another
@@ -79,6 +90,7 @@ impl Copier {
         let taken = walk(from, to, |Move { from, to }| copier.take(from, to, kind))?;
         self.files += taken.files;
         self.bytes += taken.bytes;
+        self.newest = self.newest.max(taken.newest);
         Ok(())
     }
 

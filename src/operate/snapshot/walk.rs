@@ -3,6 +3,7 @@
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::error::Error;
 
@@ -21,6 +22,8 @@ pub(super) struct Move {
 pub(super) struct Taken {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// When the file was changed that was changed last.
+    pub(super) newest: Option<SystemTime>,
     pub(super) below: Vec<Move>,
 }
 
@@ -28,6 +31,7 @@ impl Taken {
     pub(super) fn count(&mut self, file: &Metadata) {
         self.files += 1;
         self.bytes += file.len();
+        self.newest = self.newest.max(file.modified().ok());
     }
 }
 
@@ -53,6 +57,7 @@ pub(super) fn walk(
             for taken in share.unwrap_or_else(ended)? {
                 all.files += taken.files;
                 all.bytes += taken.bytes;
+                all.newest = all.newest.max(taken.newest);
                 all.below.extend(taken.below);
             }
         }
@@ -75,7 +80,7 @@ mod tests {
             seen.lock().unwrap().push(deep);
             let wide = [0, 2, 2 * BATCH, 0][deep];
             let below = |number: usize| Move { from: from.join(number.to_string()), to: to.join(number.to_string()) };
-            Ok(Taken { files: 1, bytes: 10, below: (0..wide).map(below).collect() })
+            Ok(Taken { files: 1, bytes: 10, below: (0..wide).map(below).collect(), ..Taken::default() })
         });
         let all = all.unwrap();
         let folders = 1 + 2 + 2 * 2 * BATCH as u64;

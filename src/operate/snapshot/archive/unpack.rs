@@ -197,7 +197,7 @@ impl<'a> Unpack<'a> {
         if bytes != size {
             return Err(invalid(&format!("it ends within '{}'", path.display())));
         }
-        // the moment counts: what is newer than its snapshot is not restored
+        // the moment counts: a restore compares it
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(modified));
         file.set_modified(modified.ok_or_else(|| invalid("it names a time that does not exist"))?)?;
         (self.files, self.bytes) = (self.files + 1, self.bytes + bytes);
