@@ -25,6 +25,7 @@ use crate::host::ownership;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::{Layout, marker};
 
+mod added_keys;
 #[cfg(feature = "cli")]
 pub mod archive;
 mod journal;

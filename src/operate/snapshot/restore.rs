@@ -9,6 +9,7 @@ use kes_server::client::Client;
 use kes_server::keystore::{Environment, fs};
 use zeroize::Zeroizing;
 
+use super::added_keys::AddedKeys;
 use super::journal::{self, Exchange, Journal};
 use super::rollback::Rollback;
 use super::tree::{Copier, same, sync};
@@ -27,8 +28,8 @@ use crate::template::parse_env;
 pub struct Prepared {
     layout: Layout,
     journal: Journal,
-    /// Keys to be added to a folder that is not the stack's own: where each is, and where it goes.
-    added_keys: Vec<(PathBuf, PathBuf)>,
+    /// Keys to be added to a folder that is not the stack's own.
+    added_keys: AddedKeys,
     /// True if KES has to be stopped as well: keys, certificates or configuration differ from those it runs with.
     pub changes_kes: bool,
 }
@@ -95,12 +96,10 @@ impl Prepared {
     }
 
     fn finish(self) -> Result<(), Error> {
-        let mut copier = Copier::within(&self.layout.restore(), &Interrupt::default());
-        for (from, to) in &self.added_keys {
-            copier.file(from, to)?;
-        }
+        // on disk before the journal: the drive never comes back without them
+        self.added_keys.write()?;
         journal::write(&self.layout, &self.journal)?;
-        journal::finish(&self.layout, &copier)
+        journal::finish(&self.layout, &Copier::within(&self.layout.restore(), &Interrupt::default()))
     }
 }
 
@@ -217,9 +216,9 @@ fn prepared(manifest: &Manifest, layout: &Layout, drive: Rollback) -> Result<Pre
     let exchange = |name: &str, place: PathBuf| Exchange { new: staged.join(name), place };
     let mut exchanges = vec![exchange("guard.json", layout.guard())];
     let mut changed = vec![("certs", layout.certs()), ("config", layout.config())];
-    let mut added_keys = Vec::new();
+    let mut added_keys = AddedKeys::default();
     match manifest.fs_path() {
-        Some(folder) => added_keys = absent_keys(&staged.join("keys"), &folder)?,
+        Some(folder) => added_keys = AddedKeys::of(&staged.join("keys"), &folder)?,
         None if manifest.keystore_is_fs() => changed.push(("keys", layout.keys())),
         None => {}
     }
@@ -231,33 +230,4 @@ fn prepared(manifest: &Manifest, layout: &Layout, drive: Rollback) -> Result<Pre
     }
     let changes_kes = exchanges.len() > always;
     Ok(Prepared { layout: layout.clone(), journal: Journal { drive, exchanges }, added_keys, changes_kes })
-}
-
-/// A folder that the user named may hold keys of others: none of it is removed or changed.
-fn absent_keys(staged: &Path, folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-    let mut absent = Vec::new();
-    let entries = match std::fs::read_dir(staged) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(absent),
-        entries => entries.map_err(Error::file("read", staged))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::file("read", staged))?;
-        // what is not a key, such as the marker of sealed ones, KES keeps itself
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let (from, to) = (entry.path(), folder.join(entry.file_name()));
-        match std::fs::read(&to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => absent.push((from, to)),
-            Err(error) => return Err(Error::file("read", &to)(error)),
-            Ok(there) if there == std::fs::read(&from).map_err(Error::file("read", &from))? => {}
-            Ok(_) => {
-                return Err(Error::Environment {
-                    what: format!("'{}' is a different key from that of the snapshot", to.display()),
-                    hint: "restore into another keystore folder, or move that key away; nothing was changed".into(),
-                });
-            }
-        }
-    }
-    Ok(absent)
 }

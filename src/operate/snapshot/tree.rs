@@ -317,7 +317,7 @@ fn finish(file: &File, path: &Path, meta: &Metadata) -> io::Result<()> {
 }
 
 /// Gives a path the owner of what it was made from; who is not root owns both anyway.
-fn give(path: &Path, like: &Metadata) -> io::Result<()> {
+pub(super) fn give(path: &Path, like: &Metadata) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
