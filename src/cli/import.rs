@@ -61,17 +61,22 @@ impl Import {
             return Box::pin(self.rehearse.run(found, (&self.source, &folder), output, interrupt)).await;
         }
         let imported = translate(&found, &folder, globals.dir.is_some())?;
-        self.write(&imported)?;
+        self.write(&imported, found.in_place.is_some())?;
         output.done(&report(&imported), human)?;
         Ok(())
     }
 
-    fn write(&self, imported: &Imported) -> Result<(), Error> {
+    fn write(&self, imported: &Imported, in_place: bool) -> Result<(), Error> {
         let there = imported.files.iter().find(|file| file.path.exists());
         if let Some(file) = there.filter(|_| !self.force) {
             return Err(Error::Usage {
                 what: format!("'{}' already exists", file.path.display()),
-                hint: "choose another --output-dir, or give --force to overwrite it".into(),
+                hint: if in_place {
+                    "give --force to write it again from the files of before `kestack up`, which config/imported keeps"
+                } else {
+                    "choose another --output-dir, or give --force to overwrite it"
+                }
+                .into(),
             });
         }
         for file in &imported.files {

@@ -1,13 +1,14 @@
 //! A folder of the documented procedure: `certs`, `config` and `minio`, and `keys` for the fs keystore. kestack's own
 //! folders look the same, so it becomes the stack's folder as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::{Files, Found, refused, text_of};
 use crate::error::Error;
 use crate::template::parse_env;
+use crate::transfer::export::quoted;
 
 /// Names of KES's configuration in the procedure's variants.
 const KES_CONFIGS: [&str; 3] = ["kes-config.yaml", "server-config.yaml", "config.yaml"];
@@ -15,7 +16,6 @@ const KES_CONFIGS: [&str; 3] = ["kes-config.yaml", "server-config.yaml", "config
 pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     let folder = std::fs::canonicalize(folder).map_err(Error::file("find", folder))?;
     let config = folder.join("config");
-    let kes = KES_CONFIGS.iter().map(|name| config.join(name)).find(|path| path.is_file());
     let unfit = || {
         refused(
             format!("'{}' is not a folder of the documented procedure", folder.display()),
@@ -25,6 +25,8 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     if !config.join("minio").is_file() || !folder.join("minio").is_dir() {
         return Err(unfit());
     }
+    let config = original(&folder)?;
+    let kes = kes_config(&config);
     let env = text_of(&config.join("minio"))?;
     let mut found = Found {
         name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -56,4 +58,38 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
         None => return Err(unfit()),
     }
     Ok(found)
+}
+
+/// Where an import keeps the files that `up` writes again.
+pub(super) fn kept(folder: &Path) -> PathBuf {
+    folder.join("config/imported")
+}
+
+/// True for a file that `up` wrote.
+pub(super) fn is_of_up(text: &str) -> bool {
+    text.contains("`kestack up` replaces it")
+}
+
+/// Where the configuration of the deployment is: in `config`, or, if `up` has replaced it since, where the import kept it.
+fn original(folder: &Path) -> Result<PathBuf, Error> {
+    let (config, kept) = (folder.join("config"), kept(folder));
+    if !kept.join("minio").is_file() {
+        return Ok(config);
+    }
+    let files = |folder: &Path| {
+        let kes = kes_config(folder).as_deref().map(text_of).transpose()?;
+        Ok::<_, Error>((text_of(&folder.join("minio"))?, kes))
+    };
+    let now = files(&config)?;
+    if is_of_up(&now.0) || now.1.as_ref().is_some_and(|kes| is_of_up(kes)) || now == files(&kept)? {
+        return Ok(kept);
+    }
+    Err(refused(
+        format!("'{}' has changed since the import that '{}' is of", config.display(), kept.display()),
+        format!("to import what it is now, move the copies of what it was away first: {}", quoted(&kept)),
+    ))
+}
+
+fn kes_config(config: &Path) -> Option<PathBuf> {
+    KES_CONFIGS.iter().map(|name| config.join(name)).find(|path| path.is_file())
 }

@@ -18,6 +18,7 @@ use crate::keystore::StaticKey;
 
 mod buckets;
 mod compose;
+mod credentials;
 mod dotenv;
 mod folder;
 mod kes;

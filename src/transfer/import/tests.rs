@@ -64,6 +64,51 @@ fn a_compose_file_is_read_with_what_it_mounts() {
     assert!(imported.notes.iter().any(|note| note.contains("photos")), "{:?}", imported.notes);
 }
 
+/// `up` replaces the configuration: the copies of the first import are all that is left of it.
+#[test]
+fn a_second_import_of_a_folder_reads_and_keeps_the_first_files() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("stack");
+    let path = |name: &str| folder.join(name);
+    for name in ["certs", "config", "keys", "minio"] {
+        std::fs::create_dir_all(path(name)).unwrap();
+    }
+    std::fs::write(path("keys/second"), "").unwrap();
+    let kes = kes_config("{ fs: { path: /mnt/keys } }");
+    let env = "MINIO_ROOT_USER=root-user\nMINIO_ROOT_PASSWORD=s3cret-root\nMINIO_SITE_NAME=here\nMINIO_KMS_KES_KEY_NAME=first\n";
+    std::fs::write(path("config/server-config.yaml"), &kes).unwrap();
+    std::fs::write(path("config/minio"), env).unwrap();
+    let import = || {
+        let imported = translate(&Found::read(&folder, &|_| None)?, Path::new("/out"), false)?;
+        for file in &imported.files {
+            std::fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+            file.make().unwrap();
+        }
+        Ok::<_, Error>(String::from_utf8(imported.files[0].content.to_vec()).unwrap())
+    };
+    let kept = || {
+        ["kes-config.yaml", "minio"].map(|name| std::fs::read_to_string(path("config/imported").join(name)).unwrap())
+    };
+    let first = import().unwrap();
+    assert!(first.contains("MINIO_SITE_NAME: here"), "{first}");
+    let files = [kes.clone(), env.to_owned()];
+    assert_eq!(kept(), files);
+    assert_eq!(import().unwrap(), first, "before `up`");
+    let of_up = "# made by kestack: `kestack up` replaces it.\nMINIO_ROOT_USER=new\nMINIO_ROOT_PASSWORD=new-password\n";
+    for name in ["kes-config.yaml", "minio"] {
+        std::fs::write(path("config").join(name), of_up).unwrap();
+    }
+    assert_eq!(import().unwrap(), first);
+    assert_eq!(kept(), files, "after `up`");
+    for name in ["kes-config.yaml", "minio"] {
+        std::fs::write(path("config").join(name), if name == "minio" { "MINIO_ROOT_USER=other\n" } else { &kes })
+            .unwrap();
+    }
+    let error = import().unwrap_err().to_string();
+    assert!(error.contains("has changed since the import") && error.contains("config/imported"), "{error}");
+    assert_eq!(kept(), files);
+}
+
 /// Also in the form that was proposed for MinIO KES.
 #[test]
 fn a_sealed_folder_keeps_its_master_keys() {

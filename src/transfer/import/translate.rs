@@ -1,7 +1,6 @@
 //! From what was found to kestack.yaml and the files next to it. Nothing is written here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kes_server::auth::KeyName;
@@ -12,7 +11,7 @@ use zeroize::Zeroizing;
 use super::buckets::{self, DeclaredBucket};
 use super::kes::{self, Kes};
 use super::minio::{self, Minio};
-use super::{Found, at, refused, static_key, text_of};
+use super::{Found, at, credentials, folder, refused, static_key, text_of};
 use crate::error::Error;
 use crate::manifest::{self, StackName};
 use crate::resource::FileResource;
@@ -91,11 +90,12 @@ pub fn translate(found: &Found, output: &Path, has_dir: bool) -> Result<Imported
     let declared = buckets::declared(found, &minio, &mut notes);
     let text = manifest_text(found, &name, &kes, &minio, &declared, &layout)?;
     let mut files = vec![FileResource::private(folder.join(MANIFEST), text.as_bytes())];
-    let credentials: Vec<_> = kes.credentials.into_iter().chain(minio.secrets).collect();
-    let has_credentials = !credentials.is_empty() || !kes.missing.is_empty();
+    let known: Vec<_> = kes.credentials.into_iter().chain(minio.secrets).collect();
+    let has_credentials = !known.is_empty() || !kes.missing.is_empty();
     if has_credentials {
-        let text = shell_variables(&credentials, &kes.missing);
-        files.push(FileResource::private(folder.join(CREDENTIALS), text.as_bytes()));
+        let place = folder.join(CREDENTIALS);
+        let text = credentials::text(&known, &kes.missing, &credentials::earlier(&place)?);
+        files.push(FileResource::private(place, text.as_bytes()));
     }
     files.extend(stack_files(found, &layout, minio.root.as_ref())?);
     if let Some(key) = &found.static_key {
@@ -238,8 +238,11 @@ fn stack_files(
     root: Option<&(String, Zeroizing<String>)>,
 ) -> Result<Vec<FileResource>, Error> {
     if found.in_place.is_some() {
-        let kept = layout.config().join("imported");
-        let env = text_of(&layout.minio_env())?;
+        let (kept, env) = (folder::kept(layout.root()), text_of(&layout.minio_env())?);
+        // what is kept there is the only copy of what it was, and kestack's own file is not worth one
+        if kept.join("minio").exists() || folder::is_of_up(&env) {
+            return Ok(vec![]);
+        }
         let mut files = vec![FileResource::private(kept.join("minio"), env.as_bytes())];
         if !found.kes_config.is_empty() {
             files.insert(0, FileResource::private(kept.join("kes-config.yaml"), found.kes_config.as_bytes()));
@@ -255,18 +258,6 @@ fn stack_files(
         files.push(FileResource::private(layout.certs().join(name), text_of(source)?.as_bytes()));
     }
     Ok(files)
-}
-
-/// `NAME='value'`, as a shell reads it; what is missing is there to be filled in.
-fn shell_variables(credentials: &[(String, Zeroizing<String>)], missing: &BTreeSet<String>) -> Zeroizing<String> {
-    let mut text = Zeroizing::new("# Credentials that kestack.yaml refers to; only you may read this.\n".to_owned());
-    for (name, value) in credentials {
-        let _ = writeln!(text, "{name}='{}'", value.replace('\'', r"'\''"));
-    }
-    for name in missing.iter().filter(|name| !credentials.iter().any(|(known, _)| known == *name)) {
-        let _ = writeln!(text, "# not known, fill it in: {name}=");
-    }
-    text
 }
 
 fn next(
