@@ -172,6 +172,8 @@ impl Load {
         if !self.force {
             staged.check_manifest(&self.to)?;
         }
+        // before anything is changed: a folder that cannot be written to would otherwise show last
+        let manifest = staged.write_manifest(&self.to)?;
         let of = |kind| staged.members().iter().filter(move |member| member.kind == kind);
         let images: Vec<&Member> = of(Kind::Image).collect();
         if !images.is_empty() {
@@ -179,7 +181,7 @@ impl Load {
         }
         staged.install_programs(&programs)?;
         let loaded = Loaded {
-            manifest: staged.install_manifest(&self.to)?,
+            manifest: manifest.install()?,
             programs: of(Kind::Program).map(|member| programs.join(&member.name)).collect(),
             images: images.iter().filter_map(|image| image.reference.clone()).collect(),
         };

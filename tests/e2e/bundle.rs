@@ -91,6 +91,7 @@ fn what_would_not_work_there_is_refused_here() {
     assert!(error.contains("minio.binary") && error.contains("MINIO_BINARY"), "{error}");
     stack.manifest("");
     stack.ok(&["bundle", "save", "bundle.tar"]);
+    let manifest = std::fs::read_to_string(stack.folder().join("kestack.yaml")).unwrap();
     let there = Elsewhere::new(&stack);
     std::fs::write(there.home.join("work/kestack.yaml"), "keys: [another]\n").unwrap();
     let refused = |more: &[&str], code: i32| {
@@ -102,7 +103,13 @@ fn what_would_not_work_there_is_refused_here() {
     assert!(error.contains("with other content") && error.contains("--force"), "{error}");
     let error = refused(&["--sha256", "00"], 6);
     assert!(error.contains("nothing was changed"), "{error}");
+    // nothing but a file can be where the folder should be
+    let error = refused(&["--to", "kestack.yaml/project"], 1);
+    assert!(error.contains("kestack.yaml/project"), "{error}");
     assert_eq!(std::fs::read_dir(there.programs()).map_or(0, Iterator::count), 0);
+    let loaded = there.ok(&["bundle", "load", "../../bundle.tar", "--to", "new/project"]);
+    assert!(loaded.contains("new/project/kestack.yaml"), "{loaded}");
+    assert_eq!(std::fs::read_to_string(there.home.join("work/new/project/kestack.yaml")).unwrap(), manifest);
 }
 
 /// Where two homes have one store of images: not with rootless Podman, which keeps images below the home.

@@ -6,16 +6,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tar::{Archive, Entry};
+use tempfile::NamedTempFile;
 
 use super::{FORMAT, INDEX, Index, Kind, MANIFEST, Member, NAMES};
 use crate::error::Error;
 use crate::host::digest::copy;
-use crate::host::disk::{self, UNFINISHED};
+use crate::host::disk;
 use crate::host::ownership;
-use crate::host::scratch::Scratch;
+use crate::host::scratch::{self, Scratch};
 
 /// Longest list of members.
 const LONGEST_INDEX: u64 = 1 << 20;
+
+/// Start of the name of a manifest that is not in its place yet.
+const UNFINISHED_MANIFEST: &str = ".kestack-manifest-";
 
 /// A bundle whose members were found to be what its list says. They lie in a folder of their own, which goes with this
 /// value.
@@ -125,19 +129,37 @@ impl Staged {
         }
     }
 
-    /// Writes the manifest into a folder.
+    /// Writes the manifest into a folder, which is made if it is not there, under another name.
     ///
     /// # Errors
     /// [`Error::File`] if that fails.
-    pub fn install_manifest(&self, folder: &Path) -> Result<PathBuf, Error> {
+    pub fn write_manifest(&self, folder: &Path) -> Result<WrittenManifest, Error> {
+        disk::create_private(folder)?;
         let place = folder.join(MANIFEST);
         let failed = |error| Error::file("write", &place)(error);
-        let mut whole = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map_err(failed)?;
+        let mut part = scratch::file_in(folder, UNFINISHED_MANIFEST).map_err(failed)?;
         let source = self.folder.path().join(MANIFEST);
         let mut mine = File::open(&source).map_err(Error::file("read", source))?;
-        io::copy(&mut mine, &mut whole).map_err(failed)?;
-        whole.persist(&place).map_err(|error| failed(error.error))?;
-        Ok(place)
+        io::copy(&mut mine, &mut part).map_err(failed)?;
+        Ok(WrittenManifest { part, place })
+    }
+}
+
+/// The manifest of a bundle where it belongs, under a name of its own; it goes with this value.
+#[derive(Debug)]
+pub struct WrittenManifest {
+    part: NamedTempFile,
+    place: PathBuf,
+}
+
+impl WrittenManifest {
+    /// Gives it its name, and says where it is.
+    ///
+    /// # Errors
+    /// [`Error::File`] if that fails.
+    pub fn install(self) -> Result<PathBuf, Error> {
+        self.part.persist(&self.place).map_err(|error| Error::file("write", &self.place)(error.error))?;
+        Ok(self.place)
     }
 }
 
@@ -209,7 +231,10 @@ mod tests {
         assert_eq!(std::fs::metadata(programs.join("minio")).unwrap().permissions().mode() & 0o777, 0o755);
         assert!(!programs.join("silo").exists());
         staged.check_manifest(folder.path()).unwrap();
-        staged.install_manifest(folder.path()).unwrap();
+        let project = folder.path().join("new/project");
+        drop(staged.write_manifest(&project).unwrap());
+        assert_eq!(std::fs::read_dir(&project).unwrap().count(), 0, "nothing is there until it is installed");
+        staged.write_manifest(folder.path()).unwrap().install().unwrap();
         staged.check_manifest(folder.path()).unwrap();
         std::fs::write(folder.path().join(MANIFEST), "name: mine\n").unwrap();
         let error = staged.check_manifest(folder.path()).unwrap_err().to_string();

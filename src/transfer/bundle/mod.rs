@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 mod load;
 mod save;
 
-pub use load::Staged;
+pub use load::{Staged, WrittenManifest};
 pub use save::{Saved, save};
 
 /// Version of the format.
