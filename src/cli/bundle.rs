@@ -15,6 +15,7 @@ use crate::engine::image::{Archive, check_static};
 use crate::error::Error;
 use crate::host::blocking::blocking;
 use crate::host::disk::folder_of;
+use crate::host::interrupt::Interrupt;
 use crate::host::scratch::Scratch;
 use crate::manifest::Manifest;
 use crate::supply::{self, ImageSource, Waiting};
@@ -62,28 +63,33 @@ pub(super) struct Loaded {
 }
 
 impl Bundle {
-    pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    pub(super) async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         match self {
-            Self::Save(save) => save.run(globals, output).await,
-            Self::Load(load) => load.run(globals, output).await,
+            Self::Save(save) => save.run(globals, output, interrupt).await,
+            Self::Load(load) => load.run(globals, output, interrupt).await,
         }
     }
 }
 
 impl Save {
-    async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
-        let opened = Opened::of(globals, Intent::Read).await?;
-        refuse_named_programs(&opened.options.manifest)?;
-        let reached = opened.connect().await?;
+    async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let folder = folder_of(&self.bundle);
         let staging = Scratch::new_in(folder, ".kestack-staging-").map_err(Error::file("write", &self.bundle))?;
-        let progress = output.progress(reached.engine().info());
-        let contents = contents(&reached.options, reached.engine().as_ref(), staging.path(), progress.as_ref()).await?;
-        let file = self.bundle.clone();
-        let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file)).await?;
+        let contents = interrupt.ends(Box::pin(gather(globals, output, staging.path()))).await?;
+        let (file, interrupt) = (self.bundle.clone(), interrupt.clone());
+        let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file, &interrupt)).await?;
         output.done(&saved, saved_text)?;
         Ok(())
     }
+}
+
+/// Everything that goes into the bundle of the stack that the command line names.
+async fn gather(globals: &Globals, output: &Output, staging: &Path) -> Result<Vec<Content>, Error> {
+    let opened = Opened::of(globals, Intent::Read).await?;
+    refuse_named_programs(&opened.options.manifest)?;
+    let reached = opened.connect().await?;
+    let progress = output.progress(reached.engine().info());
+    contents(&reached.options, reached.engine().as_ref(), staging, progress.as_ref()).await
 }
 
 /// What the manifest names by its path would not be found there.
@@ -161,13 +167,14 @@ async fn content(
 }
 
 impl Load {
-    async fn run(&self, globals: &Globals, output: &Output) -> Result<(), Error> {
+    async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let programs = supply::programs_folder(&environment).ok_or_else(|| Error::Environment {
             what: "there is no folder for the programs of a bundle".into(),
             hint: "set HOME or XDG_DATA_HOME".into(),
         })?;
         let (file, sha256, base) = (self.bundle.clone(), self.sha256.clone(), programs.clone());
-        let open = move || Staged::open(&file, sha256.as_deref(), &base);
+        let signals = interrupt.clone();
+        let open = move || Staged::open(&file, sha256.as_deref(), &base, &signals);
         let staged = blocking("read", &self.bundle, open).await?;
         if !self.force {
             staged.check_manifest(&self.to)?;
@@ -177,8 +184,9 @@ impl Load {
         let of = |kind| staged.members().iter().filter(move |member| member.kind == kind);
         let images: Vec<&Member> = of(Kind::Image).collect();
         if !images.is_empty() {
-            load_images(globals, &staged, &images).await?;
+            interrupt.ends(Box::pin(load_images(globals, &staged, &images))).await?;
         }
+        interrupt.check()?;
         staged.install_programs(&programs)?;
         let loaded = Loaded {
             manifest: manifest.install()?,

@@ -287,6 +287,7 @@ impl Cli {
             // they end by themselves, after they gave back what they changed for a while
             Verb::Verify(_)
             | Verb::Bench(_)
+            | Verb::Bundle(_)
             | Verb::Chaos(_)
             | Verb::Snapshot(_)
             | Verb::Drill(_)
@@ -333,7 +334,7 @@ impl Verb {
             Self::Sandbox(verb) => verb.run(globals, output).await,
             Self::Chaos(verb) => Box::pin(verb.run(globals, output, interrupt)).await,
             Self::Gc(verb) => verb.run(globals, output).await,
-            Self::Bundle(verb) => verb.run(globals, output).await,
+            Self::Bundle(verb) => verb.run(globals, output, interrupt).await,
             Self::Snapshot(verb) => verb.run(globals, output, interrupt).await,
             Self::Export(verb) => verb.run(globals, output).await,
             Self::Import(verb) => Box::pin(verb.run(globals, output, interrupt)).await,

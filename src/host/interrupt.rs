@@ -2,6 +2,7 @@
 //! for a while is given back before the program ends.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -137,6 +138,11 @@ impl Interrupt {
         }
     }
 
+    /// Reading through it fails once a signal came: for work on a thread, which nobody can drop.
+    pub(crate) fn reads<R: Read>(&self, inner: R) -> Stoppable<'_, R> {
+        Stoppable { inner, interrupt: self }
+    }
+
     /// One that asks to end when its [`Caller`] is dropped.
     pub(crate) fn of_caller() -> (Caller, Self) {
         let (sender, receiver) = watch::channel(None);
@@ -147,6 +153,20 @@ impl Interrupt {
     #[cfg(test)]
     pub(crate) fn asking(cause: Cause) -> Self {
         Self::of(watch::channel(Some(cause)).1)
+    }
+}
+
+/// Reads until a signal comes.
+#[derive(Debug)]
+pub(crate) struct Stoppable<'a, R> {
+    inner: R,
+    interrupt: &'a Interrupt,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.interrupt.check().map_err(io::Error::other)?;
+        self.inner.read(bytes)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::host::disk::{clear, spread};
 use crate::host::interrupt::Interrupt;
 use crate::host::ownership;
+use crate::manifest::StackName;
 use crate::resource::{DirectoryResource, Owner};
 use crate::stack::{Layout, marker};
 
@@ -164,7 +165,14 @@ impl Snapshot {
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let found: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if found.version > VERSION { Err("a newer kestack made it".into()) } else { Ok(found) }
+        if found.version > VERSION {
+            return Err("a newer kestack made it".into());
+        }
+        // they are shown, and may be a stranger's
+        if found.stack.parse::<StackName>().is_err() || found.keystore.contains(char::is_control) {
+            return Err("it does not name a stack and a keystore".into());
+        }
+        Ok(found)
     }
 
     /// Removes the snapshot of that name.

@@ -11,6 +11,7 @@ use super::{Content, FORMAT, INDEX, Index, Kind, Member};
 use crate::error::Error;
 use crate::host::digest::{Hashed, copy};
 use crate::host::disk::folder_of;
+use crate::host::interrupt::Interrupt;
 use crate::host::scratch;
 
 /// What was made.
@@ -27,10 +28,10 @@ pub struct Saved {
 /// Writes a bundle of these contents to `file`, which appears only when it is complete.
 ///
 /// # Errors
-/// [`Error::File`] if something cannot be read or written.
-pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
-    let failed = |error| Error::file("write", file)(error);
-    let members = contents.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+/// [`Error::File`] if something cannot be read or written; [`Error::Interrupted`] after a signal. Nothing is left then.
+pub fn save(contents: &[Content], file: &Path, interrupt: &Interrupt) -> Result<Saved, Error> {
+    let failed = |error| interrupt.check().err().map_or_else(|| Error::file("write", file)(error), Error::from);
+    let members = contents.iter().map(|content| member(content, interrupt)).collect::<Result<Vec<_>, _>>()?;
     let index = Index {
         format: FORMAT,
         kestack: env!("CARGO_PKG_VERSION").to_owned(),
@@ -46,7 +47,7 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
     for (content, member) in contents.iter().zip(&index.members) {
         let source = File::open(&content.file).map_err(Error::file("read", &content.file))?;
         let head = header(&member.name, member.size, member.kind).map_err(failed)?;
-        tar.append(&head, source.take(member.size)).map_err(failed)?;
+        tar.append(&head, interrupt.reads(source.take(member.size))).map_err(failed)?;
     }
     let (_, sha256) = tar.into_inner().map_err(failed)?.finish();
     part.as_file().sync_all().map_err(failed)?;
@@ -54,9 +55,11 @@ pub fn save(contents: &[Content], file: &Path) -> Result<Saved, Error> {
     Ok(Saved { file: file.display().to_string(), sha256, members: index.members })
 }
 
-fn member(content: &Content) -> Result<Member, Error> {
-    let unreadable = |error| Error::file("read", &content.file)(error);
-    let (size, sha256) = File::open(&content.file).and_then(|file| copy(file, &mut io::sink())).map_err(unreadable)?;
+fn member(content: &Content, interrupt: &Interrupt) -> Result<Member, Error> {
+    let unreadable =
+        |error| interrupt.check().err().map_or_else(|| Error::file("read", &content.file)(error), Error::from);
+    let open = File::open(&content.file).map_err(unreadable)?;
+    let (size, sha256) = copy(interrupt.reads(open), &mut io::sink()).map_err(unreadable)?;
     let reference = content.reference.clone();
     Ok(Member { name: content.name.to_owned(), kind: content.kind, reference, size, sha256 })
 }

@@ -9,6 +9,7 @@ use tar::{Entries, Entry, EntryType};
 
 use super::super::{DESCRIPTION, Interrupt};
 use super::{FOLDERS, GUARD, SUMS};
+use crate::host::interrupt::Stoppable;
 
 /// Longest path of a member; that of an object has at most 1,024 bytes.
 const LONGEST_PATH: u64 = 4096;
@@ -56,7 +57,8 @@ fn check(path: &Path) -> io::Result<()> {
 }
 
 fn foreign(path: &str) -> io::Error {
-    invalid(&format!("it holds '{path}', which does not belong in a snapshot"))
+    // what a stranger named must not reach a terminal as it is
+    invalid(&format!("it holds '{}', which does not belong in a snapshot", path.escape_debug()))
 }
 
 /// What is wrong with the file itself.
@@ -66,15 +68,14 @@ pub(super) fn invalid(why: &str) -> io::Error {
 
 /// Counts and digests what is read through it, and ends when a signal came.
 pub(super) struct Source<'a, R> {
-    inner: R,
+    inner: Stoppable<'a, R>,
     context: Context,
     bytes: u64,
-    interrupt: &'a Interrupt,
 }
 
-impl<'a, R> Source<'a, R> {
+impl<'a, R: Read> Source<'a, R> {
     pub(super) fn new(inner: R, interrupt: &'a Interrupt) -> Self {
-        Self { inner, context: Context::new(&SHA256), bytes: 0, interrupt }
+        Self { inner: interrupt.reads(inner), context: Context::new(&SHA256), bytes: 0 }
     }
 
     /// How many bytes that were, and their SHA-256.
@@ -85,7 +86,6 @@ impl<'a, R> Source<'a, R> {
 
 impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.interrupt.check().map_err(io::Error::other)?;
         let read = self.inner.read(bytes)?;
         self.context.update(bytes.get(..read).unwrap_or_default());
         self.bytes += read as u64;

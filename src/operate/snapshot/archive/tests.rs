@@ -298,6 +298,24 @@ fn what_is_larger_than_it_says_is_refused_before_it_is_written() {
     assert!(stack.refused(&tar(&escaping, &[]), Opener::Plain).contains("not a valid name of a snapshot"));
 }
 
+/// Whatever a terminal would obey.
+#[test]
+fn what_a_stranger_named_is_not_shown_as_it_is() {
+    let stack = Stack::new();
+    let shown = |bytes: &[u8]| {
+        let error = stack.refused(bytes, Opener::Plain);
+        assert!(!error.contains(|letter: char| letter.is_control() && letter != '\n'), "{error:?}");
+        error
+    };
+    let error = shown(&tar(&description(1, 0), &[(EntryType::Regular, "\u{1b}[2J", b"")]));
+    assert!(error.contains("it holds '\\u{1b}[2J'"), "{error}");
+    for member in ["stack", "keystore"] {
+        let named = format!("\"{member}\": \"");
+        let foreign = description(1, 0).replace(&named, &format!("{named}\\u001b[2J"));
+        assert!(shown(&tar(&foreign, &[])).contains("does not name a stack and a keystore"), "{member}");
+    }
+}
+
 #[test]
 fn folders_without_end_are_refused() {
     let stack = Stack::new();

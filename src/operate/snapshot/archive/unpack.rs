@@ -195,7 +195,7 @@ impl<'a> Unpack<'a> {
         io::copy(&mut source, &mut file)?;
         let (bytes, sha256) = source.finish();
         if bytes != size {
-            return Err(invalid(&format!("it ends within '{}'", path.display())));
+            return Err(invalid(&format!("it ends within '{}'", path.display().to_string().escape_debug())));
         }
         // the moment counts: a restore compares it
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(modified));
@@ -217,7 +217,8 @@ impl<'a> Unpack<'a> {
             entry.read_exact(&mut theirs)?;
             if theirs != line {
                 let name = line.split(|byte| *byte == b' ').next_back().unwrap_or_default();
-                return Err(invalid(&format!("'{}' was changed", String::from_utf8_lossy(name).trim_end())));
+                let name = String::from_utf8_lossy(name);
+                return Err(invalid(&format!("'{}' was changed", name.trim_end().escape_debug())));
             }
             line.clear();
         }
