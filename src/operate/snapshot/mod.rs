@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::host::disk::{clear, spread};
+use crate::host::disk::{clear, is_absent, spread};
 use crate::host::interrupt::Interrupt;
 use crate::host::ownership;
 use crate::manifest::StackName;
@@ -112,7 +112,9 @@ impl Snapshot {
         let mut found = Vec::new();
         for entry in entries {
             let name = entry.map_err(Error::file("read", &folder))?.file_name().into_string();
-            if let Some(name) = name.ok().and_then(|name| name.parse().ok()) {
+            let Some(name) = name.ok().and_then(|name| name.parse().ok()) else { continue };
+            // others may put something there as well
+            if self::folder(layout, &name).join(DESCRIPTION).is_file() {
                 found.push(Self::find(layout, &name)?);
             }
         }
@@ -128,7 +130,7 @@ impl Snapshot {
         ownership::check_stack(layout.root())?;
         let path = folder(layout, name).join(DESCRIPTION);
         let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if is_absent(&error) => {
                 return Err(Error::Absent {
                     what: format!("there is no snapshot '{name}'"),
                     hint: "`kestack snapshot list` shows all snapshots".into(),
@@ -279,28 +281,63 @@ mod tests {
         }
         assert_eq!("before-1.2_x".parse::<SnapshotName>().unwrap().to_string(), "before-1.2_x");
     }
+    /// A snapshot that is there.
+    fn save(layout: &Layout, name: &str) -> SnapshotName {
+        let snapshot = Snapshot {
+            version: VERSION,
+            name: name.parse().unwrap(),
+            stack: "test".into(),
+            created: Timestamp::now(),
+            newest: None,
+            keystore: String::new(),
+            keys: None,
+            files: 0,
+            bytes: 0,
+            method: Method::Copies,
+        };
+        std::fs::create_dir_all(snapshot.drive(layout)).unwrap();
+        let description = serde_json::to_vec(&snapshot).unwrap();
+        std::fs::write(folder(layout, &snapshot.name).join(DESCRIPTION), description).unwrap();
+        snapshot.name
+    }
+
+    #[test]
+    fn only_snapshots_are_listed() {
+        let base = tempfile::tempdir().unwrap();
+        let layout = Layout::new(base.path(), "test");
+        let one = save(&layout, "one");
+        std::fs::create_dir(layout.snapshots().join("empty")).unwrap();
+        std::fs::write(layout.snapshots().join("exported.age"), "").unwrap();
+        let listed = Snapshot::list(&layout).unwrap();
+        assert_eq!(listed.iter().map(|snapshot| &snapshot.name).collect::<Vec<_>>(), [&one]);
+        for name in ["empty", "exported.age", "none"] {
+            let error = Snapshot::find(&layout, &name.parse().unwrap()).unwrap_err();
+            assert!(matches!(error, Error::Absent { .. }), "{error}");
+        }
+    }
+
+    /// Only what is shared by links could have been changed by MinIO.
+    #[test]
+    fn what_a_drive_with_a_clock_ahead_held_may_be_as_new_as_it_was() {
+        let base = tempfile::tempdir().unwrap();
+        let layout = Layout::new(base.path(), "test");
+        let mut snapshot = Snapshot::find(&layout, &save(&layout, "one")).unwrap();
+        assert_eq!(snapshot.unchanged_since(), None);
+        snapshot.method = Method::Clones;
+        assert_eq!(snapshot.unchanged_since(), None);
+        snapshot.method = Method::LinksAndCopies;
+        assert_eq!(snapshot.unchanged_since(), Some(snapshot.created.into()));
+        let ahead = snapshot.created + jiff::SignedDuration::from_mins(40);
+        snapshot.newest = Some(ahead);
+        let text = serde_json::to_vec(&snapshot).unwrap();
+        assert_eq!(Snapshot::read(&text).unwrap().unchanged_since(), Some(ahead.into()));
+    }
+
     #[test]
     fn the_last_snapshot_takes_the_empty_folder_of_its_stack_along() {
         let base = tempfile::tempdir().unwrap();
         let layout = Layout::new(base.path(), "test");
-        let save = |name: &str| {
-            let snapshot = Snapshot {
-                version: VERSION,
-                name: name.parse().unwrap(),
-                stack: "test".into(),
-                created: Timestamp::now(),
-                newest: None,
-                keystore: String::new(),
-                keys: None,
-                files: 0,
-                bytes: 0,
-                method: Method::Copies,
-            };
-            std::fs::create_dir_all(snapshot.drive(&layout)).unwrap();
-            let description = serde_json::to_vec(&snapshot).unwrap();
-            std::fs::write(folder(&layout, &snapshot.name).join(DESCRIPTION), description).unwrap();
-            snapshot.name
-        };
+        let save = |name: &str| save(&layout, name);
         let (one, other) = (save("one"), save("other"));
         Snapshot::remove(&layout, &one).unwrap();
         assert!(layout.snapshots().exists(), "the other one is there");
