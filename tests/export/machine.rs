@@ -9,7 +9,7 @@ use kes_server::config::Config;
 use kestack::unstable::template::parse_env;
 use serde_json::Value;
 
-use crate::exported::{Exported, REPLICAS, manifest, manifest_with_kes, text};
+use crate::exported::{Exported, REPLICAS, binary, manifest, manifest_with_kes, text};
 use crate::keystores;
 
 /// Where a container finds its files: path inside to path on the host.
@@ -351,6 +351,33 @@ fn keys_that_are_not_here_are_not_made() {
         keep_keys_in(folder.path(), "elsewhere");
         let exported = Exported::of(folder, &[target]);
         assert!(!exported.folder.path().join("elsewhere").exists(), "{target}");
+    }
+}
+
+/// Whatever the programs are called here, they are installed as the units start them.
+#[test]
+fn units_start_the_programs_that_are_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = [folder.path().join("kes-1.0"), folder.path().join("silo")];
+    for program in &programs {
+        // static, as programs of a stack must be
+        std::os::unix::fs::symlink(binary(), program).unwrap();
+    }
+    let path = |program: &std::path::Path| program.display().to_string();
+    let manifest = format!(
+        "name: stack\nkes: {{ binary: {} }}\nminio: {{ binary: {} }}\n",
+        path(&programs[0]),
+        path(&programs[1])
+    );
+    std::fs::write(folder.path().join("kestack.yaml"), manifest).unwrap();
+    let exported = Exported::of(folder, &["systemd"]);
+    for (program, name, unit) in [(&programs[0], "kes", "kes.service"), (&programs[1], "minio", "minio.service")] {
+        let command = format!("sudo install -m 755 -T {} /usr/local/bin/{name}\n", path(program));
+        assert!(exported.stdout.contains(&command), "{}", exported.stdout);
+        assert!(values(exported.file(unit), "ExecStart")[0].starts_with(&format!("/usr/local/bin/{name} server")));
+    }
+    for note in ["KES and MinIO start without keys and objects", "setcap"] {
+        assert!(exported.stdout.contains(note), "{}", exported.stdout);
     }
 }
 

@@ -347,20 +347,31 @@ impl Deployment {
                 local.join(" and ")
             ));
         }
+        notes.extend(self.content_notes(
+            "the exported folder starts without keys and objects; to take those of a stack along, `kestack down` it and copy \
+             its folders keys and minio together, or not at all",
+            &format!(
+                "where the stack runs, that folder must be there with mode 0700, and it and its keys must belong to uid {}",
+                self.user().0
+            ),
+        ));
+        notes
+    }
+
+    /// True if the user wants the images that are composed here.
+    pub(super) fn wants_archives(&self) -> bool {
+        self.archives
+    }
+
+    /// What the export does not bring along: how keys and objects of a stack would come, and the needs of keys that stay
+    /// where they are.
+    pub(super) fn content_notes(&self, nothing: &str, keys_need: &str) -> Vec<String> {
+        let mut notes = Vec::new();
         if self.stack.manifest.keys_are_own() {
-            notes.push(
-                "the exported folder starts without keys and objects; to take those of a stack along, `kestack down` \
-                 it and copy its folders keys and minio together, or not at all"
-                    .into(),
-            );
+            notes.push(nothing.into());
         }
         if let Some(keys) = self.stack.manifest.fs_path().filter(|keys| !keys.starts_with(&self.folder)) {
-            notes.push(format!(
-                "keys stay in '{}', which this export does not touch: where the stack runs, that folder must be there with \
-                 mode 0700, and it and its keys must belong to uid {}",
-                keys.display(),
-                self.user().0
-            ));
+            notes.push(format!("keys stay in '{}', which this export does not touch: {keys_need}", keys.display()));
         }
         if !self.stack.manifest.seed.is_empty() {
             notes.push(

@@ -2,6 +2,7 @@
 //! the keystore as an environment file that only root reads; locked memory needs one capability and no `setcap`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::keystore::{self, Credential, MASTER_KEY_FILES};
 use crate::resource::{DirectoryResource, FileResource, Owner};
 use crate::stack::units::{self, DRIVE, ETC, KEYS};
-use crate::stack::{View, minio_env_at, ports};
+use crate::stack::{Images, View, minio_env_at, ports};
 use crate::template::{self, MinioPaths};
 
 const KES: &str = "export/systemd/kes.service.tera";
@@ -51,13 +52,32 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
         folders: folders(deployment),
         files,
         images: vec![],
-        notes: vec![
-            "for a `kes` that runs by hand, without systemd: `setcap cap_ipc_lock=+ep kes` lets it lock more memory than \
-             `ulimit -l` says"
-                .into(),
-        ],
+        notes: notes(deployment),
         next: next(deployment),
     })
+}
+
+fn notes(deployment: &Deployment) -> Vec<String> {
+    let mut notes = deployment.content_notes(
+        "KES and MinIO start without keys and objects; to take those of a stack along, `kestack down` it, copy its folders \
+         keys and minio together to /var/lib/kes and /var/lib/minio, and give them to kes and minio-user, or do nothing of \
+         this",
+        "`install` makes that folder, or gives it and its keys to user kes if nobody but root owns them",
+    );
+    if deployment.wants_archives() {
+        notes.push(
+            "the units run programs: --images writes nothing, and the commands below install KES and MinIO".into(),
+        );
+    }
+    if deployment.stack.manifest.keystore.pointer("/fs/encryption/masterKeyCredential").is_some() {
+        notes.push("KES's unit has no such credential: add LoadCredential= for it with `systemctl edit kes`".into());
+    }
+    notes.push(
+        "for a `kes` that runs by hand, without systemd: `setcap cap_ipc_lock=+ep kes` lets it lock more memory than \
+         `ulimit -l` says"
+            .into(),
+    );
+    notes
 }
 
 /// The stack's folder as `up` would make it, without drive and keys, and one file that says which units run it:
@@ -91,21 +111,20 @@ fn folders(deployment: &Deployment) -> Vec<DirectoryResource> {
 }
 
 fn next(deployment: &Deployment) -> Vec<String> {
-    let images = &deployment.images;
-    let binary = |image: &crate::supply::ImageSource, name: &str| {
-        image.binary().map_or_else(|| format!("/path/to/{name}"), quoted)
-    };
-    let mut commands = vec![
-        format!(
-            "sudo install -m 755 {} {} /usr/local/bin/",
-            binary(&images.kes, "kes"),
-            binary(&images.minio, "minio")
-        ),
-        format!("sudo {}", deployment.command_path("install")),
-        format!("sudo systemctl enable --now {} minio", unit_names(deployment).join(" ")),
-    ];
+    let mut commands: Vec<_> = installs(&deployment.images).collect();
+    commands.push(format!("sudo {}", deployment.command_path("install")));
+    commands.push(format!("sudo systemctl enable --now {} minio", unit_names(deployment).join(" ")));
     commands.extend(deployment.finish_commands().iter().map(|command| format!("sudo {command}")));
     commands
+}
+
+/// Commands that put the programs where the units start them, whatever they are called here; none for one that is there.
+fn installs(images: &Images) -> impl Iterator<Item = String> {
+    [("kes", &images.kes), ("minio", &images.minio)].into_iter().filter_map(|(name, image)| {
+        let place = Path::new("/usr/local/bin").join(name);
+        let source = image.binary().map_or_else(|| Path::new("/path/to").join(name), Path::to_owned);
+        (source != place).then(|| format!("sudo install -m 755 -T {} {}", quoted(&source), place.display()))
+    })
 }
 
 /// The units of KES: one for each replica, by its port.
