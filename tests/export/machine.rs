@@ -354,6 +354,36 @@ fn keys_that_are_not_here_are_not_made() {
     }
 }
 
+/// KES's unit gets a folder that it can see, and nobody loses one.
+#[test]
+fn units_take_keys_only_from_root() {
+    let folder = manifest("fs", "");
+    keep_keys_in(folder.path(), "/srv/kestack-test-keys");
+    let exported = Exported::of(folder, &["systemd"]);
+    let unit = exported.file("kes.service");
+    assert_eq!(values(unit, "ReadWritePaths"), ["/srv/kestack-test-keys"]);
+    assert!(exported.stdout.contains("`install` makes that folder"), "{}", exported.stdout);
+    staged(&exported.out());
+    let install = exported.file("install");
+    assert!(install.contains("chown -Rh kes:kes \"$keys\"\n"), "{install}");
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // without all that it installs
+    let (check, _) = install.split_once("install -d -m 755").unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let script = exported.out().join("check");
+    std::fs::write(&script, check.replace("/srv/kestack-test-keys", keys.path().to_str().unwrap())).unwrap();
+    let run = || Command::new("sh").arg(&script).env_remove("DESTDIR").output().unwrap();
+    std::fs::write(keys.path().join("stack-key"), "{}").unwrap();
+    assert!(run().status.success(), "{}", text(&run().stderr));
+    for owned in [keys.path().join("stack-key"), keys.path().to_owned()] {
+        std::os::unix::fs::chown(owned, Some(65534), None).unwrap();
+        let (code, said) = (run().status.code(), text(&run().stderr));
+        assert!(code == Some(1) && said.contains("belongs to nobody,"), "{code:?} {said}");
+    }
+}
+
 /// Whatever the programs are called here, they are installed as the units start them.
 #[test]
 fn units_start_the_programs_that_are_installed() {

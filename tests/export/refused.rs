@@ -91,6 +91,15 @@ fn paths_that_lead_nowhere_on_the_other_machine() {
 }
 
 #[test]
+fn keys_that_a_unit_does_not_see() {
+    for keys in ["/home/me/keys", "/root/keys", "/run/user/1000/keys", "/tmp/keys", "/var/tmp/keys", "./keys"] {
+        let keystore = format!("{{ fs: {{ path: {keys} }} }}");
+        let error = refused_with("{ fs: {} }", &keystore, &["systemd", "-d", "out"]);
+        assert!(error.contains("KES's unit sees nothing below") && error.contains("/var/lib/kes"), "{error}");
+    }
+}
+
+#[test]
 fn master_keys_that_no_container_has() {
     for master in ["masterKeyCommand: [cat, /master]", "masterKeyCredential: kes-master-key"] {
         let keystore = format!("{{ fs: {{ path: /srv/keys, encryption: {{ {master} }} }} }}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Deployment, Export, PUBLIC, SCRIPT, SECRET, file, quoted};
+use super::{Deployment, Export, PUBLIC, SCRIPT, SECRET, file, quoted, refused};
 use crate::engine::units::{Exported, KIND};
 use crate::error::Error;
 use crate::keystore::{self, Credential, MASTER_KEY_FILES};
@@ -19,6 +19,8 @@ const KES: &str = "export/systemd/kes.service.tera";
 const MINIO: &str = "export/systemd/minio.service.tera";
 const INSTALL: &str = "export/systemd/install.tera";
 const KEYSTORE: &str = "export/systemd/keystore.env.tera";
+/// Folders that are empty for KES: `ProtectHome=` and `PrivateTmp=` of its unit.
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 const SYSUSERS: &str = include_str!("../../../templates/export/systemd/kestack.conf");
 
 /// The stack as two units, their files, and a script that puts them in place.
@@ -28,6 +30,7 @@ const SYSUSERS: &str = include_str!("../../../templates/export/systemd/kestack.c
 pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
     deployment.check()?;
     let stack = &deployment.stack;
+    stack.manifest.fs_path().map_or(Ok(()), |keys| check_visible(&keys))?;
     let (section, credentials) = units::keystore(stack);
     let values = context(deployment, &section, &credentials);
     let mut files = vec![file(deployment.path("kestack.conf"), SYSUSERS, PUBLIC)];
@@ -55,6 +58,18 @@ pub fn systemd(deployment: &Deployment) -> Result<Export, Error> {
         notes: notes(deployment),
         next: next(deployment),
     })
+}
+
+/// Refuses a folder of keys that the unit hides from KES.
+fn check_visible(keys: &Path) -> Result<(), Error> {
+    match HIDDEN.iter().find(|hidden| keys.starts_with(hidden)) {
+        Some(hidden) => Err(refused(
+            format!("keystore.fs.path is '{}', and KES's unit sees nothing below {hidden}", keys.display()),
+            "keep the keys elsewhere, such as in /srv/kes/keys, or leave keystore.fs.path out: KES then keeps them in \
+             /var/lib/kes",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn notes(deployment: &Deployment) -> Vec<String> {
