@@ -55,19 +55,22 @@ pub(super) fn rendered(name: &'static str, text: &str, values: &Value) -> Result
 }
 
 /// How to bring written documents to the cluster; nothing if they were printed.
-pub(super) fn apply_commands(files: &[PathBuf]) -> Vec<String> {
+pub(super) fn apply_commands(files: &[PathBuf], namespace: &str) -> Vec<String> {
     if let Some(file) = files.iter().find(|file| file.ends_with("kustomization.yaml")) {
         return vec![format!("kubectl apply -k {}", quoted(file.parent().unwrap_or(file)))];
     }
-    let command = |file: &PathBuf| {
-        let by = if file.ends_with("values.yaml") {
-            "helm upgrade --install tenant minio-operator/tenant"
-        } else {
-            "kubectl apply"
-        };
-        format!("{by} -f {}", quoted(file))
+    let commands = |file: &PathBuf| {
+        let path = quoted(file);
+        if !file.ends_with("values.yaml") {
+            return vec![format!("kubectl apply -f {path}")];
+        }
+        vec![
+            "helm repo add minio-operator https://operator.min.io".into(),
+            // values.yaml names no namespace, and its Secrets are in this one
+            format!("helm upgrade --install --namespace {namespace} tenant minio-operator/tenant -f {path}"),
+        ]
     };
-    files.iter().filter(|file| file.to_str().is_some_and(is_yaml)).map(command).collect()
+    files.iter().filter(|file| file.to_str().is_some_and(is_yaml)).flat_map(commands).collect()
 }
 
 fn is_yaml(name: &str) -> bool {

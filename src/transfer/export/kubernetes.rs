@@ -48,7 +48,7 @@ fn place(cluster: &Cluster) -> Place {
 /// What to do once the documents are written.
 pub fn kubernetes_next(cluster: &Cluster, files: &[PathBuf]) -> Vec<String> {
     let namespace = &cluster.namespace;
-    let mut next = document::apply_commands(files);
+    let mut next = document::apply_commands(files, namespace);
     next.push(format!("kubectl rollout status -n {namespace} statefulset/kes statefulset/minio --timeout=10m"));
     next.push(format!("kubectl port-forward -n {namespace} svc/minio 9000:443"));
     next.extend(cluster.client_commands());

@@ -75,7 +75,7 @@ fn place(cluster: &Cluster) -> Place {
 /// What to do once the documents are written; `files` are their names, none if they were printed.
 pub fn tenant_next(cluster: &Cluster, files: &[PathBuf]) -> Vec<String> {
     let (name, namespace) = (cluster.name(), &cluster.namespace);
-    let mut next: Vec<_> = document::apply_commands(files);
+    let mut next: Vec<_> = document::apply_commands(files, namespace);
     if cluster.options.certificates == Certificates::Own {
         next.push(format!(
             "kubectl get secret {name}-ca -n {namespace} -o jsonpath='{{.data.public\\.crt}}' | base64 -d > ca.crt; \
