@@ -140,28 +140,58 @@ pub(super) fn kes_leaf(manifest: &Manifest) -> LeafSpec {
     server_leaf("kes-server", dns, manifest.host, &manifest.kes.names)
 }
 
-/// MinIO is dialled by people, by its console and from other containers. With `MINIO_DOMAIN` buckets are names below that.
+/// MinIO is dialled by people, by its console and from other containers.
 fn s3_leaf(manifest: &Manifest) -> LeafSpec {
-    let mut dns = vec!["minio-server".to_owned()];
+    let mut dns = domains(manifest);
+    dns.push("minio-server".to_owned());
+    server_leaf("minio-server", dns, manifest.host, &manifest.minio.names)
+}
+
+/// With `MINIO_DOMAIN` buckets are names below that.
+fn domains(manifest: &Manifest) -> Vec<String> {
     let domains = manifest.minio.env.get("MINIO_DOMAIN").map(String::as_str).unwrap_or_default();
     let domains = domains.split(',').filter_map(|domain| domain.trim().parse::<HostName>().ok());
-    for domain in domains.filter(|domain| domain.address().is_none()) {
-        dns.extend([domain.to_string(), format!("*.{domain}")]);
+    let domains = domains.filter(|domain| domain.address().is_none());
+    domains.flat_map(|domain| [domain.to_string(), format!("*.{domain}")]).collect()
+}
+
+/// Names and addresses that the manifest gives a server, wherever that runs.
+#[derive(Debug, Default)]
+pub(crate) struct GivenNames {
+    /// DNS names.
+    pub(crate) dns: Vec<String>,
+    /// Addresses.
+    pub(crate) ip: Vec<IpAddr>,
+}
+
+impl GivenNames {
+    /// Those of KES.
+    pub(crate) fn of_kes(manifest: &Manifest) -> Self {
+        Self::default().and(&manifest.kes.names)
     }
-    server_leaf("minio-server", dns, manifest.host, &manifest.minio.names)
+
+    /// Those of MinIO.
+    pub(crate) fn of_minio(manifest: &Manifest) -> Self {
+        Self { dns: domains(manifest), ip: vec![] }.and(&manifest.minio.names)
+    }
+
+    fn and(mut self, names: &[HostName]) -> Self {
+        for name in names {
+            match name.address() {
+                Some(address) => self.ip.push(address),
+                None => self.dns.push(name.to_string()),
+            }
+        }
+        self
+    }
 }
 
 /// A server of this machine that is also known under those names.
 fn server_leaf(common_name: &str, mut dns: Vec<String>, host: IpAddr, names: &[HostName]) -> LeafSpec {
     dns.push("localhost".to_owned());
-    let mut ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let ip = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let GivenNames { mut dns, mut ip } = GivenNames { dns, ip }.and(names);
     ip.extend(Some(host).filter(|host| !host.is_unspecified()));
-    for name in names {
-        match name.address() {
-            Some(address) => ip.push(address),
-            None => dns.push(name.to_string()),
-        }
-    }
     ip.sort_unstable();
     ip.dedup();
     dns.sort_unstable();

@@ -438,20 +438,6 @@ fn a_tenant_that_the_operator_would_prune_is_refused() {
 }
 
 #[test]
-fn helm_installs_where_the_secrets_are() {
-    let exported = Exported::new("aws-static", &["tenant", "--helm-values", "--namespace", "storage"]);
-    let commands: Vec<_> = exported.stdout.lines().map(str::trim).collect();
-    let at = |start: &str| {
-        let found = commands.iter().position(|command| command.starts_with(start));
-        found.unwrap_or_else(|| panic!("no '{start}' in {commands:?}"))
-    };
-    let helm = at("helm upgrade --install --namespace storage tenant minio-operator/tenant -f ");
-    assert!(at("helm repo add minio-operator https://") < helm);
-    assert!(commands[helm].ends_with("out/values.yaml"), "{}", commands[helm]);
-    assert!(at("kubectl apply -f ") < helm && helm < at("kubectl wait -n storage tenant/stack"));
-}
-
-#[test]
 fn what_is_printed_is_what_is_written() {
     let folder = manifest("aws-static", "");
     let output = export(folder.path(), &["tenant"]);

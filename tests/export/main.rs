@@ -17,6 +17,7 @@ mod keystores;
 mod kinds;
 mod machine;
 mod monitoring;
+mod names;
 mod refused;
 mod run;
 #[path = "../support/mod.rs"]

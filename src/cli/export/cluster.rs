@@ -30,7 +30,7 @@ pub(super) struct ClusterArguments {
     /// namespace [default: monitoring]
     #[arg(long, value_name = "NAMESPACE", num_args = 0..=1, default_missing_value = "monitoring")]
     monitoring: Option<String>,
-    /// Namespace [default: the stack's name]
+    /// Namespace, which must exist [default: one of the stack's name, which the export makes]
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
     /// Domain of the cluster

@@ -183,6 +183,8 @@ impl Cluster {
         json!({
             "name": self.name(),
             "namespace": self.namespace,
+            // one that was named may be others', too: it is neither labelled nor, with the export, deleted
+            "makes_namespace": options.namespace.is_none(),
             "domain": options.domain,
             "kes_image": self.kes_image,
             "minio_image": self.minio_image,
@@ -236,6 +238,13 @@ impl Cluster {
     /// What holds for every cluster.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = monitoring::notes(self);
+        if self.options.namespace.is_some() {
+            notes.push(format!(
+                "namespace '{}' must be there: an export makes only a namespace of the stack's own name; one stack to a \
+                 namespace, for names such as Service minio are the same in each",
+                self.namespace
+            ));
+        }
         if self.manifest.minio.root_user.is_none() || self.manifest.minio.root_password.is_none() {
             notes.push(
                 "each export makes a new root user and a new certificate of MinIO, unless --output-dir keeps them or \

@@ -75,7 +75,7 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
         "minio_env": minio_env(cluster)?.as_str(),
         "config_hash": sha256(config.as_bytes()),
         "kes_config": config.as_str(),
-        "names": { "kes": names.kes, "minio": names.minio },
+        "names": names.values(),
         "own": certificates::own(cluster, &names)?,
         "client": certificates::client(cluster),
         "drives": drives,
@@ -91,16 +91,10 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
 fn names(cluster: &Cluster) -> Names {
     let domain = format!("{}.svc.{}", cluster.namespace, cluster.options.domain);
     let short = format!("minio.{}.svc", cluster.namespace);
-    Names {
-        kes: vec![format!("*.kes.{domain}"), format!("kes.{domain}"), "localhost".into()],
-        minio: vec![
-            format!("*.minio-hl.{domain}"),
-            format!("minio.{domain}"),
-            short,
-            "minio".into(),
-            "localhost".into(),
-        ],
-    }
+    let kes = vec![format!("*.kes.{domain}"), format!("kes.{domain}"), "localhost".into()];
+    let minio =
+        vec![format!("*.minio-hl.{domain}"), format!("minio.{domain}"), short, "minio".into(), "localhost".into()];
+    Names::of(&cluster.manifest, kes, minio)
 }
 
 fn minio_env(cluster: &Cluster) -> Result<Zeroizing<String>, Error> {

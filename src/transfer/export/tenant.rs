@@ -12,6 +12,7 @@ use super::monitoring::{self, Place};
 use super::{Certificates, refused};
 use crate::error::Error;
 use crate::manifest::AUTO_ENCRYPTION;
+use crate::stack::certificates::GivenNames;
 
 const SECRETS: &str = "export/tenant/secrets.yaml.tera";
 const TENANT: &str = "export/tenant/tenant.yaml.tera";
@@ -106,6 +107,17 @@ pub fn tenant_notes(cluster: &Cluster) -> Vec<String> {
              {0}-client-tls and restart KES and MinIO, or use --certificates cert-manager",
             cluster.name()
         ));
+        let given = [GivenNames::of_kes(&cluster.manifest), GivenNames::of_minio(&cluster.manifest)];
+        let given = given
+            .into_iter()
+            .flat_map(|names| names.dns.into_iter().chain(names.ip.into_iter().map(|address| address.to_string())));
+        let given: Vec<_> = given.collect();
+        if !given.is_empty() {
+            notes.push(format!(
+                "certificates of the cluster hold its own names only, not {}: for these use --certificates own or cert-manager",
+                given.join(", ")
+            ));
+        }
     }
     notes.extend(cluster.notes());
     notes
@@ -115,13 +127,13 @@ fn values(cluster: &Cluster) -> Result<Value, Error> {
     let (name, namespace, domain) = (cluster.name(), &cluster.namespace, &cluster.options.domain);
     let service = format!("{name}-kes-hl-svc.{namespace}.svc.{domain}");
     let mut values = cluster.values();
-    let names = Names { kes: kes_names(cluster), minio: minio_names(cluster) };
+    let names = Names::of(&cluster.manifest, kes_names(cluster), minio_names(cluster));
     let more = json!({
         "config_env": config_env(cluster)?.as_str(),
         // the Operator puts the hash of MinIO's certificate there
         "kes_config": cluster.kes_config("`kestack export tenant`", vec!["${MINIO_KES_IDENTITY}".into()])?.as_str(),
         "endpoint": format!("https://{name}-kes-{}.{service}:7373", ordinals(cluster.options.replicas)),
-        "names": { "kes": names.kes, "minio": names.minio },
+        "names": names.values(),
         "own": certificates::own(cluster, &names)?,
     });
     if let (Value::Object(values), Value::Object(more)) = (&mut values, more) {
