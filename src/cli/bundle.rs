@@ -52,6 +52,16 @@ pub(super) struct Load {
     force: bool,
 }
 
+/// A bundle that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BundleSaved")]
+pub(super) struct Made {
+    #[serde(flatten)]
+    saved: Saved,
+    /// Files and folders that kestack.yaml names and that are not in it.
+    also_needed: Vec<PathBuf>,
+}
+
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Loaded {
     /// The manifest that was written.
@@ -75,21 +85,22 @@ impl Save {
     async fn run(&self, globals: &Globals, output: &Output, interrupt: &Interrupt) -> Result<(), Error> {
         let folder = folder_of(&self.bundle);
         let staging = Scratch::new_in(folder, ".kestack-staging-").map_err(Error::file("write", &self.bundle))?;
-        let contents = interrupt.ends(Box::pin(gather(globals, output, staging.path()))).await?;
+        let (contents, also_needed) = interrupt.ends(Box::pin(gather(globals, output, staging.path()))).await?;
         let (file, interrupt) = (self.bundle.clone(), interrupt.clone());
         let saved = blocking("write", &self.bundle, move || bundle::save(&contents, &file, &interrupt)).await?;
-        output.done(&saved, saved_text)?;
+        output.done(&Made { saved, also_needed }, saved_text)?;
         Ok(())
     }
 }
 
-/// Everything that goes into the bundle of the stack that the command line names.
-async fn gather(globals: &Globals, output: &Output, staging: &Path) -> Result<Vec<Content>, Error> {
+/// Everything that goes into the bundle of the stack that the command line names, and what that stack needs in addition.
+async fn gather(globals: &Globals, output: &Output, staging: &Path) -> Result<(Vec<Content>, Vec<PathBuf>), Error> {
     let opened = Opened::of(globals, Intent::Read).await?;
     refuse_named_programs(&opened.options.manifest)?;
     let reached = opened.connect().await?;
     let progress = output.progress(reached.engine().info());
-    contents(&reached.options, reached.engine().as_ref(), staging, progress.as_ref()).await
+    let contents = contents(&reached.options, reached.engine().as_ref(), staging, progress.as_ref()).await?;
+    Ok((contents, bundle::also_needed(&reached.options.manifest)))
 }
 
 /// What the manifest names by its path would not be found there.
@@ -214,12 +225,15 @@ async fn load_images(globals: &Globals, staged: &Staged, images: &[&Member]) -> 
     Ok(())
 }
 
-fn saved_text(saved: &Saved) -> String {
+fn saved_text(Made { saved, also_needed }: &Made) -> String {
     let row = |member: &Member| {
         let size = format!("{} kB", member.size.div_ceil(1000));
         vec![member.name.clone(), size, member.sha256.clone()]
     };
     let mut text = table(&["member", "size", "sha256"], &saved.members.iter().map(row).collect::<Vec<_>>());
+    for file in also_needed {
+        let _ = write!(text, "\nnote: kestack.yaml names '{}', which is not in it: copy that, too", file.display());
+    }
     let _ = write!(
         text,
         "\n{} is complete; protect it as you protect your kestack.yaml, which is in it\nnext, on the other machine:\n  kestack bundle load --sha256 {} BUNDLE",

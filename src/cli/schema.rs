@@ -29,7 +29,6 @@ use crate::operate::status as health;
 use crate::operate::teardown;
 use crate::operate::verify as proofs;
 use crate::operate::{buckets, keys};
-use crate::transfer::bundle as bundles;
 
 /// Name under which the form of errors is found.
 const ERROR: &str = "error";
@@ -53,7 +52,7 @@ const ANSWERS: &[Answer] = &[
     ("bucket info", of::<buckets::Entry>),
     ("bucket list", of::<buckets::Listed>),
     ("bundle load", of::<bundle::Loaded>),
-    ("bundle save", of::<bundles::Saved>),
+    ("bundle save", of::<bundle::Made>),
     ("chaos cert-expired", of::<faults::Report>),
     ("chaos heal", of::<faults::Report>),
     ("chaos kes-deny", of::<faults::Report>),

@@ -53,6 +53,7 @@ impl<'a> Elsewhere<'a> {
 fn a_bundle_brings_a_stack_up_without_network() {
     let stack = Sandbox::new("keys: [carried]\nbuckets: [{ name: carried }]\n");
     let saved = stack.json(&["bundle", "save", "bundle.tar"]);
+    assert_eq!(saved["also_needed"], serde_json::json!([]), "{saved}");
     let again = stack.json(&["bundle", "save", "again.tar"]);
     assert_eq!(saved["sha256"], again["sha256"], "the same content gives the same bytes");
     let file = stack.folder().join("bundle.tar").display().to_string();
@@ -89,6 +90,12 @@ fn what_would_not_work_there_is_refused_here() {
     let stack = Sandbox::new("minio: { port: 0, console_port: 0, binary: bin/minio }\n");
     let error = stack.fails(&["bundle", "save", "bundle.tar"], 2);
     assert!(error.contains("minio.binary") && error.contains("MINIO_BINARY"), "{error}");
+    let objects = stack.folder().join("objects");
+    stack.manifest("buckets: [{ name: seeded }]\nseed: { objects: [{ from: objects, bucket: seeded }] }\n");
+    let saved = stack.json(&["bundle", "save", "seeded.tar"]);
+    assert_eq!(saved["also_needed"], serde_json::json!([objects]), "{saved}");
+    let saved = stack.ok(&["bundle", "save", "seeded.tar"]);
+    assert!(saved.contains(&format!("kestack.yaml names '{}', which is not in it", objects.display())), "{saved}");
     stack.manifest("");
     stack.ok(&["bundle", "save", "bundle.tar"]);
     let manifest = std::fs::read_to_string(stack.folder().join("kestack.yaml")).unwrap();

@@ -327,7 +327,9 @@ fn keys_that_lie_elsewhere_are_left_alone() {
         std::fs::write(&paths[1], "{}").unwrap();
         std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o750)).unwrap();
         if rustix::process::geteuid().is_root() {
-            paths.iter().for_each(|path| std::os::unix::fs::chown(path, Some(4242), Some(4242)).unwrap());
+            for path in &paths {
+                std::os::unix::fs::chown(path, Some(4242), Some(4242)).unwrap();
+            }
         }
         let state = || {
             paths.each_ref().map(|path| {

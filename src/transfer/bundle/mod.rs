@@ -11,7 +11,7 @@ mod load;
 mod save;
 
 pub use load::{Staged, WrittenManifest};
-pub use save::{Saved, save};
+pub use save::{Saved, also_needed, save};
 
 /// Version of the format.
 const FORMAT: u32 = 1;

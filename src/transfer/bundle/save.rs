@@ -1,8 +1,9 @@
 //! Making a bundle.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
@@ -13,6 +14,8 @@ use crate::host::digest::{Hashed, copy};
 use crate::host::disk::folder_of;
 use crate::host::interrupt::Interrupt;
 use crate::host::scratch;
+use crate::keystore;
+use crate::manifest::Manifest;
 
 /// What was made.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -53,6 +56,17 @@ pub fn save(contents: &[Content], file: &Path, interrupt: &Interrupt) -> Result<
     part.as_file().sync_all().map_err(failed)?;
     part.persist(file).map_err(|error| failed(error.error))?;
     Ok(Saved { file: file.display().to_string(), sha256, members: index.members })
+}
+
+/// Files of this machine that the keystore and the seed of a manifest read, and that no bundle holds.
+pub fn also_needed(manifest: &Manifest) -> Vec<PathBuf> {
+    let seed = &manifest.seed;
+    let keystore = keystore::files(&manifest.keystore).into_iter().map(|file| file.source);
+    let objects = seed.objects.iter().map(|objects| objects.from.clone());
+    let policies = seed.policies.iter().map(|policy| policy.file.clone());
+    let program = seed.run.iter().filter_map(|run| run.program.clone());
+    let all: BTreeSet<_> = keystore.chain(objects).chain(policies).chain(program).collect();
+    all.into_iter().collect()
 }
 
 fn member(content: &Content, interrupt: &Interrupt) -> Result<Member, Error> {
