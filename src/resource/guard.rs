@@ -64,7 +64,9 @@ impl GuardRecord {
         if !wrong.is_empty() {
             self.guarded.check(context.kes.as_ref()).await?;
         }
-        wrong.iter().for_each(|key| record.drop_key(key));
+        for key in &wrong {
+            record.drop_key(key);
+        }
         record.keystore.clone_from(&self.keystore);
         Ok(record)
     }

@@ -145,7 +145,7 @@ impl StackBuilder {
         Box::pin(bring_up(removal.options.clone(), engine, Some(expires), &Silent)).await?;
         let users = users.map(|users| users.of(&removal.options.layout()));
         let stack = reached.session().await?.require_running().await?.stack;
-        Ok(Stack { stack, lease, removal, _users: users })
+        Ok(Stack { this: stack, lease, removal, _users: users })
     }
 
     /// The stack that a test binary shares.

@@ -23,7 +23,7 @@ use crate::stack;
 /// It is removed when it is dropped, unless it was there before: see [`Stack::keep`] and [`Stack::down`].
 pub struct Stack {
     /// No connection: those end with the runtime of the test that made them.
-    pub(super) stack: stack::Stack,
+    pub(super) this: stack::Stack,
     pub(super) lease: Duration,
     pub(super) removal: Removal,
     /// Of a shared one: keeps others from replacing it.
@@ -54,33 +54,33 @@ impl Stack {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.stack.manifest.name.as_str()
+        self.this.manifest.name.as_str()
     }
 
     /// URL of S3: `http://127.0.0.1:9000`, or `https://…` after [`StackBuilder::tls`].
     pub fn s3_endpoint(&self) -> String {
-        self.stack.s3_endpoint()
+        self.this.s3_endpoint()
     }
 
     /// URL of KES: `https://127.0.0.1:7373`.
     pub fn kes_endpoint(&self) -> String {
-        self.stack.kes_endpoints()
+        self.this.kes_endpoints()
     }
 
     /// Certificate (PEM) of the stack's own authority, which signs the certificates of the servers.
     pub fn authority(&self) -> &str {
-        &self.stack.material.authority.cert_pem
+        &self.this.material.authority.cert_pem
     }
 
     /// Its root user, who may do everything.
     pub fn credentials(&self) -> Credentials {
-        let root = &self.stack.material.credentials;
+        let root = &self.this.material.credentials;
         Credentials { access_key: root.user.clone(), secret_key: root.password.clone() }
     }
 
     /// The variables that `kestack env` prints: what AWS SDKs, `mc` and `kes` read. They hold secrets.
     pub fn environment(&self) -> Vec<(String, String)> {
-        self.stack.variables()
+        self.this.variables()
     }
 
     /// Makes a sandbox with the stack's lease, in milliseconds.
@@ -88,7 +88,7 @@ impl Stack {
     /// # Errors
     /// Those of KES and MinIO; what was made by then is removed again.
     pub async fn sandbox(&self) -> Result<Sandbox, Error> {
-        let all = Sandboxes::of(&self.stack, self.stack.clients()?);
+        let all = Sandboxes::of(&self.this, self.this.clients()?);
         let options = SandboxOptions { name: SandboxName::random()?, lease: Some(self.lease), versioning: false };
         let (this, user) = all.create(&options).await?;
         Ok(Sandbox { all, this, user })
@@ -137,7 +137,7 @@ impl Stack {
             restore(&reached, &name, &interrupt, &Silent).await?;
             Ok(reached.session().await?.require_running().await?.stack)
         });
-        self.stack = restored.await?;
+        self.this = restored.await?;
         Ok(())
     }
 

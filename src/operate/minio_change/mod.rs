@@ -182,7 +182,7 @@ impl Begun {
         if is_of_minio(&cause, container) {
             return Err(cause);
         }
-        if !matches!(tokio::time::timeout(GLANCE, context.s3.health("ready")).await, Ok(Ok(_))) {
+        if !matches!(tokio::time::timeout(GLANCE, context.s3.health("ready")).await, Ok(Ok(()))) {
             tracing::warn!("{} is not proven yet: the next `kestack up` goes on with the change", self.to);
             return Ok(cause);
         }
