@@ -115,6 +115,22 @@ impl StackLock {
     /// # Errors
     /// [`HostError::Environment`] if the folder is not the caller's alone, or nobody gives the lock back in time.
     pub async fn acquire(root: &Path, hold: Hold, waiting: impl FnOnce(&Holder)) -> Result<Self, HostError> {
+        Self::of(root, hold, true, waiting).await
+    }
+
+    /// The same of a stack in the foreground: its process has locked its folder as long as it lives.
+    ///
+    /// # Errors
+    /// As of [`StackLock::acquire`].
+    pub(crate) async fn in_foreground(
+        root: &Path,
+        hold: Hold,
+        waiting: impl FnOnce(&Holder),
+    ) -> Result<Self, HostError> {
+        Self::of(root, hold, false, waiting).await
+    }
+
+    async fn of(root: &Path, hold: Hold, with_folder: bool, waiting: impl FnOnce(&Holder)) -> Result<Self, HostError> {
         ownership::check_stack(root)?;
         let wanted = match hold {
             Hold::Change => vec![("", Share::Alone)],
@@ -127,7 +143,7 @@ impl StackLock {
             files.push(LockFile::acquire(path, share, start, &mut waiting).await?);
         }
         let share = if hold == Hold::Change { Share::Alone } else { Share::Together };
-        let folder = lock_folder(root, share, start, &mut waiting).await?;
+        let folder = if with_folder { lock_folder(root, share, start, &mut waiting).await? } else { None };
         Ok(Self { _files: files, _folder: folder })
     }
 }

@@ -133,7 +133,13 @@ async fn locked(options: &Options, hold: Hold, patience: Option<Duration>) -> Re
             tracing::info!("stack '{name}': waiting for {holder}");
         }
     };
-    let lock = StackLock::acquire(layout.root(), hold, waiting);
+    let lock = async {
+        if layout.is_served() {
+            StackLock::in_foreground(layout.root(), hold, waiting).await
+        } else {
+            StackLock::acquire(layout.root(), hold, waiting).await
+        }
+    };
     let Some(patience) = patience else { return Ok(lock.await?) };
     match tokio::time::timeout(patience, lock).await {
         Ok(lock) => Ok(lock?),
