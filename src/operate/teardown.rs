@@ -16,7 +16,7 @@ use crate::operate::copies;
 use crate::operate::snapshot::{Snapshot, SnapshotName};
 use crate::resource::interface;
 use crate::stack::marker::{self, check_removable};
-use crate::stack::{Home, Layout, own_pod};
+use crate::stack::{Home, Layout, check_ours};
 
 /// What `down` removed, and what it left because it is not kestack's.
 #[derive(Debug, Default, serde::Serialize, schemars::JsonSchema)]
@@ -33,7 +33,8 @@ pub struct Removed {
 
 /// Removes the pod of stack `name` in that folder with its containers; how it was, if it was there.
 pub async fn pod(engine: &dyn Engine, layout: &Layout, name: &str) -> Result<Option<PodState>, Error> {
-    let pod = own_pod(engine, layout, name).await?;
+    let pod = engine.pod(name).await?;
+    check_ours(layout, pod.as_ref(), engine.info())?;
     if pod.is_some() {
         engine.remove_pod(name).await?;
     }

@@ -11,13 +11,17 @@ use crate::error::Error;
 use crate::host::disk::is_absent;
 use crate::host::quote::shell_word;
 
-/// The pod of that name on the engine, if it is that of the stack in this folder.
+/// The pod of that name on the engine, if it is that of the stack in this folder, or plays an export in it.
 ///
 /// # Errors
 /// [`Error::Environment`] if kestack did not make it, or made it for a stack in another folder; those of the engine.
 pub(crate) async fn own_pod(engine: &dyn Engine, layout: &Layout, name: &str) -> Result<Option<PodState>, Error> {
     let pod = engine.pod(name).await?;
-    check_ours(layout, pod.as_ref(), engine.info())?;
+    // what plays an export knows nothing of kestack's labels
+    let is_played = layout.is_exported() && pod.as_ref().is_some_and(|pod| !pod.labels.contains_key(LABEL_STACK));
+    if !is_played {
+        check_ours(layout, pod.as_ref(), engine.info())?;
+    }
     Ok(pod)
 }
 

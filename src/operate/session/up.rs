@@ -22,7 +22,7 @@ use crate::resource::apply::{self, Progress, Stage, Step};
 use crate::resource::plan::Decision;
 use crate::stack::ports::{Claims, Ports};
 use crate::stack::seed::Content;
-use crate::stack::{Images, Origin, Stack, marker, own_pod, seal};
+use crate::stack::{Images, Origin, Stack, check_ours, marker, seal};
 use crate::supply;
 
 /// Why a stack did not come up.
@@ -272,7 +272,8 @@ async fn check_place(options: &Options, engine: &dyn Engine) -> Result<Option<Po
     }
     open_files::require(engine.info())?;
     let name = options.manifest.name.as_str();
-    let pod = own_pod(engine, &options.layout(), name).await?;
+    let pod = engine.pod(name).await?;
+    check_ours(&options.layout(), pod.as_ref(), engine.info())?;
     marker::check_usable(&options.layout())?;
     options.layout().check_writable()?;
     engine.check_address(options.manifest.host).await?;
