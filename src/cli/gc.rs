@@ -100,7 +100,7 @@ async fn leftovers(globals: &Globals) -> Result<(usize, usize), Error> {
 
 async fn removed(session: &Session) -> Result<(usize, usize), Error> {
     let s3 = &session.context.s3;
-    let benches = bench::sweep(&session.stack.layout, s3).await?;
+    let benches = bench::sweep(&session.stack.layout, s3).await?.len();
     let swept =
         present(s3.list_buckets().await?, S3Error::is_no_bucket, async |bucket| canary::sweep(s3, &bucket).await);
     Ok((swept.await?.into_iter().sum(), benches))

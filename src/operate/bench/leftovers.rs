@@ -32,8 +32,14 @@ pub(super) fn name(scheme: Scheme) -> Result<String, Error> {
 }
 
 impl BenchRecord {
-    pub(super) fn of(buckets: &[Bucket]) -> Self {
-        Self { buckets: buckets.iter().map(|bucket| bucket.name.clone()).collect() }
+    /// Those of this measurement, and those that a killed one left a moment ago: a write that MinIO was working on may bring
+    /// one back after its removal.
+    pub(super) fn of(buckets: &[Bucket], former: Vec<String>) -> Self {
+        Self { buckets: buckets.iter().map(|bucket| bucket.name.clone()).chain(former).collect() }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.buckets.iter().map(String::as_str)
     }
 
     /// Keeps it before anything is made.
@@ -46,18 +52,18 @@ impl BenchRecord {
     }
 }
 
-/// Removes what a killed measurement left, and says how many buckets that were. The stack's lock is held.
+/// Removes what a killed measurement left, and returns the names of the buckets. The stack's lock is held.
 ///
 /// # Errors
 /// Those of MinIO; then they are still on record.
-pub(crate) async fn sweep(layout: &Layout, s3: &S3Client) -> Result<usize, Error> {
-    let Some(text) = disk::read(&layout.bench())? else { return Ok(0) };
+pub(crate) async fn sweep(layout: &Layout, s3: &S3Client) -> Result<Vec<String>, Error> {
+    let Some(text) = disk::read(&layout.bench())? else { return Ok(vec![]) };
     let record: Option<BenchRecord> = serde_json::from_slice(&text).ok();
     // one that was written by half names buckets that were never made
-    let names = record.map(|record| record.buckets).unwrap_or_default();
-    let names: Vec<_> = names.iter().map(String::as_str).filter(|name| name.starts_with(PREFIX)).collect();
-    drop_buckets(layout, s3, names.iter().copied()).await?;
-    Ok(names.len())
+    let mut names = record.map(|record| record.buckets).unwrap_or_default();
+    names.retain(|name| name.starts_with(PREFIX));
+    drop_buckets(layout, s3, names.iter().map(String::as_str)).await?;
+    Ok(names)
 }
 
 /// The same of a stack that may run or not; of one that does not, nothing can be removed. The stack's lock is held.
@@ -75,7 +81,7 @@ pub(crate) async fn sweep_of(reached: &Reached) -> Result<usize, Error> {
         return Ok(0);
     }
     let stack = Stack::existing(options.manifest.clone(), &options.base, pod.as_ref())?;
-    sweep(&layout, &stack.context(Arc::clone(engine))?.s3).await
+    Ok(sweep(&layout, &stack.context(Arc::clone(engine))?.s3).await?.len())
 }
 
 /// Removes those buckets with all that is in them, then the record.

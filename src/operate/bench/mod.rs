@@ -118,10 +118,11 @@ pub(crate) async fn bench(
     plan: &Plan,
     interrupt: &Interrupt,
 ) -> Result<Report, Error> {
-    interrupt.ends(sweep(&stack.layout, &context.s3)).await?;
+    let former = interrupt.ends(sweep(&stack.layout, &context.s3)).await?;
     let buckets = Scheme::of(stack).into_iter().map(|scheme| Ok(Bucket { scheme, name: leftovers::name(scheme)? }));
     let buckets: Vec<_> = buckets.collect::<Result<_, Error>>()?;
-    BenchRecord::of(&buckets).keep(&stack.layout)?;
+    let record = BenchRecord::of(&buckets, former);
+    record.keep(&stack.layout)?;
     let work = async {
         let processors = Processors::of(pod);
         let mut slices = Slices::default();
@@ -139,7 +140,7 @@ pub(crate) async fn bench(
         Ok::<_, Error>(slices)
     };
     let measured = work.await;
-    drop_buckets(&stack.layout, &context.s3, buckets.iter().map(|bucket| bucket.name.as_str())).await?;
+    drop_buckets(&stack.layout, &context.s3, record.names()).await?;
     let measured = Measured::now(Report::new(stack, plan, &measured?));
     measured.keep(&stack.layout);
     Ok(measured.report)
