@@ -44,7 +44,7 @@ fn census() -> BTreeSet<String> {
     };
     add("port", text(&sockets.stdout).lines().filter_map(address).collect::<Vec<_>>().join("\n"));
     // folders of the scripts that run tests, next to these, on other engines
-    let scripts = ["kestack-podman-", "kestack-dockerd-", "kestack-user-"];
+    let scripts = ["kestack-podman-", "kestack-dockerd-", "kestack-user-", "/kestack-image-"];
     for folder in ["/tmp", "/run/lock", "/var/tmp", "/run/kestack"] {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let own = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw()));

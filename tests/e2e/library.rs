@@ -157,10 +157,18 @@ async fn a_proof_or_a_fault_that_is_dropped_is_given_back() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::select! {
-        proven = stack.verify() => panic!("KES never refused: {proven:?}"),
-        () = refused() => {}
+    // a busy machine may not see the moment in which KES refuses
+    let mut is_dropped = false;
+    for _ in 0..20 {
+        is_dropped = tokio::select! {
+            proven = stack.verify() => proven.map(|()| false).unwrap(),
+            () = refused() => true,
+        };
+        if is_dropped {
+            break;
+        }
     }
+    assert!(is_dropped, "KES never refused");
     assert_eq!(s3.get_object("encrypted", "one").await.unwrap(), b"content");
     tokio::select! {
         played = stack.chaos(Fault::KesDeny, Duration::from_secs(60)) => panic!("it ended: {played:?}"),
@@ -170,7 +178,8 @@ async fn a_proof_or_a_fault_that_is_dropped_is_given_back() {
     stack.verify().await.unwrap();
     let unfinished = tokio::time::timeout(Duration::from_millis(1), stack.reset()).await;
     assert!(unfinished.is_err(), "it was too fast: {unfinished:?}");
-    s3.put_object("encrypted", "two", b"content").await.unwrap();
+    // MinIO was started again: the former connections are gone
+    root_of(&stack).put_object("encrypted", "two", b"content").await.unwrap();
     stack.down().await.unwrap();
 }
 

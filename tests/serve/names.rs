@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
@@ -72,7 +73,12 @@ fn a_kms_of_the_users_is_left_alone() {
         }
         assert_eq!(place.check().status.code(), Some(3));
         let mut served = place.start(&[("MINIO_KMS_SECRET_KEY", key)], &[]).open(&place);
-        run(place.s3().list_buckets()).unwrap();
+        // a MinIO that kestack does not bring up opens its port before it serves
+        let begun = Instant::now();
+        while let Err(error) = run(place.s3().list_buckets()) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{error}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         assert!(text(&place.check().stdout).contains("answers, with a KMS of yours"), "{:?}", place.check());
         let said = served.said();
         assert!(said.contains("MINIO_KMS_SECRET_KEY is set: MinIO uses that KMS"), "{said}");
