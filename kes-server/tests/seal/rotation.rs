@@ -63,7 +63,7 @@ async fn keys_are_made_and_deleted_while_the_others_are_sealed_again() {
     for file in ["old.key", "new.key"] {
         assert!(folder.kes(&["seal", "--new-master-key", file]).status.success());
     }
-    write_keys(&folder, (0..300).map(|number| format!("key-{number}")));
+    write_keys(&folder, (0..600).map(|number| format!("key-{number}")));
     assert!(folder.kes(&["seal", "keys", "--master-key", "old.key"]).status.success());
     let encryption = "{ masterKeyPath: new.key, previous: [{ masterKeyPath: old.key }] }";
     folder.write("config.yaml", &config(&folder, encryption));
@@ -83,7 +83,7 @@ async fn keys_are_made_and_deleted_while_the_others_are_sealed_again() {
         let has_begun = is_under_way();
         client.create_key(&format!("made-{made}")).await.unwrap();
         // the last ones are due last
-        let _: Result<(), _> = client.delete_key(&format!("key-{}", 299 - made)).await;
+        let _: Result<(), _> = client.delete_key(&format!("key-{}", 599 - made)).await;
         made += usize::from(has_begun && change.try_wait().unwrap().is_none());
         if !has_begun {
             client.delete_key(&format!("made-{made}")).await.unwrap();
@@ -91,7 +91,7 @@ async fn keys_are_made_and_deleted_while_the_others_are_sealed_again() {
     }
     let ended = change.wait_with_output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
-    assert!(made > 1, "{made} keys were made meanwhile");
+    assert!(made > 0, "{made} keys were made meanwhile");
     assert!(stored(&folder).iter().all(|(_, key)| key.starts_with(&new)), "all are under the new one");
     assert_eq!(server.terminate(), Some(0));
     folder.write("config.yaml", &config(&folder, "{ masterKeyPath: new.key }"));
