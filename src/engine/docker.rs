@@ -19,6 +19,7 @@ use tokio::time::interval;
 use super::compat::{Compat, failure_text};
 use super::hint::refused;
 use super::transport::{Answer, Socket, query};
+use super::user::User;
 use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageStore, LABEL_STACK, LogLine, Obstacle, PodSpec, PodState,
     Signal,
@@ -34,7 +35,6 @@ mod forgotten;
 mod tests;
 
 use answer::Container;
-pub(super) use body::User;
 
 /// Label on the containers of a pod: its name.
 const LABEL_POD: &str = "io.kestack.pod";

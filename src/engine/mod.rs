@@ -34,6 +34,7 @@ mod remote;
 mod service;
 mod transport;
 pub mod units;
+mod user;
 
 pub use error::{EngineError, Obstacle};
 pub use images::{ImageDescription, ImageStore};

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::compat::{Compat, LEAST_API};
 use super::hint::refused;
 use super::transport::{Answer, Socket, query};
+use super::user::User;
 use super::{
     ContainerSpec, Engine, EngineError, EngineInfo, ImageStore, LABEL_STACK, LogLine, Obstacle, PodSpec, PodState,
     PortMapping, Signal,
@@ -26,8 +27,6 @@ mod body;
 mod forwarding;
 #[cfg(test)]
 mod tests;
-
-use body::User;
 
 /// How long a call may take that only looks.
 const LOOK: Duration = Duration::from_secs(15);
@@ -55,7 +54,7 @@ impl Podman {
         let address = socket.address();
         // Podman answers any version of the shared API, in the shape of its own release.
         let compat = Compat::new(socket.clone(), "podman", LEAST_API)?;
-        let user = User::of(rootless);
+        let user = User::on(rootless);
         let info = EngineInfo { kind: EngineKind::Podman, version, rootless, owner: user.owner(), address };
         Ok(Self { info, socket, compat, user })
     }

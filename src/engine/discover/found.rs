@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bollard::ClientVersion;
 use hyper::{HeaderMap, Method};
-use rustix::process::{getegid, geteuid};
+use rustix::process::geteuid;
 
 use super::super::compat::LEAST_API;
-use super::super::docker::{Docker, User};
+use super::super::docker::Docker;
 use super::super::podman::Podman;
 use super::super::service::Service;
 use super::super::transport::{self, Answer, Socket, TransportError};
+use super::super::user::User;
 use super::super::{Engine, EngineError};
 use super::Connection;
 use crate::manifest::EngineKind;
@@ -88,22 +89,12 @@ impl Found {
             Self::Podman { version, uid } => Arc::new(Podman::new(socket.clone(), version.clone(), *uid != 0)?),
             Self::Docker { version, api, uid, is_outside } => {
                 let api = api.and_then(common_api).ok_or_else(|| refused(TOO_OLD))?;
-                let user = docker_user(*uid);
+                let user = User::on(*uid != 0);
                 Arc::new(Docker::new(socket.clone(), version.clone(), api, user)?.outside(*is_outside))
             }
             Self::Other(_) => return Err(refused("is not a container engine that kestack knows")),
         };
         Ok(Connection { engine, _service: service.map(|service| service.answers(socket)) })
-    }
-}
-
-/// Who the processes of a stack run as, so that they can read the files that this process makes. `uid` is the daemon's.
-fn docker_user(uid: u32) -> User {
-    let caller = geteuid();
-    match (uid, caller.is_root()) {
-        (0, true) => User::Stack,
-        (0, false) => User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() },
-        _ => User::Mapped,
     }
 }
 
@@ -161,6 +152,8 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getegid;
+
     use super::*;
 
     #[test]
@@ -168,7 +161,7 @@ mod tests {
         let caller = geteuid();
         let itself = User::Caller { uid: caller.as_raw(), gid: getegid().as_raw() };
         let expected = if caller.is_root() { User::Stack } else { itself };
-        assert_eq!(docker_user(0), expected);
+        assert_eq!(User::on(false), expected);
     }
 
     #[test]

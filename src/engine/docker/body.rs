@@ -5,48 +5,17 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::super::user::User;
 use super::super::{ContainerSpec, LABEL_ROLE, Mount, PodSpec};
 use super::{INFRA, LABEL_POD};
 
-/// The uid and gid of a stack's processes where kestack may give files to anybody (docs/architecture.md §3.9).
-const STACK: u32 = 1000;
 /// The uid and gid of the infra container's process, which owns nothing.
 const NOBODY: &str = "65534:65534";
 /// Most bytes of one container's log; Docker's own default has no limit.
 const LOG_LIMIT: &str = "10m";
 
-/// Who the processes of a stack run as. Docker maps no user onto the caller as Podman does, so that files fit: they
-/// are given to the processes' user, or the processes run as the files' owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum User {
-    /// 1000, and files are given to it: kestack runs as root.
-    Stack,
-    /// Whoever runs kestack, by uid and gid: not root, but allowed to use Docker.
-    Caller { uid: u32, gid: u32 },
-    /// 0 in Docker's own user namespace, which is the caller outside of it: Docker runs rootless.
-    Mapped,
-}
-
-impl User {
-    /// As [`super::super::EngineInfo::owner`].
-    pub(super) fn owner(self) -> Option<u32> {
-        (self == Self::Stack).then_some(STACK)
-    }
-
-    pub(super) fn is_mapped(self) -> bool {
-        self == Self::Mapped
-    }
-}
-
-impl std::fmt::Display for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stack => write!(f, "{STACK}:{STACK}"),
-            Self::Caller { uid, gid } => write!(f, "{uid}:{gid}"),
-            Self::Mapped => f.write_str("0:0"),
-        }
-    }
-}
+/// The caller in the user namespace of a rootless Docker, which maps no other user onto it as Podman does.
+const MAPPED: u32 = 0;
 
 /// The body for a pod's infra container. It is stopped by SIGKILL because its program knows no other signal.
 pub(super) fn infra(spec: &PodSpec, image: &str) -> Value {
@@ -85,7 +54,7 @@ pub(super) fn member<'a>(spec: &'a ContainerSpec, network: &str, user: User) -> 
         "Cmd": spec.command,
         "Env": env,
         "Labels": labels(&spec.labels, &spec.pod),
-        "User": user.to_string(),
+        "User": user.numbers(MAPPED),
         "StopTimeout": spec.stop_timeout,
         "HostConfig": confined([
             ("NetworkMode", json!(network)),

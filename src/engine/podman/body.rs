@@ -1,51 +1,12 @@
 //! The JSON that libpod's create calls take (docs/containers.md §1.2). Pure functions.
 
-use rustix::process::{getegid, geteuid};
 use serde_json::{Value, json};
 
+use super::super::user::{STACK, User};
 use super::super::{ContainerSpec, Mount, PodSpec};
 
-/// The uid and gid of every process in a stack (docs/architecture.md §3.9).
-const USER: u32 = 1000;
 /// Most bytes of one container's log; Podman's own default has no limit.
 const LOG_LIMIT: u64 = 10_000_000;
-
-/// Who the processes of a stack run as, in their containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum User {
-    /// 1000, whom rootless Podman maps to the caller.
-    Mapped,
-    /// 1000, and files are given to it: kestack runs as root.
-    Stack,
-    /// Whoever runs kestack, by uid and gid: not root, but allowed to use root's Podman.
-    Caller { uid: u32, gid: u32 },
-}
-
-impl User {
-    /// Of this caller's stacks on a Podman.
-    pub(super) fn of(rootless: bool) -> Self {
-        let caller = geteuid();
-        match rootless {
-            true => Self::Mapped,
-            false if caller.is_root() => Self::Stack,
-            false => Self::Caller { uid: caller.as_raw(), gid: getegid().as_raw() },
-        }
-    }
-
-    /// As [`super::super::EngineInfo::owner`].
-    pub(super) fn owner(self) -> Option<u32> {
-        (self == Self::Stack).then_some(USER)
-    }
-}
-
-impl std::fmt::Display for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Mapped | Self::Stack => write!(f, "{USER}:{USER}"),
-            Self::Caller { uid, gid } => write!(f, "{uid}:{gid}"),
-        }
-    }
-}
 
 /// The body of `pods/create`.
 pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
@@ -63,7 +24,7 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
         })
         .collect();
     // Files then belong to the caller on the host and to 1000 inside (docs/containers.md §5).
-    let keep_id = rootless.then(|| json!({ "nsmode": "keep-id", "value": format!("uid={USER},gid={USER}") }));
+    let keep_id = rootless.then(|| json!({ "nsmode": "keep-id", "value": format!("uid={STACK},gid={STACK}") }));
     json!({
         "name": spec.name,
         "hostname": spec.name,
@@ -77,7 +38,7 @@ pub(super) fn pod(spec: &PodSpec, rootless: bool) -> Value {
 /// The body of `containers/create`. Rootless, no capability is asked for: the kernel would show `IPC_LOCK` and not
 /// honour it (docs/containers.md §7).
 pub(super) fn container(spec: &ContainerSpec, user: User) -> Value {
-    let capabilities: &[String] = if user == User::Mapped { &[] } else { &spec.capabilities };
+    let capabilities: &[String] = if user.is_mapped() { &[] } else { &spec.capabilities };
     let mut mounts: Vec<Value> = spec.mounts.iter().map(mount).collect();
     // The API does not add the temporary folders that the command line gives a read-only container.
     mounts.push(json!({ "type": "tmpfs", "destination": "/tmp", "options": ["size=64m", "mode=1777"] }));
@@ -88,7 +49,7 @@ pub(super) fn container(spec: &ContainerSpec, user: User) -> Value {
         "command": spec.command,
         "env": spec.env,
         "labels": spec.labels,
-        "user": user.to_string(),
+        "user": user.numbers(STACK),
         "cap_drop": ["ALL"],
         "cap_add": capabilities,
         "no_new_privileges": true,
