@@ -81,11 +81,25 @@ impl Interface {
     {
         let this = self.clone();
         self.run(move |interrupt| async move {
-            let _opened = interrupt.ends(this.open(hold, patience)).await?;
-            let reach = interrupt.ends(this.0.known.running()).await?;
+            let (_opened, reach) = this.held(hold, patience, &interrupt).await?;
             work(reach).await
         })
         .await
+    }
+
+    /// The running stack, under its lock. A caller who hangs up ends the wait for both.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; [`Error::NotRunning`].
+    pub(super) async fn held(
+        &self,
+        hold: Hold,
+        patience: Patience,
+        interrupt: &Interrupt,
+    ) -> Result<(Opened, Reach), Error> {
+        let opened = interrupt.ends(self.open(hold, patience)).await?;
+        let reach = interrupt.ends(self.0.known.running()).await?;
+        Ok((opened, reach))
     }
 
     /// Takes the stack's lock.

@@ -78,8 +78,7 @@ pub(super) async fn verify(
     let bucket: Option<BucketName> = bucket.as_deref().map(named).transpose()?;
     let this = interface.clone();
     let verified = interface.run(move |interrupt| async move {
-        let _opened = interrupt.ends(this.open(Hold::Fault, patience)).await?;
-        let reach = interrupt.ends(this.0.known.running()).await?;
+        let (_opened, reach) = this.held(Hold::Fault, patience, &interrupt).await?;
         let only = bucket.as_ref().map(BucketName::as_str);
         let findings = proof::stack(reach.stack(), reach.context(), only, &interrupt).await?;
         Ok(Report::new(reach.stack().manifest.name.to_string(), findings, None))

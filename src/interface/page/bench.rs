@@ -60,8 +60,7 @@ pub(super) async fn measure(
 ) -> Shown {
     let (plan, this) = (wanted.plan()?, interface.clone());
     let measured = interface.run(move |interrupt| async move {
-        let _opened = interrupt.ends(this.open(Hold::Fault, patience)).await?;
-        let reach = interrupt.ends(this.0.known.running()).await?;
+        let (_opened, reach) = this.held(Hold::Fault, patience, &interrupt).await?;
         Box::pin(bench::bench(reach.stack(), reach.context(), reach.pod.as_ref(), &plan, &interrupt)).await
     });
     measured.await?;
