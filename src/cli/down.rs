@@ -66,7 +66,7 @@ impl Down {
 async fn tidy(reached: &Reached) {
     let tidied = timeout(PATIENCE, bench::sweep_of(reached)).await;
     let why = match tidied {
-        Ok(Ok(_)) => return,
+        Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("not done within {} s", PATIENCE.as_secs()),
     };

@@ -70,18 +70,18 @@ pub(crate) async fn sweep(layout: &Layout, s3: &S3Client) -> Result<Vec<String>,
 ///
 /// # Errors
 /// Those of the engine and of MinIO.
-pub(crate) async fn sweep_of(reached: &Reached) -> Result<usize, Error> {
+pub(crate) async fn sweep_of(reached: &Reached) -> Result<(), Error> {
     let (options, engine) = (&reached.options, reached.engine());
     let layout = options.layout();
     if !layout.bench().exists() {
-        return Ok(0);
+        return Ok(());
     }
     let pod = own_pod(engine.as_ref(), &layout, options.manifest.name.as_str()).await?;
     if !pod.as_ref().is_some_and(|pod| pod.running) {
-        return Ok(0);
+        return Ok(());
     }
     let stack = Stack::existing(options.manifest.clone(), &options.base, pod.as_ref())?;
-    Ok(sweep(&layout, &stack.context(Arc::clone(engine))?.s3).await?.len())
+    sweep(&layout, &stack.context(Arc::clone(engine))?.s3).await.map(drop)
 }
 
 /// Removes those buckets with all that is in them, then the record.

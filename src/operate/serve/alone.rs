@@ -11,7 +11,7 @@ use super::check::{self, Record};
 use super::drive;
 use super::gate;
 use super::minio_words::MinioWords;
-use super::plan::{self, PREFIX};
+use super::plan;
 use crate::error::Error;
 use crate::host::scratch::Scratch;
 use crate::manifest::Environment;
@@ -42,7 +42,7 @@ pub(super) async fn serve(arguments: &[OsString], env: Environment<'_>, words: &
 
 /// A folder with a record, for as long as somebody holds its lock. Whoever makes the next one removes it afterwards.
 fn recorded(s3: String, drive: PathBuf) -> Result<Scratch, Error> {
-    let place = Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+    let place = plan::place()?;
     Record::new(s3, None, drive).write(place.path())?;
     Ok(place)
 }

@@ -293,7 +293,11 @@ fn ports(settings: &mut Settings) -> Result<(Ports, Claims), Error> {
     Ok((ports, claims))
 }
 
-fn place() -> Result<Scratch, Error> {
+/// A folder in memory, for as long as somebody holds its lock.
+///
+/// # Errors
+/// If it cannot be made.
+pub(super) fn place() -> Result<Scratch, Error> {
     Scratch::in_memory(PREFIX).map_err(Error::file("make a folder in", std::env::temp_dir()))
 }
 
